@@ -1,0 +1,1 @@
+"""CALS: make a face speak."""

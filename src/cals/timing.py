@@ -1,0 +1,51 @@
+"""Exact conversions between audio samples, mel frames, video frames and seconds."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from cals.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AVTiming:
+    """The rates a model works at; everything derived from them is exact or refused.
+
+    Defaults are the published ones (paper section 1): 16 kHz, hop 160, 25 fps, so 4 mel frames a video frame.
+    A video of any other rate keeps its own frame times: units are made at `fps` and read at those times.
+    """
+
+    sample_rate_hz: int = 16_000
+    hop: int = 160
+    fps: int = 25
+
+    def __post_init__(self) -> None:
+        if min(self.sample_rate_hz, self.hop, self.fps) <= 0:
+            raise ConfigError(f"timing: expected positive rates, found {self}")
+        if self.sample_rate_hz % (self.hop * self.fps):
+            raise ConfigError(
+                f"timing: expected a whole number of mel frames per video frame, found "
+                f"{self.sample_rate_hz} Hz / (hop {self.hop} x {self.fps} fps); change hop or fps"
+            )
+
+    @property
+    def mel_hz(self) -> Fraction:
+        """Mel frames per second."""
+        return Fraction(self.sample_rate_hz, self.hop)
+
+    @property
+    def mels_per_frame(self) -> int:
+        """Mel frames in one video frame."""
+        return self.sample_rate_hz // (self.hop * self.fps)
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Audio samples in one video frame."""
+        return self.sample_rate_hz // self.fps
+
+    def frames_covering(self, samples: int) -> int:
+        """Video frames needed to cover `samples`; a last part of a frame counts as one."""
+        return -(-samples // self.samples_per_frame)
+
+    def unit_position(self, time_s: Fraction) -> Fraction:
+        """Where `time_s` falls on the unit axis; unit i stands at its middle, (i + 1/2) / fps."""
+        return time_s * self.fps - Fraction(1, 2)

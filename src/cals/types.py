@@ -1,0 +1,113 @@
+"""The values that travel between rooms: boxes, pictures, faces, transforms, patches."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+F32 = NDArray[np.float32]
+
+
+class Box(NamedTuple):
+    """Pixel rectangle, half open: columns x0 <= x < x1, rows y0 <= y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    def clipped(self, width: int, height: int) -> "Box":
+        """The part inside a `width` x `height` picture; empty boxes come back with no area."""
+        x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
+        return Box(x0, y0, max(x0, min(self.x1, width)), max(y0, min(self.y1, height)))
+
+
+class Picture(Protocol):
+    """What the face code needs of a frame; `media.Frame` and `ArrayPicture` are pictures."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    def rgb(self, box: Box | None = None) -> U8:
+        """Pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+        ...
+
+    def luma(self, width: int, height: int) -> U8:
+        """The whole picture's brightness, [height width], cheaply reduced to that size."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFace:
+    """One person's face in one frame, or the explicit absence of it (`valid` is False, arrays empty)."""
+
+    index: int
+    """Frame number, from 0."""
+    time_s: Fraction
+    """Seconds after the first frame."""
+    valid: bool
+    track: int
+    """Number of the track; it grows at a cut, an identity jump or after a gap."""
+    cut: bool
+    """This frame starts a new shot: nothing may be smoothed or faded across its start."""
+    score: float
+    """Mesh confidence, 0 to 1."""
+    box: Box | None
+    """Tight box of the landmarks, in pixels, possibly reaching outside the frame."""
+    landmarks: F32 = field(repr=False)
+    """[468 3] mesh points x, y in frame pixels (pixel centres at .5), z in the same scale; [0 3] if invalid."""
+
+
+@dataclass(frozen=True, eq=False)
+class CropTransform:
+    """Similarity from frame pixels to crop pixels (both with pixel centres at .5) and its exact inverse."""
+
+    matrix: NDArray[np.float64]
+    """[2 3], crop = matrix @ (x, y, 1)."""
+    size_px: int
+
+    @property
+    def inverse(self) -> NDArray[np.float64]:
+        """[2 3], frame = inverse @ (x, y, 1)."""
+        a = self.matrix[:, :2]
+        a_inv = np.linalg.inv(a)
+        return np.concatenate([a_inv, -(a_inv @ self.matrix[:, 2:])], axis=1)
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels per frame pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+
+    def to_crop(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Map points [n 2] from the frame into the crop."""
+        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+    def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Map points [n 2] from the crop into the frame."""
+        inverse = self.inverse
+        return points @ inverse[:, :2].T + inverse[:, 2]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """New pixels for one region of a picture: out = (1 - alpha) old + alpha rgb; alpha 0 leaves a pixel untouched."""
+
+    box: Box
+    rgb: U8
+    """[h w 3]"""
+    alpha: F32
+    """[h w] in 0..1"""
