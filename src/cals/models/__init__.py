@@ -1,0 +1,1 @@
+"""Networks; they know no paths, no devices and no losses."""

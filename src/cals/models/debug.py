@@ -1,0 +1,40 @@
+"""A tiny network with the face of a real one, so that the whole way runs and is tested without trained weights."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cals.models.lips import LipConfig, LipModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebugConfig(LipConfig):
+    """Random weights from `seed`: what it draws means nothing, but depends on sound, reference and prior."""
+
+    width: int = 16
+    seed: int = 0
+
+
+class DebugLips(LipModel):
+    """Units from one strided convolution over the mel; crops from a two-level encoder and decoder."""
+
+    def __init__(self, config: DebugConfig) -> None:
+        super().__init__()
+        self.config = config
+        step, width = config.mel.timing.mels_per_frame, config.width
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.listen = nn.Conv1d(config.mel.bins, width, kernel_size=step, stride=step)
+            self.look = nn.Sequential(nn.Conv2d(6, width, 4, 4), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+            self.paint = nn.Sequential(nn.SiLU(), nn.ConvTranspose2d(width, 3, 4, 4))
+
+    def units(self, mel: Tensor) -> Tensor:
+        """[b m f] -> [b t width], each from the mel frames of its own video frame."""
+        loudness = mel / -self.mel.floor_db + 1.0
+        return torch.tanh(self.listen(loudness.transpose(1, 2))).transpose(1, 2)
+
+    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
+        """[b d], [b 3 h w], [b 3 h w] -> [b 3 h w] in 0..1."""
+        seen = self.look(torch.cat([reference, prior], dim=1))
+        return torch.sigmoid(self.paint(seen + 2.0 * units[:, :, None, None]) + torch.logit(reference, eps=0.02))

@@ -1,0 +1,40 @@
+"""Which kinds of model there are: kind -> config and network."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cals.checkpoint import Checkpoint, config_from_dict
+from cals.errors import CheckpointError
+from cals.models.debug import DebugConfig, DebugLips
+from cals.models.lips import LipConfig, LipModel
+
+KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {"debug": (DebugConfig, DebugLips)}
+
+
+def to_checkpoint(model: LipModel, **facts: Any) -> Checkpoint:
+    """A model's weights and config, ready to be saved; `facts` are the checkpoint's step, parents, metrics."""
+    kind = next(name for name, (_, cls) in KINDS.items() if type(model) is cls)
+    return Checkpoint(kind=kind, config=dataclasses.asdict(model.config), weights=model.state_dict(), **facts)
+
+
+def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
+    """The model a checkpoint holds, in evaluation mode; strict: every weight must be there and fit."""
+    if checkpoint.kind not in KINDS:
+        raise CheckpointError(f"checkpoint: expected a kind among {sorted(KINDS)}, found {checkpoint.kind!r}")
+    config_cls, model_cls = KINDS[checkpoint.kind]
+    model = model_cls(config_from_dict(config_cls, checkpoint.config))
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ checkpoint.weights.keys()) or [
+        name for name in own if own[name].shape != checkpoint.weights[name].shape
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"checkpoint: expected the weights of a {checkpoint.kind!r} model, found a mismatch in {wrong}"
+        )
+    model.load_state_dict(checkpoint.weights)
+    if not all(bool(torch.isfinite(value).all()) for value in own.values() if value.is_floating_point()):
+        raise CheckpointError("checkpoint: expected finite weights, found NaN or infinity")
+    return model.eval()
