@@ -1,1 +1,38 @@
-"""CALS: make a face speak."""
+"""CALS: make a face speak.
+
+`import cals` is light: torch is loaded when a model is first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cals.errors import CalsError, CheckpointError, ConfigError, DataError, MediaError, NoFaceError
+
+if TYPE_CHECKING:
+    from cals.inference.lipsync import LipSync
+    from cals.inference.load import available_models, load_model
+
+__version__ = "0.1.0"
+__all__ = [
+    "CalsError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "LipSync",
+    "MediaError",
+    "NoFaceError",
+    "available_models",
+    "load_model",
+]
+
+_LAZY = {
+    "LipSync": "cals.inference.lipsync",
+    "available_models": "cals.inference.load",
+    "load_model": "cals.inference.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'cals' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

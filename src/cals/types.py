@@ -1,5 +1,6 @@
 """The values that travel between rooms: boxes, pictures, faces, transforms, patches."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
@@ -111,3 +112,7 @@ class Patch:
     """[h w 3]"""
     alpha: F32
     """[h w] in 0..1"""
+
+
+ProgressCallback = Callable[[int, int | None], None]
+"""Called with the items done and, when it is known, how many there will be."""

@@ -1,0 +1,53 @@
+"""The `cals` command: one file per subcommand, which parse and call and hold no logic."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+
+from cals.cli.generate import generate
+from cals.cli.models import models
+from cals.cli.track import track
+from cals.errors import CalsError
+
+COMMANDS: dict[str, Callable[..., Any]] = {"generate": generate, "track": track, "models": models}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; one line on stderr and exit 1 for a CalsError, 2 for wrong usage, 130 for Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    console = Console(stderr=True)
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_time=False, show_path=debug)],
+    )
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="cals",
+            description="Make a face speak. `--debug` anywhere shows the trace of an error.",
+            args=arguments,
+        )
+    except CalsError as error:
+        if debug:
+            raise
+        print(f"cals: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("cals: stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our stdout went away (`cals track x | head`); that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,78 @@
+"""`cals generate`: the main job."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cals.cli.progress import frame_progress
+
+
+def generate(
+    *,
+    face: Path,
+    audio: Path,
+    out: Annotated[Path, tyro.conf.arg(aliases=["--outfile"])],
+    model: str = "debug",
+    length: Literal["bounce", "loop", "audio", "video"] = "bounce",
+    person: str = "largest",
+    codec: str = "auto",
+    crf: int | None = None,
+    preset: str | None = None,
+    face_models: Path | None = None,
+    device: str = "cpu",
+    batch: int = 8,
+    report: Path | None = None,
+    keep_going: bool = False,
+    force: bool = False,
+    provenance: bool = True,
+) -> None:
+    """Make the face of a video or photo say a speech.
+
+    Use it only on people who agreed to it; the result carries a note that it is synthetic.
+
+    Args:
+        face: Video or image with the face.
+        audio: Speech: any sound file, or a video with sound.
+        out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
+        model: A name from `cals models list`, or a checkpoint folder.
+        length: When sound and picture differ in length: `bounce` plays a shorter video back and forth and cuts a
+            longer one, `loop` starts a shorter one again, `audio` holds its last frame, `video` keeps the
+            picture's length and the mouth rests after the speech.
+        person: Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds.
+        codec: Video encoder; `auto` picks one that players know.
+        crf: Quality, lower is better; the default is near visually lossless.
+        preset: Encoder speed, as the encoder names it.
+        face_models: Folder with the two face networks, for machines without a network.
+        device: Where the model runs, as torch names it.
+        batch: Frames drawn at once.
+        report: Write what happened to every frame to this JSON file.
+        keep_going: Use what can be decoded of a damaged video.
+        force: Overwrite an existing output.
+        provenance: Note in the file that the mouth is generated.
+    """
+    from cals.inference.lipsync import LipSync
+    from cals.inference.report import check_new
+
+    if report is not None:
+        check_new(report, force=force)
+    lips = LipSync(model, face_models=face_models, device=device, batch=batch)
+    with frame_progress("generating") as progress:
+        done = lips.generate(
+            face,
+            audio,
+            out,
+            length=length,
+            person=person,
+            keep_going=keep_going,
+            codec=codec,
+            crf=crf,
+            preset=preset,
+            force=force,
+            provenance=provenance,
+            per_frame=report is not None,
+            progress=progress,
+        )
+    if report is not None:
+        done.write(report)
+    print(f"{out}: {done.line()}")

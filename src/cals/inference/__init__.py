@@ -1,0 +1,1 @@
+"""From a face and a speech to a speaking face."""

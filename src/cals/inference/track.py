@@ -1,0 +1,94 @@
+"""A video's face track as JSON and as a picture to look at."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+from cals import hub
+from cals.errors import MediaError, NoFaceError
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.draw import contact_sheet, draw_track
+from cals.face.person import parse_person
+from cals.face.record import face_record
+from cals.face.tracker import FaceTracker
+from cals.files import replacing, why
+from cals.media.reader import VideoReader
+from cals.types import U8, ProgressCallback, TrackedFace
+
+SHEET_FRAMES = 24
+THUMB_PX = 320
+
+
+def track_video(
+    video: Path,
+    track_file: Path,
+    sheet_file: Path,
+    *,
+    person: str = "largest",
+    keep_going: bool = False,
+    face_models: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Counter[str]:
+    """Write the track of one person (JSON, one record a frame) and a contact sheet; returns the counts.
+
+    Raises NoFaceError, with nothing written, when no frame has a face.
+    """
+    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models))), person=parse_person(person))
+    counts: Counter[str] = Counter()
+    sheet = _Sheet()
+    try:
+        with (
+            VideoReader(video, keep_going=keep_going) as reader,
+            replacing(track_file) as partial_track,
+            replacing(sheet_file) as partial_sheet,
+        ):
+            with partial_track.open("w", encoding="utf-8") as lines:
+                head = {"video": video.name, "width": reader.width, "height": reader.height}
+                lines.write(json.dumps(head)[:-1] + ', "frames": [')
+                for frame in reader:
+                    face = tracker.update(frame, frame.time_s, frame.index)
+                    lines.write(("," if frame.index else "") + "\n" + json.dumps(face_record(face)))
+                    sheet.offer(frame.index, lambda f=frame, t=face: _thumbnail(f.rgb(), t))  # type: ignore[misc]
+                    counts.update(["frames", "faces"] if face.valid else ["frames"])
+                    counts["tracks"] = max(counts["tracks"], face.track + 1 if face.valid else 0)
+                    if progress is not None:
+                        progress(counts["frames"], reader.frame_count_estimate)
+                lines.write("\n]}\n")
+            if not counts["faces"]:
+                raise NoFaceError(f"{video}: expected a face, found none in {counts['frames']} frames")
+            encoded = cv2.imencode(".png", cv2.cvtColor(sheet.picture(), cv2.COLOR_RGB2BGR))[1]
+            partial_sheet.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise MediaError(f"{track_file}: expected to write the track and its sheet, found {why(error)}") from error
+    return counts
+
+
+def _thumbnail(rgb: U8, face: TrackedFace) -> U8:
+    drawn = draw_track(rgb, face)
+    height = round(rgb.shape[0] * THUMB_PX / rgb.shape[1])
+    return cv2.resize(drawn, (THUMB_PX, max(1, height)), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+class _Sheet:
+    """Evenly spaced frames of a video whose length is not known: the spacing doubles as it goes on."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, U8] = {}
+        self._spacing = 1
+
+    def offer(self, index: int, draw: Callable[[], U8]) -> None:
+        if index % self._spacing:
+            return
+        self._kept[index] = draw()
+        if len(self._kept) > 2 * SHEET_FRAMES:
+            self._spacing *= 2
+            self._kept = {i: pixels for i, pixels in self._kept.items() if i % self._spacing == 0}
+
+    def picture(self) -> U8:
+        """The contact sheet, [h w 3]."""
+        step = -(-len(self._kept) // SHEET_FRAMES)
+        chosen = list(self._kept.items())[::step]
+        return contact_sheet([p for _, p in chosen], columns=6, labels=[f"frame {i}" for i, _ in chosen])

@@ -1,0 +1,63 @@
+"""Units for a stream of sound of any length, in overlapping windows that join without a step."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, repeat
+from math import floor
+
+import torch
+from torch import Tensor
+
+from cals.features.mel import mel_blocks
+from cals.models.lips import LipModel
+from cals.types import F32
+
+WINDOW = 250  # video frames a window, 10 s: about eight times the context the paper finds useful
+OVERLAP = 50  # frames shared by neighbours and cross-faded, 2 s
+
+
+def unit_blocks(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
+    """Blocks [t d] of units for blocks [n] of mono sound; after its end silence follows without end."""
+    device = next(model.parameters()).device
+    step = model.mel.timing.mels_per_frame
+    silence = torch.full((WINDOW * step, model.mel.bins), model.mel.floor_db)
+    mels = chain(mel_blocks(sound, model.mel), repeat(silence))
+    ramp = ((torch.arange(OVERLAP) + 0.5) / OVERLAP)[:, None]
+    heard = torch.zeros(0, model.mel.bins)
+    previous_tail: Tensor | None = None
+    while True:
+        while len(heard) < WINDOW * step:
+            heard = torch.cat([heard, next(mels)])
+        with torch.inference_mode():
+            units = model.units(heard[None, : WINDOW * step].to(device))[0].float().cpu()
+        if previous_tail is not None:
+            units[:OVERLAP] = previous_tail * (1 - ramp) + units[:OVERLAP] * ramp
+        yield units[:-OVERLAP]
+        previous_tail = units[-OVERLAP:].clone()
+        heard = heard[(WINDOW - OVERLAP) * step :]
+
+
+class UnitTrack:
+    """Units at any times, asked for in rising order; holds only the blocks that are still needed."""
+
+    def __init__(self, blocks: Iterator[Tensor]) -> None:
+        self._blocks = blocks
+        self._first = 0  # index of the first unit held
+        self._held = next(blocks)
+
+    def at(self, positions: Sequence[Fraction]) -> Tensor:
+        """Units [b d] at these positions on the unit axis (see `AVTiming.unit_position`), linearly in between."""
+        clamped = [max(position, Fraction(0)) for position in positions]
+        self._reach(floor(min(clamped)), floor(max(clamped)) + 1)
+        below = [floor(position) for position in clamped]
+        share = torch.tensor([float(p - i) for p, i in zip(clamped, below, strict=True)])[:, None]
+        index = torch.tensor(below) - self._first
+        return torch.lerp(self._held[index], self._held[index + 1], share)
+
+    def _reach(self, low: int, high: int) -> None:
+        if low < self._first:
+            raise ValueError(f"units are given in rising order: asked for {low}, held from {self._first}")
+        while self._first + len(self._held) <= high:
+            keep = min(low - self._first, len(self._held))
+            self._held = torch.cat([self._held[keep:], next(self._blocks)])
+            self._first += keep

@@ -1,0 +1,107 @@
+"""Holds the house to its plan: who may import whom, which library lives where, how long a piece may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "cals"
+FILES = sorted(SOURCE.rglob("*.py"))
+BASE = {"timing", "types", "errors", "files"}
+LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
+
+# Room -> the rooms it may import (itself included by the test).
+MAY_IMPORT = {
+    "errors": set(),
+    "files": set(),
+    "timing": {"errors"},
+    "types": {"errors"},
+    "nn": BASE,
+    "features": {"nn"} | BASE,
+    "losses": {"nn"} | BASE,
+    "metrics": {"nn"} | BASE,
+    "media": BASE,
+    "face": BASE,
+    "hub": BASE,
+    "checkpoint": BASE,
+    "models": {"nn", "features", "checkpoint"} | BASE,
+    "data": LOWER - {"models"},
+    "inference": LOWER | {"cals"},
+    "training": LOWER | {"cals"},
+    "evaluation": LOWER | {"inference", "cals"},
+    "cli": LOWER | {"inference", "training", "evaluation", "cals"},
+    "web": LOWER | {"inference", "cals"},
+    "cals": {"errors", "inference"},  # the public API in __init__.py, loaded lazily
+}
+ONLY_IN = {
+    "av": {"media"},
+    "tyro": {"cli"},
+    "rich": {"cli"},
+    "gradio": {"web"},
+    "filelock": {"hub"},
+    "platformdirs": {"hub"},
+    "ai_edge_litert": {"face"},
+}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(SOURCE).parts[0]
+    return "cals" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            # `from cals import hub` names rooms in the list, not in the module.
+            yield from ([f"cals.{alias.name}" for alias in node.names] if module == "cals" else [module])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_follow_the_table(path: Path) -> None:
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"{room} is a new room: give it a line in the table"
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "cals":
+            target = rest.split(".")[0] or "cals"
+            assert target == room or target in MAY_IMPORT[room], f"{path.name} ({room}) imports {name}"
+        elif top in ONLY_IN:
+            assert room in ONLY_IN[top], f"{path.name} ({room}) imports {name}"
+
+
+def test_the_table_can_fail() -> None:
+    assert "models" not in MAY_IMPORT["face"]
+    assert "av" in {name for path in FILES for name in imports(path)}
+
+
+def test_face_runtime_is_in_one_file() -> None:
+    users = {path.name for path in FILES if "cv2.dnn" in path.read_text(encoding="utf-8")}
+    users |= {path.name for path in FILES if any(name.startswith("ai_edge_litert") for name in imports(path))}
+    assert users == {"detector.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_pieces_stay_small_and_quiet(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert source.count("\n") <= 400
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            body = (node.end_lineno or node.lineno) - node.body[0].lineno
+            assert body <= 60, f"{node.name} is {body} lines"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, "bare except"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            assert room_of(path) == "cli", "library code logs, never prints"
+
+
+def test_importing_cals_is_light() -> None:
+    code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert loaded == "[]"
