@@ -66,12 +66,11 @@ class GenerateReport:
             "times_real_time": round(self.times_real_time, 3),
             "per_frame": self.per_frame,
         }
-            try:
-            partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-            partial.replace(path)
+        try:
+            with replacing(path) as partial:
+                partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise MediaError(f"{path}: expected to write the report, found {error.strerror or error}") from error
+            raise MediaError(f"{path}: expected to write the report, found {why(error)}") from error
 
 
 def check_new(path: Path, *, force: bool) -> None:
