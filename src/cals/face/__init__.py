@@ -1,0 +1,1 @@
+"""Faces in pictures: finding, following, aligning them, and putting a changed one back."""

@@ -1,0 +1,218 @@
+"""Finding faces and fitting the face mesh: the protocol, and BlazeFace with FaceMesh as its default.
+
+Model facts: Bazarevsky et al., BlazeFace (2019); Kartynnik et al., Real-time facial surface geometry (2019).
+This is the only module that touches a face runtime (`cv2.dnn` or `ai_edge_litert`).
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.errors import CheckpointError, ConfigError
+from cals.face.landmarks import N_POINTS
+from cals.face.sampling import apply, inverted, similarity, warp
+from cals.types import F32, U8
+
+MIN_DETECTION_SCORE = 0.6
+MIN_MESH_SCORE = 0.9
+DETECTION_SIZE_PX = 256
+MESH_SIZE_PX = 192
+_OVERLAP = 0.3
+"""Detections that overlap more than this (intersection over union) are one face."""
+
+Runtime = Literal["auto", "cv2", "litert"]
+_Run = Callable[[F32], list[F32]]
+
+
+@dataclass(frozen=True)
+class FaceModels:
+    """The bytes of the two `.tflite` files."""
+
+    detection: bytes = field(repr=False)
+    mesh: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face found, in pixels of the picture it was looked for in (pixel centres at .5)."""
+
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1: square, brows to chin; may reach outside the picture."""
+    score: float
+    keypoints: NDArray[np.float64] = field(repr=False)
+    """[6 2]: left eye, right eye, nose tip, mouth, left ear, right ear (the picture's left)."""
+
+    @property
+    def size_px(self) -> float:
+        """Side of the box."""
+        return max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the box."""
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    def mapped(self, matrix: NDArray[Any]) -> "Detection":
+        """The same face in other coordinates; `matrix` [2 3] must not turn."""
+        (x0, y0), (x1, y1) = apply(matrix, np.array(self.box).reshape(2, 2))
+        return Detection(
+            box=(float(x0), float(y0), float(x1), float(y1)),
+            score=self.score,
+            keypoints=apply(matrix, self.keypoints),
+        )
+
+
+class FaceDetector(Protocol):
+    """What the tracker needs; any detector and 468-point mesh can stand in."""
+
+    def detect(self, rgb: U8) -> list[Detection]:
+        """Faces in an image [h w 3], best first, each once."""
+        ...
+
+    def mesh(self, rgb: U8) -> tuple[F32, float]:
+        """Mesh [468 3] in pixels of a [192 192 3] image and its score 0..1.
+
+        The image shows one upright face filling two thirds of it.
+        """
+        ...
+
+
+class BlazeFaceMesh:
+    """BlazeFace "back" and FaceMesh on the CPU.
+
+    `runtime` "litert" is two to four times faster and needs the package ai-edge-litert; "cv2" needs nothing
+    more than OpenCV; "auto" takes the former if it is installed. Both give the same points within 0.1 px.
+    Raises CheckpointError if the bytes are not these models, ConfigError if the runtime is not available.
+    """
+
+    def __init__(self, models: FaceModels, runtime: Runtime = "auto") -> None:
+        self.runtime: Runtime = _resolve(runtime)
+        load = _load_litert if self.runtime == "litert" else _load_cv2
+        self._detect = load(models.detection, (896 * 16, 896), DETECTION_SIZE_PX)
+        self._mesh = load(models.mesh, (N_POINTS * 3, 1), MESH_SIZE_PX)
+        self._anchors = _anchors()
+
+    def detect(self, rgb: U8) -> list[Detection]:
+        """See `FaceDetector.detect`; keeps scores of at least `MIN_DETECTION_SCORE`."""
+        height, width = rgb.shape[:2]
+        size = DETECTION_SIZE_PX
+        matrix = similarity(size / max(width, height), 0.0, (width / 2, height / 2), (size / 2, size / 2))
+        boxed = rgb
+        if (width, height) != (size, size):
+            boxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT)
+        raw, logits = self._detect(boxed.astype(np.float32)[None] * np.float32(1 / 127.5) - np.float32(1))
+        scores = _sigmoid(logits.reshape(-1))
+        keep = np.flatnonzero(scores >= MIN_DETECTION_SCORE)
+        values = raw.reshape(-1, 8, 2)[keep].astype(np.float64)
+        # rows: centre, size, six points; all but the size are relative to the anchor
+        values[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
+        back = inverted(matrix)
+        return [found.mapped(back) for found in _merged(values, scores[keep].astype(np.float64))]
+
+    def mesh(self, rgb: U8) -> tuple[F32, float]:
+        """See `FaceDetector.mesh`."""
+        points, logit = self._mesh(rgb.astype(np.float32)[None] * np.float32(1 / 255))
+        return points.reshape(N_POINTS, 3).copy(), float(_sigmoid(logit.reshape(-1))[0])
+
+
+def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
+
+
+def _anchors() -> NDArray[np.float64]:
+    """Anchor centres [896 2] in input pixels: two a cell at stride 16, then six a cell at stride 32."""
+    grids = []
+    for stride, per_cell in ((16, 2), (32, 6)):
+        ticks = np.arange(DETECTION_SIZE_PX // stride) * stride + stride / 2
+        y, x = np.meshgrid(ticks, ticks, indexing="ij")
+        grids.append(np.stack([x, y], axis=-1).reshape(-1, 2).repeat(per_cell, axis=0))
+    return np.concatenate(grids).astype(np.float64)
+
+
+def _merged(values: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Detection]:
+    """Blend raw detections [n 8 2] that overlap into one each, weighted by score, best first."""
+    low, high = values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2
+    boxes = np.concatenate([low, high], axis=1)
+    left = np.argsort(-scores)
+    found = []
+    while len(left):
+        best = left[0]
+        same = overlap(boxes[best], boxes[left]) > _OVERLAP
+        same[0] = True  # a degenerate box overlaps nothing, itself included
+        group = left[same]
+        weights = scores[group] / scores[group].sum()
+        x0, y0, x1, y1 = (float(v) for v in weights @ boxes[group])
+        points = np.einsum("n,nkc->kc", weights, values[group, 2:])
+        if x1 > x0 and y1 > y0:
+            found.append(Detection(box=(x0, y0, x1, y1), score=float(scores[best]), keypoints=points))
+        left = left[~same]
+    return found
+
+
+def overlap(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of one box [4] with boxes [n 4]."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+    area = np.clip(box[2:] - box[:2], 0, None).prod()
+    return np.asarray(shared / np.maximum(areas + area - shared, 1e-9), dtype=np.float64)
+
+
+def _resolve(runtime: Runtime) -> Runtime:
+    if runtime not in ("auto", "cv2", "litert"):
+        raise ConfigError(f"face runtime: expected auto, cv2 or litert, found {runtime!r}")
+    installed = importlib.util.find_spec("ai_edge_litert") is not None
+    if runtime == "litert" and not installed:
+        raise ConfigError("face runtime: litert needs the package ai-edge-litert; install cals[fast] or use cv2")
+    if runtime == "auto":
+        return "litert" if installed else "cv2"
+    return runtime
+
+
+def _load_cv2(model: bytes, sizes: tuple[int, ...], input_px: int) -> _Run:
+    try:
+        net = cv2.dnn.readNetFromTFLite(np.frombuffer(model, dtype=np.uint8))
+        names = net.getUnconnectedOutLayersNames()
+    except cv2.error as error:
+        raise CheckpointError(f"face model: expected a TFLite file of cals' hub, OpenCV says {error}") from error
+
+    def run(image: F32) -> list[F32]:
+        net.setInput(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
+        return _by_size([np.asarray(out, dtype=np.float32) for out in net.forward(names)], sizes)
+
+    run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))
+    return run
+
+
+def _load_litert(model: bytes, sizes: tuple[int, ...], input_px: int) -> _Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        # one thread: the codec needs the other core more than the mesh does
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"face model: expected a TFLite file of cals' hub, LiteRT says {error}") from error
+    source = interpreter.get_input_details()[0]["index"]
+    outputs = [detail["index"] for detail in interpreter.get_output_details()]
+
+    def run(image: F32) -> list[F32]:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return _by_size([interpreter.get_tensor(output) for output in outputs], sizes)
+
+    run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))
+    return run
+
+
+def _by_size(outputs: list[F32], sizes: tuple[int, ...]) -> list[F32]:
+    """Outputs in the order of `sizes`; runtimes disagree on order and shape, never on the number of values."""
+    by_size = {out.size: out for out in outputs}
+    if any(size not in by_size for size in sizes):
+        raise CheckpointError(f"face model: expected outputs of {sizes} values, found {sorted(by_size)}")
+    return [by_size[size] for size in sizes]

@@ -1,0 +1,90 @@
+"""Where the generated face replaces the original one."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.face.landmarks import LEFT_EYE, RIGHT_EYE
+from cals.types import F32, U8, CropTransform, TrackedFace
+
+_JAW = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323)
+"""Left ear lobe, down along the jaw, round the chin, up to the right ear lobe."""
+_CHEEKS = (352, 280, 4, 50, 123)
+"""Back from right to left: cheek bones and the tip of the nose, so that the rim runs across plain skin."""
+_UNDER_CHIN = 0.16
+"""Room below the chin in inter-ocular distances: a generated mouth may open wider than the original one, and its
+jaw then comes down over what is neck now."""
+_FEATHER = 0.20
+"""Width of the rim over which the mask rises from 0 to 1, in inter-ocular distances."""
+_EYE_MARGIN = 0.14
+"""Distance kept from the eye contours, in inter-ocular distances."""
+_BORDER = 0.05
+"""Rim along the crop's edge that is always 0, as a share of its size: no seam where the crop ends."""
+_SUBPIXEL_BITS = 4
+
+
+def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, height: int) -> F32:
+    """Soft mask [size size] of the lower face in crop space for a frame of `width` x `height`.
+
+    1 over mouth, chin and cheeks, exactly 0 beyond the jaw, over the eyes and where the crop lies outside the
+    frame.
+    """
+    size = transform.size_px
+    points = transform.to_crop(face.landmarks[:, :2].astype(np.float64))
+    unit = float(np.hypot(*(points[[362, 263]].mean(axis=0) - points[[33, 133]].mean(axis=0))))
+    down = _down(points)
+    jaw = points[list(_JAW)]
+    reach = np.clip((jaw - jaw[0]) @ down / max(float(((jaw - jaw[0]) @ down).max()), 1e-6), 0, 1)
+    jaw = jaw + reach[:, None] ** 2 * (_UNDER_CHIN * unit) * down
+    feather = max(2, round(_FEATHER * unit))
+    return _feathered(np.concatenate([jaw, points[list(_CHEEKS)]]), feather, size) * _allowed(
+        points, unit, transform, width, height
+    )
+
+
+def _down(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vector from forehead to chin."""
+    axis = points[152] - points[10]
+    return np.asarray(axis / max(float(np.hypot(*axis)), 1e-6))
+
+
+def _feathered(polygon: NDArray[np.float64], feather: int, size: int) -> F32:
+    """The polygon's inside, rising from exactly 0 at its edge to 1 at `feather` pixels from it."""
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    fixed = _fixed(polygon)
+    cv2.fillPoly(canvas, [fixed], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    # blurring spreads by half the feather, so the sharp mask has to be that much smaller than the polygon
+    cv2.polylines(canvas, [fixed], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return _blurred(canvas, feather)
+
+
+def _blurred(canvas: U8, feather: int) -> F32:
+    """0..255 to 0..1, smoothed by a bell of support `feather`."""
+    box = max(1, feather // 2) | 1
+    once = cv2.blur(canvas.astype(np.float32) / np.float32(255), (box, box))
+    return np.asarray(cv2.blur(once, (box, box)), dtype=np.float32)
+
+
+def _allowed(points: NDArray[np.float64], unit: float, transform: CropTransform, width: int, height: int) -> F32:
+    """Soft mask that is 0 on the eyes, along the crop's edge and outside the frame."""
+    size = transform.size_px
+    feather = max(2, round(_EYE_MARGIN * unit))
+    canvas = np.full((size, size), 255, dtype=np.uint8)
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        hull = cv2.convexHull(_fixed(points[list(eye)]))
+        cv2.fillPoly(canvas, [hull], 0, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+        cv2.polylines(canvas, [hull], True, 0, thickness=4 * feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    rim = max(1, round(_BORDER * size))
+    edge = np.zeros((size, size), dtype=np.uint8)
+    edge[rim:-rim, rim:-rim] = 255
+    allowed = _blurred(np.asarray(np.minimum(canvas, edge)), feather)
+    # a picture's last pixel may be pasted: nothing is feathered towards the frame's edge
+    grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), axis=-1).reshape(-1, 2)
+    frame = transform.to_frame(grid)
+    inside = ((frame >= 0) & (frame <= (width, height))).all(axis=1).reshape(size, size)
+    return np.asarray(allowed * inside, dtype=np.float32)
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Fixed-point coordinates as cv2 draws them: pixel centres at whole numbers."""
+    return np.rint((points - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

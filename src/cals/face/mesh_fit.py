@@ -1,0 +1,111 @@
+"""Fitting the mesh to one face of a picture: the square turned region the mesh model looks at, and back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.face.detector import MESH_SIZE_PX, Detection, FaceDetector
+from cals.face.landmarks import inter_ocular_px
+from cals.face.sampling import apply, inverted, sample, similarity, warp
+from cals.types import F32, U8, Box, Picture
+
+_REGION_SCALE = 1.5
+"""Region side over face size; FaceMesh was trained with a quarter of the face's size to spare on each side."""
+_MOVED = 0.08
+"""If the mesh lands further off its region's middle than this share of the side, it is fitted once more there."""
+_THUMB_PX = 24
+_MIN_REGION_PX = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class MeshFit:
+    """One fitted mesh."""
+
+    landmarks: F32 = field(repr=False)
+    """[468 3] frame pixels, centres at .5."""
+    score: float
+    thumb: F32 = field(repr=False)
+    """[576] brightness of eyes, brows and nose, aligned by the eyes, zero mean and unit length."""
+
+    @property
+    def box(self) -> Box:
+        """Tight box of the points."""
+        low, high = self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)
+        return Box(*(int(v) for v in np.floor(low)), *(int(v) for v in np.ceil(high)))
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Middle of the points' extent."""
+        points = self.landmarks[:, :2].astype(np.float64)
+        return np.asarray((points.min(axis=0) + points.max(axis=0)) / 2)
+
+    @property
+    def eye_distance_px(self) -> float:
+        """Inter-ocular distance."""
+        return inter_ocular_px(self.landmarks)
+
+
+def region_of_detection(found: Detection) -> NDArray[np.float64]:
+    """Frame -> mesh input matrix for a detected face, upright by its eyes."""
+    left, right = found.keypoints[0], found.keypoints[1]
+    return _region(np.asarray(found.centre), found.size_px, _tilt(left, right))
+
+
+def region_of_landmarks(landmarks: NDArray[Any]) -> NDArray[np.float64]:
+    """Frame -> mesh input matrix around a known mesh [468 2+], upright by its outer eye corners."""
+    points = landmarks[:, :2].astype(np.float64)
+    tilt = _tilt(points[33], points[263])
+    upright = similarity(1.0, -tilt, (0.0, 0.0), (0.0, 0.0))
+    turned = apply(upright, points)
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    centre = apply(inverted(upright), ((low + high) / 2)[None])[0]
+    return _region(centre, float((high - low).max()), tilt)
+
+
+def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> MeshFit:
+    """Run the mesh on `region` (frame -> mesh input), once more if the face has left its middle."""
+    fit, rgb = _run(detector, picture, region)
+    own = region_of_landmarks(fit.landmarks)
+    middle = np.full((1, 2), MESH_SIZE_PX / 2)
+    off = apply(region, apply(inverted(own), middle)) - middle
+    if np.abs(off).max() > _MOVED * MESH_SIZE_PX:
+        fit, rgb = _run(detector, picture, own)
+        region = own
+    return MeshFit(landmarks=fit.landmarks, score=fit.score, thumb=_thumb(rgb, apply(region, fit.landmarks[:, :2])))
+
+
+def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
+    rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX)
+    points, score = detector.mesh(rgb)
+    back = inverted(region)
+    scale = float(np.hypot(*back[:, 0]))
+    frame = np.concatenate([apply(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)
+    return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32)), rgb
+
+
+def _region(centre: NDArray[Any], size_px: float, tilt: float) -> NDArray[np.float64]:
+    side = max(size_px * _REGION_SCALE, _MIN_REGION_PX)
+    middle = (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2)
+    return similarity(MESH_SIZE_PX / side, -tilt, (float(centre[0]), float(centre[1])), middle)
+
+
+def _tilt(left: NDArray[Any], right: NDArray[Any]) -> float:
+    return float(np.arctan2(right[1] - left[1], right[0] - left[0]))
+
+
+def _thumb(rgb: U8, points: NDArray[Any]) -> F32:
+    """See `MeshFit.thumb`; `points` in pixels of the mesh input."""
+    left, right = (points[33] + points[133]) / 2, (points[362] + points[263]) / 2
+    eyes = (left + right) / 2
+    distance = max(float(np.hypot(*(right - left))), 1.0)
+    matrix = similarity(
+        0.5 * _THUMB_PX / distance,
+        -_tilt(left, right),
+        (float(eyes[0]), float(eyes[1])),
+        (_THUMB_PX * 0.5, _THUMB_PX * 0.4),
+    )
+    gray = warp(rgb, matrix, _THUMB_PX, _THUMB_PX).astype(np.float32).mean(axis=2).reshape(-1)
+    gray -= gray.mean()
+    return np.asarray(gray / max(float(np.linalg.norm(gray)), 1e-3), dtype=np.float32)

@@ -1,0 +1,44 @@
+"""A picture held in memory."""
+
+import cv2
+import numpy as np
+
+from cals.types import U8, Box, Patch
+
+
+class ArrayPicture:
+    """A `Picture` over an RGB array [h w 3]; used for stills, previews and tests."""
+
+    def __init__(self, rgb: U8) -> None:
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+            raise ValueError(f"picture: expected uint8 [h w 3], found {rgb.dtype} {rgb.shape}")
+        self._rgb = rgb
+
+    @property
+    def width(self) -> int:
+        return int(self._rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self._rgb.shape[0])
+
+    def rgb(self, box: Box | None = None) -> U8:
+        """A view, not a copy: do not write to it."""
+        if box is None:
+            return self._rgb
+        return self._rgb[box.y0 : box.y1, box.x0 : box.x1]
+
+    def luma(self, width: int, height: int) -> U8:
+        """BT.601 brightness of the picture reduced by area."""
+        small = cv2.resize(self._rgb, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+    def patched(self, patch: Patch) -> U8:
+        """A copy of the array with `patch` blended in; pixels of alpha 0 keep their bytes."""
+        out = self._rgb.copy()
+        box = patch.box
+        old = out[box.y0 : box.y1, box.x0 : box.x1]
+        alpha = patch.alpha[..., None]
+        blended = old + alpha * (patch.rgb.astype(np.float32) - old)
+        out[box.y0 : box.y1, box.x0 : box.x1] = np.where(alpha > 0, np.rint(blended), old).astype(np.uint8)
+        return out

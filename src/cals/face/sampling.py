@@ -1,0 +1,78 @@
+"""Anti-aliased similarity warps. All coordinates have pixel centres at .5: pixel i covers i <= x < i + 1."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.types import U8, Box, Picture
+
+_MARGIN_PX = 3
+"""Source pixels fetched around the wanted area, so that the filters' support is real and not replicated."""
+_KEEP = 1.4
+"""A source finer than this many samples per output pixel is reduced by area first, down to this density."""
+
+
+def similarity(scale: float, angle_rad: float, centre: tuple[float, float], to: tuple[float, float]) -> NDArray[Any]:
+    """Matrix [2 3] that turns clockwise (as seen, y down) by `angle_rad`, scales, and brings `centre` onto `to`."""
+    c, s = scale * np.cos(angle_rad), scale * np.sin(angle_rad)
+    linear = np.array([[c, -s], [s, c]])
+    shift = np.asarray(to, dtype=np.float64) - linear @ np.asarray(centre, dtype=np.float64)
+    return np.concatenate([linear, shift[:, None]], axis=1)
+
+
+def inverted(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """Inverse of an affine [2 3]."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
+
+
+def apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
+    """Affine [2 3] on points [n 2]."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
+
+
+def warp(
+    image: NDArray[Any], matrix: NDArray[Any], width: int, height: int, *, border: int = cv2.BORDER_REPLICATE
+) -> NDArray[Any]:
+    """Resample `image` [h w ...] by `matrix` (image -> output) into [height width ...].
+
+    Minifying is anti-aliased by an area reduction first; magnifying is bicubic (overshoot of float images is
+    the caller's to clip).
+    """
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale * _KEEP < 1.0:
+        h, w = image.shape[:2]
+        w_small, h_small = max(1, round(w * scale * _KEEP)), max(1, round(h * scale * _KEEP))
+        image = cv2.resize(image, (w_small, h_small), interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([w / w_small, h / h_small, 1.0])
+    flags = cv2.INTER_CUBIC if scale > 0.95 else cv2.INTER_LINEAR
+    centred = np.array(matrix, dtype=np.float64)
+    centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5  # cv2 puts pixel centres at whole numbers
+    return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=flags, borderMode=border))
+
+
+def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int = _MARGIN_PX) -> Box:
+    """Source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+    source = apply(inverted(matrix), corners)
+    low, high = np.floor(source.min(axis=0)), np.ceil(source.max(axis=0))
+    return Box(*(int(v) - margin_px for v in low), *(int(v) + margin_px for v in high))
+
+
+def sample(
+    picture: Picture, matrix: NDArray[Any], width: int, height: int, *, border: int = cv2.BORDER_REPLICATE
+) -> U8:
+    """Resample the part of `picture` that `matrix` (frame -> output) brings into a [height width 3] output.
+
+    Only that part is converted to RGB. Where the output reaches outside the frame the border rule applies.
+    """
+    box = covered_box(matrix, width, height).clipped(picture.width, picture.height)
+    if box.width == 0 or box.height == 0:
+        # nothing in sight: the nearest edge pixel is all there is to replicate
+        x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)
+        box = Box(x0, y0, x0 + max(1, box.width), y0 + max(1, box.height))
+    local = np.array(matrix, dtype=np.float64)
+    local[:, 2] += local[:, :2] @ (float(box.x0), float(box.y0))
+    return np.asarray(warp(picture.rgb(box), local, width, height, border=border), dtype=np.uint8)

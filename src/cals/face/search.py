@@ -1,0 +1,112 @@
+"""Looking for faces in a whole picture, coarse to fine, at a bounded cost."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.face.detector import DETECTION_SIZE_PX, Detection, FaceDetector, overlap
+from cals.face.sampling import inverted, sample, similarity
+from cals.types import Picture
+
+Region = tuple[float, float, float]
+"""Square to look into: centre x, centre y, side, in frame pixels; it may reach outside the frame."""
+
+_TILE_OVERLAP = 0.22
+"""Share of a tile that its neighbour sees too; a face larger than that is found one level coarser."""
+_LEVELS = (2, 4)
+"""Tiles per long side and level, before overlap. 40-pixel faces are found up to 1920 pixels of width:
+the detector needs some 20 of its 256 pixels, 20 / 256 * (1920 / 4) = 37.5."""
+_MIN_TILE_PX = 240.0
+"""Smaller tiles would only enlarge what the picture does not hold."""
+_SAME_FACE = 0.3
+
+
+def detect_in(detector: FaceDetector, picture: Picture, region: Region) -> list[Detection]:
+    """Faces inside a square region, in frame pixels; black is assumed outside the frame."""
+    x, y, side = region
+    middle = DETECTION_SIZE_PX / 2
+    matrix = similarity(DETECTION_SIZE_PX / side, 0.0, (x, y), (middle, middle))
+    rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT)
+    back = inverted(matrix)
+    return [found.mapped(back) for found in detector.detect(rgb)]
+
+
+def whole(picture: Picture) -> Region:
+    """The smallest square that holds the picture."""
+    return picture.width / 2, picture.height / 2, float(max(picture.width, picture.height))
+
+
+def around(centre: NDArray[Any], size_px: float) -> Region:
+    """Where a face of `size_px` last seen at `centre` would be looked for."""
+    return float(centre[0]), float(centre[1]), max(3.0 * size_px, 48.0)
+
+
+def tile_levels(picture: Picture) -> list[list[Region]]:
+    """Regions finer than the whole picture, one list a level; the first holds the view from afar.
+
+    That view, the whole picture at 60 %, is for faces that fill or overfill the frame.
+    """
+    x, y, side = whole(picture)
+    levels: list[list[Region]] = [[(x, y, side / 0.6)]]
+    for parts in _LEVELS:
+        tile = side / parts
+        if tile >= _MIN_TILE_PX:
+            columns, rows = _centres(picture.width, tile), _centres(picture.height, tile)
+            levels.append([(cx, cy, tile) for cy in rows for cx in columns])
+    return levels
+
+
+def find_faces(detector: FaceDetector, picture: Picture, *, thorough: bool = False) -> list[Detection]:
+    """All faces of the coarsest level that shows any, largest first; of all levels if `thorough`.
+
+    At most 24 runs of the detector, whatever the picture's size.
+    """
+    found = detect_in(detector, picture, whole(picture))
+    for level in tile_levels(picture):
+        if found and not thorough:
+            break
+        for region in level:
+            found += detect_in(detector, picture, region)
+    return unique(found)
+
+
+def unique(found: Iterable[Detection]) -> list[Detection]:
+    """Drop faces seen twice, keeping the better scored, largest first."""
+    kept: list[Detection] = []
+    for face in sorted(found, key=lambda face: -face.score):
+        boxes = np.array([other.box for other in kept]).reshape(-1, 4)
+        if not (overlap(np.array(face.box), boxes) > _SAME_FACE).any():
+            kept.append(face)
+    return sorted(kept, key=lambda face: -face.size_px)
+
+
+class TileRound:
+    """Hands out the finer regions a few at a time, over and over, for a face that is absent for long."""
+
+    def __init__(self) -> None:
+        self._size = (0, 0)
+        self._regions: Iterator[Region] = iter(())
+
+    def take(self, picture: Picture, count: int) -> list[Region]:
+        """The next `count` regions of the round."""
+        if self._size != (picture.width, picture.height):
+            self._size, self._regions = (picture.width, picture.height), iter(())
+        taken: list[Region] = []
+        while len(taken) < count:
+            region = next(self._regions, None)
+            if region is None:
+                self._regions = iter([region for level in tile_levels(picture) for region in level])
+                continue
+            taken.append(region)
+        return taken
+
+
+def _centres(length_px: int, tile: float) -> list[float]:
+    """Centres of the overlapping tiles that cover one side of the picture."""
+    if length_px <= tile:
+        return [length_px / 2]
+    count = int(np.ceil((length_px - tile) / (tile * (1 - _TILE_OVERLAP)))) + 1
+    return [float(c) for c in np.linspace(tile / 2, length_px - tile / 2, count)]
