@@ -31,9 +31,10 @@ def unit_blocks(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
         with torch.inference_mode():
             units = model.units(heard[None, : WINDOW * step].to(device))[0].float().cpu()
         if previous_tail is not None:
-            units[:OVERLAP] = previous_tail * (1 - ramp) + units[:OVERLAP] * ramp
+            joined = previous_tail * (1 - ramp) + units[:OVERLAP] * ramp
+            units = torch.cat([joined, units[OVERLAP:]])
         yield units[:-OVERLAP]
-        previous_tail = units[-OVERLAP:].clone()
+        previous_tail = units[-OVERLAP:]
         heard = heard[(WINDOW - OVERLAP) * step :]
 
 

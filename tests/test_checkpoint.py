@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cals.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint, weights_sha256
+from cals.errors import CheckpointError
+from cals.inference.load import available_models, load_model
+from cals.models.debug import DebugConfig, DebugLips
+from cals.models.factory import from_checkpoint, to_checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "model", to_checkpoint(DebugLips(DebugConfig(seed=3)), step=7, metrics={"loss": 0.5}))
+    return tmp_path / "model"
+
+
+def test_round_trip(folder: Path) -> None:
+    checkpoint = load_checkpoint(folder)
+    assert (checkpoint.kind, checkpoint.step, checkpoint.metrics) == ("debug", 7, {"loss": 0.5})
+    model = from_checkpoint(checkpoint)
+    assert model.config == DebugConfig(seed=3)
+    for name, value in DebugLips(DebugConfig(seed=3)).state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]  # nothing temporary stays
+
+
+def test_saving_again_replaces_it_whole(folder: Path) -> None:
+    before = weights_sha256(folder)
+    save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
+    assert weights_sha256(folder) != before
+    assert load_checkpoint(folder).step == 0
+
+
+def test_other_folders_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"keep me")
+    with pytest.raises(CheckpointError, match="found something else"):
+        save_checkpoint(tmp_path / "photos", to_checkpoint(DebugLips(DebugConfig())))
+    assert (tmp_path / "photos" / "a.jpg").read_bytes() == b"keep me"
+
+
+def edit(folder: Path, **changes: object) -> None:
+    document = json.loads((folder / CONFIG).read_text()) | changes
+    (folder / CONFIG).write_text(json.dumps(document))
+
+
+def test_truncated_weights(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="whole checkpoint"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 99}, "expected format 1"),
+        ({"kind": "a3l"}, "expected a kind among"),
+        ({"surprise": 1}, "fields of a checkpoint"),
+        ({"config": {"wide": 3}}, "expected only"),
+        ({"config": {"width": 8}}, "mismatch in"),
+        ({"config": {"mel": {"hop": 160}}}, "expected only"),
+        ({"config": {"mel": {"timing": {"fps": 30}}}}, "whole number of mel frames"),
+    ],
+)
+def test_misfits_are_named(folder: Path, changes: dict[str, object], message: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError, match=message):
+        from_checkpoint(load_checkpoint(folder))
+
+
+def test_nan_weights_are_refused(folder: Path) -> None:
+    model = DebugLips(DebugConfig())
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    save_checkpoint(folder, to_checkpoint(model))
+    with pytest.raises(CheckpointError, match="finite"):
+        from_checkpoint(load_checkpoint(folder))
+
+
+def test_load_by_name_or_folder(folder: Path) -> None:
+    assert "debug" in available_models()
+    assert load_model("debug").fingerprint == load_model("debug").fingerprint
+    loaded = load_model(folder)
+    assert loaded.name == "model"
+    assert loaded.fingerprint == weights_sha256(folder)[:12]
+    with pytest.raises(CheckpointError, match="did you mean 'debug'"):
+        load_model("debgu")
