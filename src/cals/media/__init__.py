@@ -1,0 +1,19 @@
+"""Video, image and sound files in and out; the only room that knows PyAV."""
+
+from cals.media.audio import AudioFacts, load_mono, mono_blocks, probe
+from cals.media.frame import Frame
+from cals.media.reader import VideoFormat, VideoReader
+from cals.media.sound import AudioSource
+from cals.media.writer import VideoWriter
+
+__all__ = [
+    "AudioFacts",
+    "AudioSource",
+    "Frame",
+    "VideoFormat",
+    "VideoReader",
+    "VideoWriter",
+    "load_mono",
+    "mono_blocks",
+    "probe",
+]

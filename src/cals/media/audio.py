@@ -1,0 +1,114 @@
+"""Speech for the models: what a file's sound is, and the sound itself as one mono waveform."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from cals.errors import MediaError
+from cals.media.sound import AudioSource
+from cals.types import F32
+
+# ITU-R BS.775 proportions, scaled so that plain stereo becomes its mean; the sub-woofer carries no speech.
+_SHARE = {"FL": 0.5, "FR": 0.5, "FC": 0.7071, "LFE": 0.0, "LFE2": 0.0}
+_SURROUND_SHARE = 0.3536
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioFacts:
+    """What the sound of a file is, found by decoding all of it."""
+
+    sample_rate_hz: int
+    channels: int
+    layout: str
+    samples: int
+    """Per channel, on the clock of the file's picture if it has one."""
+    duration_s: Fraction
+    peak: float
+    """Largest absolute value; full scale is 1."""
+
+
+def _no_samples(path: Path) -> MediaError:
+    return MediaError(f"{path}: expected speech, found sound of no length; record or export it again")
+
+
+def probe(path: Path | str, *, keep_going: bool = False) -> AudioFacts:
+    """Decode the whole sound once; MediaError if there is none, it is empty, broken or holds NaN or infinity."""
+    with closing(AudioSource(path, keep_going=keep_going)) as source:
+        samples, peak = 0, 0.0
+        for block in source.blocks():
+            samples += block.shape[1]
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        if not samples:
+            raise _no_samples(Path(path))
+        return AudioFacts(
+            sample_rate_hz=source.rate_hz,
+            channels=len(source.channel_names),
+            layout=source.layout,
+            samples=samples,
+            duration_s=Fraction(samples, source.rate_hz),
+            peak=peak,
+        )
+
+
+def _shares(channel_names: tuple[str, ...]) -> F32:
+    """The share [channels] each channel has in the mono mix."""
+    if len(channel_names) == 1:
+        return np.ones(1, np.float32)
+    if "FL" not in channel_names:
+        return np.full(len(channel_names), 1 / len(channel_names), np.float32)
+    return np.array([_SHARE.get(name, _SURROUND_SHARE) for name in channel_names], np.float32)
+
+
+def _resampled(source: AudioSource, rate_hz: int) -> Iterator[F32]:
+    """Mono pieces [n] at `rate_hz`, in all exactly as long as the source, rounded to a sample."""
+    shares = _shares(source.channel_names)
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+    heard, given = 0, 0
+    for block in source.blocks():
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray((shares @ block)[None]), "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, heard, Fraction(1, source.rate_hz)
+        heard += block.shape[1]
+        for part in resampler.resample(frame):
+            given += part.samples
+            yield part.to_ndarray()[0]
+    if not heard:
+        raise _no_samples(source.path)
+    missing = round(Fraction(heard * rate_hz, source.rate_hz)) - given
+    if source.rate_hz != rate_hz:
+        for part in resampler.resample(None):
+            tail = part.to_ndarray()[0][: max(missing, 0)]
+            missing -= len(tail)
+            yield tail
+    if missing > 0:
+        yield np.zeros(missing, np.float32)
+
+
+def mono_blocks(
+    path: Path | str, sample_rate_hz: int = 16_000, block: int = 16_000, *, keep_going: bool = False
+) -> Iterator[F32]:
+    """The sound as mono blocks [block] (the last one shorter), streamed; sample 0 is the first picture's moment."""
+    with closing(AudioSource(path, keep_going=keep_going)) as source:
+        held: list[F32] = []
+        have = 0
+        for piece in _resampled(source, sample_rate_hz):
+            held.append(piece)
+            have += len(piece)
+            if have < block:
+                continue
+            joined = np.concatenate(held)
+            whole = have - have % block
+            for start in range(0, whole, block):
+                yield joined[start : start + block]
+            held, have = [joined[whole:]], have - whole
+        if have:
+            yield np.concatenate(held)
+
+
+def load_mono(path: Path | str, sample_rate_hz: int = 16_000, *, keep_going: bool = False) -> F32:
+    """The whole sound as one mono waveform [n]."""
+    return np.concatenate(list(mono_blocks(path, sample_rate_hz, keep_going=keep_going)))

@@ -1,0 +1,153 @@
+"""The video stream of one file as upright pictures with repaired time stamps, and seeking in it."""
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from cals.errors import MediaError
+from cals.media.clock import Clock, plausible_rate
+from cals.media.opening import Damage, open_input, reason
+from cals.media.pictures import converter
+
+log = logging.getLogger(__name__)
+
+_MAX_SIDE_PX = 16384
+
+
+class Stamped(NamedTuple):
+    """An upright picture and its time stamp."""
+
+    ticks: int
+    key: bool
+    picture: av.VideoFrame
+
+
+def video_stream(container: av.container.InputContainer) -> VideoStream | None:
+    """The picture to work on: the first moving one; cover art in sound files is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and not stream.disposition & Disposition.timed_thumbnails:
+            return stream
+    return None
+
+
+class Decoder:
+    """Decodes one file from its start, once; damage is judged by `keep_going`."""
+
+    def __init__(self, path: Path, keep_going: bool = False) -> None:
+        self.path = path
+        self.damage = Damage(path, keep_going)
+        self.container = open_input(path)
+        try:
+            self.stream = self._pick()
+        except BaseException:
+            self.container.close()
+            raise
+        self.time_base = self.stream.time_base or Fraction(1, 90_000)
+        self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
+        self.clock = Clock(self.time_base, self.rate)
+        self.first_ticks: int | None = None
+        self._packets = 0
+        self._packet_end_s = Fraction(0)
+        self._ticks = 0
+
+    def _pick(self) -> VideoStream:
+        stream = video_stream(self.container)
+        if stream is None:
+            kinds = sorted({other.type for other in self.container.streams}) or ["nothing"]
+            raise MediaError(f"{self.path}: expected a video or an image, found only {', '.join(kinds)}; give a video")
+        if stream.codec_context is None:
+            raise MediaError(f"{self.path}: expected a codec this build can decode, found none; convert it to H.264")
+        if max(stream.width, stream.height) > _MAX_SIDE_PX:
+            size = f"{stream.width}x{stream.height}"
+            raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
+        stream.thread_type = "AUTO"
+        return stream
+
+    @property
+    def reached_s(self) -> Fraction:
+        """Seconds after the first picture that decoding has come to."""
+        return (self._ticks - (self.first_ticks or 0)) * self.time_base
+
+    def raw(self) -> Iterator[av.VideoFrame]:
+        """Pictures as decoded, in display order; what cannot be decoded is noted as damage and passed over."""
+        packets = self.container.demux()
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as error:
+                self.damage.note(f"an unreadable part ({reason(error)})", self.reached_s, error)
+                # The demuxer is lost, but the decoder still holds pictures back.
+                yield from self._decoded(None)
+                return
+            if packet is None:
+                return
+            if packet.pts is not None and packet.size:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._packet_end_s = max(self._packet_end_s, end)
+            if packet.stream_index != self.stream.index:
+                continue
+            self._packets += bool(packet.size)
+            yield from self._decoded(packet)
+
+    def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
+        if packet is not None and packet.is_corrupt and packet.size:
+            self.damage.note("a packet that is cut short or corrupt", self.reached_s)
+        try:
+            pictures = self.stream.decode(packet)
+        except EOFError:
+            return
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self.damage.note(f"a picture that cannot be decoded ({reason(error)})", self.reached_s, error)
+            return
+        for picture in pictures:
+            if picture.is_corrupt:
+                self.damage.note("a picture with decoding errors", self.reached_s)
+            yield picture
+
+    def __iter__(self) -> Iterator[Stamped]:
+        """Upright pictures in display order with time stamps that always grow."""
+        convert = None
+        for picture in self.raw():
+            if convert is None:
+                convert = converter(picture)
+            self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
+            if self.first_ticks is None:
+                self.first_ticks = self._ticks
+            yield Stamped(self._ticks, bool(picture.key_frame), convert(picture))
+        self._check_end()
+        self.damage.report()
+        self.clock.report(self.path)
+
+    def _check_end(self) -> None:
+        """Notice a file that ends before its own header says it does."""
+        name = self.container.format.name
+        if "mp4" in name:
+            listed = len(self.stream.index_entries)
+            if self._packets < listed:
+                self.damage.note(f"{self._packets} of {listed} listed pictures: the file is cut short", self.reached_s)
+            return
+        stated = None
+        if "matroska" in name and self.container.duration:
+            stated = Fraction(self.container.duration, av.time_base)
+        elif name == "avi" and self.stream.duration:
+            stated = self.stream.duration * self.time_base
+        if stated is not None and self.first_ticks is not None:
+            start = Fraction(self.container.start_time or 0, av.time_base)
+            missing = stated - (self._packet_end_s - min(start, Fraction(0)))
+            if missing > max(Fraction(1, 5), 3 / self.rate):
+                self.damage.note(
+                    f"the end of a file that states {float(stated):.2f} s: it is cut short", self.reached_s
+                )
+
+    def seek(self, ticks: int) -> None:
+        """Continue from a key frame near `ticks`, in the stream's own unclocked time stamps."""
+        self.container.seek(ticks, stream=self.stream, backward=True)
+
+    def close(self) -> None:
+        self.container.close()

@@ -1,0 +1,117 @@
+"""Which codec, which options and which pixel format a video is written with."""
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.codec import Codec
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from cals.errors import ConfigError
+from cals.media.frame import from_planes, plane_views
+from cals.media.reader import VideoFormat
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One way to encode: FFmpeg's codec name, what `preset` means to it, and the defaults."""
+
+    codec: str
+    crf: int
+    preset: str
+    tag: str | None = None
+
+
+_ENCODERS = {
+    "h264": Encoder("libx264", crf=17, preset="superfast"),
+    "h265": Encoder("libx265", crf=19, preset="superfast", tag="hvc1"),
+    "vp9": Encoder("libvpx-vp9", crf=24, preset="8"),
+}
+_ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
+
+
+def choose(codec: str, container: str, bits: int) -> Encoder:
+    """The encoder for `codec` ("auto", "h264", "h265", "vp9"); auto looks at the container and the bit depth."""
+    if codec == "auto":
+        name = "vp9" if container == "webm" else "h264" if bits == 8 else "h265"
+    else:
+        name = _ALIASES.get(codec, codec)
+    if name not in _ENCODERS:
+        raise ConfigError(f"codec: expected auto, {', '.join(_ENCODERS)}, found '{codec}'")
+    if container == "webm" and name != "vp9":
+        raise ConfigError(f"codec: expected vp9 in a .webm file, found '{codec}'; use codec auto or another suffix")
+    return _ENCODERS[name]
+
+
+def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
+    """The codec's options for a constant quality and a speed preset."""
+    quality = str(encoder.crf if crf is None else crf)
+    speed = preset or encoder.preset
+    if encoder.codec == "libvpx-vp9":
+        return {"crf": quality, "b": "0", "deadline": "realtime", "cpu-used": speed, "row-mt": "1"}
+    options = {"crf": quality, "preset": speed}
+    if encoder.codec == "libx265":
+        options["x265-params"] = "log-level=error"
+    return options
+
+
+def nearest_format(codec: str, pix_fmt: str) -> str:
+    """The pixel format `codec` takes that loses least of `pix_fmt`."""
+    taken = [known.name for known in Codec(codec, "w").video_formats or []]
+    eight = pix_fmt.removesuffix("10le")
+    for candidate in (pix_fmt, pix_fmt.replace("yuvj", "yuv"), eight, "yuv420p"):
+        if candidate in taken:
+            return candidate
+    return taken[0]
+
+
+def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
+    """The size `codec` needs: H.264 and H.265 have no odd sizes where chroma is thinned out."""
+    if codec == "libvpx-vp9":
+        return width, height
+    even_x, even_y = "444" not in pix_fmt, "420" in pix_fmt
+    return width + (width % 2 if even_x else 0), height + (height % 2 if even_y else 0)
+
+
+def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+    """`picture` with its last column and row repeated until it has that size."""
+    grown = av.VideoFrame(width, height, picture.format.name)
+    planes = [
+        np.pad(old, ((0, new.shape[0] - old.shape[0]), (0, new.shape[1] - old.shape[1])), mode="edge")
+        for old, new in zip(plane_views(picture), plane_views(grown), strict=True)
+    ]
+    return from_planes(planes, picture.format.name, like=picture)
+
+
+def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, options: dict[str, str]) -> VideoStream:
+    """A video stream of `container` with the size, times, colour tags and pixel shape of `like`."""
+    stream = container.add_stream(encoder.codec, rate=like.rate, options=options)
+    context = stream.codec_context
+    context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
+    width, height = padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
+    if (width, height) != (like.width, like.height):
+        log.info("odd size %dx%d: padded to %dx%d for %s", like.width, like.height, width, height, encoder.codec)
+    context.width, context.height = width, height
+    context.time_base = like.time_base
+    context.framerate = like.rate
+    context.flags |= Flags.frame_duration
+    context.thread_type = "AUTO"
+    full = like.pix_fmt.startswith("yuvj")
+    context.colorspace, context.color_range = like.colorspace, 2 if full else like.color_range
+    context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
+    if like.sar != 1:
+        context.sample_aspect_ratio = like.sar
+    if encoder.tag and container.format.name in ("mp4", "mov"):
+        context.codec_tag = encoder.tag
+    return stream
+
+
+def ticks(time_s: Fraction, time_base: Fraction) -> int:
+    """`time_s` in ticks; exact for the times of the video the format was taken from."""
+    return round(time_s / time_base)

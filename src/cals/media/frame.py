@@ -1,0 +1,111 @@
+"""A decoded picture in its own pixel format, with its exact place in time."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+
+from cals.media.color import LAYOUTS, ColorSpace, Plane, blend, color_space, region_rgb
+from cals.types import U8, Box, Patch
+
+
+def plane_views(picture: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
+    """Views [h w] of the three planes, without copying and without row padding."""
+    dtype = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
+    views = []
+    for plane in picture.planes:
+        rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+        views.append(rows[:, : plane.width])
+    return views[0], views[1], views[2]
+
+
+def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | None = None) -> av.VideoFrame:
+    """A new picture holding a copy of `planes`, with the colour tags of `like`."""
+    height, width = planes[0].shape
+    picture = av.VideoFrame(width, height, pix_fmt)
+    for target, source in zip(plane_views(picture), planes, strict=True):
+        target[...] = source
+    if like is not None:
+        picture.colorspace, picture.color_range = like.colorspace, like.color_range
+        picture.color_primaries, picture.color_trc = like.color_primaries, like.color_trc
+    return picture
+
+
+class Frame:
+    """One picture of a video; it never changes, and a patched or retimed one is a new `Frame`."""
+
+    __slots__ = ("_picture", "_space", "duration_s", "index", "time_s")
+
+    def __init__(self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction) -> None:
+        self._picture = picture
+        self._space: ColorSpace | None = None
+        self.index = index
+        self.time_s = time_s
+        """Seconds after the first frame, exact."""
+        self.duration_s = duration_s
+
+    @property
+    def width(self) -> int:
+        return self._picture.width
+
+    @property
+    def height(self) -> int:
+        return self._picture.height
+
+    @property
+    def pix_fmt(self) -> str:
+        return self._picture.format.name
+
+    @property
+    def picture(self) -> av.VideoFrame:
+        """The picture as the encoder takes it; its pixels are shared, so they must not be written to."""
+        return self._picture
+
+    @property
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        """Y, Cb and Cr as stored, [h w] each, uint8 or uint16; shared, so they must not be written to."""
+        return plane_views(self._picture)
+
+    @property
+    def space(self) -> ColorSpace:
+        """The colour space that `rgb` and `with_patch` work in."""
+        if self._space is None:
+            picture = self._picture
+            self._space = color_space(
+                picture.format.name, int(picture.colorspace), int(picture.color_range), picture.height
+            )
+        return self._space
+
+    def rgb(self, box: Box | None = None) -> U8:
+        """Pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+        return region_rgb(self.planes, self.space, box or Box(0, 0, self.width, self.height))
+
+    def luma(self, width: int, height: int) -> U8:
+        """The stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""
+        plane = self.planes[0]
+        # Thinning first keeps the area mean cheap on large pictures; the mean still sees 2 x 2 samples or more.
+        thin = max(1, min(plane.shape[1] // (2 * width), plane.shape[0] // (2 * height)))
+        small = cv2.resize(plane[::thin, ::thin], (width, height), interpolation=cv2.INTER_AREA)
+        if small.dtype != np.uint8:
+            small = (small >> (self.space.layout.bits - 8)).astype(np.uint8)
+        return np.asarray(small, dtype=np.uint8)
+
+    def with_patch(self, patch: Patch) -> "Frame":
+        """This frame with one region changed; samples where alpha is 0 stay bit exact."""
+        # The decoder may still refer to its own buffers, and other frames to ours: always a copy.
+        picture = from_planes(self.planes, self.pix_fmt, like=self._picture)
+        blend(plane_views(picture), self.space, patch)
+        return Frame(picture, self.index, self.time_s, self.duration_s)
+
+    def retimed(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
+        """The same pixels at another place in time; the buffers are shared."""
+        return Frame(self._picture, index, time_s, duration_s)
+
+    def same_pixels(self, other: "Frame") -> bool:
+        """Whether both share one picture; cheap, so equal pixels in different buffers count as different."""
+        return self._picture is other._picture
+
+    def __repr__(self) -> str:
+        return f"Frame({self.index}, {float(self.time_s):.3f} s, {self.width}x{self.height} {self.pix_fmt})"

@@ -1,0 +1,152 @@
+"""Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from cals.errors import MediaError
+from cals.media.color import LAYOUTS, Plane, blend, color_space
+from cals.media.frame import from_planes, plane_views
+from cals.types import U8, Box, Patch
+
+Turn = tuple[bool, bool, bool]
+"""Transpose, then mirror left-right, then mirror top-bottom."""
+
+UPRIGHT: Turn = (False, False, False)
+_BT709 = 1
+_LIMITED, _FULL = 1, 2
+
+
+def working_format(pix_fmt: str) -> str:
+    """The patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10."""
+    if pix_fmt in LAYOUTS:
+        return pix_fmt
+    described = av.VideoFormat(pix_fmt)
+    depth = "10le" if max(part.bits for part in described.components) > 8 else ""
+    components = [part for part in described.components if not part.is_alpha]
+    if described.is_rgb or len(components) < 3:
+        return f"yuv420p{depth}"
+    probe = av.VideoFormat(pix_fmt, 16, 16)
+    across, down = 16 // probe.chroma_width(), 16 // probe.chroma_height()
+    chroma = "420" if (across, down) in ((2, 2), (4, 1), (4, 4)) else "422" if (across, down) == (2, 1) else "444"
+    return f"yuv{chroma}p{depth}"
+
+
+def turn_of(picture: av.VideoFrame) -> Turn:
+    """The quarter turn and mirroring that bring `picture` upright, from its display matrix."""
+    data = picture.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].tolist()
+    if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
+        return (False, a < 0, d < 0)
+    return (True, c < 0, b < 0)
+
+
+def _turned(plane: Plane, turn: Turn) -> Plane:
+    transpose, mirror_x, mirror_y = turn
+    if transpose:
+        plane = np.asarray(cv2.transpose(plane), dtype=plane.dtype)
+    return plane[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+
+
+def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """A function that makes every picture of a video upright, in the format and size that `first` gets."""
+    turn = turn_of(first)
+    target = working_format(first.format.name)
+    if turn[0] and target.startswith(("yuv422p", "yuvj422p")):
+        # A quarter turn of 4:2:2 has its chroma thinned along the other axis, a format nobody encodes.
+        target = target.replace("422", "444")
+    width, height = first.width, first.height
+
+    def convert(picture: av.VideoFrame) -> av.VideoFrame:
+        if picture.format.name != target or (picture.width, picture.height) != (width, height):
+            picture = _reformatted(picture, width, height, target)
+        if any(plane.line_size < 0 for plane in picture.planes):
+            picture = picture.reformat(format="rgb48le").reformat(format=target)
+        if turn != UPRIGHT:
+            planes = [_turned(plane, turn) for plane in plane_views(picture)]
+            return from_planes(planes, target, like=picture)
+        return picture
+
+    return convert
+
+
+def _reformatted(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    described = picture.format
+    if not described.is_rgb and len([p for p in described.components if not p.is_alpha]) == 3:
+        return picture.reformat(width=width, height=height, format=pix_fmt)
+    # RGB, palette and grey carry no YUV matrix of their own: give them the common one, and say so in the tags.
+    made = picture.reformat(
+        width=width,
+        height=height,
+        format=pix_fmt,
+        dst_colorspace=_BT709,
+        src_color_range=_FULL,
+        dst_color_range=_LIMITED,
+    )
+    made.colorspace, made.color_range = _BT709, _LIMITED
+    return made
+
+
+def from_rgb(rgb: U8) -> av.VideoFrame:
+    """An 8-bit 4:2:0 picture in limited range BT.709 of RGB pixels [h w 3]."""
+    height, width = rgb.shape[:2]
+    picture = av.VideoFrame(width, height, "yuv420p")
+    picture.colorspace, picture.color_range, picture.color_primaries = _BT709, _LIMITED, _BT709
+    planes = plane_views(picture)
+    for plane in planes:
+        plane[...] = 0
+    whole = Patch(Box(0, 0, width, height), rgb, np.ones((height, width), np.float32))
+    blend(planes, color_space("yuv420p", _BT709, _LIMITED, height), whole)
+    return picture
+
+
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
+_MOTION_SUFFIXES = (".mjpeg", ".mjpg")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file is a still image (PNG, JPEG, BMP, TIFF, WebP) by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if path.suffix.lower() in _MOTION_SUFFIXES:
+        return False
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def read_image(path: Path, keep_going: bool = False) -> U8:
+    """RGB pixels [h w 3] of a still image: upright by its EXIF tag, 8 bits, alpha over white."""
+    data = path.read_bytes()
+    cut_short = _is_cut_short(data)
+    if cut_short and not keep_going:
+        raise MediaError(f"{path}: expected a whole image, found one cut short; copy it again, or use --keep-going")
+    pixels = np.frombuffer(data, np.uint8)
+    try:
+        stored = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
+            return _over_white(stored)
+        decoded = cv2.imdecode(pixels, cv2.IMREAD_COLOR)  # this one obeys EXIF and reduces 16 bits to 8
+    except cv2.error as error:
+        raise MediaError(f"{path}: expected an image OpenCV can decode, found {error.err or error}") from error
+    if decoded is None:
+        raise MediaError(f"{path}: expected an image, found data that cannot be decoded; convert it to PNG")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-64:] and b"IEND" not in data
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return False
+
+
+def _over_white(bgra: np.ndarray) -> U8:
+    top = float(np.iinfo(bgra.dtype).max) if bgra.dtype.kind == "u" else 1.0
+    color, alpha = bgra[..., 2::-1].astype(np.float32), bgra[..., 3:].astype(np.float32)
+    mixed = (color * (alpha / top) + (top - alpha)) * (255.0 / top)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

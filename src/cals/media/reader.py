@@ -1,0 +1,190 @@
+"""Videos and images as a stream of frames with exact times."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+
+from cals.errors import MediaError
+from cals.media.background import prefetched
+from cals.media.clock import DEFAULT_RATE
+from cals.media.decoding import Decoder, Stamped
+from cals.media.frame import Frame
+from cals.media.opening import check_file
+from cals.media.pictures import from_rgb, is_image, read_image
+
+log = logging.getLogger(__name__)
+
+# Two pictures ahead keep the decoder busy while the caller works; more only costs memory.
+_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFormat:
+    """What a writer must know to make a video like another one."""
+
+    width: int
+    """Pixels, upright."""
+    height: int
+    pix_fmt: str
+    """FFmpeg name of the format the frames have."""
+    time_base: Fraction
+    """Seconds of one tick; every frame time is a whole number of them."""
+    rate: Fraction
+    """Average frames per second."""
+    sar: Fraction = Fraction(1)
+    """Width over height of one pixel, upright."""
+    colorspace: int = 2
+    """Matrix coefficients; this and the next three are ITU-T H.273 codes, 2 (range: 0) for unspecified."""
+    color_range: int = 0
+    color_primaries: int = 2
+    color_trc: int = 2
+    is_image: bool = False
+
+    @property
+    def bits(self) -> int:
+        return 10 if self.pix_fmt.endswith("10le") else 8
+
+    @property
+    def step_s(self) -> Fraction:
+        """Seconds of one frame at the average rate, in whole ticks."""
+        return max(1, round(1 / self.rate / self.time_base)) * self.time_base
+
+
+class VideoReader:
+    """Frames of a video or image file, in order, once; memory does not grow with its length.
+
+    Raises MediaError when the file is missing, of another kind, or damaged (then naming the time reached),
+    unless `keep_going`, which takes what decodes and logs one warning. Use as a context manager.
+    """
+
+    def __init__(self, path: Path | str, *, keep_going: bool = False) -> None:
+        self.path = Path(path)
+        check_file(self.path)
+        self._decoder: Decoder | None = None
+        self._frames: Iterator[Frame]
+        if is_image(self.path):
+            self._open_image(keep_going)
+        else:
+            self._open_video(keep_going)
+        self.width, self.height = self.format.width, self.format.height
+        self.time_base = self.format.time_base
+
+    def _open_image(self, keep_going: bool) -> None:
+        picture = from_rgb(read_image(self.path, keep_going))
+        length_s = 1 / DEFAULT_RATE
+        self.format = _format_of(picture, length_s, DEFAULT_RATE, Fraction(1), is_image=True)
+        self.has_audio = False
+        self.frame_count_estimate: int | None = 1
+        self.duration_s: Fraction | None = length_s
+        """An estimate from the header; None if the file does not say."""
+        self._frames = (frame for frame in (Frame(picture, 0, Fraction(0), length_s),))
+
+    def _open_video(self, keep_going: bool) -> None:
+        decoder = self._decoder = Decoder(self.path, keep_going)
+        try:
+            stamped = iter(decoder)
+            first = next(stamped, None)
+            if first is None:
+                raise MediaError(
+                    f"{self.path}: expected a video, found no picture that decodes; copy it again or convert it to mp4"
+                )
+            self._read_facts(decoder, first.picture)
+        except BaseException:
+            decoder.close()
+            raise
+        self._frames = prefetched(self._timed(decoder, first, stamped), _AHEAD)
+
+    def _read_facts(self, decoder: Decoder, first: av.VideoFrame) -> None:
+        stream = decoder.stream
+        sar = stream.sample_aspect_ratio or Fraction(1)
+        if (stream.width, stream.height) != (first.width, first.height) and stream.width == first.height:
+            sar = 1 / sar
+        self.format = _format_of(first, decoder.time_base, decoder.rate, sar)
+        self.has_audio = bool(decoder.container.streams.audio)
+        self.duration_s = None
+        if stream.duration:
+            self.duration_s = stream.duration * decoder.time_base
+        elif decoder.container.duration:
+            self.duration_s = Fraction(decoder.container.duration, av.time_base)
+        self.frame_count_estimate = stream.frames or None
+        if not self.frame_count_estimate and self.duration_s:
+            self.frame_count_estimate = max(1, round(self.duration_s * decoder.rate))
+
+    def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
+        """Frames with their durations, each known when the next one is."""
+        tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
+        for stamped in rest:
+            last_s = (stamped.ticks - held.ticks) * tick
+            yield Frame(held.picture, index, (held.ticks - first.ticks) * tick, last_s)
+            held, index = stamped, index + 1
+        time_s = (held.ticks - first.ticks) * tick
+        yield Frame(held.picture, index, time_s, self._last_duration(decoder, held, last_s))
+
+    def _last_duration(self, decoder: Decoder, last: Stamped, before_s: Fraction) -> Fraction:
+        tick, stream = decoder.time_base, decoder.stream
+        ticks = int(last.picture.duration)
+        if stream.duration and stream.start_time is not None and "mp4" in decoder.container.format.name:
+            # A packet's duration in mp4 is the distance to the next one in decoding order; the stream's end is exact.
+            ticks = stream.start_time + stream.duration - last.ticks
+        if 0 < ticks * tick <= 60:
+            return ticks * tick
+        return before_s or self.format.step_s
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Stop decoding and release the file."""
+        if hasattr(self._frames, "close"):
+            self._frames.close()
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _format_of(
+    picture: av.VideoFrame, time_base: Fraction, rate: Fraction, sar: Fraction, is_image: bool = False
+) -> VideoFormat:
+    return VideoFormat(
+        width=picture.width,
+        height=picture.height,
+        pix_fmt=picture.format.name,
+        time_base=time_base,
+        rate=rate,
+        sar=sar if sar > 0 else Fraction(1),
+        colorspace=int(picture.colorspace),
+        color_range=int(picture.color_range),
+        color_primaries=int(picture.color_primaries),
+        color_trc=int(picture.color_trc),
+        is_image=is_image,
+    )
+
+
+def first_picture_s(path: Path) -> Fraction | None:
+    """Where on a file's own clock its first picture stands, in seconds; None if it has no moving picture."""
+    if is_image(path):
+        return None
+    try:
+        decoder = Decoder(path, keep_going=True)
+    except MediaError:
+        return None
+    with closing(decoder):
+        first = next(iter(decoder), None)
+        return None if first is None else first.ticks * decoder.time_base

@@ -1,0 +1,203 @@
+"""The sound of one file at its own rate and channels, placed on the clock of its picture."""
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from numpy.typing import NDArray
+
+from cals.errors import MediaError
+from cals.media.decoding import video_stream
+from cals.media.opening import Damage, open_input, reason
+from cals.media.reader import first_picture_s
+from cals.types import F32
+
+log = logging.getLogger(__name__)
+
+# Time stamps of sound jitter by rounding and by codec frame; only real holes are filled or cut.
+_GAP_S = Fraction(1, 10)
+_LONGEST_GAP_S = 3600
+# Containers that count in milliseconds cannot say where sound starts more exactly than this.
+_COARSE_TICK_S = Fraction(1, 1000)
+_SILENCE_BLOCK = 1 << 16
+
+
+class AudioSource:
+    """Sound as float blocks [channels n], streamed once; sample 0 is the moment of the first picture.
+
+    In a file with moving pictures sound that starts later is preceded by silence, earlier sound is cut;
+    otherwise the first sample is sample 0. Holes in the time stamps become silence. Use `with closing(...)`.
+    Raises MediaError for files without sound, broken files (unless `keep_going`) and values that are no numbers.
+    """
+
+    def __init__(self, path: Path | str, *, keep_going: bool = False) -> None:
+        self.path = Path(path)
+        self._container = open_input(self.path)
+        try:
+            self._stream = self._pick()
+        except BaseException:
+            self._container.close()
+            raise
+        self.rate_hz = int(self._stream.rate)
+        self.layout = self._stream.layout.name
+        """FFmpeg name of the channel layout."""
+        self.channel_names = tuple(channel.name for channel in self._stream.layout.channels)
+        # Junk between the frames of an mp3 is common and harmless.
+        self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
+        self._done_s = Fraction(0)
+        self._start = 0
+        self._blocks = self._placed()
+        self._left: F32 = np.zeros((len(self.channel_names), 0), np.float32)
+
+    def _pick(self) -> AudioStream:
+        streams = self._container.streams.audio
+        if not streams:
+            kinds = sorted({other.type for other in self._container.streams}) or ["nothing"]
+            raise MediaError(f"{self.path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise MediaError(
+                f"{self.path}: expected a sound codec this build can decode, found none; convert it to wav"
+            )
+        if stream.rate <= 0 or not stream.layout.channels:
+            raise MediaError(f"{self.path}: expected sound with a sample rate, found none; convert it to wav")
+        return stream
+
+    def _decoded(self) -> Iterator[AudioFrame]:
+        packets = self._container.demux(self._stream)
+        listed, seen = len(self._stream.index_entries), 0
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                seen += bool(packet.size)
+                yield from self._stream.decode(packet)
+            except EOFError:
+                break
+            except (av.FFmpegError, OSError, ValueError) as error:
+                self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
+                if packet is None or packet.size == 0:
+                    break
+        if "mp4" in self._container.format.name and seen < listed:
+            self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
+        self._damage.report()
+
+    def _floats(self) -> Iterator[tuple[F32, Fraction | None]]:
+        """Float blocks in one rate and layout, each with the time its first sample carries."""
+        shape: tuple[str, str, int] | None = None
+        resampler: av.AudioResampler | None = None
+        for frame in self._decoded():
+            if frame.samples <= 0:
+                continue
+            found = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if resampler is None or found != shape:
+                shape = found
+                resampler = av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate_hz)
+            time_s = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+            frame.pts = None
+            try:
+                converted = resampler.resample(frame)
+            except (av.FFmpegError, ValueError) as error:
+                self._damage.note(f"sound in an unusable format ({reason(error)})", self._done_s, error)
+                continue
+            for part in converted:
+                yield np.asarray(part.to_ndarray(), dtype=np.float32), time_s
+                time_s = None
+
+    def _origin_s(self) -> Fraction | None:
+        return first_picture_s(self.path) if video_stream(self._container) is not None else None
+
+    def _placed(self) -> Iterator[F32]:
+        origin_s = self._origin_s()
+        position: int | None = None
+        held: F32 | None = None
+        for block, time_s in self._floats():
+            if not np.isfinite(block).all():
+                raise MediaError(
+                    f"{self.path}: expected sound made of numbers, found NaN or infinity near "
+                    f"{float(self._done_s):.2f} s; render the sound again"
+                )
+            gap = 0
+            if position is None:
+                position = 0
+                gap = self._start = self._start_gap(time_s, origin_s)
+                origin_s = (time_s or Fraction(0)) - Fraction(gap, self.rate_hz)
+            elif time_s is not None and origin_s is not None:
+                gap = self._later_gap(round((time_s - origin_s) * self.rate_hz) - position)
+            for silent in _silences(gap, block.shape[0]):
+                if held is not None:
+                    yield held
+                held = silent
+            if gap < 0:
+                block = block[:, -gap:]
+            position += gap + block.shape[1] if gap > 0 else block.shape[1]
+            self._done_s = Fraction(position, self.rate_hz)
+            if block.shape[1]:
+                if held is not None:
+                    yield held
+                held = block
+        if held is not None and position is not None:
+            yield held[:, : held.shape[1] - self._excess(position, held.shape[1])]
+
+    def _start_gap(self, time_s: Fraction | None, origin_s: Fraction | None) -> int:
+        """Samples of silence before the first one; negative: samples to cut."""
+        if time_s is None or origin_s is None:
+            return 0
+        offset_s = time_s - origin_s
+        tick = self._stream.time_base or Fraction(0)
+        if (tick >= _COARSE_TICK_S and abs(offset_s) <= tick) or abs(offset_s) > _LONGEST_GAP_S:
+            return 0
+        return round(offset_s * self.rate_hz)
+
+    def _later_gap(self, gap: int) -> int:
+        if not _GAP_S * self.rate_hz < abs(gap) <= _LONGEST_GAP_S * self.rate_hz:
+            return 0
+        log.info("%s: sound jumps by %.3f s at %.2f s", self.path, gap / self.rate_hz, float(self._done_s))
+        return gap
+
+    def _excess(self, position: int, last: int) -> int:
+        """Samples a codec padded its last block with, where the file states the true length."""
+        stated = self._stream.duration
+        if not stated or self._stream.time_base is None or "mp4" not in self._container.format.name:
+            return 0
+        # Silence added or sound cut at the start is part of the position but not of the stated length.
+        excess = position - self._start - round(stated * self._stream.time_base * self.rate_hz)
+        return excess if 0 < excess < last else 0
+
+    def blocks(self) -> Iterator[F32]:
+        """The rest of the sound, in blocks of no particular size."""
+        if self._left.shape[1]:
+            left, self._left = self._left, self._left[:, :0]
+            yield left
+        yield from self._blocks
+
+    def read(self, samples: int) -> F32:
+        """The next [channels samples]; shorter only at the end of the sound."""
+        parts, have = [self._left], self._left.shape[1]
+        while have < samples:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            parts.append(block)
+            have += block.shape[1]
+        joined = np.concatenate(parts, axis=1)
+        self._left = joined[:, samples:]
+        return joined[:, :samples]
+
+    def close(self) -> None:
+        """Release the file."""
+        self._blocks.close()
+        self._container.close()
+
+
+def _silences(samples: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    while samples > 0:
+        part = min(samples, _SILENCE_BLOCK)
+        yield np.zeros((channels, part), np.float32)
+        samples -= part

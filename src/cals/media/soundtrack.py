@@ -1,0 +1,89 @@
+"""The sound of the output: encoded step by step as the picture advances."""
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.codec import Codec
+from av.container import OutputContainer
+from av.packet import Packet
+
+from cals.media.sound import AudioSource
+from cals.types import F32
+
+log = logging.getLogger(__name__)
+
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
+_OPUS_LAYOUTS = {**_LAYOUTS, 4: "quad"}
+_KBIT_PER_CHANNEL = 96
+
+
+def _rate_for(codec: str, rate_hz: int) -> int:
+    """The lowest rate the codec has that loses nothing, else its highest."""
+    if codec == "libopus":
+        return 48_000
+    known = sorted(Codec(codec, "w").audio_rates or [rate_hz])
+    return next((rate for rate in known if rate >= rate_hz), known[-1])
+
+
+class Soundtrack:
+    """Encodes the sound of a file into one stream of `container`, never further than the picture has come."""
+
+    def __init__(self, container: OutputContainer, path: Path, *, keep_going: bool = False) -> None:
+        self._source = AudioSource(path, keep_going=keep_going)
+        codec = "libopus" if container.format.name == "webm" else "aac"
+        layouts = _OPUS_LAYOUTS if codec == "libopus" else _LAYOUTS
+        channels = len(self._source.channel_names)
+        layout = layouts.get(channels, "stereo")
+        rate_hz = _rate_for(codec, self._source.rate_hz)
+        if rate_hz != self._source.rate_hz:
+            log.info("%s: sound goes from %d to %d Hz, which %s needs", path, self._source.rate_hz, rate_hz, codec)
+        # Channels keep their order when only the name of the layout differs (5.1 with side or back speakers).
+        self._heard_as = layout if channels in layouts else self._source.layout
+        self._stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * len(_names(layout)), 12 * rate_hz // 1000)
+        self._stream.codec_context.open()
+        self._resampler = av.AudioResampler(
+            format=self._stream.format.name,
+            layout=layout,
+            rate=rate_hz,
+            frame_size=self._stream.codec_context.frame_size or None,
+        )
+        self._read = 0
+        self._ended = False
+
+    def advance(self, until_s: Fraction) -> Iterator[Packet]:
+        """Packets of the sound up to `until_s` (as far as there is sound)."""
+        wanted = round(until_s * self._source.rate_hz) - self._read
+        if wanted <= 0 or self._ended:
+            return
+        block = self._source.read(wanted)
+        self._ended = block.shape[1] < wanted
+        if block.shape[1]:
+            yield from self._encode(block)
+
+    def _encode(self, block: F32) -> Iterator[Packet]:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", self._heard_as)
+        frame.sample_rate, frame.pts = self._source.rate_hz, self._read
+        frame.time_base = Fraction(1, self._source.rate_hz)
+        self._read += block.shape[1]
+        for part in self._resampler.resample(frame):
+            yield from self._stream.encode(part)
+
+    def finish(self) -> Iterator[Packet]:
+        """The packets still held back."""
+        if self._read:
+            for part in self._resampler.resample(None):
+                yield from self._stream.encode(part)
+        yield from self._stream.encode(None)
+
+    def close(self) -> None:
+        """Release the file the sound is read from."""
+        self._source.close()
+
+
+def _names(layout: str) -> list[str]:
+    return [channel.name for channel in av.AudioLayout(layout).channels]

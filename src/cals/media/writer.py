@@ -1,0 +1,183 @@
+"""Frames and sound to a finished video file."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import PictureType
+
+from cals.errors import CalsError, MediaError
+from cals.media.background import Sink
+from cals.media.encoding import add_video, choose, options_for, padded, ticks
+from cals.media.frame import Frame
+from cals.media.reader import VideoFormat
+from cals.media.soundtrack import Soundtrack
+from cals.media.target import Target, describe_failure
+
+log = logging.getLogger(__name__)
+
+_WAITING = 3
+
+
+class VideoWriter:
+    """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
+
+    The file appears under its name only on a clean exit; on any exception nothing is left behind and an
+    existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
+    is better; `preset`: the codec's speed setting. `out` may not be one of `inputs`, nor exist unless `force`.
+    Raises MediaError. Use as a context manager.
+    """
+
+    def __init__(
+        self,
+        out: Path | str,
+        like: VideoFormat,
+        *,
+        audio: Path | str | None = None,
+        codec: str = "auto",
+        crf: int | None = None,
+        preset: str | None = None,
+        force: bool = False,
+        metadata: Mapping[str, str] | None = None,
+        inputs: Iterable[Path | str] = (),
+        keep_going: bool = False,
+    ) -> None:
+        self.out = Path(out)
+        self._like = like
+        known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
+        self._target = Target(self.out, force=force, inputs=known)
+        self._sink: Sink[Frame] | None = None
+        self._sound: Soundtrack | None = None
+        self._container: OutputContainer | None = None
+        try:
+            self._open(
+                audio, choose(codec, self._target.container, like.bits), crf, preset, dict(metadata or {}), keep_going
+            )
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, (av.FFmpegError, OSError, ValueError)) and not isinstance(error, CalsError):
+                raise describe_failure(self.out, error) from error
+            raise
+        self._end_s = Fraction(0)
+        self._last_ticks = -1
+        self._first_dts: int | None = None
+        self._held: Packet | None = None
+
+    def _open(self, audio, encoder, crf, preset, metadata, keep_going) -> None:  # type: ignore[no-untyped-def]
+        moving = {"movflags": "+faststart+use_metadata_tags"} if self._target.container in ("mp4", "mov") else {}
+        container = av.open(
+            f"file:{self._target.partial}", "w", format=self._target.container, container_options=moving
+        )
+        self._container = container
+        container.metadata.update(metadata)
+        self._video = add_video(container, encoder, self._like, options_for(encoder, crf, preset))
+        if audio is not None:
+            self._sound = Soundtrack(container, Path(audio), keep_going=keep_going)
+        container.start_encoding()
+        self._sink = Sink(self._consume, _WAITING)
+
+    def write(self, frame: Frame) -> None:
+        """Take the next frame; its times decide when it is shown."""
+        assert self._sink is not None
+        try:
+            self._sink.put(frame)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise describe_failure(self.out, error) from error
+
+    def _consume(self, frame: Frame) -> None:
+        context = self._video.codec_context
+        picture = frame.picture
+        if picture.format.name != context.pix_fmt:
+            picture = picture.reformat(format=context.pix_fmt)
+        if (picture.width, picture.height) != (context.width, context.height):
+            if (frame.width, frame.height) != (self._like.width, self._like.height):
+                raise MediaError(
+                    f"{self.out}: expected frames of {self._like.width}x{self._like.height}, "
+                    f"found {frame.width}x{frame.height}; make the writer like the frames"
+                )
+            picture = padded(picture, context.width, context.height)
+        tick = self._like.time_base
+        self._last_ticks = max(ticks(frame.time_s, tick), self._last_ticks + 1)
+        picture.pts, picture.time_base = self._last_ticks, tick
+        picture.duration = max(1, ticks(frame.duration_s, tick))
+        # A decoded picture remembers what kind it was; the encoder would take that as an order.
+        picture.pict_type = PictureType.NONE
+        self._end_s = frame.time_s + frame.duration_s
+        self._mux_video(self._video.encode(picture))
+        self._mux_sound(self._end_s)
+
+    def _mux_sound(self, until_s: Fraction) -> None:
+        if self._sound is not None and self._container is not None:
+            for packet in self._sound.advance(until_s):
+                self._container.mux(packet)
+
+    def _mux_video(self, packets: Iterable[Packet]) -> None:
+        """Mux all but the latest packet: the last one's duration is only known at the end."""
+        assert self._container is not None
+        for packet in packets:
+            if self._held is not None:
+                self._container.mux(self._held)
+            if self._first_dts is None:
+                self._first_dts = packet.dts
+            self._held = packet
+
+    def _finish(self) -> None:
+        assert self._container is not None
+        assert self._sink is not None
+        self._sink.finish()
+        if self._last_ticks < 0:
+            raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
+        self._mux_video(self._video.encode(None))
+        if self._held is not None:
+            if (
+                self._held.dts is not None
+                and self._first_dts is not None
+                and "mp4 mov".find(self._target.container) >= 0
+            ):
+                # In mp4 the track is as long as its decoding times say, so the last packet closes the gap.
+                whole = ticks(self._end_s, self._like.time_base)
+                self._held.duration = max(1, whole - (self._held.dts - self._first_dts))
+            self._container.mux(self._held)
+        if self._sound is not None:
+            for packet in self._sound.finish():
+                self._container.mux(packet)
+            self._sound.close()
+        self._container.close()
+        self._container = None
+        self._target.commit()
+
+    def _abandon(self) -> None:
+        try:
+            if self._sink is not None:
+                self._sink.abandon()
+            if self._sound is not None:
+                self._sound.close()
+            if self._container is not None:
+                self._container.close()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            log.debug("%s: while giving up: %s", self.out, error)
+        finally:
+            self._target.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._abandon()
+            return
+        try:
+            self._finish()
+        except BaseException as failure:
+            self._abandon()
+            if isinstance(failure, (av.FFmpegError, OSError, ValueError)):
+                raise describe_failure(self.out, failure) from failure
+            raise
