@@ -4,15 +4,18 @@ from cals.media.audio import AudioFacts, load_mono, mono_blocks, probe
 from cals.media.frame import Frame
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.sound import AudioSource
+from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
 
 __all__ = [
     "AudioFacts",
     "AudioSource",
     "Frame",
+    "LengthPolicy",
     "VideoFormat",
     "VideoReader",
     "VideoWriter",
+    "lengthened",
     "load_mono",
     "mono_blocks",
     "probe",

@@ -1,7 +1,7 @@
 """The video stream of one file as upright pictures with repaired time stamps, and seeking in it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +52,7 @@ class Decoder:
         self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
+        self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._packets = 0
         self._packet_end_s = Fraction(0)
         self._ticks = 0
@@ -112,14 +113,13 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Stamped]:
         """Upright pictures in display order with time stamps that always grow."""
-        convert = None
         for picture in self.raw():
-            if convert is None:
-                convert = converter(picture)
+            if self._convert is None:
+                self._convert = converter(picture)
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks
-            yield Stamped(self._ticks, bool(picture.key_frame), convert(picture))
+            yield Stamped(self._ticks, bool(picture.key_frame), self._convert(picture))
         self._check_end()
         self.damage.report()
         self.clock.report(self.path)
@@ -145,9 +145,26 @@ class Decoder:
                     f"the end of a file that states {float(stated):.2f} s: it is cut short", self.reached_s
                 )
 
-    def seek(self, ticks: int) -> None:
-        """Continue from a key frame near `ticks`, in the stream's own unclocked time stamps."""
+    def from_near(self, ticks: int) -> Iterator[Stamped]:
+        """Upright pictures from a key frame at or before `ticks`, by the file's own unrepaired time stamps.
+
+        Some containers come out elsewhere; pictures before the first key frame may be broken.
+        """
+        if self.first_ticks is None:
+            next(iter(self), None)
+        convert = self._convert
+        if convert is None:
+            return
         self.container.seek(ticks, stream=self.stream, backward=True)
+        for picture in self.raw():
+            if picture.pts is not None:
+                yield Stamped(picture.pts, bool(picture.key_frame), convert(picture))
+
+    def origin(self) -> int:
+        """The time stamp of the first picture."""
+        if self.first_ticks is None:
+            next(iter(self), None)
+        return self.first_ticks or 0
 
     def close(self) -> None:
         self.container.close()

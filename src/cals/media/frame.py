@@ -36,15 +36,19 @@ def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | Non
 class Frame:
     """One picture of a video; it never changes, and a patched or retimed one is a new `Frame`."""
 
-    __slots__ = ("_picture", "_space", "duration_s", "index", "time_s")
+    __slots__ = ("_picture", "_space", "duration_s", "index", "key", "time_s")
 
-    def __init__(self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction) -> None:
+    def __init__(
+        self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction, key: bool = False
+    ) -> None:
         self._picture = picture
         self._space: ColorSpace | None = None
         self.index = index
         self.time_s = time_s
         """Seconds after the first frame, exact."""
         self.duration_s = duration_s
+        self.key = key
+        """Decoding can start here."""
 
     @property
     def width(self) -> int:

@@ -84,7 +84,7 @@ class VideoReader:
         self.frame_count_estimate: int | None = 1
         self.duration_s: Fraction | None = length_s
         """An estimate from the header; None if the file does not say."""
-        self._frames = (frame for frame in (Frame(picture, 0, Fraction(0), length_s),))
+        self._frames = iter((Frame(picture, 0, Fraction(0), length_s, key=True),))
 
     def _open_video(self, keep_going: bool) -> None:
         decoder = self._decoder = Decoder(self.path, keep_going)
@@ -122,10 +122,10 @@ class VideoReader:
         tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
         for stamped in rest:
             last_s = (stamped.ticks - held.ticks) * tick
-            yield Frame(held.picture, index, (held.ticks - first.ticks) * tick, last_s)
+            yield Frame(held.picture, index, (held.ticks - first.ticks) * tick, last_s, held.key)
             held, index = stamped, index + 1
         time_s = (held.ticks - first.ticks) * tick
-        yield Frame(held.picture, index, time_s, self._last_duration(decoder, held, last_s))
+        yield Frame(held.picture, index, time_s, self._last_duration(decoder, held, last_s), held.key)
 
     def _last_duration(self, decoder: Decoder, last: Stamped, before_s: Fraction) -> Fraction:
         tick, stream = decoder.time_base, decoder.stream

@@ -1,0 +1,66 @@
+"""How long the output is: the frames of a video stretched or cut to the speech."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from typing import Literal, get_args
+
+from cals.errors import ConfigError
+from cals.media.frame import Frame
+from cals.media.reader import VideoReader
+from cals.media.rewind import Rewinder
+
+LengthPolicy = Literal["audio", "video", "loop", "bounce"]
+
+
+def lengthened(
+    path: Path | str, policy: LengthPolicy, audio_s: Fraction, *, keep_going: bool = False
+) -> Iterator[Frame]:
+    """Frames of a video or image, numbered and timed from 0, as many as `policy` asks for.
+
+    bounce: as long as the speech (`audio_s`); a shorter video plays forward, backward, forward, its end
+    frames not doubled. loop: the same, starting again at the first frame. audio: the same, holding the
+    last frame. video: as long as the picture. Frames start before `audio_s`; memory stays bounded.
+    """
+    if policy not in get_args(LengthPolicy):
+        raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
+    with VideoReader(path, keep_going=keep_going) as reader:
+        if policy == "video":
+            yield from reader
+            return
+        yield from _until(_endless(reader, policy, keep_going), audio_s)
+
+
+def _until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
+    """Frames set one after the other, each as long as it was, while they start before `end_s`."""
+    time_s = Fraction(0)
+    for index, frame in enumerate(frames):
+        if time_s >= end_s:
+            return
+        yield frame.retimed(index, time_s, frame.duration_s)
+        time_s += frame.duration_s
+
+
+def _endless(reader: VideoReader, policy: LengthPolicy, keep_going: bool) -> Iterator[Frame]:
+    rewinder = Rewinder(reader.path, keep_going=keep_going)
+    last = None
+    if policy == "audio":
+        for last in reader:
+            yield last
+    else:
+        for last in rewinder.first_pass(reader):
+            yield last
+    if last is None:
+        return
+    reader.close()
+    if policy == "audio" or len(rewinder) == 1:
+        step_s = reader.format.step_s
+        for _ in count():
+            yield last.retimed(last.index, last.time_s, step_s)
+    end = len(rewinder)
+    while policy == "loop":
+        yield from rewinder.forwards(0, end)
+    while True:
+        yield from rewinder.backwards(0, end - 2)
+        yield from rewinder.forwards(1, end)
