@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from cals.face.landmarks import LEFT_EYE, RIGHT_EYE
 from cals.types import F32, U8, CropTransform, TrackedFace
 
-_JAW = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323)
-"""Left ear lobe, down along the jaw, round the chin, up to the right ear lobe."""
-_CHEEKS = (352, 280, 4, 50, 123)
-"""Back from right to left: cheek bones and the tip of the nose, so that the rim runs across plain skin."""
+_JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
+"""From below the left ear down along the jaw, round the chin, up to below the right ear."""
+_CHEEKS = (376, 425, 1, 205, 147)
+"""Back from right to left over the cheeks and under the tip of the nose: plain skin, half way between the rim and
+the upper lip's highest place on GRID, so that neither nostrils nor lips are cut by the rim."""
 _UNDER_CHIN = 0.16
 """Room below the chin in inter-ocular distances: a generated mouth may open wider than the original one, and its
 jaw then comes down over what is neck now."""

@@ -43,7 +43,7 @@ def paste(
     original, generated = original_crop.astype(np.float32), generated_crop.astype(np.float32)
     matched = generated + colour_offset(original, generated, mask)
     agreement = _agreement(original, matched)
-    planes = np.dstack([matched, original * agreement, agreement, mask]).astype(np.float32)
+    planes = np.dstack([matched, original * agreement[..., None], agreement, mask]).astype(np.float32)
     # warped together: [new 3, old as the crop knows it 3, agreement, alpha]
     warped = _warp_planes(planes, to_box, box)
     old = picture.rgb(box).astype(np.float32)

@@ -25,6 +25,10 @@ _UNLIKE = 0.6
 """Below this correlation it is another face (or something before it) even if it did not move."""
 _GROWTH = 1.5
 """Largest change of size between frames."""
+_AHEAD_S = 0.1
+"""A face's motion is foreseen no further than this."""
+_TREMBLE = 0.06
+"""Moves per frame below this, in inter-ocular distances, are not foreseen."""
 _MAX_FITS = 8
 _EAGER_S = Fraction(1)
 """For so long after a face is lost every tick looks where it was, and every tick comes soon."""
@@ -49,6 +53,9 @@ class FaceTracker:
         self._last: MeshFit | None = None
         """The face as last seen, in this shot."""
         self._tracking = False
+        self._speed = np.zeros(2)
+        """Pixels a second, of the face last seen."""
+        self._seen_s = Fraction(0)
         self._track = -1
         self._lost_s = Fraction(0)
         self._looked_s: Fraction | None = None
@@ -56,9 +63,10 @@ class FaceTracker:
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
         """The face in the next frame; `time_s` since the first frame, increasing."""
         cut = self._shots.update(picture, time_s)
-        fit = self._continued(picture) if self._tracking else None
+        fit = self._continued(picture, float(time_s - self._seen_s)) if self._tracking else None
         if fit is not None and (not cut or self._alike(fit, _LIKE)):
-            self._last = fit  # a "cut" that leaves the face where it was is a flash or something passing behind
+            # a "cut" that leaves the face where it was is a flash or something passing behind
+            self._remember(fit, time_s)
             return self._face(fit, index, time_s, cut=False)
         if cut:
             self._tracking, self._last, self._looked_s = False, None, None
@@ -68,15 +76,30 @@ class FaceTracker:
         fit = self._look(picture, time_s)
         if fit is None:
             return _absent(index, time_s, max(self._track, 0), cut=cut)
-        self._last, self._tracking = fit, True
+        self._tracking = False
+        self._remember(fit, time_s)
         self._track += 1
         _log.debug("frame %d: track %d starts (score %.2f)", index, self._track, fit.score)
         return self._face(fit, index, time_s, cut=cut)
 
-    def _continued(self, picture: Picture) -> MeshFit | None:
+    def _remember(self, fit: MeshFit, time_s: Fraction) -> None:
+        """Take `fit` as the face last seen."""
+        elapsed_s = float(time_s - self._seen_s)
+        if self._tracking and self._last is not None and elapsed_s > 0:
+            self._speed = (fit.centre - self._last.centre) / elapsed_s
+        else:
+            self._speed = np.zeros(2)
+        self._last, self._tracking, self._seen_s = fit, True, time_s
+
+    def _continued(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
         """The tracked face in the next frame, None if it is gone or is no longer the same one."""
         assert self._last is not None
-        fit = fit_mesh(self._detector, picture, region_of_landmarks(self._last.landmarks))
+        # the mesh is most exact with the face in the region's middle, so the region goes where the face is heading;
+        # small moves do not count, else the mesh's own trembling would feed itself
+        ahead = self._speed * min(elapsed_s, _AHEAD_S)
+        far = float(np.hypot(*ahead)) / max(self._last.eye_distance_px, 1.0)
+        ahead *= max(0.0, 1.0 - _TREMBLE / max(far, 1e-6))
+        fit = fit_mesh(self._detector, picture, region_of_landmarks(self._last.landmarks[:, :2] + ahead))
         if fit.score >= MIN_MESH_SCORE:
             return fit if self._alike(fit, _UNLIKE) else None
         near = detect_in(self._detector, picture, around(self._last.centre, _size(self._last)))
