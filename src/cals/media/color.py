@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ class ColorSpace:
 
 @lru_cache(maxsize=64)
 def color_space(pix_fmt: str, matrix: int, color_range: int, height: int) -> ColorSpace:
-    """The colour space of a picture from its tags; `matrix` without a meaning here means 709 from 720 rows up, else 601.
+    """The colour space of a picture from its tags; an unknown `matrix` means 709 from 720 rows up, else 601.
 
     Source: ITU-R BT.601, BT.709 and BT.2020 quantisation; tag numbers of ITU-T H.273.
     """
@@ -93,7 +94,7 @@ def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) 
     layout = space.layout
     cell = _chroma_box(box, layout)
     luma = planes[0][box.y0 : box.y1, box.x0 : box.x1]
-    chroma = [plane[cell.y0 : cell.y1, cell.x0 : cell.x1] for plane in planes[1:]]
+    chroma: list[Any] = [plane[cell.y0 : cell.y1, cell.x0 : cell.x1] for plane in planes[1:]]
     if layout.shift_x or layout.shift_y:
         size = (cell.width << layout.shift_x, cell.height << layout.shift_y)
         x, y = box.x0 - (cell.x0 << layout.shift_x), box.y0 - (cell.y0 << layout.shift_y)
@@ -103,7 +104,7 @@ def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) 
         ]
     rgb = cv2.transform(cv2.merge([luma, *chroma]), space.to_rgb)
     if rgb.dtype != np.uint8:
-        rgb = cv2.min(rgb, 255).astype(np.uint8)
+        rgb = np.minimum(rgb, 255).astype(np.uint8)
     return np.asarray(rgb, dtype=np.uint8).reshape(box.height, box.width, 3)
 
 
@@ -132,7 +133,7 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     rgb = patch.rgb[y : y + box.height, x : x + box.width]
     alpha = np.ascontiguousarray(patch.alpha[y : y + box.height, x : x + box.width], dtype=np.float32)
     stored = cv2.transform(rgb.astype(np.float32), space.from_rgb).reshape(box.height, box.width, 3)
-    luma, blue, red = cv2.split(stored)
+    luma, blue, red = (np.ascontiguousarray(stored[..., part], np.float32) for part in range(3))
     _mix(planes[0][box.y0 : box.y1, box.x0 : box.x1], luma * alpha, alpha, space.layout.bits)
     cell = _chroma_box(box, space.layout)
     for plane, wanted in ((planes[1], blue), (planes[2], red)):
@@ -147,8 +148,8 @@ def _per_cell(share: F32, alpha: F32, box: Box, cell: Box, layout: Layout, limit
     aligned = Box(
         cell.x0 << layout.shift_x, cell.y0 << layout.shift_y, cell.x1 << layout.shift_x, cell.y1 << layout.shift_y
     )
-    both = _cell_aligned(cv2.merge([share, alpha]), box, aligned, limit)
-    mean = cv2.resize(both, (cell.width, cell.height), interpolation=cv2.INTER_AREA)
+    both = _cell_aligned(np.dstack([share, alpha]), box, aligned, limit)
+    mean: F32 = np.asarray(cv2.resize(both, (cell.width, cell.height), interpolation=cv2.INTER_AREA), np.float32)
     mean = mean.reshape(cell.height, cell.width, 2)
     return mean[..., 0], mean[..., 1]
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 from av.stream import Disposition
@@ -60,7 +60,7 @@ class Decoder:
     def _pick(self) -> VideoStream:
         stream = video_stream(self.container)
         if stream is None:
-            kinds = sorted({other.type for other in self.container.streams}) or ["nothing"]
+            kinds = sorted({str(other.type) for other in self.container.streams}) or ["nothing"]
             raise MediaError(f"{self.path}: expected a video or an image, found only {', '.join(kinds)}; give a video")
         if stream.codec_context is None:
             raise MediaError(f"{self.path}: expected a codec this build can decode, found none; convert it to H.264")
@@ -94,7 +94,7 @@ class Decoder:
             if packet.stream_index != self.stream.index:
                 continue
             self._packets += bool(packet.size)
-            yield from self._decoded(packet)
+            yield from self._decoded(cast("av.Packet[VideoStream]", packet))
 
     def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
         if packet is not None and packet.is_corrupt and packet.size:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
+from cals.media.color import Plane
 from cals.media.frame import from_planes, plane_views
 from cals.media.reader import VideoFormat
 
@@ -82,16 +84,16 @@ def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int,
 def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """`picture` with its last column and row repeated until it has that size."""
     grown = av.VideoFrame(width, height, picture.format.name)
-    planes = [
-        np.pad(old, ((0, new.shape[0] - old.shape[0]), (0, new.shape[1] - old.shape[1])), mode="edge")
-        for old, new in zip(plane_views(picture), plane_views(grown), strict=True)
-    ]
+    planes: list[Plane] = []
+    for old, new in zip(plane_views(picture), plane_views(grown), strict=True):
+        down, right = new.shape[0] - old.shape[0], new.shape[1] - old.shape[1]
+        planes.append(np.pad(old, ((0, down), (0, right)), mode="edge"))
     return from_planes(planes, picture.format.name, like=picture)
 
 
 def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, options: dict[str, str]) -> VideoStream:
     """A video stream of `container` with the size, times, colour tags and pixel shape of `like`."""
-    stream = container.add_stream(encoder.codec, rate=like.rate, options=options)
+    stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
     width, height = padded_size(encoder.codec, context.pix_fmt, like.width, like.height)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, cast
 
 import av
 import cv2
@@ -13,10 +14,12 @@ from cals.types import U8, Box, Patch
 
 def plane_views(picture: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
     """Views [h w] of the three planes, without copying and without row padding."""
-    dtype = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
+    dtype: np.dtype[Any] = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
     views = []
     for plane in picture.planes:
-        rows = np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+        rows = np.frombuffer(memoryview(cast(Any, plane)), dtype=dtype).reshape(
+            plane.height, plane.line_size // dtype.itemsize
+        )
         views.append(rows[:, : plane.width])
     return views[0], views[1], views[2]
 
@@ -91,9 +94,11 @@ class Frame:
         plane = self.planes[0]
         # Thinning first keeps the area mean cheap on large pictures; the mean still sees 2 x 2 samples or more.
         thin = max(1, min(plane.shape[1] // (2 * width), plane.shape[0] // (2 * height)))
-        small = cv2.resize(plane[::thin, ::thin], (width, height), interpolation=cv2.INTER_AREA)
+        small = np.asarray(
+            cv2.resize(plane[::thin, ::thin], (width, height), interpolation=cv2.INTER_AREA), plane.dtype
+        )
         if small.dtype != np.uint8:
-            small = (small >> (self.space.layout.bits - 8)).astype(np.uint8)
+            small = np.right_shift(small, self.space.layout.bits - 8).astype(np.uint8)
         return np.asarray(small, dtype=np.uint8)
 
     def with_patch(self, patch: Patch) -> "Frame":

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from cals.errors import MediaError
 from cals.media.color import LAYOUTS, Plane, blend, color_space
@@ -40,7 +42,7 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     data = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
-    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(memoryview(cast(Any, data)), dtype=np.int32)[:5].tolist()
     if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
         return (False, a < 0, d < 0)
     return (True, c < 0, b < 0)
@@ -49,8 +51,9 @@ def turn_of(picture: av.VideoFrame) -> Turn:
 def _turned(plane: Plane, turn: Turn) -> Plane:
     transpose, mirror_x, mirror_y = turn
     if transpose:
-        plane = np.asarray(cv2.transpose(plane), dtype=plane.dtype)
-    return plane[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+        plane = plane.T
+    turned: Plane = plane[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+    return turned
 
 
 def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
@@ -145,8 +148,9 @@ def _is_cut_short(data: bytes) -> bool:
     return False
 
 
-def _over_white(bgra: np.ndarray) -> U8:
+def _over_white(bgra: NDArray[Any]) -> U8:
     top = float(np.iinfo(bgra.dtype).max) if bgra.dtype.kind == "u" else 1.0
     color, alpha = bgra[..., 2::-1].astype(np.float32), bgra[..., 3:].astype(np.float32)
     mixed = (color * (alpha / top) + (top - alpha)) * (255.0 / top)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    rounded: U8 = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return rounded

@@ -1,7 +1,7 @@
 """The sound of one file at its own rate and channels, placed on the clock of its picture."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class AudioSource:
     def _pick(self) -> AudioStream:
         streams = self._container.streams.audio
         if not streams:
-            kinds = sorted({other.type for other in self._container.streams}) or ["nothing"]
+            kinds = sorted({str(other.type) for other in self._container.streams}) or ["nothing"]
             raise MediaError(f"{self.path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
         stream = streams[0]
         if stream.codec_context is None:
@@ -113,7 +113,7 @@ class AudioSource:
     def _origin_s(self) -> Fraction | None:
         return first_picture_s(self.path) if video_stream(self._container) is not None else None
 
-    def _placed(self) -> Iterator[F32]:
+    def _placed(self) -> Generator[F32, None, None]:
         origin_s = self._origin_s()
         position: int | None = None
         held: F32 | None = None

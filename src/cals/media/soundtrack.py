@@ -4,9 +4,11 @@ import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.codec import Codec
 from av.container import OutputContainer
 from av.packet import Packet
@@ -43,7 +45,7 @@ class Soundtrack:
             log.info("%s: sound goes from %d to %d Hz, which %s needs", path, self._source.rate_hz, rate_hz, codec)
         # Channels keep their order when only the name of the layout differs (5.1 with side or back speakers).
         self._heard_as = layout if channels in layouts else self._source.layout
-        self._stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        self._stream = cast(AudioStream, container.add_stream(codec, rate=rate_hz, layout=layout))
         self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * len(_names(layout)), 12 * rate_hz // 1000)
         self._stream.codec_context.open()
         self._resampler = av.AudioResampler(
@@ -55,7 +57,7 @@ class Soundtrack:
         self._read = 0
         self._ended = False
 
-    def advance(self, until_s: Fraction) -> Iterator[Packet]:
+    def advance(self, until_s: Fraction) -> Iterator["Packet[AudioStream]"]:
         """Packets of the sound up to `until_s` (as far as there is sound)."""
         wanted = round(until_s * self._source.rate_hz) - self._read
         if wanted <= 0 or self._ended:
@@ -65,7 +67,7 @@ class Soundtrack:
         if block.shape[1]:
             yield from self._encode(block)
 
-    def _encode(self, block: F32) -> Iterator[Packet]:
+    def _encode(self, block: F32) -> Iterator["Packet[AudioStream]"]:
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", self._heard_as)
         frame.sample_rate, frame.pts = self._source.rate_hz, self._read
         frame.time_base = Fraction(1, self._source.rate_hz)
@@ -73,7 +75,7 @@ class Soundtrack:
         for part in self._resampler.resample(frame):
             yield from self._stream.encode(part)
 
-    def finish(self) -> Iterator[Packet]:
+    def finish(self) -> Iterator["Packet[AudioStream]"]:
         """The packets still held back."""
         if self._read:
             for part in self._resampler.resample(None):

@@ -44,7 +44,7 @@ class Target:
                 raise MediaError(f"{out}: expected a file name, found a directory; name a file inside it")
             if out.exists():
                 for path in inputs:
-                    if path.exists() and os.path.samefile(path, out):
+                    if path.exists() and path.samefile(out):
                         raise MediaError(f"{out}: expected an output apart from the inputs, found the input {path}")
                 if not force:
                     raise MediaError(f"{out}: expected a new file, found an existing one; use --force to replace it")
@@ -55,7 +55,7 @@ class Target:
         """Flush the finished file to disk and give it its name."""
         with self.partial.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(self.partial, self.out)
+        self.partial.replace(self.out)
         if hasattr(os, "O_DIRECTORY"):
             folder = os.open(self.out.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:

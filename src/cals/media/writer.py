@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +12,11 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import PictureType
+from av.video.stream import VideoStream
 
-from cals.errors import CalsError, MediaError
+from cals.errors import MediaError
 from cals.media.background import Sink
-from cals.media.encoding import add_video, choose, options_for, padded, ticks
+from cals.media.encoding import Encoder, add_video, choose, options_for, padded, ticks
 from cals.media.frame import Frame
 from cals.media.reader import VideoFormat
 from cals.media.soundtrack import Soundtrack
@@ -23,6 +25,8 @@ from cals.media.target import Target, describe_failure
 log = logging.getLogger(__name__)
 
 _WAITING = 3
+"""Frames that wait for the encoder; they are whole pictures, so few."""
+_FAILURES = (av.FFmpegError, OSError, ValueError)
 
 
 class VideoWriter:
@@ -50,44 +54,49 @@ class VideoWriter:
     ) -> None:
         self.out = Path(out)
         self._like = like
+        self._keep_going = keep_going
         known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
         self._target = Target(self.out, force=force, inputs=known)
         self._sink: Sink[Frame] | None = None
         self._sound: Soundtrack | None = None
         self._container: OutputContainer | None = None
-        try:
-            self._open(
-                audio, choose(codec, self._target.container, like.bits), crf, preset, dict(metadata or {}), keep_going
-            )
-        except BaseException as error:
-            self._abandon()
-            if isinstance(error, (av.FFmpegError, OSError, ValueError)) and not isinstance(error, CalsError):
-                raise describe_failure(self.out, error) from error
-            raise
         self._end_s = Fraction(0)
         self._last_ticks = -1
         self._first_dts: int | None = None
-        self._held: Packet | None = None
+        self._held: Packet[VideoStream] | None = None
+        try:
+            encoder = choose(codec, self._target.container, like.bits)
+            self._open(encoder, options_for(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, _FAILURES):
+                raise describe_failure(self.out, error) from error
+            raise
 
-    def _open(self, audio, encoder, crf, preset, metadata, keep_going) -> None:  # type: ignore[no-untyped-def]
-        moving = {"movflags": "+faststart+use_metadata_tags"} if self._target.container in ("mp4", "mov") else {}
+    def _open(self, encoder: Encoder, options: dict[str, str], audio: Path | None, metadata: Mapping[str, str]) -> None:
+        # Without the second flag mp4 would drop every tag it has no name for.
+        moving = {"movflags": "+faststart+use_metadata_tags"} if self._is_mp4 else {}
         container = av.open(
             f"file:{self._target.partial}", "w", format=self._target.container, container_options=moving
         )
         self._container = container
         container.metadata.update(metadata)
-        self._video = add_video(container, encoder, self._like, options_for(encoder, crf, preset))
+        self._video = add_video(container, encoder, self._like, options)
         if audio is not None:
-            self._sound = Soundtrack(container, Path(audio), keep_going=keep_going)
+            self._sound = Soundtrack(container, audio, keep_going=self._keep_going)
         container.start_encoding()
         self._sink = Sink(self._consume, _WAITING)
+
+    @property
+    def _is_mp4(self) -> bool:
+        return self._target.container in ("mp4", "mov")
 
     def write(self, frame: Frame) -> None:
         """Take the next frame; its times decide when it is shown."""
         assert self._sink is not None
         try:
             self._sink.put(frame)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except _FAILURES as error:
             raise describe_failure(self.out, error) from error
 
     def _consume(self, frame: Frame) -> None:
@@ -117,7 +126,7 @@ class VideoWriter:
             for packet in self._sound.advance(until_s):
                 self._container.mux(packet)
 
-    def _mux_video(self, packets: Iterable[Packet]) -> None:
+    def _mux_video(self, packets: "Iterable[Packet[VideoStream]]") -> None:
         """Mux all but the latest packet: the last one's duration is only known at the end."""
         assert self._container is not None
         for packet in packets:
@@ -135,11 +144,7 @@ class VideoWriter:
             raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
         self._mux_video(self._video.encode(None))
         if self._held is not None:
-            if (
-                self._held.dts is not None
-                and self._first_dts is not None
-                and "mp4 mov".find(self._target.container) >= 0
-            ):
+            if self._is_mp4 and self._held.dts is not None and self._first_dts is not None:
                 # In mp4 the track is as long as its decoding times say, so the last packet closes the gap.
                 whole = ticks(self._end_s, self._like.time_base)
                 self._held.duration = max(1, whole - (self._held.dts - self._first_dts))
@@ -153,6 +158,8 @@ class VideoWriter:
         self._target.commit()
 
     def _abandon(self) -> None:
+        with suppress(OSError):  # where open files cannot be removed, it goes below
+            self._target.discard()
         try:
             if self._sink is not None:
                 self._sink.abandon()
@@ -160,7 +167,7 @@ class VideoWriter:
                 self._sound.close()
             if self._container is not None:
                 self._container.close()
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except _FAILURES as error:
             log.debug("%s: while giving up: %s", self.out, error)
         finally:
             self._target.discard()
@@ -178,6 +185,6 @@ class VideoWriter:
             self._finish()
         except BaseException as failure:
             self._abandon()
-            if isinstance(failure, (av.FFmpegError, OSError, ValueError)):
+            if isinstance(failure, _FAILURES):
                 raise describe_failure(self.out, failure) from failure
             raise
