@@ -1,7 +1,7 @@
 """`LipSync`: a face and a speech in, the face saying the speech out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +10,8 @@ import cals
 from cals import hub
 from cals.errors import ConfigError, NoFaceError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.person import parse_person
+from cals.face.person import Person, parse_person
+from cals.face.trace import trace_back
 from cals.face.tracker import FaceTracker
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.report import GENERATED, GenerateReport
@@ -43,7 +44,10 @@ class LipSync:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}")
         self.model = model if isinstance(model, LoadedModel) else load_model(model)
-        self.model.network.to(device)
+        try:
+            self.model.network.to(device)
+        except RuntimeError as error:
+            raise ConfigError(f"device: expected cpu, cuda or another that this torch has, found {device!r}") from error
         self.batch = batch
         self._detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
 
@@ -55,7 +59,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str = "largest",
         keep_going: bool = False,
-    ) -> Iterator[LipFrame]:
+    ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         Raises MediaError for unreadable input and NoFaceError at the end when no frame had a face.
@@ -65,19 +69,26 @@ class LipSync:
 
     def _stream(
         self, face: Path, audio: Path, audio_s: Fraction, length: LengthPolicy, person: str, keep_going: bool
-    ) -> Iterator[LipFrame]:
+    ) -> Generator[LipFrame, None, None]:
         network = self.model.network
-        tracker = FaceTracker(self._detector, person=parse_person(person))
+        tracker = FaceTracker(self._detector, self._locate(face, parse_person(person), keep_going))
         units = UnitTrack(unit_blocks(network, sound.mono_blocks(audio, network.mel.timing.sample_rate_hz)))
         any_face = False
-        with closing(lengthened(face, length, audio_s, keep_going=keep_going)) as frames:
-            for done in generated(tracked(frames, tracker, network.crop_px), units, network, self.batch):
-                any_face = any_face or done.face.valid
-                yield done
+        frames = lengthened(face, length, audio_s, keep_going=keep_going)
+        for done in generated(tracked(frames, tracker, network.crop_px), units, network, self.batch):
+            any_face = any_face or done.face.valid
+            yield done
         if not any_face:
             raise NoFaceError(
                 f"{face}: expected a face to give speech to, found none in any frame; is it large enough and upright?"
             )
+
+    def _locate(self, face: Path, person: Person, keep_going: bool) -> Person:
+        """A person pointed at later than the first frame, followed back to where they first appear."""
+        if person.kind != "point" or not person.time_s:
+            return person
+        with VideoReader(face, keep_going=keep_going) as reader:
+            return trace_back(self._detector, ((frame, frame.time_s) for frame in reader), person)
 
     def generate(
         self,
@@ -103,7 +114,7 @@ class LipSync:
         report.per_frame = [] if per_frame else None
         with VideoReader(face, keep_going=keep_going) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
-        writer = VideoWriter(
+        with VideoWriter(
             out,
             like,
             audio=audio,
@@ -113,15 +124,15 @@ class LipSync:
             force=force,
             inputs=(face, audio),
             metadata=self._provenance() if provenance else None,
-        )
-        audio_s = sound.probe(audio).duration_s
-        total = in_video if length == "video" else (int(audio_s * like.rate) if like.rate else None)
-        with writer, closing(self._stream(face, audio, audio_s, length, person, keep_going)) as frames:
-            for done in frames:
-                writer.write(done.frame)
-                _count(report, done)
-                if progress is not None:
-                    progress(report.frames, total)
+        ) as writer:
+            audio_s = sound.probe(audio).duration_s
+            total = in_video if length == "video" else int(audio_s * like.rate)
+            with closing(self._stream(face, audio, audio_s, length, person, keep_going)) as frames:
+                for done in frames:
+                    writer.write(done.frame)
+                    _count(report, done)
+                    if progress is not None:
+                        progress(report.frames, total)
         report.out = str(out)
         report.wall_s = time.monotonic() - started
         return report

@@ -15,7 +15,7 @@ from cals.face.tracker import FaceTracker
 from cals.inference.fade import strengths
 from cals.inference.report import GENERATED, NO_FACE
 from cals.inference.windows import UnitTrack
-from cals.media.reader import Frame
+from cals.media.frame import Frame
 from cals.models.lips import LipModel
 from cals.types import F32, U8, CropTransform, TrackedFace
 

@@ -37,4 +37,6 @@ class DebugLips(LipModel):
     def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
         """[b d], [b 3 h w], [b 3 h w] -> [b 3 h w] in 0..1."""
         seen = self.look(torch.cat([reference, prior], dim=1))
-        return torch.sigmoid(self.paint(seen + 2.0 * units[:, :, None, None]) + torch.logit(reference, eps=0.02))
+        drawn = self.paint(seen + 2.0 * units[:, :, None, None])
+        # The gain makes what random weights do plain to see over the reference.
+        return torch.sigmoid(8.0 * drawn + torch.logit(reference, eps=0.02))

@@ -1,0 +1,247 @@
+"""The main job from end to end, as a user runs it, with the random-weight model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from cals import LipSync, NoFaceError
+from cals.cli import main
+from cals.media.audio import load_mono
+from cals.media.reader import VideoReader
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FACE, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
+
+
+@pytest.fixture(scope="module")
+def lips() -> LipSync:
+    return LipSync()
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo made to speak, through the command line, into a path with spaces and accents."""
+    out = tmp_path_factory.mktemp("ein Ordner mit Müll") / "sprich, Freund.mp4"
+    main(["generate", "--face", str(FACE), "--audio", str(SPEECH), "--out", str(out)])
+    return out
+
+
+def times_of(path: Path) -> list[Fraction]:
+    with VideoReader(path) as reader:
+        return [frame.time_s for frame in reader]
+
+
+def test_photo_speaks_for_as_long_as_the_speech(talking: Path) -> None:
+    sound = load_mono(SPEECH)
+    assert times_of(talking) == [Fraction(i, 25) for i in range(-(-len(sound) // 640))]
+    heard = load_mono(talking)[: len(sound)]
+    assert np.corrcoef(heard, sound[: len(heard)])[0, 1] > 0.98
+    assert [p.name for p in talking.parent.iterdir()] == [talking.name]
+
+
+def test_only_the_mouth_region_changes_and_it_does(talking: Path) -> None:
+    with VideoReader(FACE) as photo, VideoReader(talking) as video:
+        before = next(photo).rgb().astype(int)
+        pictures = [next(video).rgb().astype(int) for _ in range(30)]
+    change = np.abs(pictures[20] - before).mean(-1)
+    assert change[:, 300:].mean() < 2  # background: only the encoder's own loss
+    assert change[135:175, 205:245].mean() > 5  # a random mouth is no mouth
+    assert np.abs(pictures[29] - pictures[3])[135:175, 205:245].mean() > 0.3  # and it follows the sound
+
+
+def test_provenance_is_on_by_default(talking: Path, tmp_path: Path, lips: LipSync) -> None:
+    with av.open(str(talking)) as container:
+        assert "compositeWithTrainedAlgorithmicMedia" in container.metadata["comment"]
+    lips.generate(FACE, SPEECH, tmp_path / "bare.mp4", provenance=False)
+    with av.open(str(tmp_path / "bare.mp4")) as container:
+        assert "comment" not in container.metadata
+
+
+def test_report_and_closing_line(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["generate", "--face", str(talking), "--audio", str(SPEECH), "--outfile", str(tmp_path / "o.mov")]
+    main([*arguments, "--report", str(tmp_path / "r.json")])
+    line = capsys.readouterr().out
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert f"{document['generated']} frames generated, 0 passed through" in line
+    assert "times real time" in line
+    assert document["frames"] == len(document["per_frame"]) == len(times_of(talking))
+    assert document["per_frame"][-1] == {
+        "index": document["frames"] - 1,
+        "time_s": pytest.approx((document["frames"] - 1) / 25),
+        "status": "generated",
+        "strength": 1.0,
+        "track": 0,
+        "face_score": pytest.approx(1.0, abs=0.1),
+    }
+
+
+def video_with_gap(path: Path, rate: Fraction, gap: range, frames: int) -> None:
+    """The photo drifting, with grey frames where `gap` says."""
+    with VideoReader(FACE) as photo:
+        picture = next(photo).rgb()[:320, :400]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 400, 320, "yuv420p"
+        for i in range(frames):
+            image = np.full_like(picture, 90) if i in gap else np.roll(picture, i // 4, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_frames_without_a_face_pass_through(tmp_path: Path, lips: LipSync) -> None:
+    video_with_gap(tmp_path / "gap.mp4", Fraction(30000, 1001), range(30, 40), 70)
+    report = lips.generate(tmp_path / "gap.mp4", SPEECH, tmp_path / "out.mp4", length="video", per_frame=True)
+    assert report.counts == {"generated": 60, "no face": 10}
+    assert report.per_frame is not None
+    assert [f["index"] for f in report.per_frame if f["status"] == "no face"] == list(range(30, 40))
+    assert times_of(tmp_path / "out.mp4") == times_of(tmp_path / "gap.mp4")
+
+
+def test_iterator_stops_early_and_cleanly(lips: LipSync) -> None:
+    frames = lips.frames(FACE, SPEECH)
+    first = next(frames)
+    assert first.frame.rgb().shape == (512, 512, 3)
+    assert first.status == "generated"
+    frames.close()
+
+
+def test_silence_is_valid_speech(tmp_path: Path, lips: LipSync) -> None:
+    with av.open(str(tmp_path / "quiet.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert lips.generate(FACE, tmp_path / "quiet.wav", tmp_path / "out.mp4").frames == 25
+
+
+def test_a_landscape_has_no_face(tmp_path: Path, lips: LipSync) -> None:
+    video_with_gap(tmp_path / "grey.mp4", Fraction(25), range(20), 20)
+    with pytest.raises(NoFaceError, match="found none in any frame"):
+        lips.generate(tmp_path / "grey.mp4", SPEECH, tmp_path / "out.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["grey.mp4"]
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.mp4", None, "missing.mp4"),
+        ("text.mp4", b"this is no video\n" * 50, "text.mp4"),
+        ("empty.mp4", b"", "empty.mp4"),
+        ("broken.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "broken.png"),
+    ],
+)
+def test_bad_faces(
+    name: str, content: bytes | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    said = fails(
+        ["generate", "--face", str(tmp_path / name), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4")], capsys
+    )
+    assert said.count("\n") == 1
+    assert words in said
+    assert "expected" in said
+    assert "found" in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--audio", str(FACE)], "sound"),
+        (["--model", "debg"], "did you mean 'debug'"),
+        (["--person", "the tall one"], "largest"),
+        (["--face-models", "nowhere"], "nowhere"),
+        (["--batch", "0"], "batch"),
+        (["--report", "no such folder/r.json"], "no such folder"),
+        (["--codec", "no-such-codec"], "no-such-codec"),
+        (["--crf", "999"], "crf"),
+        (["--device", "warp-drive"], "warp-drive"),
+    ],
+)
+def test_bad_options(extra: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"--face": str(FACE), "--audio": str(SPEECH), "--out": str(tmp_path / "o.mp4")}
+    options |= dict(zip(extra[::2], extra[1::2], strict=True))
+    said = fails(["generate", *(part for pair in options.items() for part in pair)], capsys)
+    assert words in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_is_kept(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.mp4"
+    out.write_bytes(b"precious")
+    said = fails(["generate", "--face", str(FACE), "--audio", str(SPEECH), "--out", str(out)], capsys)
+    assert "--force" in said
+    assert out.read_bytes() == b"precious"
+    same = fails(["generate", "--face", str(talking), "--audio", str(SPEECH), "--out", str(talking), "--force"], capsys)
+    assert "input" in same
+    assert len(times_of(talking)) > 100
+
+
+def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["generate", "--face", str(FACE)])
+    assert stopped.value.code == 2
+
+
+def test_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    long = tmp_path / "long.wav"
+    with av.open(str(long), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * 600), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    command = [sys.executable, "-c", "from cals.cli import main; main()", "generate"]
+    command += ["--face", str(FACE), "--audio", str(long), "--out", str(tmp_path / "out.mp4")]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    for _ in range(600):
+        if any(p.stat().st_size > 0 for p in tmp_path.glob(".out.mp4*")) or job.poll() is not None:
+            break
+        time.sleep(0.1)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "nothing was written" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_several_jobs_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from cals.cli import main; main()", "generate"]
+    command += ["--face", str(FACE), "--audio", str(SPEECH), "--out"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    jobs = [subprocess.Popen([*command, str(tmp_path / f"{i}.mp4")], env=env) for i in range(2)]
+    assert [job.wait(timeout=120) for job in jobs] == [0, 0]
+    assert (tmp_path / "0.mp4").read_bytes() == (tmp_path / "1.mp4").read_bytes()
+
+
+def test_track_command(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "t.track.json"
+    main(["track", str(talking), "--out", str(out)])
+    document = json.loads(out.read_text())
+    assert len(document["frames"]) == len(times_of(talking))
+    assert all(len(f["landmarks"]) == 468 for f in document["frames"] if f["valid"])
+    assert "a face in" in capsys.readouterr().out
+    with VideoReader(out.with_suffix(".png")) as sheet:
+        assert next(sheet).width > 1000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.track.json", "t.track.png"]
