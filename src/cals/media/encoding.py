@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -13,7 +13,6 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
-from cals.media.color import Plane
 from cals.media.frame import from_planes, plane_views
 from cals.media.reader import VideoFormat
 
@@ -30,10 +29,15 @@ class Encoder:
     tag: str | None = None
 
 
+# Measured on 2 cores on 75 frames of a real clip scaled to 720p with grain (sigma 1.5, 44.6 dB) added, ms of
+# processor time a frame / PSNR of luma / Mbit/s. x264: ultrafast 17 5 / 44.9 / 18, superfast 17 20 / 45.9 / 22,
+# veryfast 17 26 / 43.6 / 7. At 60 frames/s two cores have 33 ms a frame for everything, so ultrafast; at 17 it
+# keeps even the grain, which is what "the same video out" asks for, and the size is the price.
+# x265 at 10 bits: ultrafast 18 34 / 43.4 / 0.8, superfast 18 55 / 43.5 / 1.1. VP9 speed 8, 20: 12 / 44.0 / 3.
 _ENCODERS = {
-    "h264": Encoder("libx264", crf=17, preset="superfast"),
-    "h265": Encoder("libx265", crf=19, preset="superfast", tag="hvc1"),
-    "vp9": Encoder("libvpx-vp9", crf=24, preset="8"),
+    "h264": Encoder("libx264", crf=17, preset="ultrafast"),
+    "h265": Encoder("libx265", crf=18, preset="ultrafast", tag="hvc1"),
+    "vp9": Encoder("libvpx-vp9", crf=20, preset="8"),
 }
 _ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
 
@@ -84,7 +88,7 @@ def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int,
 def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """`picture` with its last column and row repeated until it has that size."""
     grown = av.VideoFrame(width, height, picture.format.name)
-    planes: list[Plane] = []
+    planes: list[Any] = []
     for old, new in zip(plane_views(picture), plane_views(grown), strict=True):
         down, right = new.shape[0] - old.shape[0], new.shape[1] - old.shape[1]
         planes.append(np.pad(old, ((0, down), (0, right)), mode="edge"))
