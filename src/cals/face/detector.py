@@ -92,9 +92,8 @@ class BlazeFaceMesh:
 
     def __init__(self, models: FaceModels, runtime: Runtime = "auto") -> None:
         self.runtime: Runtime = _resolve(runtime)
-        load = _load_litert if self.runtime == "litert" else _load_cv2
-        self._detect = load(models.detection, (896 * 16, 896), DETECTION_SIZE_PX)
-        self._mesh = load(models.mesh, (N_POINTS * 3, 1), MESH_SIZE_PX)
+        self._detect = _load(self.runtime, models.detection, DETECTION_SIZE_PX, (896 * 16, 896))
+        self._mesh = _load(self.runtime, models.mesh, MESH_SIZE_PX, (N_POINTS * 3, 1))
         self._anchors = _anchors()
 
     def detect(self, rgb: U8) -> list[Detection]:
@@ -174,45 +173,47 @@ def _resolve(runtime: Runtime) -> Runtime:
     return runtime
 
 
-def _load_cv2(model: bytes, sizes: tuple[int, ...], input_px: int) -> _Run:
+def _load(runtime: Runtime, model: bytes, input_px: int, sizes: tuple[int, ...]) -> _Run:
+    """A function from an image [1 h w 3] to outputs in the order of their `sizes`, tried once on a black one."""
     try:
-        net = cv2.dnn.readNetFromTFLite(np.frombuffer(model, dtype=np.uint8))
-        names = net.getUnconnectedOutLayersNames()
-    except cv2.error as error:
-        raise CheckpointError(f"face model: expected a TFLite file of cals' hub, OpenCV says {error}") from error
+        run = _run_litert(model) if runtime == "litert" else _run_cv2(model)
+        outputs = {out.size for out in run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))}
+    except (ValueError, RuntimeError, cv2.error) as error:
+        raise CheckpointError(f"face model: expected a TFLite file of cals' hub, {runtime} says {error}") from error
+    if outputs != set(sizes):
+        raise CheckpointError(f"face model: expected outputs of {sizes} values, found {sorted(outputs)}")
+
+    def ordered(image: F32) -> list[F32]:
+        # runtimes disagree on order and shape, never on the number of values
+        by_size = {out.size: out for out in run(image)}
+        return [by_size[size] for size in sizes]
+
+    return ordered
+
+
+def _run_cv2(model: bytes) -> _Run:
+    net = cv2.dnn.readNetFromTFLite(np.frombuffer(model, dtype=np.uint8))
+    names = net.getUnconnectedOutLayersNames()
 
     def run(image: F32) -> list[F32]:
         net.setInput(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
-        return _by_size([np.asarray(out, dtype=np.float32) for out in net.forward(names)], sizes)
+        return [np.asarray(out, dtype=np.float32) for out in net.forward(names)]
 
-    run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))
     return run
 
 
-def _load_litert(model: bytes, sizes: tuple[int, ...], input_px: int) -> _Run:
+def _run_litert(model: bytes) -> _Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    try:
-        # one thread: the codec needs the other core more than the mesh does
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"face model: expected a TFLite file of cals' hub, LiteRT says {error}") from error
+    # one thread: the codec needs the other core more than the mesh does
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     outputs = [detail["index"] for detail in interpreter.get_output_details()]
 
     def run(image: F32) -> list[F32]:
         interpreter.set_tensor(source, image)
         interpreter.invoke()
-        return _by_size([interpreter.get_tensor(output) for output in outputs], sizes)
+        return [interpreter.get_tensor(output) for output in outputs]
 
-    run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))
     return run
-
-
-def _by_size(outputs: list[F32], sizes: tuple[int, ...]) -> list[F32]:
-    """Outputs in the order of `sizes`; runtimes disagree on order and shape, never on the number of values."""
-    by_size = {out.size: out for out in outputs}
-    if any(size not in by_size for size in sizes):
-        raise CheckpointError(f"face model: expected outputs of {sizes} values, found {sorted(by_size)}")
-    return [by_size[size] for size in sizes]

@@ -10,7 +10,7 @@ from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of
 from cals.face.person import Person
 from cals.face.search import Region, TileRound, around, detect_in, find_faces, unique, whole
 from cals.face.shots import ShotDetector
-from cals.types import Picture, TrackedFace
+from cals.types import F32, Picture, TrackedFace
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ _LIKE = 0.8
 neighbouring frames of one person never below 0.93, two persons 0.54 in the median and 0.81 at the 95th percentile."""
 _UNLIKE = 0.6
 """Below this correlation it is another face (or something before it) even if it did not move."""
+_LEARN = 0.02
 _GROWTH = 1.5
 """Largest change of size between frames."""
 _AHEAD_S = 0.1
@@ -30,6 +31,8 @@ _AHEAD_S = 0.1
 _TREMBLE = 0.06
 """Moves per frame below this, in inter-ocular distances, are not foreseen."""
 _MAX_FITS = 8
+_LOYAL_S = Fraction(2)
+"""For so long after the face is lost no other one takes its place, unless the shot ends."""
 _EAGER_S = Fraction(1)
 """For so long after a face is lost every tick looks where it was, and every tick comes soon."""
 _SOON_S, _LATER_S = Fraction(1, 10), Fraction(1, 5)
@@ -52,6 +55,8 @@ class FaceTracker:
         self._tiles = TileRound()
         self._last: MeshFit | None = None
         """The face as last seen, in this shot."""
+        self._looks: F32 | None = None
+        """Its upper part as seen over some seconds, `MeshFit.thumb`."""
         self._tracking = False
         self._speed = np.zeros(2)
         """Pixels a second, of the face last seen."""
@@ -90,6 +95,8 @@ class FaceTracker:
         else:
             self._speed = np.zeros(2)
         self._last, self._tracking, self._seen_s = fit, True, time_s
+        looks = fit.thumb if self._looks is None else self._looks + _LEARN * (fit.thumb - self._looks)
+        self._looks = np.asarray(looks / max(float(np.linalg.norm(looks)), 1e-6), dtype=np.float32)
 
     def _continued(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
         """The tracked face in the next frame, None if it is gone or is no longer the same one."""
@@ -154,16 +161,25 @@ class FaceTracker:
         return fits
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:
-        """After a gap the face nearest to where it was lost, if within reach; else by the rule."""
-        if self._last is not None and fits:
-            last = self._last
-            reach = (1.0 + 2.0 * float(time_s - self._lost_s)) * _size(last)
-            distances = [float(np.hypot(*(fit.centre - last.centre))) for fit in fits]
-            sizes = [max(_size(fit) / _size(last), _size(last) / _size(fit)) for fit in fits]
-            near = [i for i in range(len(fits)) if distances[i] <= reach and sizes[i] <= 2.0]
-            if near:
-                # of two within reach the one that looks like the lost one: a face size counts as much as all likeness
-                return fits[min(near, key=lambda i: distances[i] / _size(last) - float(fits[i].thumb @ last.thumb))]
+        """After a gap the face nearest to where it was lost, if within reach or alike; later on by the rule."""
+        if self._last is not None:
+            last, absent_s = self._last, time_s - self._lost_s
+            reach = 1.0 + 2.0 * float(absent_s)
+            costs: dict[int, float] = {}
+            for i, fit in enumerate(fits):
+                away = float(np.hypot(*(fit.centre - last.centre))) / _size(last)
+                likeness = float(fit.thumb @ last.thumb)
+                if likeness >= _LIKE or (away <= reach and 0.5 <= _size(fit) / _size(last) <= 2.0):
+                    costs[i] = away - likeness  # looks outweigh up to a face size of distance
+            if costs:
+                return fits[min(costs, key=lambda i: costs[i])]
+            if absent_s < _LOYAL_S:
+                return None
+        elif self._person.kind == "point" and self._looks is not None and fits:
+            # a point says who, not where: in a new shot looks come first
+            alike = [float(fit.thumb @ self._looks) for fit in fits]
+            if max(alike) >= _LIKE:
+                return fits[int(np.argmax(alike))]
         chosen = self._person.choose([fit.box for fit in fits])
         return None if chosen is None else fits[chosen]
 
