@@ -86,11 +86,11 @@ def test_half_the_crop_is_half_the_scale(still: TrackedFace) -> None:
 def test_smoothing_starts_afresh_with_a_new_track(still: TrackedFace) -> None:
     aligner = Aligner()
     aligner.update(still)
-    smoothed = aligner.update(_shifted(still, (0.3, 0), Fraction(1, 25)))
-    fresh = Aligner().update(_shifted(still, (20, 0), Fraction(2, 25), track=1))
+    smoothed = aligner.update(_shifted(still, (0.3, 0), Fraction(2, 25)))
+    fresh = Aligner().update(_shifted(still, (20, 0), Fraction(3, 25), track=1))
     assert np.abs(smoothed.matrix - Aligner().update(_shifted(still, (0.3, 0), Fraction(0))).matrix).max() > 0.01
     np.testing.assert_allclose(
-        aligner.update(_shifted(still, (20, 0), Fraction(2, 25), track=1)).matrix, fresh.matrix, atol=1e-9
+        aligner.update(_shifted(still, (20, 0), Fraction(3, 25), track=1)).matrix, fresh.matrix, atol=1e-9
     )
 
 
