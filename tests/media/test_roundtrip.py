@@ -6,9 +6,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from drawing import index_of, lag_samples, tones, write_video, write_wav
 
 from cals.media import VideoReader, VideoWriter, load_mono, probe
+from drawing import index_of, lag_samples, tones, write_video, write_wav
 
 MS = Fraction(1, 1000)
 PHONE_TIMES = [0, 33, 66, 101, 133, 166, 233, 234, 300, 333, 367, 400, 466, 500, 533]

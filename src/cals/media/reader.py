@@ -104,7 +104,7 @@ class VideoReader:
     def _read_facts(self, decoder: Decoder, first: av.VideoFrame) -> None:
         stream = decoder.stream
         sar = stream.sample_aspect_ratio or Fraction(1)
-        if (stream.width, stream.height) != (first.width, first.height) and stream.width == first.height:
+        if decoder.transposed and sar > 0:
             sar = 1 / sar
         self.format = _format_of(first, decoder.time_base, decoder.rate, sar)
         self.has_audio = bool(decoder.container.streams.audio)

@@ -1,0 +1,188 @@
+"""Whatever is handed in, the answer is a MediaError that says what was expected and found, or the frames there are."""
+
+import logging
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from cals.errors import MediaError
+from cals.media import VideoReader, load_mono, probe
+from drawing import picture, tones, write_audio, write_video, write_wav
+
+
+def read_all(path, **options):
+    with VideoReader(path, **options) as reader:
+        return list(reader)
+
+
+def cut(path, share):
+    """The first `share` of a file, as another file."""
+    data = path.read_bytes()
+    short = path.with_name(f"short_{path.name}")
+    short.write_bytes(data[: int(len(data) * share)])
+    return short
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4", frames=60, options={"g": "10"}, sound=tones(2.4, 48_000))
+
+
+@pytest.fixture
+def streamable(tmp_path):
+    return write_video(
+        tmp_path / "fast.mp4", frames=60, options={"g": "10"}, container_options={"movflags": "+faststart"}
+    )
+
+
+def test_missing_file(tmp_path):
+    for use in (read_all, probe, load_mono):
+        with pytest.raises(MediaError, match="found nothing there"):
+            use(tmp_path / "nowhere.mp4")
+
+
+def test_directory(tmp_path):
+    for use in (read_all, probe):
+        with pytest.raises(MediaError, match="found a directory"):
+            use(tmp_path)
+
+
+def test_a_path_through_a_file(clip):
+    with pytest.raises(MediaError, match="expected a"):
+        read_all(clip / "inside.mp4")
+
+
+@pytest.mark.parametrize("name", ["empty.mp4", "empty.wav", "empty.png"])
+def test_empty_file(tmp_path, name):
+    (tmp_path / name).touch()
+    for use in (read_all, probe):
+        with pytest.raises(MediaError, match="found an empty file"):
+            use(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text", ["hello\n" * 200, "ffconcat version 1.0\nfile /etc/passwd\n", "#EXTM3U\nhttp://x/y.ts\n"]
+)
+def test_text_named_mp4(tmp_path, text):
+    (tmp_path / "notes.mp4").write_text(text)
+    for use in (read_all, probe):
+        with pytest.raises(MediaError, match="expected a"):
+            use(tmp_path / "notes.mp4")
+
+
+def test_random_bytes(tmp_path):
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    for use in (read_all, probe):
+        with pytest.raises(MediaError):
+            use(tmp_path / "noise.mp4")
+
+
+def test_truncated_mp4_without_its_index(clip):
+    for options in ({}, {"keep_going": True}):
+        with pytest.raises(MediaError, match="cannot be read"):
+            read_all(cut(clip, 0.6), **options)
+
+
+@pytest.mark.parametrize("share", [0.95, 0.6])
+def test_truncated_streamable_mp4_is_noticed(streamable, share, caplog):
+    short = cut(streamable, share)
+    with pytest.raises(MediaError, match=r"at \d+\.\d+ s.*--keep-going"):
+        read_all(short)
+    with caplog.at_level(logging.WARNING):
+        frames = read_all(short, keep_going=True)
+    assert 5 < len(frames) < 60
+    assert [record for record in caplog.records if "damaged" in record.message]
+    whole = read_all(streamable)
+    assert [f.time_s for f in frames] == [f.time_s for f in whole[: len(frames)]]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".avi", "mpeg4")])
+def test_other_truncated_containers_are_noticed(tmp_path, suffix, codec):
+    short = cut(write_video(tmp_path / f"a{suffix}", frames=60, codec=codec, options={"g": "10"}), 0.6)
+    with pytest.raises(MediaError, match="--keep-going"):
+        read_all(short)
+    assert 5 < len(read_all(short, keep_going=True)) < 60
+
+
+def test_damage_in_the_middle(streamable):
+    data = bytearray(streamable.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    streamable.write_bytes(data)
+    with pytest.raises(MediaError, match="--keep-going"):
+        read_all(streamable)
+    assert len(read_all(streamable, keep_going=True)) > 30
+
+
+def test_truncated_sound(tmp_path):
+    path = write_audio(tmp_path / "a.m4a", tones(4.0, 48_000))
+    with pytest.raises(MediaError):
+        probe(cut(path, 0.5))
+    flac = write_audio(tmp_path / "a.flac", tones(4.0, 48_000), codec="flac")
+    assert 0 < probe(cut(flac, 0.5), keep_going=True).duration_s < 4
+
+
+def test_sound_of_no_length(tmp_path):
+    path = write_wav(tmp_path / "a.wav", tones(0.1, 16_000))
+    path.write_bytes(path.read_bytes()[:44])
+    with pytest.raises(MediaError):
+        probe(path)
+    with pytest.raises(MediaError):
+        load_mono(path)
+
+
+def test_video_without_sound_as_speech(tmp_path):
+    silent = write_video(tmp_path / "a.mp4", frames=3)
+    for use in (probe, load_mono):
+        with pytest.raises(MediaError, match="expected sound, found only video"):
+            use(silent)
+
+
+def test_sound_or_image_in_the_wrong_place(tmp_path):
+    wav = write_wav(tmp_path / "a.wav", tones(0.2, 16_000))
+    with pytest.raises(MediaError, match="expected a video or an image, found only audio"):
+        read_all(wav)
+    cv2.imwrite(str(tmp_path / "a.png"), picture(0))
+    with pytest.raises(MediaError, match="expected sound"):
+        probe(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_truncated_image(tmp_path, suffix):
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), picture(0, (256, 256)))
+    short = cut(tmp_path / f"a{suffix}", 0.5)
+    with pytest.raises(MediaError, match="cut short"):
+        read_all(short)
+
+
+def test_image_header_with_garbage(tmp_path):
+    for head in (b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"RIFF\0\0\0\0WEBP"):
+        (tmp_path / "a.png").write_bytes(head + bytes(300) + b"IEND")
+        with pytest.raises(MediaError):
+            read_all(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["my clip.mp4", "ľúbosť 口.mp4", "a:b.mp4", "concat:x.mp4", "50%d.mp4", "-x.mp4"])
+def test_names_are_only_names(tmp_path, monkeypatch, name):
+    write_video(tmp_path / "plain.mp4", frames=3, sound=tones(0.2, 48_000)).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(read_all(name)) == 3
+    assert probe(name).channels == 1
+
+
+def test_repeated_and_missing_time_stamps_are_repaired(tmp_path, caplog):
+    # Written as raw H.264, which has no time stamps at all.
+    import av
+
+    with av.open(str(tmp_path / "raw.h264"), "w", format="h264") as out:
+        video = out.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(8):
+            out.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        out.mux(video.encode(None))
+    frames = read_all(tmp_path / "raw.h264")
+    assert len(frames) == 8
+    assert all(b.time_s > a.time_s for a, b in pairwise(frames))
+    assert {float(frame.duration_s) for frame in frames} == {0.04}

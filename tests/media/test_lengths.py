@@ -1,0 +1,133 @@
+"""The length policies: which frame is shown when, on videos that are hard to seek in."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from cals.errors import ConfigError
+from cals.media import VideoReader, lengthened, rewind
+from drawing import index_of, picture, write_video
+
+RATE = Fraction(30000, 1001)
+OPEN_GOP = {"g": "20", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
+KINDS = {
+    "closed.mp4": {"options": {"g": "20", "bf": "3"}},
+    "open.mp4": {"options": OPEN_GOP},
+    "open.mkv": {"options": OPEN_GOP},
+    "open.ts": {"options": OPEN_GOP},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "open-gop=1:keyint=20:log-level=none"}},
+    "old.mpg": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}},
+    "old.avi": {"codec": "mpeg4", "options": {"g": "12"}},
+    "web.webm": {"codec": "libvpx-vp9", "options": {"g": "20", "deadline": "realtime", "cpu-used": "8"}},
+    "one_key.mp4": {"options": {"g": "999"}},
+}
+
+
+def played(path, policy, seconds):
+    return list(lengthened(path, policy, Fraction(seconds)))
+
+
+def bounce_order(count, length):
+    order = list(range(count))
+    while len(order) < length:
+        order += [*range(count - 2, -1, -1), *range(1, count)]
+    return order[:length]
+
+
+def assert_back_to_back(frames):
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert frames[0].time_s == 0
+    assert all(a.time_s + a.duration_s == b.time_s for a, b in pairwise(frames))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_bounce_is_exact_forward_and_backward(tmp_path, name):
+    path = write_video(tmp_path / name, rate=RATE, frames=90, **KINDS[name])
+    with VideoReader(path) as reader:
+        originals = list(reader)
+    frames = played(path, "bounce", 9)
+    order = bounce_order(90, len(frames))
+    assert_back_to_back(frames)
+    assert len(frames) == pytest.approx(9 * RATE, abs=3)
+    for frame, index in zip(frames, order, strict=True):
+        assert frame.duration_s == originals[index].duration_s
+        assert all(np.array_equal(a, b) for a, b in zip(frame.planes, originals[index].planes, strict=True))
+
+
+def test_bounce_of_a_late_stream(tmp_path):
+    times = [90_000 + 3600 * i for i in range(70)]
+    path = write_video(tmp_path / "late.mkv", frames=70, time_base=Fraction(1, 90_000), times=times, options=OPEN_GOP)
+    frames = played(path, "bounce", 6)
+    assert [index_of(frame.rgb()) for frame in frames] == bounce_order(70, 150)
+
+
+def test_variable_durations_travel_with_their_frames(tmp_path):
+    times = [0, 40, 200, 210, 300]
+    path = write_video(tmp_path / "vfr.mp4", rate=20, frames=5, time_base=Fraction(1, 1000), times=times)
+    frames = played(path, "bounce", 1)
+    order = bounce_order(5, len(frames))
+    lengths = [40, 160, 10, 90, int(frames[4].duration_s * 1000)]
+    assert [frame.duration_s * 1000 for frame in frames] == [lengths[index] for index in order]
+    assert_back_to_back(frames)
+    assert frames[-1].time_s < 1 <= frames[-1].time_s + frames[-1].duration_s
+
+
+def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", frames=120, options={"g": "15"})
+    sizes = []
+    real = rewind.Rewinder.chunk
+    monkeypatch.setattr(
+        rewind.Rewinder, "chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
+    )
+    frames = lengthened(path, "bounce", Fraction(9))
+    assert [index_of(frame.rgb()) for frame in frames] == bounce_order(120, 225)
+    assert max(sizes) <= rewind.CHUNK
+
+
+def test_loop_starts_again(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=40)
+    frames = played(path, "loop", 4)
+    assert [index_of(frame.rgb()) for frame in frames] == [i % 40 for i in range(100)]
+    assert_back_to_back(frames)
+
+
+def test_audio_holds_the_last_frame(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=10)
+    frames = played(path, "audio", 1)
+    assert [index_of(frame.rgb()) for frame in frames] == [*range(10), *[9] * 15]
+    assert all(frame.same_pixels(frames[9]) for frame in frames[10:])
+    assert not frames[8].same_pixels(frames[9])
+    assert_back_to_back(frames)
+
+
+@pytest.mark.parametrize("policy", ["audio", "loop", "bounce"])
+def test_a_longer_video_is_cut(tmp_path, policy):
+    frames = played(write_video(tmp_path / "a.mp4", frames=50), policy, Fraction(99, 100))
+    assert [index_of(frame.rgb()) for frame in frames] == list(range(25))
+
+
+def test_video_is_as_long_as_the_picture(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=30)
+    assert len(played(path, "video", 9)) == len(played(path, "video", Fraction(1, 2))) == 30
+
+
+@pytest.mark.parametrize("policy", ["audio", "loop", "bounce"])
+def test_a_photo_is_shown_at_25_frames_a_second(tmp_path, policy):
+    cv2.imwrite(str(tmp_path / "photo.png"), picture(3))
+    frames = played(tmp_path / "photo.png", policy, 2)
+    assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(50)]
+    assert all(frame.same_pixels(frames[0]) for frame in frames)
+
+
+def test_two_frames_bounce(tmp_path):
+    frames = played(write_video(tmp_path / "a.mp4", frames=2), "bounce", Fraction(6, 25))
+    assert [index_of(frame.rgb()) for frame in frames] == [0, 1, 0, 1, 0, 1]
+
+
+def test_unknown_policy(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=2)
+    with pytest.raises(ConfigError, match="bounce"):
+        next(lengthened(path, "forever", Fraction(1)))

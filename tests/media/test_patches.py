@@ -1,0 +1,142 @@
+"""Patching a frame changes what it should, and nothing else, in every pixel format."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from cals.media.color import LAYOUTS, color_space
+from cals.media.frame import Frame, plane_views
+from cals.types import Box, Patch
+from drawing import picture
+
+FORMATS = sorted(LAYOUTS)
+BOXES = [Box(8, 8, 40, 40), Box(9, 7, 32, 22), Box(0, 0, 63, 47), Box(51, 33, 63, 47), Box(5, 5, 6, 6)]
+
+
+def noise_frame(pix_fmt: str, size: tuple[int, int] = (63, 47), matrix: int = 2) -> Frame:
+    """A frame whose every sample is random but inside the RGB cube."""
+    shown = av.VideoFrame(*size, pix_fmt)
+    shown.colorspace = matrix
+    rng = np.random.default_rng(3)
+    step = 1 << (LAYOUTS[pix_fmt].bits - 8)
+    for plane, (low, high) in zip(plane_views(shown), ((100, 150), (118, 138), (118, 138)), strict=True):
+        plane[...] = rng.integers(low * step, high * step, plane.shape)
+    return Frame(shown, 0, Fraction(0), Fraction(1, 25))
+
+
+def footprint(mask, shape, layout):
+    """Chroma samples any of whose pixels is set in `mask`."""
+    grown = np.zeros((shape[0] << layout.shift_y, shape[1] << layout.shift_x), bool)
+    grown[: mask.shape[0], : mask.shape[1]] = mask
+    return grown.reshape(shape[0], 1 << layout.shift_y, shape[1], 1 << layout.shift_x).any(axis=(1, 3))
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("box", BOXES)
+def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
+    frame = noise_frame(pix_fmt)
+    alpha = np.random.default_rng(1).random((box.height, box.width), dtype=np.float32)
+    alpha[alpha < 0.5] = 0
+    patched = frame.with_patch(Patch(box, np.full((box.height, box.width, 3), 200, np.uint8), alpha))
+    mask = np.zeros((47, 63), bool)
+    mask[box.y0 : box.y1, box.x0 : box.x1] = alpha > 0
+    old, new = frame.planes, patched.planes
+    assert np.array_equal(old[0][~mask], new[0][~mask])
+    for before, after in zip(old[1:], new[1:], strict=True):
+        untouched = ~footprint(mask, before.shape, LAYOUTS[pix_fmt])
+        assert np.array_equal(before[untouched], after[untouched])
+    if mask.sum() > 1:
+        assert not np.array_equal(old[0], new[0])
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("box", BOXES)
+def test_pasting_back_what_was_there_changes_nothing_beyond_rounding(pix_fmt, box):
+    frame = noise_frame(pix_fmt)
+    same = Patch(box, frame.rgb(box), np.ones((box.height, box.width), np.float32))
+    most = 1.6 * (1 << (LAYOUTS[pix_fmt].bits - 8))  # one step of 8-bit RGB, in samples of this depth
+    for before, after in zip(frame.planes, frame.with_patch(same).planes, strict=True):
+        assert np.abs(before.astype(int) - after).max() <= most
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+def test_opaque_patch_is_seen_as_given(pix_fmt):
+    box = Box(8, 8, 48, 40)
+    color = np.tile(np.array([180, 120, 90], np.uint8), (box.height, box.width, 1))
+    patched = noise_frame(pix_fmt).with_patch(Patch(box, color, np.ones((box.height, box.width), np.float32)))
+    assert np.abs(patched.rgb(box).astype(int) - color).max() <= 2
+
+
+def test_half_alpha_is_half_way():
+    frame = noise_frame("yuv444p10le")
+    box = Box(4, 4, 20, 20)
+    rgb = np.full((16, 16, 3), 128, np.uint8)
+    full = frame.with_patch(Patch(box, rgb, np.ones((16, 16), np.float32))).planes[0].astype(float)
+    half = frame.with_patch(Patch(box, rgb, np.full((16, 16), 0.5, np.float32))).planes[0]
+    assert np.abs(half - (full + frame.planes[0]) / 2).max() <= 1
+
+
+def test_a_patch_leaves_the_frame_it_came_from_alone():
+    frame = noise_frame("yuv420p")
+    before = [plane.copy() for plane in frame.planes]
+    frame.with_patch(Patch(Box(0, 0, 63, 47), np.zeros((47, 63, 3), np.uint8), np.ones((47, 63), np.float32)))
+    assert all(np.array_equal(a, b) for a, b in zip(before, frame.planes, strict=True))
+
+
+def test_a_patch_may_reach_outside():
+    frame = noise_frame("yuv420p")
+    patch = Patch(Box(-10, -10, 10, 10), np.full((20, 20, 3), 250, np.uint8), np.ones((20, 20), np.float32))
+    patched = frame.with_patch(patch)
+    assert patched.rgb(Box(0, 0, 10, 10)).min() > 245
+    assert np.array_equal(patched.planes[0][10:], frame.planes[0][10:])
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_region_is_the_same_as_the_part_of_the_whole(box):
+    frame = noise_frame("yuv420p")
+    assert np.array_equal(frame.rgb(box), frame.rgb()[box.y0 : box.y1, box.x0 : box.x1])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "height", "green_luma"),
+    [(1, 48, 0.7152), (6, 1080, 0.587), (5, 48, 0.587), (9, 48, 0.678), (2, 720, 0.7152), (2, 576, 0.587)],
+)
+def test_the_matrix_follows_the_tag_or_the_size(matrix, height, green_luma):
+    limited = color_space("yuv420p", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
+    full = color_space("yuv420p", matrix, 2, height).from_rgb @ np.array([0, 255, 0, 1])
+    deep = color_space("yuv420p10le", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
+    assert limited[0] == pytest.approx(16 + 219 * green_luma, abs=0.05)
+    assert full[0] == pytest.approx(255 * green_luma, abs=0.05)
+    assert deep[0] == pytest.approx(4 * limited[0], abs=0.05)
+
+
+@pytest.mark.parametrize(("matrix", "name"), [(1, "itu709"), (6, "itu601"), (9, "bt2020")])
+def test_rgb_agrees_with_swscale(matrix, name):
+    size = (64, 48)
+    smooth = np.repeat(np.repeat(picture(3, (8, 6)), 8, axis=0), 8, axis=1)  # flat cells: chroma filters cannot differ
+    shown = av.VideoFrame.from_ndarray(smooth, "rgb24").reformat(
+        format="yuv444p", dst_colorspace=name, src_color_range=2, dst_color_range=1
+    )
+    shown.colorspace = matrix
+    rgb = Frame(shown, 0, Fraction(0), Fraction(1)).rgb()
+    assert rgb.shape == (size[1], size[0], 3)
+    assert np.abs(rgb.astype(int) - smooth).max() <= 3
+
+
+def test_luma_is_the_brightness_at_the_size_asked_for():
+    frame = noise_frame("yuv420p10le", (640, 360))
+    small = frame.luma(128, 96)
+    assert small.shape == (96, 128)
+    assert small.dtype == np.uint8
+    assert abs(float(small.mean()) - float(frame.planes[0].mean()) / 4) < 1
+
+
+def test_retimed_frames_share_their_pixels_and_patched_ones_do_not():
+    frame = noise_frame("yuv420p")
+    later = frame.retimed(7, Fraction(7, 25), Fraction(2, 25))
+    assert later.same_pixels(frame)
+    assert (later.index, later.time_s, later.duration_s) == (7, Fraction(7, 25), Fraction(2, 25))
+    patch = Patch(Box(0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), np.float32))
+    assert not frame.with_patch(patch).same_pixels(frame)
