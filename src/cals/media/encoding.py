@@ -26,8 +26,22 @@ class Encoder:
     codec: str
     crf: int
     preset: str
+    presets: tuple[str, ...]
+    worst_crf: int
     tag: str | None = None
 
+
+_X26X_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
 
 # Measured on 2 cores on 75 frames of a real clip scaled to 720p with grain (sigma 1.5, 44.6 dB) added, ms of
 # processor time a frame / PSNR of luma / Mbit/s. x264: ultrafast 17 5 / 44.9 / 18, superfast 17 20 / 45.9 / 22,
@@ -35,9 +49,9 @@ class Encoder:
 # keeps even the grain, which is what "the same video out" asks for, and the size is the price.
 # x265 at 10 bits: ultrafast 18 34 / 43.4 / 0.8, superfast 18 55 / 43.5 / 1.1. VP9 speed 8, 20: 12 / 44.0 / 3.
 _ENCODERS = {
-    "h264": Encoder("libx264", crf=17, preset="ultrafast"),
-    "h265": Encoder("libx265", crf=18, preset="ultrafast", tag="hvc1"),
-    "vp9": Encoder("libvpx-vp9", crf=20, preset="8"),
+    "h264": Encoder("libx264", crf=17, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51),
+    "h265": Encoder("libx265", crf=18, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51, tag="hvc1"),
+    "vp9": Encoder("libvpx-vp9", crf=20, preset="8", presets=tuple("0123456789"), worst_crf=63),
 }
 _ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
 
@@ -56,7 +70,11 @@ def choose(codec: str, container: str, bits: int) -> Encoder:
 
 
 def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
-    """The codec's options for a constant quality and a speed preset."""
+    """The codec's options for a constant quality and a speed preset; ConfigError if it has none like that."""
+    if crf is not None and not 0 <= crf <= encoder.worst_crf:
+        raise ConfigError(f"crf: expected 0 to {encoder.worst_crf} for {encoder.codec}, found {crf}")
+    if preset is not None and preset not in encoder.presets:
+        raise ConfigError(f"preset: expected one of {', '.join(encoder.presets)}, found '{preset}'")
     quality = str(encoder.crf if crf is None else crf)
     speed = preset or encoder.preset
     if encoder.codec == "libvpx-vp9":
