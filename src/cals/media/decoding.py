@@ -83,6 +83,10 @@ class Decoder:
         while True:
             try:
                 packet = next(packets, None)
+            except IndexError:
+                # PyAV trips at the very end of a file in which further streams turned up on the way.
+                yield from self._decoded(None)
+                return
             except (av.FFmpegError, OSError) as error:
                 self.damage.note(f"an unreadable part ({reason(error)})", self.reached_s, error)
                 # The demuxer is lost, but the decoder still holds pictures back.

@@ -137,6 +137,11 @@ class VideoReader:
             return ticks * tick
         return before_s or self.format.step_s
 
+    @property
+    def seekable(self) -> bool:
+        """Whether all time stamps so far were the file's own, so that frames can be found again by them."""
+        return self._decoder is None or self._decoder.clock.repaired == 0
+
     def __iter__(self) -> Self:
         return self
 

@@ -29,6 +29,7 @@ class Rewinder:
         self._lengths = array("q")
         self._time_base = Fraction(1)
         self._kept: list[Frame] = []
+        self._seekable = False
 
     def first_pass(self, reader: VideoReader) -> Iterator[Frame]:
         """The frames of `reader`, remembering where they are."""
@@ -45,6 +46,7 @@ class Rewinder:
             else:
                 self._kept.clear()
             yield frame
+        self._seekable = reader.seekable
 
     def __len__(self) -> int:
         return len(self._ticks)
@@ -73,7 +75,7 @@ class Rewinder:
         """Frames `start` up to but not including `end`, decoded from the key frame before them."""
         if len(self._kept) == len(self):
             return self._kept[start:end]
-        found = self._sought(start, end)
+        found = self._sought(start, end) if self._seekable else None
         if found is None:
             found = list(self.forwards(start, end))
         return found

@@ -79,7 +79,7 @@ class AudioSource:
                     break
                 seen += bool(packet.size)
                 yield from self._stream.decode(packet)
-            except EOFError:
+            except (EOFError, IndexError):  # the second: PyAV at the end of a file where streams turned up late
                 break
             except (av.FFmpegError, OSError, ValueError) as error:
                 self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
