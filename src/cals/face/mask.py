@@ -79,11 +79,19 @@ def _allowed(points: NDArray[np.float64], unit: float, transform: CropTransform,
     edge = np.zeros((size, size), dtype=np.uint8)
     edge[rim:-rim, rim:-rim] = 255
     allowed = _blurred(np.asarray(np.minimum(canvas, edge)), feather)
-    # a picture's last pixel may be pasted: nothing is feathered towards the frame's edge
+    return allowed * _inside(transform, width, height)
+
+
+def _inside(transform: CropTransform, width: int, height: int) -> F32:
+    """1 where the crop shows the frame, 0 beyond; not feathered, since the frame's last pixel may be pasted."""
+    size = transform.size_px
+    corners = transform.to_frame(np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float64))
+    if (corners >= 0).all() and (corners <= (width, height)).all():
+        return np.ones((size, size), dtype=np.float32)
     grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), axis=-1).reshape(-1, 2)
     frame = transform.to_frame(grid)
-    inside = ((frame >= 0) & (frame <= (width, height))).all(axis=1).reshape(size, size)
-    return np.asarray(allowed * inside, dtype=np.float32)
+    inside = ((frame >= 0) & (frame <= (width, height))).all(axis=1)
+    return np.asarray(inside.reshape(size, size), dtype=np.float32)
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:

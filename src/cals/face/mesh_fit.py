@@ -42,6 +42,11 @@ class MeshFit:
         return np.asarray((points.min(axis=0) + points.max(axis=0)) / 2)
 
     @property
+    def size_px(self) -> float:
+        """Longer side of the box, at least 1."""
+        return float(max(*np.ptp(self.landmarks[:, :2], axis=0), 1.0))
+
+    @property
     def eye_distance_px(self) -> float:
         """Inter-ocular distance."""
         return inter_ocular_px(self.landmarks)

@@ -10,8 +10,11 @@ from cals.types import U8, Box, Picture
 
 _MARGIN_PX = 3
 """Source pixels fetched around the wanted area, so that the filters' support is real and not replicated."""
-_KEEP = 1.4
-"""A source finer than this many samples per output pixel is reduced by area first, down to this density."""
+_CUBIC_FROM = 0.8
+"""From this scale on pictures are enlarged bicubically before the bilinear warp, to keep them sharp."""
+_ENLARGED = (3, 4)
+"""Least and largest such factor. Measured by crop and paste of a face: 3 is as good as cv2's bicubic warp, 2 adds a
+tenth to the error, 4 gains nothing."""
 
 
 def similarity(scale: float, angle_rad: float, centre: tuple[float, float], to: tuple[float, float]) -> NDArray[Any]:
@@ -38,22 +41,35 @@ def warp(
 ) -> NDArray[Any]:
     """Resample `image` [h w ...] by `matrix` (image -> output) into [height width ...].
 
-    Minifying is anti-aliased by an area reduction first; magnifying is bicubic (overshoot of float images is
-    the caller's to clip).
+    Minifying is anti-aliased by averaging whole blocks first, magnifying is bicubic (the overshoot of float images
+    is the caller's to clip). A whole-number resize and a bilinear warp cost a third of cv2's own bicubic or area
+    resampling by any factor and look the same.
     """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if scale * _KEEP < 1.0:
-        h, w = image.shape[:2]
-        w_small, h_small = max(1, round(w * scale * _KEEP)), max(1, round(h * scale * _KEEP))
-        image = cv2.resize(image, (w_small, h_small), interpolation=cv2.INTER_AREA)
-        matrix = matrix @ np.diag([w / w_small, h / h_small, 1.0])
-    flags = cv2.INTER_CUBIC if scale > 0.95 else cv2.INTER_LINEAR
+    blocks = max(1, round(1 / max(scale, 1e-6)))
+    if blocks > 1:
+        image = _reduced(image, blocks)
+        matrix = matrix @ np.diag([blocks, blocks, 1.0])
+    if scale * blocks >= _CUBIC_FROM:
+        times = min(max(_ENLARGED[0], round(scale)), _ENLARGED[1])
+        image = np.asarray(cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC))
+        matrix = matrix @ np.diag([1 / times, 1 / times, 1.0])
     centred = np.array(matrix, dtype=np.float64)
     centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5  # cv2 puts pixel centres at whole numbers
-    return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=flags, borderMode=border))
+    return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=cv2.INTER_LINEAR, borderMode=border))
 
 
-def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int = _MARGIN_PX) -> Box:
+def _reduced(image: NDArray[Any], blocks: int) -> NDArray[Any]:
+    """Means of `blocks` x `blocks` pixels; the last ones are filled up with the edge."""
+    height, width = image.shape[:2]
+    below, right = -height % blocks, -width % blocks
+    if below or right:
+        image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
+    size = (image.shape[1] // blocks, image.shape[0] // blocks)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:
     """Source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     source = apply(inverted(matrix), corners)
@@ -68,7 +84,9 @@ def sample(
 
     Only that part is converted to RGB. Where the output reaches outside the frame the border rule applies.
     """
-    box = covered_box(matrix, width, height).clipped(picture.width, picture.height)
+    # whole blocks of the source are averaged when it is minified, so its margin grows with them
+    margin_px = _MARGIN_PX + 2 * round(np.hypot(*inverted(matrix)[:, 0]))
+    box = covered_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
     if box.width == 0 or box.height == 0:
         # nothing in sight: the nearest edge pixel is all there is to replicate
         x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)

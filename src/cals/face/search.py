@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.detector import DETECTION_SIZE_PX, Detection, FaceDetector, overlap
+from cals.face.detector import DETECTION_SIZE_PX, MIN_MESH_SCORE, Detection, FaceDetector, overlap
+from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
 from cals.face.sampling import inverted, sample, similarity
 from cals.types import Picture
 
@@ -22,6 +23,7 @@ the detector needs some 20 of its 256 pixels, 20 / 256 * (1920 / 4) = 37.5."""
 _MIN_TILE_PX = 240.0
 """Smaller tiles would only enlarge what the picture does not hold."""
 _SAME_FACE = 0.3
+_MAX_FITS = 8
 
 
 def detect_in(detector: FaceDetector, picture: Picture, region: Region) -> list[Detection]:
@@ -59,18 +61,37 @@ def tile_levels(picture: Picture) -> list[list[Region]]:
     return levels
 
 
-def find_faces(detector: FaceDetector, picture: Picture, *, thorough: bool = False) -> list[Detection]:
-    """All faces of the coarsest level that shows any, largest first; of all levels if `thorough`.
+def find_faces(detector: FaceDetector, picture: Picture, *, thorough: bool = False) -> list[MeshFit]:
+    """All faces of the coarsest level where a mesh holds on any, largest first; of all levels if `thorough`.
 
     At most 24 runs of the detector, whatever the picture's size.
     """
-    found = detect_in(detector, picture, whole(picture))
-    for level in tile_levels(picture):
-        if found and not thorough:
+    found: list[Detection] = []
+    fits: list[MeshFit] = []
+    for level in [[whole(picture)], *tile_levels(picture)]:
+        fresh = [face for region in level for face in detect_in(detector, picture, region)]
+        found = unique(found + fresh)
+        # what is no face for the mesh must not keep us from looking closer
+        fits = fit_faces(detector, picture, found) if fresh else fits
+        if fits and not thorough:
             break
-        for region in level:
-            found += detect_in(detector, picture, region)
-    return unique(found)
+    return fits
+
+
+def fit_faces(detector: FaceDetector, picture: Picture, found: Iterable[Detection]) -> list[MeshFit]:
+    """Meshes of the faces found that hold, each face once, at most `_MAX_FITS`."""
+    fits: list[MeshFit] = []
+    for face in found:
+        fit = fit_mesh(detector, picture, region_of_detection(face))
+        if fit.score >= MIN_MESH_SCORE:
+            # the region of a detection is coarser than that of a mesh
+            fit = fit_mesh(detector, picture, region_of_landmarks(fit.landmarks))
+        known = [np.hypot(*(fit.centre - other.centre)) < 0.5 * other.size_px for other in fits]
+        if fit.score >= MIN_MESH_SCORE and not any(known):
+            fits.append(fit)
+        if len(fits) == _MAX_FITS:
+            break
+    return fits
 
 
 def unique(found: Iterable[Detection]) -> list[Detection]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cals.face.detector import Detection, FaceDetector, overlap
+from cals.face.detector import FaceDetector, overlap
 from cals.face.person import Person
 from cals.face.search import around, detect_in, find_faces, unique, whole
 from cals.face.shots import ShotDetector
@@ -21,11 +22,11 @@ _FORGIVEN_S = Fraction(1, 2)
 
 @dataclass
 class _Chain:
-    """One face followed through time; only its ends are kept."""
+    """One face followed through time; only its ends are kept, as boxes [4]."""
 
-    first: Detection
+    first: NDArray[np.float64]
     first_s: Fraction
-    last: Detection
+    last: NDArray[np.float64]
     last_s: Fraction
 
 
@@ -49,35 +50,36 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
             break
     if not chains:
         return person
-    centres = np.array([chain.last.centre for chain in chains])
-    sizes = np.array([chain.last.size_px for chain in chains])
+    lasts = np.array([chain.last for chain in chains])
+    centres, sizes = (lasts[:, :2] + lasts[:, 2:]) / 2, np.ptp(lasts[:, [0, 2]], axis=1)
     distances = np.hypot(*(centres - (person.x, person.y)).T) / sizes
     best = int(distances.argmin())
     if distances[best] > 1:
         return person
-    x, y = chains[best].first.centre
-    return dataclasses.replace(person, x=x, y=y, time_s=chains[best].first_s)
+    x, y = (chains[best].first[:2] + chains[best].first[2:]) / 2
+    return dataclasses.replace(person, x=float(x), y=float(y), time_s=chains[best].first_s)
 
 
-def _faces(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[Detection]:
-    """Every face in sight; chains that the view of the whole picture misses are looked at from near."""
+def _faces(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[NDArray[np.float64]]:
+    """Boxes of every face in sight; chains that the view of the whole picture misses are looked at from near."""
     if not chains:
-        return find_faces(detector, picture, thorough=True)
+        return [np.array(fit.box, dtype=np.float64) for fit in find_faces(detector, picture, thorough=True)]
     found = detect_in(detector, picture, whole(picture))
     for chain in chains:
         boxes = np.array([face.box for face in found]).reshape(-1, 4)
-        if not (overlap(np.array(chain.last.box), boxes) > _LINKED).any():
-            found += detect_in(detector, picture, around(np.array(chain.last.centre), chain.last.size_px))
-    return unique(found)
+        if not (overlap(chain.last, boxes) > _LINKED).any():
+            centre, size_px = (chain.last[:2] + chain.last[2:]) / 2, float(chain.last[2] - chain.last[0])
+            found += detect_in(detector, picture, around(centre, size_px))
+    return [np.array(face.box) for face in unique(found)]
 
 
-def _link(chains: list[_Chain], found: list[Detection], time_s: Fraction) -> None:
+def _link(chains: list[_Chain], found: list[NDArray[np.float64]], time_s: Fraction) -> None:
     """Add each face to the chain it overlaps most, each chain once; the others start chains."""
     free = list(chains)
-    for face in found:
-        shares = overlap(np.array(face.box), np.array([chain.last.box for chain in free]).reshape(-1, 4))
+    for box in found:
+        shares = overlap(box, np.array([chain.last for chain in free]).reshape(-1, 4))
         if len(shares) and shares.max() > _LINKED:
             chain = free.pop(int(shares.argmax()))
-            chain.last, chain.last_s = face, time_s
+            chain.last, chain.last_s = box, time_s
         else:
-            chains.append(_Chain(face, time_s, face, time_s))
+            chains.append(_Chain(box, time_s, box, time_s))

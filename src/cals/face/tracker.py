@@ -5,10 +5,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from cals.face.detector import MIN_MESH_SCORE, Detection, FaceDetector
+from cals.face.detector import MIN_MESH_SCORE, FaceDetector
 from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
 from cals.face.person import Person
-from cals.face.search import Region, TileRound, around, detect_in, find_faces, unique, whole
+from cals.face.search import Region, TileRound, around, detect_in, find_faces, fit_faces, unique, whole
 from cals.face.shots import ShotDetector
 from cals.types import F32, Picture, TrackedFace
 
@@ -30,7 +30,6 @@ _AHEAD_S = 0.1
 """A face's motion is foreseen no further than this."""
 _TREMBLE = 0.06
 """Moves per frame below this, in inter-ocular distances, are not foreseen."""
-_MAX_FITS = 8
 _LOYAL_S = Fraction(2)
 """For so long after the face is lost no other one takes its place, unless the shot ends."""
 _EAGER_S = Fraction(1)
@@ -100,17 +99,18 @@ class FaceTracker:
 
     def _continued(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
         """The tracked face in the next frame, None if it is gone or is no longer the same one."""
-        assert self._last is not None
+        last = self._last
+        assert last is not None
         # the mesh is most exact with the face in the region's middle, so the region goes where the face is heading;
         # small moves do not count, else the mesh's own trembling would feed itself
         ahead = self._speed * min(elapsed_s, _AHEAD_S)
-        far = float(np.hypot(*ahead)) / max(self._last.eye_distance_px, 1.0)
+        far = float(np.hypot(*ahead)) / max(last.eye_distance_px, 1.0)
         ahead *= max(0.0, 1.0 - _TREMBLE / max(far, 1e-6))
-        fit = fit_mesh(self._detector, picture, region_of_landmarks(self._last.landmarks[:, :2] + ahead))
+        fit = fit_mesh(self._detector, picture, region_of_landmarks(last.landmarks[:, :2] + ahead))
         if fit.score >= MIN_MESH_SCORE:
             return fit if self._alike(fit, _UNLIKE) else None
-        near = detect_in(self._detector, picture, around(self._last.centre, _size(self._last)))
-        near.sort(key=lambda found: float(np.hypot(*(self._last_centre() - found.centre))))
+        near = detect_in(self._detector, picture, around(last.centre, last.size_px))
+        near.sort(key=lambda found: float(np.hypot(*(last.centre - found.centre))))
         for found in near[:2]:
             fit = fit_mesh(self._detector, picture, region_of_detection(found))
             if fit.score >= MIN_MESH_SCORE and self._alike(fit, _LIKE):
@@ -132,10 +132,10 @@ class FaceTracker:
         """Look for the person if it is time to."""
         if self._person.kind == "point" and time_s < self._person.time_s:
             return None
-        found: list[Detection]
         if self._looked_s is None:
             self._looked_s, self._lost_s = time_s, time_s
-            found = find_faces(self._detector, picture, thorough=self._person.kind != "largest" and self._last is None)
+            thorough = self._person.kind != "largest" and self._last is None
+            fits = find_faces(self._detector, picture, thorough=thorough)
         else:
             absent_s = time_s - self._lost_s
             if time_s - self._looked_s < (_SOON_S if absent_s < _IDLE_S else _LATER_S):
@@ -143,22 +143,10 @@ class FaceTracker:
             self._looked_s = time_s
             regions: list[Region] = [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
             if self._last is not None and absent_s < _EAGER_S:
-                regions.append(around(self._last.centre, _size(self._last)))
-            found = unique([face for region in regions for face in detect_in(self._detector, picture, region)])
-        return self._chosen(self._fitted(picture, found), time_s)
-
-    def _fitted(self, picture: Picture, found: list[Detection]) -> list[MeshFit]:
-        """Meshes of the faces found that hold, each face once."""
-        fits: list[MeshFit] = []
-        for face in found[:_MAX_FITS]:
-            fit = fit_mesh(self._detector, picture, region_of_detection(face))
-            if fit.score >= MIN_MESH_SCORE:
-                # the region of a detection is coarser than that of a mesh
-                fit = fit_mesh(self._detector, picture, region_of_landmarks(fit.landmarks))
-            known = [np.hypot(*(fit.centre - other.centre)) < 0.5 * _size(other) for other in fits]
-            if fit.score >= MIN_MESH_SCORE and not any(known):
-                fits.append(fit)
-        return fits
+                regions.append(around(self._last.centre, self._last.size_px))
+            found = unique(face for region in regions for face in detect_in(self._detector, picture, region))
+            fits = fit_faces(self._detector, picture, found)
+        return self._chosen(fits, time_s)
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:
         """After a gap the face nearest to where it was lost, if within reach or alike; later on by the rule."""
@@ -167,9 +155,9 @@ class FaceTracker:
             reach = 1.0 + 2.0 * float(absent_s)
             costs: dict[int, float] = {}
             for i, fit in enumerate(fits):
-                away = float(np.hypot(*(fit.centre - last.centre))) / _size(last)
+                away = float(np.hypot(*(fit.centre - last.centre))) / last.size_px
                 likeness = float(fit.thumb @ last.thumb)
-                if likeness >= _LIKE or (away <= reach and 0.5 <= _size(fit) / _size(last) <= 2.0):
+                if likeness >= _LIKE or (away <= reach and 0.5 <= fit.size_px / last.size_px <= 2.0):
                     costs[i] = away - likeness  # looks outweigh up to a face size of distance
             if costs:
                 return fits[min(costs, key=lambda i: costs[i])]
@@ -183,10 +171,6 @@ class FaceTracker:
         chosen = self._person.choose([fit.box for fit in fits])
         return None if chosen is None else fits[chosen]
 
-    def _last_centre(self) -> np.ndarray:
-        assert self._last is not None
-        return self._last.centre
-
     def _face(self, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
         return TrackedFace(
             index=index,
@@ -198,10 +182,6 @@ class FaceTracker:
             box=fit.box,
             landmarks=fit.landmarks,
         )
-
-
-def _size(fit: MeshFit) -> float:
-    return float(max(fit.box.width, fit.box.height, 1))
 
 
 def _absent(index: int, time_s: Fraction, track: int, *, cut: bool) -> TrackedFace:
