@@ -70,24 +70,32 @@ class AudioSource:
         return stream
 
     def _decoded(self) -> Iterator[AudioFrame]:
-        packets = self._container.demux(self._stream)
         listed, seen = len(self._stream.index_entries), 0
-        while True:
+        for packet in self._packets():
+            seen += bool(packet.size)
             try:
-                packet = next(packets, None)
-                if packet is None:
-                    break
-                seen += bool(packet.size)
                 yield from self._stream.decode(packet)
-            except (EOFError, IndexError):  # the second: PyAV at the end of a file where streams turned up late
+            except EOFError:
                 break
             except (av.FFmpegError, OSError, ValueError) as error:
                 self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
-                if packet is None or packet.size == 0:
-                    break
         if "mp4" in self._container.format.name and seen < listed:
             self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
         self._damage.report()
+
+    def _packets(self) -> Iterator["av.Packet[AudioStream]"]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except IndexError:  # PyAV trips at the end of a file in which further streams turned up on the way
+                return
+            except (av.FFmpegError, OSError) as error:
+                self._damage.note(f"an unreadable part ({reason(error)})", self._done_s, error)
+                return
+            if packet is None:
+                return
+            yield packet
 
     def _floats(self) -> Iterator[tuple[F32, Fraction | None]]:
         """Float blocks in one rate and layout, each with the time its first sample carries."""
