@@ -79,6 +79,13 @@ def test_sound_is_placed_relative_to_the_first_picture(tmp_path, picture_starts,
     assert probe(path).samples == round((2.0 - picture_starts / 1000) * 48_000)
 
 
+def test_sound_before_a_late_picture_is_cut_across_many_blocks(tmp_path):
+    sound = click_track(2.0, 48_000, [CLICK_S])
+    path = write_video(tmp_path / "late.mp4", frames=50, times=list(range(10, 60)), sound=sound)
+    assert abs(click_at(load_mono(path, 48_000)) - (CLICK_S - 0.4) * 48_000) <= 1
+    assert probe(path).samples == round(1.6 * 48_000)
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000])
 def test_length_is_exact_at_every_rate(tmp_path, rate_hz):
     wave = tones(1.37, rate_hz)

@@ -127,34 +127,37 @@ class AudioSource:
     def _placed(self) -> Generator[F32, None, None]:
         origin_s = self._origin_s()
         position: int | None = None
+        surplus = 0  # samples still to be cut, possibly more than one block
         held: F32 | None = None
         for block, time_s in self._floats():
-            if not np.isfinite(block).all():
-                raise MediaError(
-                    f"{self.path}: expected sound made of numbers, found NaN or infinity near "
-                    f"{float(self._done_s):.2f} s; render the sound again"
-                )
+            self._check_finite(block)
             gap = 0
             if position is None:
                 position = 0
                 gap = self._start = self._start_gap(time_s, origin_s)
                 origin_s = (time_s or Fraction(0)) - Fraction(gap, self.rate_hz)
-            elif time_s is not None and origin_s is not None:
+            elif time_s is not None and origin_s is not None and not surplus:
                 gap = self._later_gap(round((time_s - origin_s) * self.rate_hz) - position)
-            for silent in _silences(gap, block.shape[0]):
-                if held is not None:
-                    yield held
-                held = silent
-            if gap < 0:
-                block = block[:, -gap:]
-            position += gap + block.shape[1] if gap > 0 else block.shape[1]
+            surplus += max(0, -gap)
+            cut = min(surplus, block.shape[1])
+            surplus -= cut
+            # One block is held back: what the codec padded the last one with is only known at the end.
+            for part in (*_silences(gap, block.shape[0]), block[:, cut:]):
+                if part.shape[1]:
+                    position += part.shape[1]
+                    if held is not None:
+                        yield held
+                    held = part
             self._done_s = Fraction(position, self.rate_hz)
-            if block.shape[1]:
-                if held is not None:
-                    yield held
-                held = block
         if held is not None and position is not None:
             yield held[:, : held.shape[1] - self._excess(position, held.shape[1])]
+
+    def _check_finite(self, block: F32) -> None:
+        if not np.isfinite(block).all():
+            raise MediaError(
+                f"{self.path}: expected sound made of numbers, found NaN or infinity near "
+                f"{float(self._done_s):.2f} s; render the sound again"
+            )
 
     def _start_gap(self, time_s: Fraction | None, origin_s: Fraction | None) -> int:
         """Samples of silence before the first one; negative: samples to cut."""
