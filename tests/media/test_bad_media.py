@@ -1,6 +1,7 @@
 """Whatever is handed in, the answer is a MediaError that says what was expected and found, or the frames there are."""
 
 import logging
+from fractions import Fraction
 from itertools import pairwise
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 
 from cals.errors import MediaError
 from cals.media import VideoReader, load_mono, probe
-from drawing import picture, tones, write_audio, write_video, write_wav
+from drawing import index_of, picture, tones, write_audio, write_video, write_wav
 
 
 def read_all(path, **options):
@@ -186,3 +187,12 @@ def test_repeated_and_missing_time_stamps_are_repaired(tmp_path, caplog):
     assert len(frames) == 8
     assert all(b.time_s > a.time_s for a, b in pairwise(frames))
     assert {float(frame.duration_s) for frame in frames} == {0.04}
+
+
+def test_joined_recordings_play_on(tmp_path):
+    part = write_video(tmp_path / "a.ts", frames=40, sound=tones(1.6, 48_000), sound_codec="mp2").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part + part)
+    frames = read_all(tmp_path / "joined.ts", keep_going=True)
+    assert [index_of(frame.rgb()) for frame in frames] == [*range(40), *range(40)]
+    assert {frame.duration_s for frame in frames} == {Fraction(1, 25)}
+    assert float(probe(tmp_path / "joined.ts", keep_going=True).duration_s) == pytest.approx(3.2, abs=0.1)

@@ -8,7 +8,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_RATE = Fraction(25)
 _MAX_RATE = Fraction(1000)
-_WRAP_S = 10
+# Pictures come disordered by as many as a codec reorders; beyond that the counter itself started again.
+_RESTART_FRAMES = 16
 
 
 def plausible_rate(*candidates: Fraction | None) -> Fraction:
@@ -23,8 +24,8 @@ class Clock:
     """Gives every picture of one stream a strictly growing time stamp, the file's own wherever that works.
 
     Missing stamps follow the previous one by a frame; stamps that repeat or step back a little move one
-    tick after the previous one, so later pictures stay in place; a jump back of more than 10 s (a counter
-    that wrapped, two recordings joined) shifts everything after it.
+    tick after the previous one, so later pictures stay in place; a longer jump back (a counter that wrapped,
+    two recordings joined) shifts everything after it.
     """
 
     def __init__(self, time_base: Fraction, rate: Fraction) -> None:
@@ -45,7 +46,7 @@ class Clock:
         step = duration if 0 < duration <= 100 * self.step else self.step
         stamp = self._last + step if found is None else found + self._shift
         if stamp <= self._last:
-            if self._last - stamp > _WRAP_S / self.time_base:
+            if self._last - stamp > _RESTART_FRAMES * self.step:
                 self._shift += self._last + step - stamp
                 stamp = self._last + step
             else:

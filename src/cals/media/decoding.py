@@ -147,7 +147,8 @@ class Decoder:
         if stated is not None and self.first_ticks is not None:
             start = Fraction(self.container.start_time or 0, av.time_base)
             missing = stated - (self._packet_end_s - min(start, Fraction(0)))
-            if missing > max(Fraction(1, 5), 3 / self.rate):
+            # Headers round, and a last packet may not say how long it is.
+            if missing > max(Fraction(1, 2), 3 / self.rate):
                 self.damage.note(
                     f"the end of a file that states {float(stated):.2f} s: it is cut short", self.reached_s
                 )
@@ -162,7 +163,11 @@ class Decoder:
         convert = self._convert
         if convert is None:
             return
-        self.container.seek(ticks, stream=self.stream, backward=True)
+        try:
+            self.container.seek(ticks, stream=self.stream, backward=True)
+        except (av.FFmpegError, OSError) as error:
+            log.debug("%s: cannot seek: %s", self.path, error)
+            return
         for picture in self.raw():
             if picture.pts is not None:
                 yield Stamped(picture.pts, bool(picture.key_frame), convert(picture))

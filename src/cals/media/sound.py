@@ -138,6 +138,8 @@ class AudioSource:
                 origin_s = (time_s or Fraction(0)) - Fraction(gap, self.rate_hz)
             elif time_s is not None and origin_s is not None and not surplus:
                 gap = self._later_gap(round((time_s - origin_s) * self.rate_hz) - position)
+                if gap < 0:  # the counter started again (recordings joined): the sound itself goes on
+                    origin_s, gap = origin_s + Fraction(gap, self.rate_hz), 0
             surplus += max(0, -gap)
             cut = min(surplus, block.shape[1])
             surplus -= cut
