@@ -10,7 +10,7 @@ from cals.face.detector import BlazeFaceMesh, Detection
 from cals.face.landmarks import N_POINTS
 from cals.face.person import parse_person
 from cals.face.picture import ArrayPicture
-from cals.face.shots import ShotDetector
+from cals.face.shots import Shot, ShotDetector
 from cals.face.trace import trace_back
 from cals.face.tracker import FaceTracker
 from cals.types import F32, U8, TrackedFace
@@ -91,7 +91,7 @@ def test_shots_see_neither_motion_nor_pans() -> None:
     wide = background(2000, 360, 3)
     shots = ShotDetector()
     pan = [ArrayPicture(np.ascontiguousarray(wide[:, 30 * i : 30 * i + 640])) for i in range(20)]
-    assert not any(shots.update(picture, Fraction(i, 25)) for i, picture in enumerate(pan))
+    assert all(shots.update(picture, Fraction(i, 25)) is Shot.SAME for i, picture in enumerate(pan))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.detector import FaceDetector, overlap
+from cals.face.detector import MIN_MESH_SCORE, FaceDetector, overlap
+from cals.face.mesh_fit import SAME_LOOKS, fit_mesh, region_of_box
 from cals.face.person import Person
 from cals.face.search import around, detect_in, find_faces, unique, whole
-from cals.face.shots import ShotDetector
+from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture
 
 _LINKED = 0.25
@@ -35,15 +36,20 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
 
     `pictures` are the frames of the video from its start with their times, in order; reading stops at the
     person's time. The chain ends at a cut. A point that meets no face, or another kind of person, comes back
-    unchanged. Memory: two boxes a face.
+    unchanged. Memory: two boxes a face, one picture.
     """
     if person.kind != "point":
         return person
     shots = ShotDetector()
     chains: list[_Chain] = []
+    before: Picture | None = None
     for picture, time_s in pictures:
-        if shots.update(picture, time_s):
+        shot = shots.update(picture, time_s)
+        if shot is Shot.NEW:
             chains = []
+        elif shot is Shot.DOUBTFUL and before is not None:
+            chains = [chain for chain in chains if _stays(detector, before, picture, chain.last)]
+        before = picture
         chains = [chain for chain in chains if time_s - chain.last_s <= _FORGIVEN_S]
         _link(chains, _faces(detector, picture, chains), time_s)
         if time_s >= person.time_s:
@@ -58,6 +64,13 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
         return person
     x, y = (chains[best].first[:2] + chains[best].first[2:]) / 2
     return dataclasses.replace(person, x=float(x), y=float(y), time_s=chains[best].first_s)
+
+
+def _stays(detector: FaceDetector, before: Picture, picture: Picture, box: NDArray[np.float64]) -> bool:
+    """Whether the face in `box` looks the same in two neighbouring pictures."""
+    one = fit_mesh(detector, before, region_of_box(box))
+    other = fit_mesh(detector, picture, region_of_box(box))
+    return min(one.score, other.score) >= MIN_MESH_SCORE and float(one.thumb @ other.thumb) >= SAME_LOOKS
 
 
 def _faces(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[NDArray[np.float64]]:

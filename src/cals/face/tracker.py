@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
-from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
+from cals.face.mesh_fit import SAME_LOOKS, MeshFit, fit_mesh, region_of_detection, region_of_landmarks
 from cals.face.person import Person
 from cals.face.search import Region, TileRound, around, detect_in, find_faces, fit_faces, unique, whole
-from cals.face.shots import ShotDetector
+from cals.face.shots import Shot, ShotDetector
 from cals.types import F32, Picture, TrackedFace
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _LEAP = 1.2
 _STEP = 0.35
 """A move this far must look like the same face: see `_LIKE`."""
 _LIKE = 0.8
-"""Least correlation of aligned upper faces for a face that moved far or across a doubtful cut. Measured on GRID:
+"""Least correlation of aligned upper faces for a face that moved far or was lost. Measured on GRID:
 neighbouring frames of one person never below 0.93, two persons 0.54 in the median and 0.81 at the 95th percentile."""
 _UNLIKE = 0.6
 """Below this correlation it is another face (or something before it) even if it did not move."""
@@ -66,12 +66,13 @@ class FaceTracker:
 
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
         """The face in the next frame; `time_s` since the first frame, increasing."""
-        cut = self._shots.update(picture, time_s)
+        shot = self._shots.update(picture, time_s)
         fit = self._continued(picture, float(time_s - self._seen_s)) if self._tracking else None
-        if fit is not None and (not cut or self._alike(fit, _LIKE)):
-            # a "cut" that leaves the face where it was is a flash or something passing behind
+        # in doubt the face decides: it stays as it was, or another one is in its place; a gone one says nothing
+        if fit is not None and self._alike(fit, _UNLIKE if shot is Shot.SAME else SAME_LOOKS):
             self._remember(fit, time_s)
             return self._face(fit, index, time_s, cut=False)
+        cut = shot is Shot.NEW or (shot is Shot.DOUBTFUL and fit is not None)
         if cut:
             self._tracking, self._last, self._looked_s = False, None, None
         if self._tracking:
@@ -98,7 +99,7 @@ class FaceTracker:
         self._looks = np.asarray(looks / max(float(np.linalg.norm(looks)), 1e-6), dtype=np.float32)
 
     def _continued(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
-        """The tracked face in the next frame, None if it is gone or is no longer the same one."""
+        """The face in the tracked one's place in the next frame, whoever's it is; None if there is none."""
         last = self._last
         assert last is not None
         # the mesh is most exact with the face in the region's middle, so the region goes where the face is heading;
@@ -108,7 +109,7 @@ class FaceTracker:
         ahead *= max(0.0, 1.0 - _TREMBLE / max(far, 1e-6))
         fit = fit_mesh(self._detector, picture, region_of_landmarks(last.landmarks[:, :2] + ahead))
         if fit.score >= MIN_MESH_SCORE:
-            return fit if self._alike(fit, _UNLIKE) else None
+            return fit
         near = detect_in(self._detector, picture, around(last.centre, last.size_px))
         near.sort(key=lambda found: float(np.hypot(*(last.centre - found.centre))))
         for found in near[:2]:
