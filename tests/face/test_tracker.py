@@ -205,3 +205,13 @@ def test_an_hour_without_a_face_is_not_searched_frame_by_frame() -> None:
     for i in range(seconds * fps):
         tracker.update(empty, Fraction(i, fps), i)
     assert detector.detections / (seconds * fps) < 0.8
+
+
+def test_a_person_named_by_a_point_is_known_again_after_a_cut(detector: BlazeFaceMesh, portrait: U8) -> None:
+    """The other shot shows the two on swapped sides: looks decide, not the place the point gave."""
+    swapped = put_face(background(*SIZE, 2), portrait, 90, (150, 170), mirror=True)
+    swapped = put_face(swapped, portrait, 120, (470, 180))
+    faces = run(FaceTracker(detector, parse_person("150,170@0")), [_two_faces(portrait)] * 3 + [swapped] * 3)
+    assert faces[3].cut
+    assert _centre(faces[2])[0] == pytest.approx(150, abs=15)
+    assert _centre(faces[5])[0] == pytest.approx(470, abs=15)

@@ -103,7 +103,7 @@ class BlazeFaceMesh:
         matrix = similarity(size / max(width, height), 0.0, (width / 2, height / 2), (size / 2, size / 2))
         boxed = rgb
         if (width, height) != (size, size):
-            boxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT)
+            boxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT, sharp=False)
         raw, logits = self._detect(boxed.astype(np.float32)[None] * np.float32(1 / 127.5) - np.float32(1))
         scores = _sigmoid(logits.reshape(-1))
         keep = np.flatnonzero(scores >= MIN_DETECTION_SCORE)

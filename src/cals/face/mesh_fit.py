@@ -90,7 +90,7 @@ def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float6
 
 
 def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
-    rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX)
+    rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False)
     points, score = detector.mesh(rgb)
     back = inverted(region)
     scale = float(np.hypot(*back[:, 0]))
@@ -119,6 +119,6 @@ def _thumb(rgb: U8, points: NDArray[Any]) -> F32:
         (float(eyes[0]), float(eyes[1])),
         (_THUMB_PX * 0.5, _THUMB_PX * 0.4),
     )
-    gray = warp(rgb, matrix, _THUMB_PX, _THUMB_PX).astype(np.float32).mean(axis=2).reshape(-1)
+    gray = warp(rgb, matrix, _THUMB_PX, _THUMB_PX, sharp=False).astype(np.float32).mean(axis=2).reshape(-1)
     gray -= gray.mean()
     return np.asarray(gray / max(float(np.linalg.norm(gray)), 1e-3), dtype=np.float32)

@@ -37,20 +37,26 @@ def apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def warp(
-    image: NDArray[Any], matrix: NDArray[Any], width: int, height: int, *, border: int = cv2.BORDER_REPLICATE
+    image: NDArray[Any],
+    matrix: NDArray[Any],
+    width: int,
+    height: int,
+    *,
+    border: int = cv2.BORDER_REPLICATE,
+    sharp: bool = True,
 ) -> NDArray[Any]:
     """Resample `image` [h w ...] by `matrix` (image -> output) into [height width ...].
 
     Minifying is anti-aliased by averaging whole blocks first, magnifying is bicubic (the overshoot of float images
     is the caller's to clip). A whole-number resize and a bilinear warp cost a third of cv2's own bicubic or area
-    resampling by any factor and look the same.
+    resampling by any factor and look the same. Without `sharp` it is bilinear, for pictures only networks look at.
     """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     blocks = max(1, round(1 / max(scale, 1e-6)))
     if blocks > 1:
         image = _reduced(image, blocks)
         matrix = matrix @ np.diag([blocks, blocks, 1.0])
-    if scale * blocks >= _CUBIC_FROM:
+    if sharp and scale * blocks >= _CUBIC_FROM:
         times = min(max(_ENLARGED[0], round(scale)), _ENLARGED[1])
         image = np.asarray(cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC))
         matrix = matrix @ np.diag([1 / times, 1 / times, 1.0])
@@ -78,7 +84,13 @@ def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -
 
 
 def sample(
-    picture: Picture, matrix: NDArray[Any], width: int, height: int, *, border: int = cv2.BORDER_REPLICATE
+    picture: Picture,
+    matrix: NDArray[Any],
+    width: int,
+    height: int,
+    *,
+    border: int = cv2.BORDER_REPLICATE,
+    sharp: bool = True,
 ) -> U8:
     """Resample the part of `picture` that `matrix` (frame -> output) brings into a [height width 3] output.
 
@@ -93,4 +105,4 @@ def sample(
         box = Box(x0, y0, x0 + max(1, box.width), y0 + max(1, box.height))
     local = np.array(matrix, dtype=np.float64)
     local[:, 2] += local[:, :2] @ (float(box.x0), float(box.y0))
-    return np.asarray(warp(picture.rgb(box), local, width, height, border=border), dtype=np.uint8)
+    return np.asarray(warp(picture.rgb(box), local, width, height, border=border, sharp=sharp), dtype=np.uint8)

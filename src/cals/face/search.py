@@ -31,7 +31,7 @@ def detect_in(detector: FaceDetector, picture: Picture, region: Region) -> list[
     x, y, side = region
     middle = DETECTION_SIZE_PX / 2
     matrix = similarity(DETECTION_SIZE_PX / side, 0.0, (x, y), (middle, middle))
-    rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT)
+    rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT, sharp=False)
     back = inverted(matrix)
     return [found.mapped(back) for found in detector.detect(rgb)]
 
