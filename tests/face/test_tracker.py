@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from face_scenes import background, put_face, run
+from face_scenes import GRID, background, grid_frames, put_face, run
 
 from cals.face.detector import BlazeFaceMesh, Detection
 from cals.face.landmarks import N_POINTS
@@ -215,3 +215,23 @@ def test_a_person_named_by_a_point_is_known_again_after_a_cut(detector: BlazeFac
     assert faces[3].cut
     assert _centre(faces[2])[0] == pytest.approx(150, abs=15)
     assert _centre(faces[5])[0] == pytest.approx(470, abs=15)
+
+
+@pytest.mark.corpus
+def test_a_damaged_clip_has_a_gap_and_then_a_face(detector: BlazeFaceMesh) -> None:
+    """GRID's bbizzn of s1 starts with 12 grey pictures."""
+    clips = [path.stem for path in sorted((GRID / "s1").glob("*.mp4"))]
+    if "bbizzn" not in clips:
+        pytest.skip(f"the corpus is not at {GRID}")
+    faces = run(FaceTracker(detector), list(grid_frames("s1", clips.index("bbizzn"))))
+    assert [face.valid for face in faces] == [False] * 12 + [True] * (len(faces) - 12)
+    assert faces[12].cut
+
+
+@pytest.mark.corpus
+def test_two_speakers_in_the_same_place_are_told_apart(detector: BlazeFaceMesh) -> None:
+    """Two of the most alike: same wall, same framing; nothing else on GRID is called a cut."""
+    one, other = list(grid_frames("gF"))[:6], list(grid_frames("gG"))[:6]
+    faces = run(FaceTracker(detector), one + other)
+    assert [face.cut for face in faces] == [False] * 6 + [True] + [False] * 5
+    assert [face.track for face in faces] == [0] * 6 + [1] * 6
