@@ -4,7 +4,6 @@ import logging
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +18,7 @@ CHUNK = 32
 
 
 class Rewinder:
-    """Remembers where every frame of a video is (not its pixels), and fetches frames again in any order of chunks."""
+    """Remembers where every frame of a video is (not its pixels), and fetches frames again."""
 
     def __init__(self, path: Path, *, keep_going: bool = False) -> None:
         self._path = path
@@ -30,6 +29,7 @@ class Rewinder:
         self._time_base = Fraction(1)
         self._kept: list[Frame] = []
         self._seekable = False
+        self._decoder: Decoder | None = None
 
     def first_pass(self, reader: VideoReader) -> Iterator[Frame]:
         """The frames of `reader`, remembering where they are."""
@@ -56,55 +56,60 @@ class Rewinder:
         end = last + 1
         while end > first:
             start = max(first, end - CHUNK)
-            yield from reversed(self.chunk(start, end))
+            yield from self.chunk(start, end)[::-1]
             end = start
+
+    def chunk(self, start: int, end: int) -> list[Frame]:
+        """Frames `start` up to but not including `end`, all at once."""
+        return list(self.forwards(start, end))
 
     def forwards(self, first: int, end: int) -> Iterator[Frame]:
         """Frames `first` up to but not including `end`, as they were the first time."""
         if len(self._kept) == len(self):
             yield from self._kept[first:end]
             return
+        done = first
+        if self._seekable:
+            for frame in self._sought(first, end):
+                yield frame
+                done = frame.index + 1
+        if done == end:
+            return
+        # Where seeking cannot be trusted, counting from the start can.
         with VideoReader(self._path, keep_going=self._keep_going) as reader:
             for frame in reader:
                 if frame.index >= end:
                     return
-                if frame.index >= first:
+                if frame.index >= done:
                     yield frame
 
-    def chunk(self, start: int, end: int) -> list[Frame]:
-        """Frames `start` up to but not including `end`, decoded from the key frame before them."""
-        if len(self._kept) == len(self):
-            return self._kept[start:end]
-        found = self._sought(start, end) if self._seekable else None
-        if found is None:
-            found = list(self.forwards(start, end))
-        return found
-
-    def _sought(self, start: int, end: int) -> list[Frame] | None:
-        """The chunk by seeking, or None where the file's time stamps cannot be trusted for that."""
-        wanted = {self._ticks[index]: index for index in range(start, end)}
-        place = bisect_right(self._keys, start) - 1
+    def _sought(self, first: int, end: int) -> Iterator[Frame]:
+        """The frames as far as seeking finds them, in order; possibly none."""
+        # One decoder for all: PyAV frees a closed one only when Python next collects its garbage.
+        if self._decoder is None:
+            self._decoder = Decoder(self._path, keep_going=True)
+        decoder, origin = self._decoder, self._decoder.origin()
+        place = bisect_right(self._keys, first) - 1
         # Some containers seek to somewhere near; each round starts one key frame earlier.
         for before in range(place, max(place - 3, -1), -1):
-            found: dict[int, Frame] = {}
-            with closing(Decoder(self._path, keep_going=True)) as decoder:
-                ticks = decoder.origin() + self._ticks[self._keys[before]]
-                began = False
-                for stamped in decoder.from_near(ticks):
-                    offset = stamped.ticks - decoder.origin()
-                    # Pictures before the first key frame may lean on ones that were never decoded.
-                    began = began or stamped.key
-                    if began and offset in wanted:
-                        index = wanted[offset]
-                        found[index] = Frame(
-                            stamped.picture,
-                            index,
-                            offset * self._time_base,
-                            self._lengths[index] * self._time_base,
-                            key=stamped.key,
-                        )
-                    if offset >= self._ticks[end - 1]:
-                        break
-            if len(found) == end - start:
-                return [found[index] for index in range(start, end)]
-        return None
+            began, index = False, first
+            for stamped in decoder.from_near(origin + self._ticks[self._keys[before]]):
+                offset = stamped.ticks - origin
+                # Pictures before the first key frame may lean on ones that were never decoded.
+                began = began or stamped.key
+                if not began or offset < self._ticks[index]:
+                    continue
+                if offset > self._ticks[index]:
+                    break
+                times = (offset * self._time_base, self._lengths[index] * self._time_base)
+                yield Frame(stamped.picture, index, *times, key=stamped.key)
+                index += 1
+                if index == end:
+                    return
+            if index > first:
+                return
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._decoder is not None:
+            self._decoder.close()

@@ -1,6 +1,7 @@
 """How long the output is: the frames of a video stretched or cut to the speech."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
@@ -29,7 +30,8 @@ def lengthened(
         if policy == "video":
             yield from reader
             return
-        yield from _until(_endless(reader, policy, keep_going), audio_s)
+        with closing(Rewinder(reader.path, keep_going=keep_going)) as rewinder:
+            yield from _until(_endless(reader, rewinder, policy), audio_s)
 
 
 def _until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
@@ -42,8 +44,7 @@ def _until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
         time_s += frame.duration_s
 
 
-def _endless(reader: VideoReader, policy: LengthPolicy, keep_going: bool) -> Iterator[Frame]:
-    rewinder = Rewinder(reader.path, keep_going=keep_going)
+def _endless(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> Iterator[Frame]:
     last = None
     if policy == "audio":
         for last in reader:
