@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from face_scenes import FACE_CENTRE, GRID, background, grid_frames, run
 
-from cals.face.align import EYE_DISTANCE_PX, EYES_PX, Aligner, crop, fit_similarity
+from cals.face.align import EYE_DISTANCE_PX, EYES_PX, Aligner, crop, face_pose, fit_similarity
 from cals.face.detector import BlazeFaceMesh
 from cals.face.filters import OneEuro
 from cals.face.landmarks import CHIN, MOUTH_INNER, MOUTH_OUTER, eye_centres, inter_ocular_px, mouth_opening, mouth_width
@@ -223,3 +223,12 @@ def test_mouth_and_chin_lie_in_the_lower_half(detector: BlazeFaceMesh, speaker: 
         assert 98 < points[CHIN, 1] < 120
         assert points[:, 0].min() > 4
         assert points[:, 0].max() < 124
+
+
+def test_a_turned_head_keeps_its_size(still: TrackedFace) -> None:
+    """Turning the mesh in space by 40 degrees narrows the eyes' distance in the picture but not the pose's size."""
+    points = still.landmarks.astype(np.float64)
+    c, s = math.cos(math.radians(40)), math.sin(math.radians(40))
+    turned = points @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+    assert inter_ocular_px(turned) < 0.9 * inter_ocular_px(points)
+    assert face_pose(turned)[0] == pytest.approx(face_pose(points)[0], rel=1e-6)

@@ -134,14 +134,14 @@ class FaceTracker:
         if self._person.kind == "point" and time_s < self._person.time_s:
             return None
         if self._looked_s is None:
-            self._looked_s, self._lost_s = time_s, time_s
-            thorough = self._person.kind != "largest" and self._last is None
-            fits = find_faces(self._detector, picture, thorough=thorough)
+            self._lost_s = time_s
+        elif time_s - self._looked_s < (_SOON_S if time_s - self._lost_s < _IDLE_S else _LATER_S):
+            return None
+        first, self._looked_s = self._looked_s is None, time_s
+        if first and self._last is None:  # a new shot: everything is worth a look
+            fits = find_faces(self._detector, picture, thorough=self._person.kind != "largest")
         else:
             absent_s = time_s - self._lost_s
-            if time_s - self._looked_s < (_SOON_S if absent_s < _IDLE_S else _LATER_S):
-                return None
-            self._looked_s = time_s
             regions: list[Region] = [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
             if self._last is not None and absent_s < _EAGER_S:
                 regions.append(around(self._last.centre, self._last.size_px))
