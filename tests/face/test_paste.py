@@ -1,5 +1,6 @@
 """Mask and paste: crop then paste is the identity, bounds, smoothness, colour."""
 
+import dataclasses
 from fractions import Fraction
 
 import cv2
@@ -200,3 +201,16 @@ def test_patched_blends_by_alpha() -> None:
     assert out[2, 1:, 0].tolist() == [100, 150, 200]
     assert (np.delete(out, 2, axis=0) == 100).all()
     assert (old == 100).all()
+
+
+@pytest.mark.parametrize("angle_deg", [-40, 40])
+def test_a_turned_mouth_is_covered(middle: Scene, angle_deg: float) -> None:
+    """The far cheek folds behind the mouth; only the landmarks are turned, in space."""
+    c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    centre = middle.face.landmarks.mean(axis=0)
+    turned = (middle.face.landmarks - centre) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + centre
+    face = dataclasses.replace(middle.face, landmarks=turned.astype(np.float32))
+    transform = Aligner().update(face)
+    mask = lower_face_mask(face, transform, 640, 480)
+    for x, y in transform.to_crop(face.landmarks[:, :2])[list(MOUTH_OUTER)].astype(int):
+        assert mask[y, x] > 0.6

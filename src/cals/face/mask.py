@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.landmarks import LEFT_EYE, RIGHT_EYE
+from cals.face.landmarks import LEFT_EYE, MOUTH_OUTER, RIGHT_EYE
 from cals.types import F32, U8, CropTransform, TrackedFace
 
 _JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
@@ -17,6 +17,8 @@ _UNDER_CHIN = 0.16
 jaw then comes down over what is neck now."""
 _FEATHER = 0.20
 """Width of the rim over which the mask rises from 0 to 1, in inter-ocular distances."""
+_LIP_MARGIN = 0.08
+"""What is covered around the lips in any case, before feathering, in inter-ocular distances."""
 _EYE_MARGIN = 0.14
 """Distance kept from the eye contours, in inter-ocular distances."""
 _BORDER = 0.05
@@ -27,8 +29,8 @@ _SUBPIXEL_BITS = 4
 def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, height: int) -> F32:
     """Soft mask [size size] of the lower face in crop space for a frame of `width` x `height`.
 
-    1 over mouth, chin and cheeks, exactly 0 beyond the jaw, over the eyes and where the crop lies outside the
-    frame.
+    1 over mouth, chin and cheeks, exactly 0 beyond the jaw and its allowance, over the eyes and where the crop lies
+    outside the frame.
     """
     size = transform.size_px
     points = transform.to_crop(face.landmarks[:, :2].astype(np.float64))
@@ -38,25 +40,23 @@ def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, hei
     reach = np.clip((jaw - jaw[0]) @ down / max(float(((jaw - jaw[0]) @ down).max()), 1e-6), 0, 1)
     jaw = jaw + reach[:, None] ** 2 * (_UNDER_CHIN * unit) * down
     feather = max(2, round(_FEATHER * unit))
-    return _feathered(np.concatenate([jaw, points[list(_CHEEKS)]]), feather, size) * _allowed(
-        points, unit, transform, width, height
-    )
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    cheeks_to_chin = _fixed(np.concatenate([jaw, points[list(_CHEEKS)]]))
+    cv2.fillPoly(canvas, [cheeks_to_chin], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    # blurring spreads by half the feather, so the sharp mask has to be that much smaller than the outline
+    cv2.polylines(canvas, [cheeks_to_chin], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    # in a turned head the far cheek folds behind the mouth, which has to be covered all the same
+    lips = cv2.convexHull(_fixed(points[list(MOUTH_OUTER)]))
+    cv2.fillPoly(canvas, [lips], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    around = max(1, round(2 * _LIP_MARGIN * unit))
+    cv2.polylines(canvas, [lips], True, 255, thickness=around, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return _blurred(canvas, feather) * _allowed(points, unit, transform, width, height)
 
 
 def _down(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit vector from forehead to chin."""
     axis = points[152] - points[10]
     return np.asarray(axis / max(float(np.hypot(*axis)), 1e-6))
-
-
-def _feathered(polygon: NDArray[np.float64], feather: int, size: int) -> F32:
-    """The polygon's inside, rising from exactly 0 at its edge to 1 at `feather` pixels from it."""
-    canvas = np.zeros((size, size), dtype=np.uint8)
-    fixed = _fixed(polygon)
-    cv2.fillPoly(canvas, [fixed], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    # blurring spreads by half the feather, so the sharp mask has to be that much smaller than the polygon
-    cv2.polylines(canvas, [fixed], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    return _blurred(canvas, feather)
 
 
 def _blurred(canvas: U8, feather: int) -> F32:
