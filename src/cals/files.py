@@ -7,20 +7,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A hidden path beside `path` to write to; on success it is synced and takes `path`'s place, else it is removed.
+class WholeFile:
+    """A hidden file beside `path` to write to, which takes `path`'s place when it is complete.
 
     Raises OSError as the file system does; the caller words it for its user.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.partial")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        self.partial.touch(exist_ok=False)
+
+    def commit(self) -> None:
+        """Flush the finished file to disk and give it its name."""
+        with self.partial.open("rb") as file:
             os.fsync(file.fileno())
-        partial.replace(path)
+        self.partial.replace(self.path)
+        if hasattr(os, "O_DIRECTORY"):  # the new name must survive a power cut as well
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def discard(self) -> None:
+        """Remove the unfinished file; harmless when it is finished or gone."""
+        self.partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The partial path of a `WholeFile` that is committed on success and discarded on any exception."""
+    file = WholeFile(path)
+    try:
+        yield file.partial
+        file.commit()
     finally:
-        partial.unlink(missing_ok=True)
+        file.discard()
 
 
 def why(error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +13,11 @@ from rich.logging import RichHandler
 
 from cals.cli.generate import generate
 from cals.cli.models import models
+from cals.cli.prepare import prepare
 from cals.cli.track import track
 from cals.errors import CalsError
 
-COMMANDS: dict[str, Callable[..., Any]] = {"generate": generate, "track": track, "models": models}
+COMMANDS: dict[str, Callable[..., Any]] = {"generate": generate, "track": track, "prepare": prepare, "models": models}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -24,6 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    # A polite kill is a Ctrl-C: what is half written is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,

@@ -20,20 +20,24 @@ from cals.types import ProgressCallback
 
 
 class _RateColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} frames/s" if speed else "")
+        return Text(f"{speed:.1f} {self._unit}/s" if speed else "")
 
 
 @contextmanager
-def frame_progress(title: str) -> Iterator[ProgressCallback]:
+def frame_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallback]:
     """A callback `(done, total)` that draws the bar; nothing is drawn where stderr is no terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _RateColumn(),
+        _RateColumn(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -18,6 +18,7 @@ from cals.inference.report import GENERATED, GenerateReport
 from cals.inference.stream import LipFrame, generated, tracked
 from cals.inference.windows import UnitTrack, unit_blocks
 from cals.media import audio as sound
+from cals.media.pictures import is_image
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
@@ -64,7 +65,7 @@ class LipSync:
 
         Raises MediaError for unreadable input and NoFaceError at the end when no frame had a face.
         """
-        audio_s = sound.probe(Path(audio)).duration_s
+        audio_s = sound.probe(audio, keep_going=keep_going).duration_s
         yield from self._stream(Path(face), Path(audio), audio_s, length, person, keep_going)
 
     def _stream(
@@ -72,11 +73,14 @@ class LipSync:
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         tracker = FaceTracker(self._detector, self._locate(face, parse_person(person), keep_going))
-        units = UnitTrack(unit_blocks(network, sound.mono_blocks(audio, network.mel.timing.sample_rate_hz)))
-        any_face = False
+        rate_hz = network.mel.timing.sample_rate_hz
+        units = UnitTrack(unit_blocks(network, sound.mono_blocks(audio, rate_hz, keep_going=keep_going)))
+        any_face, still = False, is_image(face)
         frames = lengthened(face, length, audio_s, keep_going=keep_going)
         for done in generated(tracked(frames, tracker, network.crop_px), units, network, self.batch):
             any_face = any_face or done.face.valid
+            if still and not any_face:
+                break
             yield done
         if not any_face:
             raise NoFaceError(
@@ -123,9 +127,10 @@ class LipSync:
             preset=preset,
             force=force,
             inputs=(face, audio),
+            keep_going=keep_going,
             metadata=self._provenance() if provenance else None,
         ) as writer:
-            audio_s = sound.probe(audio).duration_s
+            audio_s = sound.probe(audio, keep_going=keep_going).duration_s
             total = in_video if length == "video" else int(audio_s * like.rate)
             with closing(self._stream(face, audio, audio_s, length, person, keep_going)) as frames:
                 for done in frames:

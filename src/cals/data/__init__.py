@@ -1,0 +1,1 @@
+"""From raw corpora to verified shards, and from shards to training windows."""

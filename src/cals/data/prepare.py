@@ -1,0 +1,203 @@
+"""`cals prepare`: a raw corpus to verified shards; interrupted work goes on where it stopped."""
+
+import json
+import logging
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cals import hub
+from cals.data.manifest import ClipSource
+from cals.data.offset import GroupOffset, group_offset
+from cals.data.segments import samples_of
+from cals.data.shards import Sample, read_shard, write_shard
+from cals.errors import DataError, MediaError
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.files import replacing
+from cals.timing import AVTiming
+from cals.types import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+SHARD_SAMPLES = 64
+TOLERATED_OFFSET = 1
+"""Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
+MIN_GROUP = 10
+"""Speakers with fewer samples share the offset of the whole corpus: a short clip alone measures it badly."""
+MIN_CORRELATION = 0.15
+"""Where opening and loudness agree less than this, within a frame of the group's offset, there is no sync to learn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """What goes into the shards."""
+
+    timing: AVTiming = field(default_factory=AVTiming)
+    crop_px: int = 128
+    min_correlation: float = MIN_CORRELATION
+
+
+@dataclass
+class Summary:
+    """What became of a corpus."""
+
+    clips: int = 0
+    samples: int = 0
+    frames: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Reason -> how many clips, samples or frames, as the reason says."""
+    offsets: dict[str, GroupOffset] = field(default_factory=dict)
+    """By speaker, as found before correction."""
+
+
+def prepare(
+    clips: list[ClipSource],
+    out: Path,
+    config: PrepareConfig,
+    *,
+    workers: int = 1,
+    face_models: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Summary:
+    """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
+
+    Raises DataError when `out` is already prepared or no clip is usable; one broken clip is only counted.
+    """
+    if (out / "manifest.jsonl").exists():
+        raise DataError(f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another")
+    parts = out / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    models = FaceModels(*hub.face_model_bytes(face_models))
+    waiting = [clip for clip in clips if not (parts / f"{clip.key}.json").exists()]
+    done = len(clips) - len(waiting)
+    if done:
+        logger.info("%d of %d clips were prepared before", done, len(clips))
+    with ProcessPoolExecutor(max_workers=workers, initializer=_start_worker, initargs=(models,)) as pool:
+        jobs = [pool.submit(_prepare_clip, clip, parts, config) for clip in waiting]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                if progress is not None:
+                    progress(done, len(clips))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    summary = _collect(clips, parts, out, config)
+    shutil.rmtree(parts)
+    return summary
+
+
+_detector: BlazeFaceMesh | None = None
+
+
+def _start_worker(models: FaceModels) -> None:
+    global _detector  # one per process; building it is slower than tracking a short clip
+    _detector = BlazeFaceMesh(models)
+
+
+def _prepare_clip(clip: ClipSource, parts: Path, config: PrepareConfig) -> None:
+    assert _detector is not None
+    dropped: Counter[str] = Counter()
+    count = 0
+    try:
+        found = samples_of(clip, _detector, config.timing, config.crop_px, dropped)
+        count = write_shard(parts / f"{clip.key}.tar", found)
+    except MediaError as error:
+        logger.warning("%s", error)
+        dropped["clips that cannot be read"] += 1
+    with replacing(parts / f"{clip.key}.json") as partial:
+        partial.write_text(json.dumps({"samples": count, "dropped": dropped}))
+
+
+def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareConfig) -> Summary:
+    summary = Summary(clips=len(clips))
+    curves: dict[str, list[Any]] = defaultdict(list)
+    for clip in clips:
+        facts = json.loads((parts / f"{clip.key}.json").read_text())
+        summary.dropped.update(facts["dropped"])
+        if facts["samples"]:
+            curves[clip.speaker] += [
+                np.array(sample.facts["offset_curve"]) for sample in read_shard(parts / f"{clip.key}.tar")
+            ]
+    everyone = [curve for found in curves.values() for curve in found]
+    summary.offsets = {
+        speaker: group_offset(found if len(found) >= MIN_GROUP else everyone) for speaker, found in curves.items()
+    }
+    lines = []
+    for number, group in enumerate(_chunks(_kept(clips, parts, config, summary))):
+        shard = f"shard-{number:05d}.tar"
+        write_shard(out / shard, group)
+        lines += [json.dumps({"key": sample.key, "shard": shard} | sample.facts) for sample in group]
+    if not summary.samples:
+        raise DataError(f"{out}: expected usable clips, found none; dropped: {dict(summary.dropped)}")
+    _write(out / "summary.json", json.dumps(_document(summary), indent=2))
+    _write(out / "manifest.jsonl", "\n".join(lines))
+    return summary
+
+
+def _kept(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: Summary) -> Iterator[Sample]:
+    for clip in clips:
+        if not (parts / f"{clip.key}.tar").exists():
+            continue
+        offset = summary.offsets[clip.speaker].offset_frames if clip.speaker in summary.offsets else 0
+        shift = offset if abs(offset) > TOLERATED_OFFSET else 0
+        for sample in read_shard(parts / f"{clip.key}.tar"):
+            curve = sample.facts.pop("offset_curve")
+            middle = len(curve) // 2 + offset
+            near = max(curve[max(0, middle - TOLERATED_OFFSET) : middle + TOLERATED_OFFSET + 1])
+            if near < config.min_correlation:
+                summary.dropped["samples whose sound does not follow the lips"] += 1
+                continue
+            sample.facts["offset_corrected_frames"] = shift
+            sample.facts["sync_correlation"] = near
+            summary.samples += 1
+            summary.frames += sample.facts["frames"]
+            yield _shifted(sample, shift * config.timing.samples_per_frame)
+
+
+def _shifted(sample: Sample, samples: int) -> Sample:
+    """The sound moved earlier by `samples`; what is not there is silent."""
+    if not samples:
+        return sample
+    wav = np.zeros_like(sample.wav)
+    if samples > 0:
+        wav[: len(wav) - samples] = sample.wav[samples:]
+    else:
+        wav[-samples:] = sample.wav[:samples]
+    return Sample(key=sample.key, crops=sample.crops, wav=wav, landmarks=sample.landmarks, facts=sample.facts)
+
+
+def _chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
+    group: list[Sample] = []
+    for sample in samples:
+        group.append(sample)
+        if len(group) == SHARD_SAMPLES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _document(summary: Summary) -> dict[str, Any]:
+    return {
+        "clips": summary.clips,
+        "samples": summary.samples,
+        "frames": summary.frames,
+        "dropped": dict(summary.dropped),
+        "offsets": {
+            speaker: {"offset_frames": o.offset_frames, "correlation": round(o.correlation, 4), "samples": o.clips}
+            for speaker, o in sorted(summary.offsets.items())
+        },
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""One file a corpus: how its folders name speakers, clips and words."""

@@ -1,0 +1,22 @@
+"""Any folder of talking videos: a sub-folder is a speaker, a file a clip."""
+
+from pathlib import Path
+
+from cals.data.manifest import VIDEO_SUFFIXES, ClipSource
+from cals.errors import DataError
+
+
+def clips(root: Path) -> list[ClipSource]:
+    """All videos below `root` in name order; those directly in it belong to a speaker each.
+
+    Raises DataError when there is none.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: expected a folder of videos, found none")
+    found = []
+    for video in sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES):
+        name = video.relative_to(root).with_suffix("")
+        found.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
+    if not found:
+        raise DataError(f"{root}: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}), found none below it")
+    return found
