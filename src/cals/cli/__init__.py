@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
+from cals.cli import interrupt
 from cals.cli.generate import generate
 from cals.cli.models import models
 from cals.cli.prepare import prepare
@@ -26,8 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
-    # A polite kill is a Ctrl-C: what is half written is removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt.install()
     console = Console(stderr=True)
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,

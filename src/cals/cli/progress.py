@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from cals.cli import interrupt
 from cals.types import ProgressCallback
 
 
@@ -31,7 +32,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def frame_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallback]:
-    """A callback `(done, total)` that draws the bar; nothing is drawn where stderr is no terminal."""
+    """A callback `(done, total)` that draws the bar, on a terminal, and stops the work when Ctrl-C was pressed."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -43,4 +44,9 @@ def frame_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallbac
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+        def update(done: int, total: int | None) -> None:
+            interrupt.check()
+            progress.update(task, completed=done, total=total)
+
+        yield update

@@ -33,7 +33,7 @@ _TREMBLE = 0.06
 _LOYAL_S = Fraction(2)
 """For so long after the face is lost no other one takes its place, unless the shot ends."""
 _EAGER_S = Fraction(1)
-"""For so long after a face is lost every tick looks where it was, and every tick comes soon."""
+"""For so long after a face is lost every frame looks where it was, so that a blink of absence costs no frame more."""
 _SOON_S, _LATER_S = Fraction(1, 10), Fraction(1, 5)
 """Time between looks for an absent face, at first and after `_IDLE_S`."""
 _IDLE_S = Fraction(10)
@@ -135,18 +135,19 @@ class FaceTracker:
             return None
         if self._looked_s is None:
             self._lost_s = time_s
-        elif time_s - self._looked_s < (_SOON_S if time_s - self._lost_s < _IDLE_S else _LATER_S):
-            return None
-        first, self._looked_s = self._looked_s is None, time_s
-        if first and self._last is None:  # a new shot: everything is worth a look
-            fits = find_faces(self._detector, picture, thorough=self._person.kind != "largest")
-        else:
-            absent_s = time_s - self._lost_s
-            regions: list[Region] = [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
-            if self._last is not None and absent_s < _EAGER_S:
-                regions.append(around(self._last.centre, self._last.size_px))
-            found = unique(face for region in regions for face in detect_in(self._detector, picture, region))
-            fits = fit_faces(self._detector, picture, found)
+        absent_s = time_s - self._lost_s
+        regions: list[Region] = []
+        if self._last is not None and absent_s < _EAGER_S:
+            regions.append(around(self._last.centre, self._last.size_px))
+        first = self._looked_s is None
+        if first or time_s - (self._looked_s or 0) >= (_SOON_S if absent_s < _IDLE_S else _LATER_S):
+            self._looked_s = time_s
+            if first and self._last is None:  # a new shot: everything is worth a look
+                fits = find_faces(self._detector, picture, thorough=self._person.kind != "largest")
+                return self._chosen(fits, time_s)
+            regions += [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
+        found = unique(face for region in regions for face in detect_in(self._detector, picture, region))
+        fits = fit_faces(self._detector, picture, found)
         return self._chosen(fits, time_s)
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:

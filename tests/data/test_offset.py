@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from cals.data.offset import MAX_SHIFT, group_offset, loudness, offset_curve
+
+
+def opening(frames: int, seed: int = 0) -> np.ndarray:
+    steps = np.random.default_rng(seed).normal(size=frames + 8)
+    return np.convolve(steps, np.hanning(7), mode="valid")[:frames]
+
+
+@pytest.mark.parametrize("shift", [-10, -3, 0, 1, 7])
+def test_a_planted_offset_is_found(shift: int) -> None:
+    lips = opening(120)
+    sound = np.roll(lips, shift)  # shift > 0: the sound comes late
+    noisy = sound + np.random.default_rng(1).normal(0, 0.5 * lips.std(), 120)
+    found = group_offset([offset_curve(lips, noisy)])
+    assert found.offset_frames == shift
+    assert found.correlation > 0.5
+
+
+def test_many_short_clips_say_what_one_cannot() -> None:
+    curves = []
+    for seed in range(30):
+        lips = opening(40, seed)
+        noise = np.random.default_rng(100 + seed).normal(0, 1.5 * lips.std(), 40)
+        curves.append(offset_curve(lips, np.roll(lips, 4) + noise))
+    alone = [group_offset([curve]).offset_frames for curve in curves]
+    assert sum(found != 4 for found in alone) > 3
+    assert group_offset(curves).offset_frames == 4
+
+
+def test_nothing_that_moves_correlates_with_nothing() -> None:
+    curve = offset_curve(np.zeros(60), opening(60))
+    assert curve.tolist() == [0.0] * (2 * MAX_SHIFT + 1)
+    assert group_offset([curve]).offset_frames == 0
+
+
+def test_loudness_of_each_frame() -> None:
+    wav = np.zeros(640 * 3 + 100, np.float32)
+    wav[640:1280] = 0.1
+    found = loudness(wav, 640, 4)
+    assert found == pytest.approx([0, 40, 0, 0], abs=1e-4)

@@ -1,0 +1,150 @@
+"""A raw corpus of drawn-together photographs and drawn sound to shards and back."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from cals.cli import main
+from cals.data import prepare as preparing
+from cals.data.offset import group_offset, loudness, offset_curve
+from cals.data.prepare import PrepareConfig, prepare
+from cals.data.shards import read_shard
+from cals.data.sources import folder, grid
+from cals.errors import DataError
+from cals.face.landmarks import mouth_opening
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+FRAMES = 40
+
+
+def talking(path: Path, late: int = 0, seed: int = 0, frames: int = FRAMES, gap: range = range(0)) -> None:
+    """The photo, its mouth stretched to the loudness of a tone that is `late` frames late; no face in `gap`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)[:320, 64:384]
+    steps = np.random.default_rng(seed).normal(size=frames + 4)
+    level = np.clip(np.convolve(steps, np.ones(5) / 5, mode="valid")[:frames] * 1.5 + 0.5, 0, 1)
+    rows, columns = np.mgrid[0:320, 0:320].astype(np.float32)
+    tone = 0.5 * np.sin(2 * np.pi * 220 * np.arange(640 * frames) / 16000)
+    wav = tone * np.repeat(np.roll(level, late), 640)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        video.width, video.height, video.pix_fmt = 320, 320, "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono")
+        for i in range(frames):
+            pull = 14 * level[i] * np.exp(-(((rows - 158) / 9) ** 2) - ((columns - 160) / 16) ** 2)
+            image = cv2.remap(photo, columns, (rows - pull * (rows > 146)).astype(np.float32), cv2.INTER_LINEAR)
+            image = np.full_like(image, 90) if i in gap else image
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        frame = av.AudioFrame.from_ndarray(wav[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
+        container.mux(video.encode(None))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    talking(root / "anna" / "one.mp4", seed=1)
+    talking(root / "anna" / "two.mp4", seed=2, frames=70, gap=range(30, 34))
+    (root / "anna" / "one.align").write_text("0 5000 sil\n5000 15000 bin\n15000 90000 blue\n")
+    (root / "broken").mkdir()
+    (root / "broken" / "text.mp4").write_text("no video")
+    return root
+
+
+def manifest(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_command_makes_whole_shards(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "shards"
+    main(["prepare", "grid", str(corpus), "--out", str(out), "--workers", "1", "--min-correlation", "-1"])
+    said = capsys.readouterr().out
+    assert "dropped: 1 clips that cannot be read" in said
+    assert "dropped: 4 frames without a face" in said
+    assert sorted(p.name for p in out.iterdir()) == ["manifest.jsonl", "shard-00000.tar", "summary.json"]
+    samples = list(read_shard(out / "shard-00000.tar"))
+    assert [s.key for s in samples] == [line["key"] for line in manifest(out)]
+    assert [s.facts["frames"] for s in samples] == [40, 30, 36]
+    for sample in samples:
+        frames = sample.facts["frames"]
+        assert sample.wav.shape == (frames * 640,)
+        assert sample.landmarks.shape == (frames, 468, 3)
+        assert 64 < sample.landmarks[:, 13, 1].mean() < 100  # the mouth lies in the crop's lower half
+    assert samples[0].facts["words"] == [[0.2, 0.6, "bin"]]  # the other one reaches beyond the clip
+    (tmp_path / "crops.mp4").write_bytes(samples[0].crops)
+    with av.open(str(tmp_path / "crops.mp4")) as container:
+        crops = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert np.shape(crops) == (40, 128, 128, 3)
+
+
+def test_a_constant_offset_is_corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "MIN_GROUP", 2)
+    for i in range(3):
+        talking(tmp_path / "raw" / "late" / f"{i}.mp4", late=5, seed=i)
+    summary = prepare(folder.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
+    assert abs(summary.offsets["late"].offset_frames - 5) <= 1
+    shift = manifest(tmp_path / "out")[0]["offset_corrected_frames"]
+    assert shift == summary.offsets["late"].offset_frames
+    # Corrected sound has its peak where it belongs.
+    sample = next(iter(read_shard(tmp_path / "out" / "shard-00000.tar")))
+    opening = np.array([mouth_opening(points) for points in sample.landmarks])
+    curve = offset_curve(opening, loudness(sample.wav, 640, len(opening)))
+    assert abs(group_offset([curve]).offset_frames) <= 1
+
+
+def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = folder.clips(corpus)
+    config = PrepareConfig(min_correlation=-1)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(clips, tmp_path / "out", config, progress=stop)
+    done = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "parts").glob("*.tar")}
+    assert done
+    seen: list[int] = []
+    monkeypatch.setattr(preparing.shutil, "rmtree", lambda path: None)
+    summary = prepare(clips, tmp_path / "out", config, progress=lambda n, total: seen.append(n))
+    assert len(seen) < len(clips)
+    for name, stamp in done.items():
+        assert (tmp_path / "out" / "parts" / name).stat().st_mtime_ns == stamp
+    assert summary.samples == 3
+
+
+def test_sound_that_does_not_follow_the_lips_is_left_out(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="sound does not follow the lips"):
+        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=1.01))
+
+
+def test_prepared_folders_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="not prepared yet"):
+        prepare([], tmp_path, PrepareConfig())
+
+
+def test_sources_explain_themselves(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found none"):
+        folder.clips(tmp_path / "nowhere")
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "a.align").write_text("0 5000\n")
+    with pytest.raises(DataError, match="a.align:1"):
+        grid.clips(tmp_path)
+    (tmp_path / "a.align").write_text("0 25000 now\n")
+    words = grid.clips(tmp_path)[0].words
+    assert words == ((Fraction(0), Fraction(1), "now"),)
+
+
+def test_damaged_shards_are_named(corpus: Path, tmp_path: Path) -> None:
+    prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=-1))
+    shard = tmp_path / "out" / "shard-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:50_000])
+    with pytest.raises(DataError, match="shard-00000.tar"):
+        list(read_shard(shard))
