@@ -7,10 +7,12 @@ mouth pasted (of a photo: its own crop, mirrored), made 25 levels brighter first
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from cals import hub
 from cals.face.align import Aligner, crop
@@ -21,20 +23,36 @@ from cals.face.paste import paste
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
-from cals.types import U8, CropTransform, TrackedFace
+from cals.types import U8, Box, CropTransform, TrackedFace
 
 CELL_PX = 192
 
 
-def window(rgb: U8, face: TrackedFace) -> U8:
-    """The square around a face, as a cell of the sheet."""
+def window_matrix(face: TrackedFace) -> NDArray[np.float64]:
+    """[2 3] from the frame to a cell that shows the square around the face."""
     assert face.box is not None
     middle = np.array([face.box.x0 + face.box.x1, face.box.y0 + face.box.y1]) / 2
     half = 0.75 * max(face.box.width, face.box.height)
     scale = CELL_PX / (2 * half)
-    matrix = np.array([[scale, 0, -scale * (middle[0] - half)], [0, scale, -scale * (middle[1] - half)]])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.warpAffine(rgb, matrix, (CELL_PX, CELL_PX), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return np.array([[scale, 0, -scale * (middle[0] - half)], [0, scale, -scale * (middle[1] - half)]])
+
+
+def window(rgb: U8, face: TrackedFace) -> U8:
+    """The square around a face, as a cell of the sheet."""
+    matrix = window_matrix(face)
+    factor = max(1, round(1 / matrix[0, 0]))  # big faces are averaged down first
+    small = cv2.resize(rgb, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    matrix[:, :2] *= factor
+    return cv2.warpAffine(small, matrix, (CELL_PX, CELL_PX), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def meshed(rgb: U8, face: TrackedFace) -> U8:
+    """The same square with the mesh drawn on it, at the same thickness for every size of face."""
+    matrix, points = window_matrix(face), face.landmarks.copy()
+    points[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    low, high = np.floor(points[:, :2].min(axis=0)), np.ceil(points[:, :2].max(axis=0))
+    box = Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+    return draw_track(window(rgb, face), dataclasses.replace(face, landmarks=points, box=box))
 
 
 def faces_of(path: Path) -> list[tuple[Frame, TrackedFace, CropTransform]]:
@@ -64,7 +82,7 @@ def row(path: Path) -> list[U8]:
     tint = (own * (1 - 0.5 * mask[..., None]) + np.array([0, 160, 255]) * 0.5 * mask[..., None]).astype(np.uint8)
     unchanged = frame.with_patch(paste(frame, transform, own, own, mask)).rgb()
     changed = frame.with_patch(paste(frame, transform, own, brighter, mask)).rgb()
-    cells = [window(draw_track(rgb, face), face), *(cv2.resize(image, (CELL_PX, CELL_PX)) for image in (own, tint))]
+    cells = [meshed(rgb, face), *(cv2.resize(image, (CELL_PX, CELL_PX)) for image in (own, tint))]
     return [*cells, window(unchanged, face), window(changed, face)]
 
 

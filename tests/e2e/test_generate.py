@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from cals import LipSync, NoFaceError
 from cals.cli import main
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
+from drawing import write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FACE, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
@@ -186,6 +189,51 @@ def test_bad_options(extra: list[str], words: str, tmp_path: Path, capsys: pytes
     assert words in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_speech(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with wave.open(str(tmp_path / "nothing.wav"), "wb") as empty:
+        empty.setparams((1, 2, 16000, 0, "NONE", ""))
+    broken = np.zeros((1, 8000), np.float32)
+    broken[0, 4000] = np.nan
+    write_wav(tmp_path / "nan.wav", broken, codec="pcm_f32le")
+    video_with_gap(tmp_path / "mute.mp4", Fraction(25), range(0), 10)
+    (tmp_path / "half.mp4").write_bytes(talking.read_bytes()[: talking.stat().st_size // 2])
+    before = sorted(tmp_path.iterdir())
+    for name, words in [
+        ("nothing.wav", "no length"),
+        ("nan.wav", "NaN"),
+        ("mute.mp4", "sound"),
+        ("half.mp4", "half.mp4"),
+    ]:
+        said = fails(
+            ["generate", "--face", str(FACE), "--audio", str(tmp_path / name), "--out", str(tmp_path / "o.mp4")], capsys
+        )
+        assert words in said
+        assert said.count("\n") == 1
+        assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_cut_short_video_needs_keep_going(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half, out = tmp_path / "half.mp4", tmp_path / "o.mp4"
+    data = talking.read_bytes()  # its index stands in front, so half of it opens
+    half.write_bytes(data[: len(data) // 2])
+    arguments = ["generate", "--face", str(half), "--audio", str(SPEECH), "--out", str(out), "--length", "video"]
+    assert "--keep-going" in fails(arguments, capsys)
+    assert not out.exists()
+    main([*arguments, "--keep-going"])
+    assert 20 < len(times_of(out)) < len(times_of(talking))
+
+
+def test_tiny_and_deep_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str], lips: LipSync) -> None:
+    cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    said = fails(
+        ["generate", "--face", str(tmp_path / "dot.png"), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4")],
+        capsys,
+    )
+    assert "expected a face" in said
+    cv2.imwrite(str(tmp_path / "deep.png"), cv2.imread(str(FACE)).astype(np.uint16) * 257)
+    assert lips.generate(tmp_path / "deep.png", SPEECH, tmp_path / "deep.mp4").generated > 100
 
 
 def test_existing_output_is_kept(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
