@@ -18,7 +18,7 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from drawing import picture, tones, write_audio, write_video
+from drawing import picture, tones, write_audio, write_video, write_wav
 
 LIMIT_S = 40
 BATCH = 12
@@ -90,6 +90,7 @@ def draw_sources(folder: Path) -> list[Path]:
         ("a.ogg", "libopus"),
     ):
         files.append(write_audio(folder / name, sound, codec=codec))
+    files.append(write_wav(folder / "surround.wav", tones(0.4, 48_000, 8), 48_000))
     for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff"):
         files.append(folder / f"photo{suffix}")
         cv2.imwrite(str(files[-1]), picture(1, (160, 120)))

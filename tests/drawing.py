@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 CONTAINERS = {".mp4": "mp4", ".m4a": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
 CONTAINERS |= {".avi": "avi", ".mpg": "mpeg", ".mp3": "mp3", ".wav": "wav", ".flac": "flac", ".ogg": "ogg"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "16 channels"}
 
 
 def picture(index: int, size: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
@@ -98,7 +99,7 @@ def write_video(
             set_up(video)
         audio = None
         if sound is not None:
-            layout = sound_layout or {1: "mono", 2: "stereo", 6: "5.1"}[sound.shape[0]]
+            layout = sound_layout or LAYOUTS[sound.shape[0]]
             audio = out.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)
         for index, image in enumerate(images):
             shown = av.VideoFrame.from_ndarray(image, "rgb24").reformat(
@@ -118,9 +119,7 @@ def write_audio(
 ) -> Path:
     """Encode `sound` [channels n] alone."""
     with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
-        stream = out.add_stream(
-            codec, rate=rate_hz, layout=layout or {1: "mono", 2: "stereo", 6: "5.1"}[sound.shape[0]]
-        )
+        stream = out.add_stream(codec, rate=rate_hz, layout=layout or LAYOUTS[sound.shape[0]])
         _encode_sound(out, stream, sound, rate_hz)
     return path
 
@@ -134,8 +133,9 @@ def _encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: in
     resampler = av.AudioResampler(format=stream.format.name, layout=stream.layout.name, rate=rate_hz)
     step = stream.codec_context.frame_size or 1024
     for start in range(0, sound.shape[1], step):
-        block = np.ascontiguousarray(sound[:, start : start + step], dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(block, "fltp", stream.layout.name)
+        # Packed: planar frames of 8 channels or more crash PyAV.
+        block = np.ascontiguousarray(sound[:, start : start + step].T, dtype=np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(block, "flt", stream.layout.name)
         frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
         for part in resampler.resample(frame):
             out.mux(stream.encode(part))

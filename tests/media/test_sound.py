@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cals.errors import MediaError
-from cals.media import AudioSource, load_mono, mono_blocks, probe
+from cals.media import AudioSource, VideoReader, VideoWriter, load_mono, mono_blocks, probe
 from drawing import click_track, lag_samples, tones, write_audio, write_video, write_wav
 
 CLICK_S = 1.25
@@ -124,6 +124,35 @@ def test_centre_speech_of_surround_is_heard_and_the_subwoofer_is_not(tmp_path):
     assert np.abs(heard - 0.7071 * sound[2]).max() < 1e-4
 
 
+@pytest.mark.parametrize("channels", [8, 16])
+def test_many_channels_are_heard(tmp_path, channels):
+    # Planar frames of 8 channels or more crash PyAV, so a failure here takes the whole process with it.
+    wave = tones(0.5, 16_000, channels)
+    path = write_wav(tmp_path / "a.wav", wave)
+    with closing(AudioSource(path)) as source:
+        assert np.array_equal(source.read(8000), wave)
+    assert probe(path).channels == channels
+    share = [0.5, 0.5, 0.7071, 0, *[0.3536] * 4] if channels == 8 else [1 / 16] * 16
+    assert np.abs(load_mono(path) - share @ wave).max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize(("channels", "kept"), [(8, 6), (16, 1)])
+def test_many_channels_drive_a_video(tmp_path, suffix, channels, kept):
+    wave = np.tile(click_track(2.0, 48_000, [CLICK_S]), (channels, 1))
+    audio = write_wav(tmp_path / "a.wav", wave, 48_000)
+    with (
+        VideoReader(write_video(tmp_path / "in.mp4", frames=50)) as reader,
+        VideoWriter(tmp_path / f"out{suffix}", reader.format, audio=audio) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame)
+    facts = probe(tmp_path / f"out{suffix}")
+    assert facts.channels == kept
+    assert facts.peak > 0.2
+    assert abs(click_at(load_mono(tmp_path / f"out{suffix}", 48_000)) - CLICK_S * 48_000) <= 1
+
+
 def test_silence_is_sound(tmp_path):
     path = write_wav(tmp_path / "a.wav", np.zeros(8000, np.float32))
     assert probe(path).peak == 0
@@ -150,8 +179,6 @@ def test_sound_that_is_no_number_is_refused(tmp_path, bad):
 
 
 def test_cover_art_is_no_picture(tmp_path):
-    from cals.media import VideoReader
-
     path = tmp_path / "song.mp3"
     sound = click_track(2.0, 48_000, [CLICK_S])
     with av.open(str(path), "w", format="mp3") as out:

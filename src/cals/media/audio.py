@@ -10,12 +10,9 @@ import av
 import numpy as np
 
 from cals.errors import MediaError
+from cals.media.channels import from_frame, mono_shares, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
-
-# ITU-R BS.775 proportions, scaled so that plain stereo becomes its mean; the sub-woofer carries no speech.
-_SHARE = {"FL": 0.5, "FR": 0.5, "FC": 0.7071, "LFE": 0.0, "LFE2": 0.0}
-_SURROUND_SHARE = 0.3536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,33 +52,24 @@ def probe(path: Path | str, *, keep_going: bool = False) -> AudioFacts:
         )
 
 
-def _shares(channel_names: tuple[str, ...]) -> F32:
-    """The share [channels] each channel has in the mono mix."""
-    if len(channel_names) == 1:
-        return np.ones(1, np.float32)
-    if "FL" not in channel_names:
-        return np.full(len(channel_names), 1 / len(channel_names), np.float32)
-    return np.array([_SHARE.get(name, _SURROUND_SHARE) for name in channel_names], np.float32)
-
-
 def _resampled(source: AudioSource, rate_hz: int) -> Iterator[F32]:
     """Mono pieces [n] at `rate_hz`, in all exactly as long as the source, rounded to a sample."""
-    shares = _shares(source.channel_names)
-    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate_hz)
+    shares = mono_shares(source.channel_names)
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
     heard, given = 0, 0
     for block in source.blocks():
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray((shares @ block)[None]), "fltp", "mono")
+        frame = to_frame((shares @ block)[None], "mono")
         frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, heard, Fraction(1, source.rate_hz)
         heard += block.shape[1]
         for part in resampler.resample(frame):
             given += part.samples
-            yield part.to_ndarray()[0]
+            yield from_frame(part)[0]
     if not heard:
         raise _no_samples(source.path)
     missing = round(Fraction(heard * rate_hz, source.rate_hz)) - given
     if source.rate_hz != rate_hz:
         for part in resampler.resample(None):
-            tail = part.to_ndarray()[0][: max(missing, 0)]
+            tail = from_frame(part)[0][: max(missing, 0)]
             missing -= len(tail)
             yield tail
     if missing > 0:

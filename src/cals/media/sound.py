@@ -12,6 +12,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from cals.errors import MediaError
+from cals.media.channels import channel_names, from_frame, named_layout
 from cals.media.decoding import video_stream
 from cals.media.opening import Damage, open_input, reason
 from cals.media.reader import first_picture_s
@@ -25,7 +26,6 @@ _LONGEST_GAP_S = 3600
 # Containers that count in milliseconds cannot say where sound starts more exactly than this.
 _COARSE_TICK_S = Fraction(1, 1000)
 _SILENCE_BLOCK = 1 << 16
-_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 class AudioSource:
@@ -45,9 +45,9 @@ class AudioSource:
             self._container.close()
             raise
         self.rate_hz = int(self._stream.rate)
-        self.layout = _named_layout(self._stream.layout)
+        self.layout = named_layout(self._stream.layout)
         """FFmpeg name of the channel layout."""
-        self.channel_names = tuple(channel.name for channel in av.AudioLayout(self.layout).channels)
+        self.channel_names = channel_names(self.layout)
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
         self._done_s = Fraction(0)
@@ -109,7 +109,7 @@ class AudioSource:
                 shape = found
                 same = frame.layout.nb_channels == len(self.channel_names)
                 layout = frame.layout.name if same else self.layout
-                resampler = av.AudioResampler(format="fltp", layout=layout, rate=self.rate_hz)
+                resampler = av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
             time_s = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             frame.pts = None
             try:
@@ -118,7 +118,7 @@ class AudioSource:
                 self._damage.note(f"sound in an unusable format ({reason(error)})", self._done_s, error)
                 continue
             for part in converted:
-                yield np.asarray(part.to_ndarray(), dtype=np.float32), time_s
+                yield from_frame(part), time_s
                 time_s = None
 
     def _origin_s(self) -> Fraction | None:
@@ -210,11 +210,6 @@ class AudioSource:
         """Release the file."""
         self._blocks.close()
         self._container.close()
-
-
-def _named_layout(layout: av.AudioLayout) -> str:
-    """The layout's name; files that only count their channels get the usual order for that many."""
-    return layout.name if not layout.name.endswith(" channels") else _USUAL_LAYOUTS.get(layout.nb_channels, layout.name)
 
 
 def _silences(samples: int, channels: int) -> Iterator[NDArray[np.float32]]:

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import cast
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
 from av.codec import Codec
 from av.container import OutputContainer
 from av.packet import Packet
 
+from cals.media.channels import channel_names, encoded_layout, mono_shares, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
 
 log = logging.getLogger(__name__)
 
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
-_OPUS_LAYOUTS = {**_LAYOUTS, 4: "quad"}
 _KBIT_PER_CHANNEL = 96
 
 
@@ -37,16 +35,20 @@ class Soundtrack:
     def __init__(self, container: OutputContainer, path: Path, *, keep_going: bool = False) -> None:
         self._source = AudioSource(path, keep_going=keep_going)
         codec = "libopus" if container.format.name == "webm" else "aac"
-        layouts = _OPUS_LAYOUTS if codec == "libopus" else _LAYOUTS
-        channels = len(self._source.channel_names)
-        layout = layouts.get(channels, "stereo")
+        names = self._source.channel_names
+        layout = encoded_layout(codec, len(names))
+        kept = len(channel_names(layout))
+        if kept != len(names):
+            log.info("%s: %d channels of sound become %s", path, len(names), layout)
         rate_hz = _rate_for(codec, self._source.rate_hz)
         if rate_hz != self._source.rate_hz:
             log.info("%s: sound goes from %d to %d Hz, which %s needs", path, self._source.rate_hz, rate_hz, codec)
         # Channels keep their order when only the name of the layout differs (5.1 with side or back speakers).
-        self._heard_as = layout if channels in layouts else self._source.layout
+        self._heard_as = layout if kept in (1, len(names)) else self._source.layout
+        # FFmpeg drops channels it has no place for, so what has no usual order is mixed as the models hear it.
+        self._mix = mono_shares(names) if kept == 1 else None
         self._stream = cast(AudioStream, container.add_stream(codec, rate=rate_hz, layout=layout))
-        self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * len(_names(layout)), 12 * rate_hz // 1000)
+        self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * kept, 12 * rate_hz // 1000)
         self._stream.codec_context.open()
         self._resampler = av.AudioResampler(
             format=self._stream.format.name,
@@ -68,7 +70,7 @@ class Soundtrack:
             yield from self._encode(block)
 
     def _encode(self, block: F32) -> Iterator["Packet[AudioStream]"]:
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), "fltp", self._heard_as)
+        frame = to_frame(block if self._mix is None else (self._mix @ block)[None], self._heard_as)
         frame.sample_rate, frame.pts = self._source.rate_hz, self._read
         frame.time_base = Fraction(1, self._source.rate_hz)
         self._read += block.shape[1]
@@ -85,7 +87,3 @@ class Soundtrack:
     def close(self) -> None:
         """Release the file the sound is read from."""
         self._source.close()
-
-
-def _names(layout: str) -> list[str]:
-    return [channel.name for channel in av.AudioLayout(layout).channels]
