@@ -5,6 +5,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from cals.errors import DataError
+
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi"})
 
 
@@ -31,3 +33,15 @@ class ClipSource:
     def key(self) -> str:
         """The name as a shard key: no slash, and no dot, at which webdataset would split it."""
         return self.name.replace("/", "-").replace(".", "_")
+
+
+def check_keys(clips: list[ClipSource]) -> None:
+    """Raise DataError when two clips have one key: the later one would take the earlier one's place."""
+    seen: dict[str, ClipSource] = {}
+    for clip in clips:
+        other = seen.setdefault(clip.key, clip)
+        if other is not clip:
+            raise DataError(
+                f"corpus: expected a key for every clip, found {clip.key!r} for both {other.video} and {clip.video}; "
+                "rename one of them"
+            )

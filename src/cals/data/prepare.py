@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cals import hub
-from cals.data.manifest import ClipSource
+from cals.data.manifest import ClipSource, check_keys
 from cals.data.offset import GroupOffset, group_offset
 from cals.data.segments import samples_of
 from cals.data.shards import Sample, read_shard, write_shard
@@ -67,8 +67,10 @@ def prepare(
 ) -> Summary:
     """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
 
-    Raises DataError when `out` is already prepared or no clip is usable; one broken clip is only counted.
+    Raises DataError when `out` is already prepared, two clips share a key or no clip is usable; one broken clip is
+    only counted.
     """
+    check_keys(clips)
     if (out / "manifest.jsonl").exists():
         raise DataError(f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another")
     parts = out / "parts"
