@@ -11,12 +11,13 @@ import pytest
 
 from cals.cli import main
 from cals.data import prepare as preparing
-from cals.data.offset import group_offset, loudness, offset_curve
+from cals.data.offset import GroupOffset, group_offset, loudness, offset_curve
 from cals.data.prepare import PrepareConfig, prepare
 from cals.data.shards import read_shard
 from cals.data.sources import folder, grid
 from cals.errors import DataError
 from cals.face.landmarks import mouth_opening
+from cals.media.audio import load_mono
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 FRAMES = 40
@@ -97,6 +98,31 @@ def test_a_constant_offset_is_corrected(tmp_path: Path, monkeypatch: pytest.Monk
     opening = np.array([mouth_opening(points) for points in sample.landmarks])
     curve = offset_curve(opening, loudness(sample.wav, 640, len(opening)))
     assert abs(group_offset([curve]).offset_frames) <= 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [
+        (7, [[[0.04, 0.28, "red"], [0.96, 1.16, "at"]], []]),  # "bin" is before the first frame
+        (-7, [[[0.36, 0.52, "bin"], [0.6, 0.84, "red"]], [[0.16, 0.36, "at"]]]),
+    ],
+)
+def test_words_and_real_sound_move_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, words: list[object]
+) -> None:
+    found = GroupOffset(offset_frames=shift, correlation=1.0, clips=1)
+    monkeypatch.setattr(preparing, "group_offset", lambda _: found)
+    video = tmp_path / "raw" / "anna" / "two.mp4"
+    talking(video, frames=70, gap=range(30, 34))
+    video.with_suffix(".align").write_text("2000 6000 bin\n8000 14000 red\n31000 36000 at\n")
+    prepare(grid.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
+    samples = list(read_shard(tmp_path / "out" / "shard-00000.tar"))
+    assert [s.facts["words"] for s in samples] == words
+    heard = np.pad(load_mono(video)[: 70 * 640], 10 * 640)
+    for sample in samples:
+        first = (10 + sample.facts["start_frame"] + shift) * 640
+        # Beyond a stretch, but within the recording, there is sound; twice rounded to 16 bits.
+        assert sample.wav == pytest.approx(heard[first : first + sample.facts["frames"] * 640], abs=4 / 32767)
 
 
 def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

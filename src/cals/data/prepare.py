@@ -15,7 +15,7 @@ import numpy as np
 from cals import hub
 from cals.data.manifest import ClipSource, check_keys
 from cals.data.offset import GroupOffset, group_offset
-from cals.data.segments import samples_of
+from cals.data.segments import samples_of, synced
 from cals.data.shards import Sample, read_shard, write_shard
 from cals.errors import DataError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
@@ -161,19 +161,7 @@ def _kept(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: 
             sample.facts["sync_correlation"] = near
             summary.samples += 1
             summary.frames += sample.facts["frames"]
-            yield _shifted(sample, shift * config.timing.samples_per_frame)
-
-
-def _shifted(sample: Sample, samples: int) -> Sample:
-    """The sound moved earlier by `samples`; what is not there is silent."""
-    if not samples:
-        return sample
-    wav = np.zeros_like(sample.wav)
-    if samples > 0:
-        wav[: len(wav) - samples] = sample.wav[samples:]
-    else:
-        wav[-samples:] = sample.wav[:samples]
-    return Sample(key=sample.key, crops=sample.crops, wav=wav, landmarks=sample.landmarks, facts=sample.facts)
+            yield synced(sample, shift, config.timing)
 
 
 def _chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:

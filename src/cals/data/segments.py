@@ -1,16 +1,17 @@
 """One recording to training samples: the stretches where one person's face is there without a break."""
 
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
 
 from cals.data.manifest import ClipSource, Word
-from cals.data.offset import loudness, offset_curve
+from cals.data.offset import MAX_SHIFT, loudness, offset_curve
 from cals.data.shards import Sample
 from cals.face.align import Aligner, crop
 from cals.face.detector import FaceDetector
@@ -37,15 +38,19 @@ class _Stretch:
     crops: list[U8] = field(default_factory=list)
     landmarks: list[F32] = field(default_factory=list)
     wav: list[F32] = field(default_factory=list)
+    """From MAX_SHIFT frames before the first one to MAX_SHIFT after the last one."""
 
 
 def samples_of(
     clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int, dropped: Counter[str]
 ) -> Iterator[Sample]:
-    """The samples of one recording, at the model's rates; what is left out is counted in `dropped`, in frames."""
+    """The samples of one recording, at the model's rates; what is left out is counted in `dropped`, in frames.
+
+    Their sound and words reach MAX_SHIFT frames further on either side, for `synced` to cut out what belongs.
+    """
     stretch: _Stretch | None = None
     track = -1
-    for tick, (face, pixels, points, wav) in enumerate(_ticks(clip, detector, timing, crop_px)):
+    for tick, (face, pixels, points, heard) in enumerate(_ticks(clip, detector, timing, crop_px)):
         ends = stretch is not None and (not face.valid or face.track != track or len(stretch.crops) == MAX_FRAMES)
         if stretch is not None and ends:
             yield from _finished(clip, stretch, timing, dropped)
@@ -53,20 +58,20 @@ def samples_of(
         if not face.valid or pixels is None or points is None:
             dropped["frames without a face"] += 1
             continue
-        stretch, track = stretch or _Stretch(tick), face.track
+        stretch, track = stretch or _Stretch(tick, wav=list(heard[:-1])), face.track
         stretch.crops.append(pixels)
         stretch.landmarks.append(points)
-        stretch.wav.append(wav)
+        stretch.wav.append(heard[-1])
     if stretch is not None:
         yield from _finished(clip, stretch, timing, dropped)
 
 
 def _ticks(
     clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int
-) -> Iterator[tuple[TrackedFace, U8 | None, F32 | None, F32]]:
-    """Face, crop, landmarks in the crop and sound of every 1/fps: of the frame shown at its middle."""
+) -> Iterator[tuple[TrackedFace, U8 | None, F32 | None, tuple[F32, ...]]]:
+    """Face, crop, landmarks in the crop of every 1/fps, of the frame shown at its middle; the sound around it."""
     tracker, aligner = FaceTracker(detector), Aligner(crop_px)
-    sound = mono_blocks(clip.video, timing.sample_rate_hz, timing.samples_per_frame)
+    sound = _sound_around(clip.video, timing)
     tick = 0
     with VideoReader(clip.video) as reader:
         for frame in reader:
@@ -79,9 +84,20 @@ def _ticks(
                 in_crop[:, 2] *= transform.scale
                 points = in_crop.astype(np.float32)
             while Fraction(2 * tick + 1, 2 * timing.fps) < frame.time_s + frame.duration_s:
-                wav = next(sound, np.zeros(0, np.float32))
-                yield face, pixels, points, np.pad(wav, (0, timing.samples_per_frame - len(wav)))
+                yield face, pixels, points, next(sound)
                 tick += 1
+
+
+def _sound_around(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
+    """Every tick's sound in the middle of its 2 MAX_SHIFT + 1 neighbours, [n] each; without end: then it is silent."""
+    silence = np.zeros(timing.samples_per_frame, np.float32)
+    blocks = mono_blocks(video, timing.sample_rate_hz, timing.samples_per_frame)
+    whole = (np.pad(block, (0, len(silence) - len(block))) for block in blocks)
+    around = deque([silence] * MAX_SHIFT, maxlen=2 * MAX_SHIFT + 1)
+    for block in chain(whole, repeat(silence)):
+        around.append(block)
+        if len(around) == around.maxlen:
+            yield tuple(around)
 
 
 def _finished(clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Counter[str]) -> Iterator[Sample]:
@@ -91,8 +107,8 @@ def _finished(clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Co
         return
     wav = np.concatenate(stretch.wav)
     opening = np.array([mouth_opening(points) for points in stretch.landmarks])
-    start_s = Fraction(stretch.start, timing.fps)
-    curve = offset_curve(opening, loudness(wav, timing.samples_per_frame, frames))
+    margin = MAX_SHIFT * timing.samples_per_frame
+    curve = offset_curve(opening, loudness(wav[margin:-margin], timing.samples_per_frame, frames))
     yield Sample(
         key=f"{clip.key}-{stretch.start:06d}",
         crops=encoded(stretch.crops, timing.fps),
@@ -103,22 +119,37 @@ def _finished(clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Co
             "speaker": clip.speaker,
             "start_frame": stretch.start,
             "frames": frames,
-            "words": _words_within(clip.words, start_s, start_s + Fraction(frames, timing.fps)),
+            "words": _words_near(clip.words, stretch.start, frames, timing),
             "offset_curve": [round(float(value), 4) for value in curve],
         },
     )
 
 
-def _words_within(
-    words: tuple[Word, ...] | None, start_s: Fraction, end_s: Fraction
+def _words_near(
+    words: tuple[Word, ...] | None, start: int, frames: int, timing: AVTiming
 ) -> list[tuple[float, float, str]] | None:
+    """The words within a stretch and MAX_SHIFT frames of it, in seconds after its first frame."""
     if words is None:
         return None
+    zero_s = Fraction(start, timing.fps)
+    first_s, last_s = (zero_s + Fraction(edge, timing.fps) for edge in (-MAX_SHIFT, frames + MAX_SHIFT))
     return [
-        (float(word.start_s - start_s), float(word.end_s - start_s), word.text)
+        (float(word.start_s - zero_s), float(word.end_s - zero_s), word.text)
         for word in words
-        if word.start_s >= start_s and word.end_s <= end_s
+        if word.start_s >= first_s and word.end_s <= last_s
     ]
+
+
+def synced(sample: Sample, shift: int, timing: AVTiming) -> Sample:
+    """A sample of `samples_of`, cut to its frames, its sound and words `shift` frames earlier (at most MAX_SHIFT)."""
+    frames, words = sample.facts["frames"], sample.facts["words"]
+    first = (MAX_SHIFT + shift) * timing.samples_per_frame
+    if words is not None:
+        shift_s, end_s = shift / timing.fps, round(frames / timing.fps, 6)
+        moved = ((round(start - shift_s, 6), round(end - shift_s, 6), text) for start, end, text in words)
+        words = [word for word in moved if word[0] >= 0 and word[1] <= end_s]
+    wav = sample.wav[first : first + frames * timing.samples_per_frame]
+    return replace(sample, wav=wav, facts=sample.facts | {"words": words})
 
 
 def encoded(crops: list[U8], fps: int) -> bytes:

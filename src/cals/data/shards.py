@@ -26,7 +26,7 @@ class Sample:
     crops: bytes = field(repr=False)
     """The crops as an mp4."""
     wav: F32 = field(repr=False)
-    """[n] at 16 kHz; sample 0 belongs to frame 0."""
+    """[n] at 16 kHz; sample 0 belongs to frame 0 (in the parts of an unfinished corpus to one before it)."""
     landmarks: NDArray[np.float16] = field(repr=False)
     """[t 468 3] in crop pixels."""
     facts: dict[str, Any]
