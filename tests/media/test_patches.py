@@ -15,13 +15,24 @@ FORMATS = sorted(LAYOUTS)
 BOXES = [Box(8, 8, 40, 40), Box(9, 7, 32, 22), Box(0, 0, 63, 47), Box(51, 33, 63, 47), Box(5, 5, 6, 6)]
 
 
-def noise_frame(pix_fmt: str, size: tuple[int, int] = (63, 47), matrix: int = 2) -> Frame:
-    """A frame whose every sample is random but inside the RGB cube."""
+IN_CUBE = ((100, 150), (118, 138), (118, 138))
+SAMPLES = {"in the cube": IN_CUBE, "super white": ((236, 255), (126, 131), (126, 131)), "any": ((0, 256),) * 3}
+"""Ranges of 8-bit Y, Cb and Cr; the deeper formats have them times 4."""
+
+
+def noise_frame(
+    pix_fmt: str,
+    size: tuple[int, int] = (63, 47),
+    matrix: int = 2,
+    samples: tuple[tuple[int, int], ...] = IN_CUBE,
+    color_range: int = 0,
+) -> Frame:
+    """A frame whose every sample is random between those of `samples`."""
     shown = av.VideoFrame(*size, pix_fmt)
-    shown.colorspace = matrix
+    shown.colorspace, shown.color_range = matrix, color_range
     rng = np.random.default_rng(3)
     step = 1 << (LAYOUTS[pix_fmt].bits - 8)
-    for plane, (low, high) in zip(plane_views(shown), ((100, 150), (118, 138), (118, 138)), strict=True):
+    for plane, (low, high) in zip(plane_views(shown), samples, strict=True):
         plane[...] = rng.integers(low * step, high * step, plane.shape)
     return Frame(shown, 0, Fraction(0), Fraction(1, 25))
 
@@ -52,21 +63,36 @@ def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
-@pytest.mark.parametrize("box", BOXES)
-def test_pasting_back_what_was_there_changes_nothing_beyond_rounding(pix_fmt, box):
-    frame = noise_frame(pix_fmt)
-    same = Patch(box, frame.rgb(box), np.ones((box.height, box.width), np.float32))
-    most = 1.6 * (1 << (LAYOUTS[pix_fmt].bits - 8))  # one step of 8-bit RGB, in samples of this depth
-    for before, after in zip(frame.planes, frame.with_patch(same).planes, strict=True):
-        assert np.abs(before.astype(int) - after).max() <= most
+@pytest.mark.parametrize("color_range", [1, 2])
+@pytest.mark.parametrize("samples", SAMPLES)
+def test_pasting_back_what_was_there_changes_nothing(pix_fmt, color_range, samples):
+    frame = noise_frame(pix_fmt, samples=SAMPLES[samples], color_range=color_range)
+    for box in BOXES:
+        alpha = np.random.default_rng(1).random((box.height, box.width), dtype=np.float32)
+        for share in (np.ones_like(alpha), alpha):
+            patched = frame.with_patch(Patch(box, frame.rgb(box), share))
+            assert all(np.array_equal(*both) for both in zip(frame.planes, patched.planes, strict=True))
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
-def test_opaque_patch_is_seen_as_given(pix_fmt):
+@pytest.mark.parametrize("color_range", [1, 2])
+@pytest.mark.parametrize("samples", SAMPLES)
+@pytest.mark.parametrize("color", [(180, 120, 90), (3, 9, 6), (250, 252, 247)])
+def test_opaque_patch_is_seen_as_given(pix_fmt, color_range, samples, color):
     box = Box(8, 8, 48, 40)
-    color = np.tile(np.array([180, 120, 90], np.uint8), (box.height, box.width, 1))
-    patched = noise_frame(pix_fmt).with_patch(Patch(box, color, np.ones((box.height, box.width), np.float32)))
-    assert np.abs(patched.rgb(box).astype(int) - color).max() <= 2
+    rgb = np.tile(np.array(color, np.uint8), (box.height, box.width, 1))
+    frame = noise_frame(pix_fmt, samples=SAMPLES[samples], color_range=color_range)
+    patched = frame.with_patch(Patch(box, rgb, np.ones((box.height, box.width), np.float32)))
+    assert np.abs(patched.rgb(box).astype(int) - rgb).max() <= 2
+
+
+def test_a_patch_of_8_bits_keeps_the_depth_below_it():
+    frame = noise_frame("yuv444p10le")
+    box = Box(0, 0, 63, 47)
+    lighter = frame.rgb() + np.uint8(4)
+    patched = frame.with_patch(Patch(box, lighter, np.ones((47, 63), np.float32)))
+    lifted = patched.planes[0].astype(int) - frame.planes[0]
+    assert lifted.min() == lifted.max() == round(4 * 4 * 219 / 255)
 
 
 def test_half_alpha_is_half_way():

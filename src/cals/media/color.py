@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -85,13 +85,8 @@ def _chroma_box(box: Box, layout: Layout) -> Box:
     return Box(box.x0 >> x, box.y0 >> y, -(-box.x1 >> x), -(-box.y1 >> y))
 
 
-def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
-    """RGB [h w 3] of `box`.
-
-    A chroma sample stands for all the luma pixels of its cell, the exact opposite of the mean that
-    `blend` takes, so pixels that come back unchanged are stored unchanged (within rounding).
-    """
-    layout = space.layout
+def _region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -> Plane:
+    """Stored samples [h w 3] of `box`: a chroma sample stands for all the luma pixels of its cell."""
     cell = _chroma_box(box, layout)
     luma = planes[0][box.y0 : box.y1, box.x0 : box.x1]
     chroma: list[Any] = [plane[cell.y0 : cell.y1, cell.x0 : cell.x1] for plane in planes[1:]]
@@ -102,10 +97,20 @@ def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) 
             cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)[y : y + box.height, x : x + box.width]
             for part in chroma
         ]
-    rgb = cv2.transform(cv2.merge([luma, *chroma]), space.to_rgb)
+    merged: Any = cv2.merge([luma, *chroma])
+    return cast(Plane, merged.reshape(box.height, box.width, 3))
+
+
+def _rgb(stored: Plane, space: ColorSpace) -> U8:
+    rgb = cv2.transform(stored, space.to_rgb)
     if rgb.dtype != np.uint8:
         rgb = np.minimum(rgb, 255).astype(np.uint8)
-    return np.asarray(rgb, dtype=np.uint8).reshape(box.height, box.width, 3)
+    return np.asarray(rgb, dtype=np.uint8).reshape(stored.shape)
+
+
+def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
+    """RGB [h w 3] of `box`, rounded to 8 bits and clipped to the RGB cube."""
+    return _rgb(_region(planes, space.layout, box), space)
 
 
 def _cell_aligned(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
@@ -121,9 +126,11 @@ def _cell_aligned(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
 
 
 def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -> None:
-    """Mix `patch` into writable `planes`; samples whose pixels all have alpha 0 stay bit exact.
+    """Mix `patch` into writable `planes`; samples whose pixels all have alpha 0 or keep their RGB stay bit exact.
 
-    Parts of the patch outside the picture are ignored. Computed in float at the depth of the planes.
+    What is added is how far the patch is from `region_rgb`, so that the depth of the samples beyond 8 bits survives
+    a patch, and their headroom beyond black and white survives where the patch changes nothing.
+    Parts of the patch outside the picture are ignored.
     """
     height, width = planes[0].shape
     box = patch.box.clipped(width, height)
@@ -132,29 +139,40 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     x, y = box.x0 - patch.box.x0, box.y0 - patch.box.y0
     rgb = patch.rgb[y : y + box.height, x : x + box.width]
     alpha = np.ascontiguousarray(patch.alpha[y : y + box.height, x : x + box.width], dtype=np.float32)
-    stored = cv2.transform(rgb.astype(np.float32), space.from_rgb).reshape(box.height, box.width, 3)
-    luma, blue, red = (np.ascontiguousarray(stored[..., part], np.float32) for part in range(3))
-    _mix(planes[0][box.y0 : box.y1, box.x0 : box.x1], luma * alpha, alpha, space.layout.bits)
+    change = _change(_region(planes, space.layout, box), rgb, space)
+    linear = np.ascontiguousarray(space.from_rgb[:, :3])
+    added: Any = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear)
+    added = added.reshape(change.shape)
+    _add(planes[0][box.y0 : box.y1, box.x0 : box.x1], added[..., 0], space.layout.bits)
     cell = _chroma_box(box, space.layout)
-    for plane, wanted in ((planes[1], blue), (planes[2], red)):
-        share, weight = _per_cell(wanted * alpha, alpha, box, cell, space.layout, Box(0, 0, width, height))
-        _mix(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], share, weight, space.layout.bits)
+    chroma = _per_cell(np.ascontiguousarray(added[..., 1:]), box, cell, space.layout, Box(0, 0, width, height))
+    for part, plane in enumerate(planes[1:]):
+        _add(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], chroma[..., part], space.layout.bits)
 
 
-def _per_cell(share: F32, alpha: F32, box: Box, cell: Box, layout: Layout, limit: Box) -> tuple[F32, F32]:
-    """Means of the weighted samples and of their weights over each chroma cell."""
+def _change(stored: Plane, rgb: U8, space: ColorSpace) -> F32:
+    """From the `stored` samples to `rgb`, in levels [h w 3]; exactly 0 for pixels that are seen as `rgb` already."""
+    seen = _rgb(stored, space)
+    change = np.asarray(cv2.subtract(rgb, seen, dtype=cv2.CV_32F), np.float32).reshape(seen.shape)
+    if seen.min() == 0 or seen.max() == 255:
+        # A new colour is stored as it is, without what the old one may have had beyond the RGB cube.
+        exact = cv2.transform(stored.astype(np.float32), space.to_rgb).reshape(seen.shape)
+        change -= (exact - np.clip(exact, 0, 255)) * change.any(axis=-1, keepdims=True)
+    return change
+
+
+def _per_cell(values: F32, box: Box, cell: Box, layout: Layout, limit: Box) -> F32:
+    """Means of `values` [h w 2] over each chroma cell."""
     if not layout.shift_x and not layout.shift_y:
-        return share, alpha
+        return values
     aligned = Box(
         cell.x0 << layout.shift_x, cell.y0 << layout.shift_y, cell.x1 << layout.shift_x, cell.y1 << layout.shift_y
     )
-    both = _cell_aligned(np.dstack([share, alpha]), box, aligned, limit)
-    mean: F32 = np.asarray(cv2.resize(both, (cell.width, cell.height), interpolation=cv2.INTER_AREA), np.float32)
-    mean = mean.reshape(cell.height, cell.width, 2)
-    return mean[..., 0], mean[..., 1]
+    grown = _cell_aligned(values, box, aligned, limit)
+    mean = cv2.resize(grown, (cell.width, cell.height), interpolation=cv2.INTER_AREA)
+    return np.asarray(mean, np.float32).reshape(cell.height, cell.width, 2)
 
 
-def _mix(target: Plane, share: F32, weight: F32, bits: int) -> None:
-    """Write (1 - weight) * target + share, rounded, into `target`."""
-    mixed = target * (np.float32(1) - weight) + share
-    target[...] = np.clip(np.rint(mixed), 0, (1 << bits) - 1)
+def _add(target: Plane, change: F32, bits: int) -> None:
+    """Write target + change, rounded, into `target`."""
+    target[...] = np.clip(np.rint(target + change), 0, (1 << bits) - 1)

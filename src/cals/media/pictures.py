@@ -100,11 +100,10 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
     height, width = rgb.shape[:2]
     picture = av.VideoFrame(width, height, "yuv420p")
     picture.colorspace, picture.color_range, picture.color_primaries = _BT709, _LIMITED, _BT709
-    planes = plane_views(picture)
-    for plane in planes:
-        plane[...] = 0
-    whole = Patch(Box(0, 0, width, height), rgb, np.ones((height, width), np.float32))
-    blend(planes, color_space("yuv420p", _BT709, _LIMITED, height), whole)
+    planes, space = plane_views(picture), color_space("yuv420p", _BT709, _LIMITED, height)
+    for plane, black in zip(planes, space.from_rgb[:, 3], strict=True):
+        plane[...] = round(float(black))
+    blend(planes, space, Patch(Box(0, 0, width, height), rgb, np.ones((height, width), np.float32)))
     return picture
 
 
