@@ -1,6 +1,9 @@
 """A raw corpus of drawn-together photographs and drawn sound to shards and back."""
 
+import errno
 import json
+import os
+import tarfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,11 +14,12 @@ import pytest
 
 from cals.cli import main
 from cals.data import prepare as preparing
+from cals.data import segments
 from cals.data.offset import GroupOffset, group_offset, loudness, offset_curve
 from cals.data.prepare import PrepareConfig, prepare
-from cals.data.shards import read_shard
+from cals.data.shards import Sample, read_shard, write_shard
 from cals.data.sources import folder, grid
-from cals.errors import DataError
+from cals.errors import ConfigError, DataError
 from cals.face.landmarks import mouth_opening
 from cals.media.audio import load_mono
 
@@ -137,12 +141,84 @@ def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pyt
     done = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "parts").glob("*.tar")}
     assert done
     seen: list[int] = []
-    monkeypatch.setattr(preparing.shutil, "rmtree", lambda path: None)
+    monkeypatch.setattr(preparing.shutil, "rmtree", lambda *_, **__: None)
     summary = prepare(clips, tmp_path / "out", config, progress=lambda n, total: seen.append(n))
     assert len(seen) < len(clips)
     for name, stamp in done.items():
         assert (tmp_path / "out" / "parts" / name).stat().st_mtime_ns == stamp
     assert summary.samples == 3
+
+
+def test_parts_of_another_file_or_config_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(preparing.shutil, "rmtree", lambda *_, **__: None)
+    out, video = tmp_path / "out", tmp_path / "raw" / "a.mp4"
+
+    def again(config: PrepareConfig) -> bool:
+        """Whether the clip is worked on again."""
+        (out / "manifest.jsonl").unlink(missing_ok=True)
+        worked: list[int] = []
+        prepare(folder.clips(tmp_path / "raw"), out, config, progress=lambda n, total: worked.append(n))
+        return bool(worked)
+
+    def size() -> int:
+        (sample,) = read_shard(out / "shard-00000.tar")
+        return int(sample.landmarks[:, :, 1].max())
+
+    talking(video, frames=30)
+    config = PrepareConfig(min_correlation=-1)
+    small = PrepareConfig(min_correlation=-1, crop_px=64)
+    assert again(config)
+    assert not again(config)
+    assert not again(PrepareConfig(min_correlation=-0.9))
+    assert size() > 64
+    assert again(small)
+    assert size() < 64
+    talking(video, frames=35)
+    assert again(small)
+    assert manifest(out)[0]["frames"] == 35
+    (out / "parts" / "a.json").write_text("{")
+    assert again(small)
+    # A clip that broke since must not leave its older samples behind.
+    talking(tmp_path / "raw" / "b.mp4", frames=30)
+    assert again(small)
+    assert len(manifest(out)) == 2
+    video.write_text("broken")
+    assert again(small)
+    assert [line["clip"] for line in manifest(out)] == ["b"]
+
+
+@pytest.mark.parametrize("where", ["/proc/x", "file/out"])
+def test_a_folder_that_cannot_be_written_is_named(corpus: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="expected to write it, found .*; free some space, or choose another --out"):
+        prepare(folder.clips(corpus), tmp_path / where, PrepareConfig())
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_are_counted_from_one(corpus: Path, tmp_path: Path, workers: int) -> None:
+    with pytest.raises(ConfigError, match="workers: expected at least 1"):
+        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(), workers=workers)
+    assert not (tmp_path / "out").exists()
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tarfile.TarFile, "addfile", no_space)
+    sample = Sample(key="a", crops=b"", wav=np.zeros(1, np.float32), landmarks=np.zeros((1, 468, 3)), facts={})
+    with pytest.raises(DataError, match="shard.tar: .*found No space left on device; free some space"):
+        write_shard(tmp_path / "shard.tar", [sample])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_temporary_folder_is_not_blamed_on_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments.VideoWriter, "__enter__", no_space)
+    with pytest.raises(DataError, match="TMPDIR"):
+        segments.encoded([np.zeros((64, 64, 3), np.uint8)], 25)
 
 
 def test_sound_that_does_not_follow_the_lips_is_left_out(corpus: Path, tmp_path: Path) -> None:

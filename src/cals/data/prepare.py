@@ -1,5 +1,7 @@
 """`cals prepare`: a raw corpus to verified shards; interrupted work goes on where it stopped."""
 
+import dataclasses
+import hashlib
 import json
 import logging
 import shutil
@@ -16,8 +18,8 @@ from cals import hub
 from cals.data.manifest import ClipSource, check_keys
 from cals.data.offset import GroupOffset, group_offset
 from cals.data.segments import samples_of, synced
-from cals.data.shards import Sample, read_shard, write_shard
-from cals.errors import DataError, MediaError
+from cals.data.shards import Sample, read_shard, write_shard, writing
+from cals.errors import ConfigError, DataError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.files import replacing
 from cals.timing import AVTiming
@@ -26,6 +28,8 @@ from cals.types import ProgressCallback
 logger = logging.getLogger(__name__)
 
 SHARD_SAMPLES = 64
+PARTS_FORMAT = 2
+"""Grows when what a part holds changes, so that parts of an older version are made anew."""
 TOLERATED_OFFSET = 1
 """Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
 MIN_GROUP = 10
@@ -67,21 +71,26 @@ def prepare(
 ) -> Summary:
     """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
 
-    Raises DataError when `out` is already prepared, two clips share a key or no clip is usable; one broken clip is
-    only counted.
+    Interrupted, it goes on with the clips whose part is not made yet, or was made from another file or config.
+    Raises DataError when `out` cannot be written or is already prepared, two clips share a key or no clip is usable;
+    one broken clip is only counted.
     """
+    if workers < 1:
+        raise ConfigError(f"workers: expected at least 1, found {workers}; give --workers 1 or more")
     check_keys(clips)
-    if (out / "manifest.jsonl").exists():
-        raise DataError(f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another")
     parts = out / "parts"
-    parts.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        if (out / "manifest.jsonl").exists():
+            raise DataError(f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another")
+        parts.mkdir(parents=True, exist_ok=True)
     models = FaceModels(*hub.face_model_bytes(face_models))
-    waiting = [clip for clip in clips if not (parts / f"{clip.key}.json").exists()]
+    origins = {clip.key: _origin(clip, config) for clip in clips}
+    waiting = [clip for clip in clips if not _is_made(clip, parts, origins[clip.key])]
     done = len(clips) - len(waiting)
     if done:
         logger.info("%d of %d clips were prepared before", done, len(clips))
     with ProcessPoolExecutor(max_workers=workers, initializer=_start_worker, initargs=(models,)) as pool:
-        jobs = [pool.submit(_prepare_clip, clip, parts, config) for clip in waiting]
+        jobs = [pool.submit(_prepare_clip, clip, parts, config, origins[clip.key]) for clip in waiting]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -92,8 +101,39 @@ def prepare(
             pool.shutdown(cancel_futures=True)
             raise
     summary = _collect(clips, parts, out, config)
-    shutil.rmtree(parts)
+    shutil.rmtree(parts, ignore_errors=True)
     return summary
+
+
+def _origin(clip: ClipSource, config: PrepareConfig) -> dict[str, Any]:
+    """What a part is made from, as JSON gives it back; `min_correlation` chooses among samples only afterwards."""
+    try:
+        found = clip.video.stat()
+        size, mtime_ns = found.st_size, found.st_mtime_ns
+    except OSError:  # a dangling link, say; whoever reads it will say so
+        size = mtime_ns = -1
+    words = None if clip.words is None else hashlib.sha256(repr(clip.words).encode()).hexdigest()
+    return {
+        "format": PARTS_FORMAT,
+        "timing": dataclasses.asdict(config.timing),
+        "crop_px": config.crop_px,
+        "size": size,
+        "mtime_ns": mtime_ns,
+        "speaker": clip.speaker,
+        "words": words,
+    }
+
+
+def _is_made(clip: ClipSource, parts: Path, origin: dict[str, Any]) -> bool:
+    """Whether the clip's part is there and was made from this."""
+    try:
+        facts = json.loads((parts / f"{clip.key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(facts, dict) or facts.get("origin") != origin:
+        logger.info("%s was prepared from another file or config: made anew", clip.name)
+        return False
+    return not facts["samples"] or (parts / f"{clip.key}.tar").is_file()
 
 
 _detector: BlazeFaceMesh | None = None
@@ -104,25 +144,26 @@ def _start_worker(models: FaceModels) -> None:
     _detector = BlazeFaceMesh(models)
 
 
-def _prepare_clip(clip: ClipSource, parts: Path, config: PrepareConfig) -> None:
+def _prepare_clip(clip: ClipSource, parts: Path, config: PrepareConfig, origin: dict[str, Any]) -> None:
     assert _detector is not None
     dropped: Counter[str] = Counter()
     count = 0
+    with writing(parts):  # of an older file or config
+        (parts / f"{clip.key}.tar").unlink(missing_ok=True)
     try:
         found = samples_of(clip, _detector, config.timing, config.crop_px, dropped)
         count = write_shard(parts / f"{clip.key}.tar", found)
     except MediaError as error:
         logger.warning("%s", error)
         dropped["clips that cannot be read"] += 1
-    with replacing(parts / f"{clip.key}.json") as partial:
-        partial.write_text(json.dumps({"samples": count, "dropped": dropped}))
+    _write(parts / f"{clip.key}.json", json.dumps({"samples": count, "dropped": dropped, "origin": origin}))
 
 
 def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareConfig) -> Summary:
     summary = Summary(clips=len(clips))
     curves: dict[str, list[Any]] = defaultdict(list)
     for clip in clips:
-        facts = json.loads((parts / f"{clip.key}.json").read_text())
+        facts = json.loads((parts / f"{clip.key}.json").read_text(encoding="utf-8"))
         summary.dropped.update(facts["dropped"])
         if facts["samples"]:
             curves[clip.speaker] += [
@@ -189,5 +230,5 @@ def _document(summary: Summary) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as partial:
+    with writing(path), replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

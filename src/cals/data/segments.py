@@ -13,6 +13,7 @@ import numpy as np
 from cals.data.manifest import ClipSource, Word
 from cals.data.offset import MAX_SHIFT, loudness, offset_curve
 from cals.data.shards import Sample
+from cals.errors import DataError, MediaError
 from cals.face.align import Aligner, crop
 from cals.face.detector import FaceDetector
 from cals.face.landmarks import mouth_opening
@@ -165,9 +166,15 @@ def encoded(crops: list[U8], fps: int) -> bytes:
         colorspace=int(pictures[0].colorspace),
         color_range=int(pictures[0].color_range),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "crops.mp4"
-        with VideoWriter(path, like, crf=CROP_CRF, preset="medium") as writer:
-            for i, picture in enumerate(pictures):
-                writer.write(Frame(picture, i, Fraction(i, fps), Fraction(1, fps)))
-        return path.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "crops.mp4"
+            with VideoWriter(path, like, crf=CROP_CRF, preset="medium") as writer:
+                for i, picture in enumerate(pictures):
+                    writer.write(Frame(picture, i, Fraction(i, fps), Fraction(1, fps)))
+            return path.read_bytes()
+    except (MediaError, OSError) as error:  # it is not the clip that is broken
+        raise DataError(
+            f"{tempfile.gettempdir()}: expected to write crops there for a moment, found {error}; "
+            "free some space, or set TMPDIR to another folder"
+        ) from error

@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import DataError
-from cals.files import replacing
+from cals.files import replacing, why
 from cals.types import F32
 
 CROPS, SOUND, LANDMARKS, FACTS = "crops.mp4", "wav.npy", "landmarks.npy", "json"
@@ -33,10 +34,21 @@ class Sample:
     """speaker, frames, words, offset and where it came from."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Words a full disk or a folder that cannot be written to as a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path}: expected to write it, found {why(error)}; free some space, or choose another --out"
+        ) from error
+
+
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write one tar, whole or not at all; returns how many samples it holds."""
+    """Write one tar, whole or not at all; returns how many samples it holds. DataError when it cannot be written."""
     count = 0
-    with replacing(path) as partial, tarfile.open(partial, "w") as tar:
+    with writing(path), replacing(path) as partial, tarfile.open(partial, "w") as tar:
         for sample in samples:
             pcm = np.clip(np.rint(sample.wav * 32767), -32768, 32767).astype(np.int16)
             parts = {
