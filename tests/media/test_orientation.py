@@ -138,6 +138,36 @@ def test_other_formats_look_the_same(tmp_path, codec, pix_fmt):
     assert np.abs(first_rgb(source) - expected).mean() < 6
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "color_range", "black", "white"),
+    [
+        ("ffv1", "gray", 1, 16, 235),
+        ("ffv1", "gray10le", 1, 64, 940),
+        ("libx265", "gray", 1, 16, 235),
+        ("ffv1", "gray", 2, 0, 255),
+    ],
+)
+def test_grey_keeps_its_range(tmp_path, codec, pix_fmt, color_range, black, white):
+    options = {"x265-params": "lossless=1:log-level=none"} if codec == "libx265" else {}
+    path = tmp_path / "grey.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        stream.codec_context.color_range = color_range
+        shown = av.VideoFrame(64, 48, pix_fmt)
+        shown.color_range = color_range
+        samples = np.frombuffer(memoryview(shown.planes[0]), np.uint8 if pix_fmt == "gray" else np.uint16)
+        rows = samples.reshape(48, -1)
+        rows[:], rows[:, 32:] = black, white
+        out.mux(stream.encode(shown))
+        out.mux(stream.encode(None))
+    with VideoReader(path) as reader:
+        frame = next(reader)
+        assert reader.format.color_range == 1
+    assert np.abs(frame.rgb()[:, :32].astype(int)).max() <= 1
+    assert np.abs(frame.rgb()[:, 32:].astype(int) - 255).max() <= 2  # swscale rounds the chroma down
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
 @pytest.mark.parametrize("size", [(64, 48), (61, 43)])
 def test_images_are_one_frame_videos(tmp_path, suffix, size):

@@ -80,18 +80,37 @@ def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
 
 def _reformatted(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
     described = picture.format
-    if not described.is_rgb and len([p for p in described.components if not p.is_alpha]) == 3:
+    samples = [part for part in described.components if not part.is_alpha]
+    if not described.is_rgb and len(samples) == 3:
         return picture.reformat(width=width, height=height, format=pix_fmt)
     # RGB, palette and grey carry no YUV matrix of their own: give them the common one, and say so in the tags.
-    made = picture.reformat(
-        width=width,
-        height=height,
-        format=pix_fmt,
-        dst_colorspace=_BT709,
-        src_color_range=_FULL,
-        dst_color_range=_LIMITED,
-    )
+    is_grey = not described.is_rgb and not described.has_palette
+    if is_grey and int(picture.color_range) == _LIMITED:
+        made = _with_grey_chroma(picture, width, height, pix_fmt)
+    else:
+        made = picture.reformat(
+            width=width,
+            height=height,
+            format=pix_fmt,
+            dst_colorspace=_BT709,
+            src_color_range=_FULL,
+            dst_color_range=_LIMITED,
+        )
     made.colorspace, made.color_range = _BT709, _LIMITED
+    return made
+
+
+def _with_grey_chroma(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    """Grey samples as they are, now the luma; swscale would take them for full range, whatever their tag says."""
+    bits = LAYOUTS[pix_fmt].bits
+    grey = picture.reformat(width=width, height=height, format="gray" if bits == 8 else "gray10le")
+    made = av.VideoFrame(width, height, pix_fmt)
+    made.color_primaries, made.color_trc = picture.color_primaries, picture.color_trc
+    luma, *chroma = plane_views(made)
+    stored = np.frombuffer(memoryview(cast(Any, grey.planes[0])), luma.dtype)
+    luma[...] = stored.reshape(height, -1)[:, :width]
+    for plane in chroma:
+        plane[...] = 1 << (bits - 1)
     return made
 
 
