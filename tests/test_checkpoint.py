@@ -1,10 +1,13 @@
+import dataclasses
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
-from cals.checkpoint import CONFIG, WEIGHTS, load_checkpoint, save_checkpoint, weights_sha256
+from cals.checkpoint import CONFIG, WEIGHTS, config_from_dict, load_checkpoint, save_checkpoint, weights_sha256
 from cals.errors import CheckpointError
 from cals.inference.load import available_models, load_model
 from cals.models.debug import DebugConfig, DebugLips
@@ -64,12 +67,66 @@ def test_truncated_weights(folder: Path) -> None:
         ({"config": {"width": 8}}, "mismatch in"),
         ({"config": {"mel": {"hop": 160}}}, "expected only"),
         ({"config": {"mel": {"timing": {"fps": 30}}}}, "whole number of mel frames"),
+        ({"config": {"width": "abc"}}, "DebugConfig.width: expected int, found 'abc'; "),
+        ({"config": {"width": True}}, "expected int, found True"),
+        ({"config": {"width": -1}}, "width from 1 to 1024, found -1"),
+        ({"config": {"width": 10**9}}, "width from 1 to 1024"),
+        ({"config": {"seed": 2**64}}, "seed from 0"),
+        ({"config": {"crop_px": 0}}, "crop_px from 16 to 1024"),
+        ({"config": {"crop_px": 30}}, "multiple of 4"),
+        ({"config": {"mel": 5}}, "MelConfig: expected fields with values, found 5; "),
+        ({"config": {"mel": None}}, "MelConfig: expected fields"),
+        ({"config": {"mel": {"bins": 1.5}}}, "MelConfig.bins: expected int, found 1.5"),
+        ({"config": {"mel": {"bins": 0}}}, "1 to 201 mel bins, found 0"),
+        ({"config": {"mel": {"floor_db": float("nan")}}}, "MelConfig.floor_db: expected a finite number"),
+        ({"config": {"mel": {"floor_db": 10**400}}}, "MelConfig.floor_db: expected float"),
+        ({"config": []}, "config: expected dict"),
+        ({"kind": []}, "kind: expected str, found"),
+        ({"step": "7"}, "step: expected int"),
+        ({"metrics": {"loss": "low"}}, "metrics\\['loss'\\]: expected float, found 'low'"),
     ],
 )
 def test_misfits_are_named(folder: Path, changes: dict[str, object], message: str) -> None:
     edit(folder, **changes)
     with pytest.raises(CheckpointError, match=message):
         from_checkpoint(load_checkpoint(folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: "float" = 1.0  # as `from __future__ import annotations` leaves every one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: "Inner" = field(default_factory=Inner)
+    widths: "tuple[int, int]" = (1, 2)
+    names: tuple[str, ...] = ()
+    limit: int | None = None
+    mode: Literal["a", "b"] = "a"
+
+
+def test_what_json_gives_back_is_what_was_saved() -> None:
+    made = Outer(inner=Inner(rate=2.0), widths=(3, 4), names=("x", "y", "z"), limit=5, mode="b")
+    assert config_from_dict(Outer, json.loads(json.dumps(dataclasses.asdict(made)))) == made
+    assert config_from_dict(Outer, {"inner": {"rate": 2}, "limit": None}) == Outer(inner=Inner(rate=2.0))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"widths": [1]},
+        {"widths": [1, "2"]},
+        {"widths": 3},
+        {"names": "xy"},
+        {"limit": "5"},
+        {"mode": "c"},
+        {"inner": []},
+    ],
+)
+def test_values_that_do_not_fit_their_field(values: dict[str, object]) -> None:
+    with pytest.raises(CheckpointError, match=r"expected .*, found .*; copy or save"):
+        config_from_dict(Outer, values)
 
 
 def test_nan_weights_are_refused(folder: Path) -> None:

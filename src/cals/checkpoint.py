@@ -3,9 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import reprlib
 import shutil
 import tempfile
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +26,7 @@ T = TypeVar("T")
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+ANEW = "copy or save the checkpoint anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +87,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     except (ValueError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}") from error
     if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{folder / CONFIG}: expected format {FORMAT}; this version of cals cannot read it")
+        raise CheckpointError(
+            f"{folder / CONFIG}: expected format {FORMAT}, found another, which this version of cals cannot read; "
+            "use the version that wrote it, or save it again"
+        )
     try:
-        return Checkpoint(weights=weights, **document)
-    except TypeError as error:
-        raise CheckpointError(f"{folder / CONFIG}: expected the fields of a checkpoint, found {error}") from error
+        hints = typing.get_type_hints(Checkpoint)
+        known = {name: _fitted(hints.get(name, Any), value, name) for name, value in document.items()}
+        return Checkpoint(weights=weights, **known)
+    except (TypeError, CheckpointError) as error:
+        raise CheckpointError(
+            f"{folder / CONFIG}: expected the fields of a checkpoint, found {error}; {ANEW}"
+        ) from error
 
 
 def weights_sha256(folder: Path) -> str:
@@ -96,18 +108,59 @@ def weights_sha256(folder: Path) -> str:
 
 
 def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """A (nested) config dataclass from plain values; an unknown or invalid field is a CheckpointError."""
-    hints = {f.name: f.type for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(hints))
+    """A (nested) config dataclass from plain values; what is unknown, of a wrong type or out of range is named.
+
+    Lists become the tuples they were before JSON. Raises CheckpointError.
+    """
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{cls.__name__}: expected fields with values, found {reprlib.repr(values)}; {ANEW}")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
     if unknown:
-        raise CheckpointError(f"{cls.__name__}: expected only {sorted(hints)}, found {unknown}")
-    made = {}
-    for name, value in values.items():
-        nested = hints[name]
-        made[name] = (
-            config_from_dict(nested, value) if isinstance(nested, type) and dataclasses.is_dataclass(nested) else value
+        raise CheckpointError(
+            f"{cls.__name__}: expected only {', '.join(known)}, found {', '.join(unknown)}; "
+            "use the version of cals that wrote it"
         )
+    made = {name: _fitted(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()}
+    for name, value in made.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CheckpointError(f"{cls.__name__}.{name}: expected a finite number, found {value}; {ANEW}")
     try:
         return cls(**made)
     except (TypeError, ConfigError) as error:
-        raise CheckpointError(f"{cls.__name__}: {error}") from error
+        raise CheckpointError(f"{cls.__name__}: expected a config that can be used, found {error}; {ANEW}") from error
+
+
+def _fitted(hint: Any, value: Any, name: str) -> Any:
+    """A value from JSON as its field's type has it; CheckpointError, with the field's name, when it does not fit."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return config_from_dict(hint, value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for choice in arguments:
+            try:
+                return _fitted(choice, value, name)
+            except CheckpointError:
+                continue
+    elif origin is tuple and isinstance(value, list | tuple):
+        each = arguments[:1] * len(value) if arguments[1:] == (Ellipsis,) else arguments
+        if len(each) == len(value):
+            return tuple(_fitted(part, item, name) for part, item in zip(each, value, strict=True))
+    elif origin is dict and isinstance(value, dict):
+        return {key: _fitted(arguments[1], item, f"{name}[{key!r}]") for key, item in value.items()}
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            pass  # an integer with hundreds of digits
+    elif (origin is typing.Literal and value in arguments) or _is_plain(hint, value):
+        return value
+    wanted = hint.__name__ if isinstance(hint, type) else hint
+    raise CheckpointError(f"{name}: expected {wanted}, found {reprlib.repr(value)}; {ANEW}")
+
+
+def _is_plain(hint: Any, value: Any) -> bool:
+    if hint is Any:
+        return True
+    return isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cals.errors import ConfigError
 from cals.models.lips import LipConfig, LipModel
 
 
@@ -14,6 +15,15 @@ class DebugConfig(LipConfig):
 
     width: int = 16
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop_px % 4:
+            raise ConfigError(f"debug: expected crop_px to be a multiple of 4, found {self.crop_px}; choose 128")
+        if not 1 <= self.width <= 1024:
+            raise ConfigError(f"debug: expected a width from 1 to 1024, found {self.width}; choose 16")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"debug: expected a seed from 0 to 2**63 - 1, found {self.seed}; choose 0")
 
 
 class DebugLips(LipModel):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from cals.errors import ConfigError
 from cals.features.mel import MelConfig
 
 
@@ -14,6 +15,14 @@ class LipConfig:
 
     mel: MelConfig = field(default_factory=MelConfig)
     crop_px: int = 128
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.crop_px <= 1024:
+            raise ConfigError(f"lips: expected crop_px from 16 to 1024, found {self.crop_px}; choose 128")
+        if not 1 <= self.mel.bins <= self.mel.window // 2 + 1:
+            raise ConfigError(
+                f"lips: expected 1 to {self.mel.window // 2 + 1} mel bins, found {self.mel.bins}; choose 80"
+            )
 
 
 class LipModel(nn.Module, ABC):
