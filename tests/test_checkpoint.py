@@ -1,11 +1,13 @@
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from cals.checkpoint import CONFIG, WEIGHTS, config_from_dict, load_checkpoint, save_checkpoint, weights_sha256
 from cals.errors import CheckpointError
@@ -35,6 +37,60 @@ def test_saving_again_replaces_it_whole(folder: Path) -> None:
     save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
     assert weights_sha256(folder) != before
     assert load_checkpoint(folder).step == 0
+
+
+def break_second_rename(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    whole = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.name == "model" and self.name != ".model.old":
+            raise error
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_save_that_fails_leaves_the_old_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    before = weights_sha256(folder)
+    break_second_rename(monkeypatch, error)
+    with pytest.raises((CheckpointError, KeyboardInterrupt)) as caught:
+        save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
+    if isinstance(error, OSError):
+        assert "found Input/output error; free some space" in str(caught.value)
+    assert weights_sha256(folder) == before
+    assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_save_that_was_killed_is_explained_and_healed(folder: Path) -> None:
+    old = folder.with_name(".model.old")
+    folder.rename(old)  # as a kill between both renames leaves it
+    with pytest.raises(CheckpointError, match="rename .model.old to model"):
+        load_checkpoint(folder)
+    for _ in range(2):
+        save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
+        assert [p.name for p in folder.parent.iterdir()] == ["model"]
+        shutil.copytree(folder, old)  # as a kill after the second rename leaves it
+
+
+def test_names_are_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr("cals.checkpoint.sync_folder", flushed.append)
+    save_checkpoint(tmp_path / "model", to_checkpoint(DebugLips(DebugConfig())))
+    assert flushed[-1] == tmp_path
+    assert len(flushed) == 2
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("cals.checkpoint.save_file", no_space)
+    with pytest.raises(CheckpointError, match="No space left on device; free some space"):
+        save_checkpoint(tmp_path / "model", to_checkpoint(DebugLips(DebugConfig())))
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_folders_are_not_replaced(tmp_path: Path) -> None:

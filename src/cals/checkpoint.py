@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cals.errors import CheckpointError, ConfigError
-from cals.files import why
+from cals.files import sync_folder, why
 
 T = TypeVar("T")
 
@@ -50,7 +50,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Raises CheckpointError when `folder` exists and is not a checkpoint, or cannot be written.
     """
     if folder.exists() and not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder}: expected a new folder or a checkpoint to replace, found something else")
+        raise CheckpointError(
+            f"{folder}: expected a new folder or a checkpoint to replace, found something else; name another folder"
+        )
     document = {"format": FORMAT} | {
         f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "weights"
     }
@@ -64,28 +66,52 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             temporary.chmod(0o755)
-            if folder.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-                folder.replace(old)
-                temporary.replace(folder)
-                shutil.rmtree(old)
-            else:
-                temporary.replace(folder)
+            sync_folder(temporary)
+            _put(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: expected to write a checkpoint, found {why(error)}") from error
+    except (OSError, SafetensorError) as error:
+        found = why(error) if isinstance(error, OSError) else error
+        raise CheckpointError(
+            f"{folder}: expected to write a checkpoint, found {found}; free some space, or name another folder"
+        ) from error
+
+
+def _old(folder: Path) -> Path:
+    """Where a checkpoint waits while its successor takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Give `new` the name `folder`; whatever happens, a whole checkpoint has it afterwards, and no other stays.
+
+    Only a process killed between the two renames leaves the old one under its `_old` name.
+    """
+    old = _old(folder)
+    try:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)  # of a process killed after its second rename
+            folder.replace(old)
+        new.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            old.replace(folder)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a checkpoint directory; raises CheckpointError for anything missing, damaged or newer."""
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder}: expected a checkpoint folder with {CONFIG} and {WEIGHTS}, found none")
+        old = _old(folder)
+        todo = f"a save was cut short: rename {old.name} to {folder.name}" if old.is_dir() else "name another folder"
+        raise CheckpointError(f"{folder}: expected a checkpoint folder with {CONFIG} and {WEIGHTS}, found none; {todo}")
     try:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
     except (ValueError, SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}") from error
+        raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}; {ANEW}") from error
     if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
         raise CheckpointError(
             f"{folder / CONFIG}: expected format {FORMAT}, found another, which this version of cals cannot read; "

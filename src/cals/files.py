@@ -7,6 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to disk, so that a new one survives a power cut; nothing where systems cannot."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 class WholeFile:
     """A hidden file beside `path` to write to, which takes `path`'s place when it is complete.
 
@@ -23,12 +33,7 @@ class WholeFile:
         with self.partial.open("rb") as file:
             os.fsync(file.fileno())
         self.partial.replace(self.path)
-        if hasattr(os, "O_DIRECTORY"):  # the new name must survive a power cut as well
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Remove the unfinished file; harmless when it is finished or gone."""
