@@ -112,9 +112,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         weights = load_file(folder / WEIGHTS)
     except (ValueError, SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}; {ANEW}") from error
-    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+    found = document.pop("format", None) if isinstance(document, dict) else None
+    if found != FORMAT:
         raise CheckpointError(
-            f"{folder / CONFIG}: expected format {FORMAT}, found another, which this version of cals cannot read; "
+            f"{folder / CONFIG}: expected format {FORMAT}, found {found!r}, which this version of cals cannot read; "
             "use the version that wrote it, or save it again"
         )
     try:

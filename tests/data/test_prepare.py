@@ -222,7 +222,7 @@ def test_a_full_temporary_folder_is_not_blamed_on_the_clip(monkeypatch: pytest.M
 
 
 def test_sound_that_does_not_follow_the_lips_is_left_out(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="sound does not follow the lips"):
+    with pytest.raises(DataError, match="dropped: .*sound does not follow the lips.*; give.*--min-correlation"):
         prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=1.01))
 
 
@@ -233,11 +233,13 @@ def test_prepared_folders_are_kept(tmp_path: Path) -> None:
 
 
 def test_sources_explain_themselves(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found none"):
+    with pytest.raises(DataError, match="found none; name another"):
         folder.clips(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="found none below it; name another"):
+        folder.clips(tmp_path)
     (tmp_path / "a.mp4").touch()
     (tmp_path / "a.align").write_text("0 5000\n")
-    with pytest.raises(DataError, match="a.align:1"):
+    with pytest.raises(DataError, match="a.align:1.*; correct"):
         grid.clips(tmp_path)
     (tmp_path / "a.align").write_text("0 25000 now\n")
     words = grid.clips(tmp_path)[0].words

@@ -81,7 +81,9 @@ def prepare(
     parts = out / "parts"
     with writing(out):
         if (out / "manifest.jsonl").exists():
-            raise DataError(f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another")
+            raise DataError(
+                f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another --out"
+            )
         parts.mkdir(parents=True, exist_ok=True)
     models = FaceModels(*hub.face_model_bytes(face_models))
     origins = {clip.key: _origin(clip, config) for clip in clips}
@@ -179,7 +181,11 @@ def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareCon
         write_shard(out / shard, group)
         lines += [json.dumps({"key": sample.key, "shard": shard} | sample.facts) for sample in group]
     if not summary.samples:
-        raise DataError(f"{out}: expected usable clips, found none; dropped: {dict(summary.dropped)}")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.dropped.items())) or "nothing"
+        raise DataError(
+            f"{out}: expected usable clips, found none (dropped: {reasons}); "
+            "give videos in which one face talks, or a lower --min-correlation"
+        )
     _write(out / "summary.json", json.dumps(_document(summary), indent=2))
     _write(out / "manifest.jsonl", "\n".join(lines))
     return summary

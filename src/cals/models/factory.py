@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cals.checkpoint import Checkpoint, config_from_dict
+from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
@@ -23,7 +23,10 @@ def to_checkpoint(model: LipModel, **facts: Any) -> Checkpoint:
 def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
     """The model a checkpoint holds, in evaluation mode; strict: every weight must be there and fit."""
     if checkpoint.kind not in KINDS:
-        raise CheckpointError(f"checkpoint: expected a kind among {sorted(KINDS)}, found {checkpoint.kind!r}")
+        raise CheckpointError(
+            f"checkpoint: expected a kind among {', '.join(sorted(KINDS))}, found {checkpoint.kind!r}; "
+            "name a lip model's checkpoint, or update cals if a newer version wrote it"
+        )
     config_cls, model_cls = KINDS[checkpoint.kind]
     model = model_cls(config_from_dict(config_cls, checkpoint.config))
     own = model.state_dict()
@@ -32,9 +35,12 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
     ]
     if wrong:
         raise CheckpointError(
-            f"checkpoint: expected the weights of a {checkpoint.kind!r} model, found a mismatch in {wrong}"
+            f"checkpoint: expected the weights of a {checkpoint.kind!r} model, found a mismatch in {', '.join(wrong)}; "
+            f"{ANEW}, weights and config together"
         )
     model.load_state_dict(checkpoint.weights)
     if not all(bool(torch.isfinite(value).all()) for value in own.values() if value.is_floating_point()):
-        raise CheckpointError("checkpoint: expected finite weights, found NaN or infinity")
+        raise CheckpointError(
+            "checkpoint: expected finite weights, found NaN or infinity; save it from an earlier step"
+        )
     return model.eval()

@@ -12,11 +12,14 @@ def clips(root: Path) -> list[ClipSource]:
     Raises DataError when there is none.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: expected a folder of videos, found none")
+        raise DataError(f"{root}: expected a folder of videos, found none; name another")
     found = []
     for video in sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES):
         name = video.relative_to(root).with_suffix("")
         found.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
     if not found:
-        raise DataError(f"{root}: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}), found none below it")
+        raise DataError(
+            f"{root}: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}), found none below it; "
+            "name another folder, or convert them"
+        )
     return found

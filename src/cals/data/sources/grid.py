@@ -26,7 +26,9 @@ def _words(path: Path) -> tuple[Word, ...] | None:
             start, end, text = line.split()
             word = Word(int(start) * TICK_S, int(end) * TICK_S, text)
         except ValueError as error:
-            raise DataError(f"{path}:{number}: expected 'start end word', found {line!r}") from error
+            raise DataError(
+                f"{path}:{number}: expected 'start end word', found {line!r}; correct or remove the file"
+            ) from error
         if text not in SILENCES:
             words.append(word)
     return tuple(words)
