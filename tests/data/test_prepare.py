@@ -1,6 +1,7 @@
 """A raw corpus of drawn-together photographs and drawn sound to shards and back."""
 
 import errno
+import inspect
 import json
 import os
 import tarfile
@@ -13,13 +14,15 @@ import numpy as np
 import pytest
 
 from cals.cli import main
+from cals.cli.prepare import prepare as command
 from cals.data import prepare as preparing
 from cals.data import segments
-from cals.data.offset import GroupOffset, group_offset, loudness, offset_curve
+from cals.data.offset import MIN_CORRELATION, GroupOffset, group_offset, loudness, offset_curve
 from cals.data.prepare import PrepareConfig, prepare
 from cals.data.shards import Sample, read_shard, write_shard
 from cals.data.sources import folder, grid
 from cals.errors import ConfigError, DataError
+from cals.face.align import CROP_SIZE_PX
 from cals.face.landmarks import mouth_opening
 from cals.media.audio import load_mono
 
@@ -252,3 +255,10 @@ def test_damaged_shards_are_named(corpus: Path, tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:50_000])
     with pytest.raises(DataError, match="shard-00000.tar"):
         list(read_shard(shard))
+
+
+def test_defaults_stand_in_one_place() -> None:
+    option = inspect.signature(command).parameters["min_correlation"].default
+    assert option is MIN_CORRELATION
+    assert PrepareConfig().min_correlation is MIN_CORRELATION
+    assert PrepareConfig().crop_px is CROP_SIZE_PX

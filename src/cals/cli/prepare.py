@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cals.cli.progress import frame_progress
+from cals.data.offset import MIN_CORRELATION
 
 
 def prepare(
@@ -14,7 +15,7 @@ def prepare(
     *,
     out: Path,
     workers: int = 2,
-    min_correlation: float = 0.15,
+    min_correlation: float = MIN_CORRELATION,
     face_models: Path | None = None,
 ) -> None:
     """Turn videos of talking people into verified shards: aligned crops, sound, landmarks, words.

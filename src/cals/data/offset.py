@@ -13,6 +13,8 @@ from cals.types import F32
 
 MAX_SHIFT = 10
 """Largest offset looked for, in video frames: 0.4 s."""
+MIN_CORRELATION = 0.15
+"""Where opening and loudness agree less than this, within a frame of the group's offset, there is no sync to learn."""
 
 Curve = NDArray[np.float64]
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from cals import hub
 from cals.data.manifest import ClipSource, check_keys
-from cals.data.offset import GroupOffset, group_offset
+from cals.data.offset import MIN_CORRELATION, GroupOffset, group_offset
 from cals.data.segments import samples_of, synced
 from cals.data.shards import Sample, read_shard, write_shard, writing
 from cals.errors import ConfigError, DataError, MediaError
+from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.files import replacing
 from cals.timing import AVTiming
@@ -34,8 +35,6 @@ TOLERATED_OFFSET = 1
 """Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
 MIN_GROUP = 10
 """Speakers with fewer samples share the offset of the whole corpus: a short clip alone measures it badly."""
-MIN_CORRELATION = 0.15
-"""Where opening and loudness agree less than this, within a frame of the group's offset, there is no sync to learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class PrepareConfig:
     """What goes into the shards."""
 
     timing: AVTiming = field(default_factory=AVTiming)
-    crop_px: int = 128
+    crop_px: int = CROP_SIZE_PX
     min_correlation: float = MIN_CORRELATION
 
 
