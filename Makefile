@@ -32,7 +32,7 @@ lock:
 	.lock-venv/bin/python -m pip install --quiet torch==2.13.0
 	.lock-venv/bin/python -m pip install --quiet -e ".[dev]"
 	( echo "# Made by 'make lock'; torch is pinned because newer ones pull several GB of CUDA."; \
-	  .lock-venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//' ) > requirements.lock
+	  .lock-venv/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu//' ) > requirements.lock
 	rm -rf .lock-venv
 
 clean:

@@ -20,10 +20,10 @@ from cals.face.detector import BlazeFaceMesh, FaceModels, Runtime
 from cals.face.mask import lower_face_mask
 from cals.face.paste import paste
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import apply, similarity, warp
+from cals.face.sampling import similarity, warp
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
-from cals.types import U8
+from cals.types import U8, affine_apply
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "grid"
 FACE_CENTRE, EYES_MOUTH, EYES_PX = (224.0, 115.0), np.array([[224.0, 107.0], [224.0, 149.0]]), 42.0
@@ -62,7 +62,7 @@ def steadiness(detector: BlazeFaceMesh, seconds: float = 4.0, zoom: float = 1.5)
             image = warp(portrait, matrix, 480, 360) + rng.normal(0, max(noise, 1e-9), (360, 480, 3))
             picture = ArrayPicture(np.clip(np.rint(image), 0, 255).astype(np.uint8))
             face = tracker.update(picture, Fraction(i, FPS), i)
-            places = apply(matrix, EYES_MOUTH)
+            places = affine_apply(matrix, EYES_MOUTH)
             raw.append(Aligner().update(face).to_crop(places) / EYE_DISTANCE_PX)
             seen.append(aligner.update(face).to_crop(places) / EYE_DISTANCE_PX)
             true.append(places / (EYES_PX * zoom))

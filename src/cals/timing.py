@@ -28,11 +28,6 @@ class AVTiming:
             )
 
     @property
-    def mel_hz(self) -> Fraction:
-        """Mel frames per second."""
-        return Fraction(self.sample_rate_hz, self.hop)
-
-    @property
     def mels_per_frame(self) -> int:
         """Mel frames in one video frame."""
         return self.sample_rate_hz // (self.hop * self.fps)
@@ -41,10 +36,6 @@ class AVTiming:
     def samples_per_frame(self) -> int:
         """Audio samples in one video frame."""
         return self.sample_rate_hz // self.fps
-
-    def frames_covering(self, samples: int) -> int:
-        """Video frames needed to cover `samples`; a last part of a frame counts as one."""
-        return -(-samples // self.samples_per_frame)
 
     def unit_position(self, time_s: Fraction) -> Fraction:
         """Where `time_s` falls on the unit axis; unit i stands at its middle, (i + 1/2) / fps."""

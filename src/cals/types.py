@@ -73,6 +73,17 @@ class TrackedFace:
     """[468 3] mesh points x, y in frame pixels (pixel centres at .5), z in the same scale; [0 3] if invalid."""
 
 
+def affine_inverse(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    """Inverse of an affine matrix [2 3]."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
+
+
+def affine_apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
+    """An affine matrix [2 3] on points [n 2]."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class CropTransform:
     """Similarity from frame pixels to crop pixels (both with pixel centres at .5) and its exact inverse."""
@@ -84,9 +95,7 @@ class CropTransform:
     @property
     def inverse(self) -> NDArray[np.float64]:
         """[2 3], frame = inverse @ (x, y, 1)."""
-        a = self.matrix[:, :2]
-        a_inv = np.linalg.inv(a)
-        return np.concatenate([a_inv, -(a_inv @ self.matrix[:, 2:])], axis=1)
+        return affine_inverse(self.matrix)
 
     @property
     def scale(self) -> float:
@@ -95,12 +104,11 @@ class CropTransform:
 
     def to_crop(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points [n 2] from the frame into the crop."""
-        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return affine_apply(self.matrix, points)
 
     def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points [n 2] from the crop into the frame."""
-        inverse = self.inverse
-        return points @ inverse[:, :2].T + inverse[:, 2]
+        return affine_apply(self.inverse, points)
 
 
 @dataclass(frozen=True, eq=False)

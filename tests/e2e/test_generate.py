@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 from fractions import Fraction
@@ -14,8 +15,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from cals import LipSync, NoFaceError
+from cals import CheckpointError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
@@ -102,7 +104,9 @@ def video_with_gap(path: Path, rate: Fraction, gap: range, frames: int) -> None:
 
 def test_frames_without_a_face_pass_through(tmp_path: Path, lips: LipSync) -> None:
     video_with_gap(tmp_path / "gap.mp4", Fraction(30000, 1001), range(30, 40), 70)
-    report = lips.generate(tmp_path / "gap.mp4", SPEECH, tmp_path / "out.mp4", length="video", per_frame=True)
+    report = lips.generate(
+        tmp_path / "gap.mp4", SPEECH, tmp_path / "out.mp4", length="video", report=tmp_path / "r.json"
+    )
     assert report.counts == {"generated": 60, "no face": 10}
     assert report.per_frame is not None
     assert [f["index"] for f in report.per_frame if f["status"] == "no face"] == list(range(30, 40))
@@ -180,6 +184,9 @@ def test_bad_faces(
         (["--codec", "no-such-codec"], "no-such-codec"),
         (["--crf", "999"], "crf"),
         (["--device", "warp-drive"], "warp-drive"),
+        pytest.param(
+            ["--device", "cuda"], "cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has one")
+        ),
     ],
 )
 def test_bad_options(extra: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,7 +280,7 @@ def test_interrupt_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
     job.send_signal(how)
     _, said = job.communicate(timeout=60)
     assert job.returncode == 130
-    assert "nothing was written" in said
+    assert "no unfinished file was left" in said
     assert [p.name for p in tmp_path.iterdir()] == ["long.wav"]
 
 
@@ -296,3 +303,56 @@ def test_track_command(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     with VideoReader(out.with_suffix(".png")) as sheet:
         assert next(sheet).width > 1000
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.track.json", "t.track.png"]
+
+
+def test_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from cals.cli import main; main()", "generate", "--face", str(FACE)]
+    command += ["--audio", str(FACE), "--out", str(tmp_path / "o.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+
+
+def test_force_never_reaches_the_inputs(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "p.png"
+    cv2.imwrite(str(photo), cv2.imread(str(FACE)))
+    before = photo.read_bytes()
+    said = fails(["track", str(photo), "--out", str(tmp_path / "p.json"), "--force"], capsys)
+    assert "of its own" in said
+    arguments = ["generate", "--face", str(photo), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4"), "--force"]
+    fails([*arguments, "--report", str(photo)], capsys)
+    fails([*arguments, "--report", str(tmp_path / "o.mp4")], capsys)
+    assert photo.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
+
+
+def test_a_person_who_is_not_there(tmp_path: Path, lips: LipSync) -> None:
+    with pytest.raises(NoFaceError, match="expected the person '3', found at most 1 face"):
+        lips.generate(FACE, SPEECH, tmp_path / "o.mp4", person="3")
+
+
+def test_missing_files_are_media_errors_in_python_too(tmp_path: Path, lips: LipSync) -> None:
+    with pytest.raises(MediaError, match="nowhere"):
+        next(lips.frames(tmp_path / "nowhere.mp4", SPEECH))
+    with pytest.raises(MediaError, match="nowhere"):
+        next(lips.frames(FACE, tmp_path / "nowhere.wav"))
+
+
+def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken network")
+
+    monkeypatch.setattr(lips.model.network, "render", broken)
+    with pytest.raises(RuntimeError, match="broken network") as held:
+        list(lips.frames(talking, SPEECH))
+    assert held.value is not None  # the exception, and its frames, are still alive here
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("cals-")] == []
+
+
+def test_a_folder_named_like_a_model_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "debug").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model("debug").name == "debug"
+    with pytest.raises(CheckpointError, match="expected a checkpoint"):
+        load_model("./debug")

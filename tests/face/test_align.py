@@ -12,9 +12,9 @@ from cals.face.detector import BlazeFaceMesh
 from cals.face.filters import OneEuro
 from cals.face.landmarks import CHIN, MOUTH_INNER, MOUTH_OUTER, eye_centres, inter_ocular_px, mouth_opening, mouth_width
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import apply, inverted, sample, similarity, warp
+from cals.face.sampling import sample, similarity, warp
 from cals.face.tracker import FaceTracker
-from cals.types import U8, Box, CropTransform, TrackedFace
+from cals.types import U8, Box, CropTransform, TrackedFace, affine_apply, affine_inverse
 
 SPEAKERS = ["s1", "s23", "gA", "gB", "gC", "gD", "gE", "gF", "gG", "gJ", "gN", "gQ", "gR", "gS"]
 
@@ -67,7 +67,7 @@ def test_the_filter_quiets_noise_and_starts_afresh_on_reset() -> None:
 def test_fit_similarity_recovers_a_known_one() -> None:
     points = np.random.default_rng(1).normal(size=(8, 2))
     known = similarity(1.7, 0.4, (0.3, 0.1), (5.0, -2.0))
-    np.testing.assert_allclose(fit_similarity(points, apply(known, points), np.ones(8)), known, atol=1e-12)
+    np.testing.assert_allclose(fit_similarity(points, affine_apply(known, points), np.ones(8)), known, atol=1e-12)
 
 
 def test_eyes_come_to_their_place(still: TrackedFace) -> None:
@@ -113,8 +113,8 @@ def _alignment_errors(detector: BlazeFaceMesh, portrait: U8, moves: np.ndarray) 
         matrix = similarity(zoom * math.exp(log_zoom), angle, FACE_CENTRE, to)
         noisy = warp(portrait, matrix, 480, 360) + rng.normal(0, 2, (360, 480, 3))
         face = tracker.update(ArrayPicture(np.clip(noisy, 0, 255).astype(np.uint8)), Fraction(i, 25), i)
-        seen.append(aligner.update(face).to_crop(apply(matrix, anchors)) / EYE_DISTANCE_PX)
-        true.append(apply(matrix, anchors) / (eye_px * zoom))
+        seen.append(aligner.update(face).to_crop(affine_apply(matrix, anchors)) / EYE_DISTANCE_PX)
+        true.append(affine_apply(matrix, anchors) / (eye_px * zoom))
     return np.array(seen), np.array(true)
 
 
@@ -171,7 +171,7 @@ def test_resampling_keeps_places(scale: float) -> None:
     out = sample(ArrayPicture(rgb), matrix, 256, 256)[..., 0].astype(float)
     v, u = np.mgrid[:256, :256] + 0.5
     centre = ((u * out).sum() / out.sum(), (v * out).sum() / out.sum())
-    np.testing.assert_allclose(centre, apply(matrix, np.array([[97.3, 104.6]]))[0], atol=0.1)
+    np.testing.assert_allclose(centre, affine_apply(matrix, np.array([[97.3, 104.6]]))[0], atol=0.1)
 
 
 class _Counting(ArrayPicture):
@@ -199,7 +199,7 @@ def test_only_the_region_is_converted(still: TrackedFace, portrait: U8) -> None:
 def test_inverse_is_the_inverse() -> None:
     matrix = similarity(0.7, 1.1, (30.0, 40.0), (5.0, 6.0))
     points = np.random.default_rng(2).normal(size=(5, 2)) * 50
-    np.testing.assert_allclose(apply(inverted(matrix), apply(matrix, points)), points, atol=1e-9)
+    np.testing.assert_allclose(affine_apply(affine_inverse(matrix), affine_apply(matrix, points)), points, atol=1e-9)
 
 
 def test_mouth_measures(still: TrackedFace) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 from fractions import Fraction
 from itertools import pairwise
 
@@ -27,7 +28,7 @@ def faces(pattern: str, rate: int = 25) -> list[TrackedFace]:
 
 def run(pattern: str) -> list[float]:
     items = faces(pattern)
-    done = list(strengths(items, lambda face: face))
+    done = list(strengths(items, lambda face: face, lambda face: face.time_s + Fraction(1, 25)))
     assert [face.index for face, _ in done] == list(range(len(items)))  # order kept, nothing lost
     return [strength for _, strength in done]
 
@@ -65,7 +66,18 @@ def test_look_ahead_is_bounded() -> None:
             taken += 1
             yield face
 
-    stream = strengths(source(), lambda face: face)
+    stream = strengths(source(), lambda face: face, lambda face: face.time_s + Fraction(1, 25))
     for done in range(1, 900):
         next(stream)
         assert taken - done <= 7  # 0.2 s at 25 frames/s, and the frame in hand
+
+
+def test_a_long_frame_without_a_face_is_a_gap_to_its_end() -> None:
+    first, second, third = faces("x.x")
+    second = dataclasses.replace(second, time_s=Fraction(1))
+    third = dataclasses.replace(third, time_s=Fraction(3))
+    ends = {0: Fraction(1), 1: Fraction(3), 2: Fraction(3) + Fraction(1, 25)}
+    found = [strength for _, strength in strengths([first, second, third], lambda f: f, lambda f: ends[f.index])]
+    assert found[0] == 1.0  # a whole second before the gap
+    assert found[1] == 0.0
+    assert 0 < found[2] < 0.2  # and right after it

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from cals.features.mel import MelConfig, log_mel
-from cals.inference.windows import OVERLAP, WINDOW, UnitTrack, unit_blocks
+from cals.inference.windows import OVERLAP_S, WINDOW_S, UnitTrack, unit_blocks
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
+
+WINDOW, OVERLAP = 25 * WINDOW_S, 25 * OVERLAP_S
 
 
 class WindowMarker(LipModel):

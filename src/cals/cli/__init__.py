@@ -15,9 +15,16 @@ from cals.cli.generate import generate
 from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.track import track
+from cals.cli.train import train
 from cals.errors import CalsError
 
-COMMANDS: dict[str, Callable[..., Any]] = {"generate": generate, "track": track, "prepare": prepare, "models": models}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "generate": generate,
+    "track": track,
+    "prepare": prepare,
+    "train": train,
+    "models": models,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         if debug:
             raise
-        print("cals: stopped; nothing was written", file=sys.stderr)
+        print("cals: stopped; no unfinished file was left", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our stdout went away (`cals track x | head`); that is not an error of ours.

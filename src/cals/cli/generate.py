@@ -52,10 +52,7 @@ def generate(
         provenance: Note in the file that the mouth is generated.
     """
     from cals.inference.lipsync import LipSync
-    from cals.inference.report import check_new
 
-    if report is not None:
-        check_new(report, force=force)
     lips = LipSync(model, face_models=face_models, device=device, batch=batch)
     with frame_progress("generating") as progress:
         done = lips.generate(
@@ -70,9 +67,7 @@ def generate(
             preset=preset,
             force=force,
             provenance=provenance,
-            per_frame=report is not None,
+            report=report,
             progress=progress,
         )
-    if report is not None:
-        done.write(report)
     print(f"{out}: {done.line()}")

@@ -14,6 +14,8 @@ def _handler(number: int, frame: FrameType | None) -> None:
 
 def install() -> None:
     """Make SIGTERM a Ctrl-C, so that what is half written is removed; leave an ignored Ctrl-C (nohup, `&`) ignored."""
+    global _asked
+    _asked = False
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _handler)
     signal.signal(signal.SIGTERM, _handler)

@@ -29,15 +29,19 @@ def track(
         face_models: Folder with the two face networks, for machines without a network.
         force: Overwrite existing outputs.
     """
-    from cals.inference.report import check_new
     from cals.inference.track import track_video
 
     out = out or Path(f"{video.stem}.track.json")
     sheet = sheet or out.with_suffix(".png")
-    for path in (out, sheet):
-        check_new(path, force=force)
     with frame_progress("tracking") as progress:
         counts = track_video(
-            video, out, sheet, person=person, keep_going=keep_going, face_models=face_models, progress=progress
+            video,
+            out,
+            sheet,
+            person=person,
+            keep_going=keep_going,
+            force=force,
+            face_models=face_models,
+            progress=progress,
         )
     print(f"{out}, {sheet}: a face in {counts['faces']} of {counts['frames']} frames, {counts['tracks']} track(s)")

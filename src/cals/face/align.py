@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from cals.face.filters import OneEuro
 from cals.face.landmarks import RIGID
-from cals.face.sampling import apply, inverted, sample, similarity
-from cals.types import U8, CropTransform, Picture, TrackedFace
+from cals.face.sampling import sample, similarity
+from cals.types import U8, CropTransform, Picture, TrackedFace, affine_apply, affine_inverse
 
 CROP_SIZE_PX = 128
 EYES_PX = (64.0, 34.0)
@@ -67,7 +67,10 @@ def face_pose(landmarks: NDArray[Any]) -> tuple[float, float, tuple[float, float
     angle = math.atan2(flat[1, 0], flat[0, 0])
     scale = max(_radius(points) / _radius(_SHAPE), 1e-6)
     mean = _WEIGHTS @ _SHAPE[:, :2] / _WEIGHTS.sum()
-    x, y = _WEIGHTS @ points[:, :2] / _WEIGHTS.sum() - apply(similarity(scale, angle, (0, 0), (0, 0)), mean[None])[0]
+    x, y = (
+        _WEIGHTS @ points[:, :2] / _WEIGHTS.sum()
+        - affine_apply(similarity(scale, angle, (0, 0), (0, 0)), mean[None])[0]
+    )
     return scale, angle, (float(x), float(y))
 
 
@@ -109,7 +112,7 @@ class Aligner:
         zoom = self._size_px / CROP_SIZE_PX
         eyes = (EYES_PX[0] * zoom, EYES_PX[1] * zoom)
         to_frame = similarity(eye_distance_px / (EYE_DISTANCE_PX * zoom), angle, eyes, (x, y))
-        return CropTransform(matrix=inverted(to_frame), size_px=self._size_px)
+        return CropTransform(matrix=affine_inverse(to_frame), size_px=self._size_px)
 
 
 def crop(picture: Picture, transform: CropTransform) -> U8:

@@ -5,7 +5,11 @@ This is the only module that touches a face runtime (`cv2.dnn` or `ai_edge_liter
 """
 
 import importlib.util
-from collections.abc import Callable
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,8 +19,8 @@ from numpy.typing import NDArray
 
 from cals.errors import CheckpointError, ConfigError
 from cals.face.landmarks import N_POINTS
-from cals.face.sampling import apply, inverted, similarity, warp
-from cals.types import F32, U8
+from cals.face.sampling import similarity, warp
+from cals.types import F32, U8, affine_apply, affine_inverse
 
 MIN_DETECTION_SCORE = 0.6
 MIN_MESH_SCORE = 0.9
@@ -59,11 +63,11 @@ class Detection:
 
     def mapped(self, matrix: NDArray[Any]) -> "Detection":
         """The same face in other coordinates; `matrix` [2 3] must not turn."""
-        (x0, y0), (x1, y1) = apply(matrix, np.array(self.box).reshape(2, 2))
+        (x0, y0), (x1, y1) = affine_apply(matrix, np.array(self.box).reshape(2, 2))
         return Detection(
             box=(float(x0), float(y0), float(x1), float(y1)),
             score=self.score,
-            keypoints=apply(matrix, self.keypoints),
+            keypoints=affine_apply(matrix, self.keypoints),
         )
 
 
@@ -110,7 +114,7 @@ class BlazeFaceMesh:
         values = raw.reshape(-1, 8, 2)[keep].astype(np.float64)
         # rows: centre, size, six points; all but the size are relative to the anchor
         values[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
-        back = inverted(matrix)
+        back = affine_inverse(matrix)
         return [found.mapped(back) for found in _merged(values, scores[keep].astype(np.float64))]
 
     def mesh(self, rgb: U8) -> tuple[F32, float]:
@@ -205,9 +209,10 @@ def _run_cv2(model: bytes) -> _Run:
 def _run_litert(model: bytes) -> _Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    # one thread: the codec needs the other core more than the mesh does
-    interpreter = Interpreter(model_content=model, num_threads=1)
-    interpreter.allocate_tensors()
+    with _quiet():
+        # one thread: the codec needs the other core more than the mesh does
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     outputs = [detail["index"] for detail in interpreter.get_output_details()]
 
@@ -217,3 +222,21 @@ def _run_litert(model: bytes) -> _Run:
         return [interpreter.get_tensor(output) for output in outputs]
 
     return run
+
+
+_stderr_lock = threading.Lock()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep LiteRT's C++ code from announcing itself on stderr, where a command's one line of error belongs."""
+    with _stderr_lock:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

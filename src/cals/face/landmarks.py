@@ -31,7 +31,6 @@ RIGHT_BROW = (336, 296, 334, 293, 300, 276, 283, 282, 295, 285)
 NOSE_BRIDGE = (168, 6, 197, 195, 5)
 """From between the eyes down to just above the tip."""
 NOSE_TIP = 4
-NOSE_BASE = 2
 CHIN = 152
 
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195)

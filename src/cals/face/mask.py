@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.landmarks import LEFT_EYE, MOUTH_OUTER, RIGHT_EYE
+from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, inter_ocular_px
 from cals.types import F32, U8, CropTransform, TrackedFace
 
 _JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
@@ -34,7 +34,7 @@ def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, hei
     """
     size = transform.size_px
     points = transform.to_crop(face.landmarks[:, :2].astype(np.float64))
-    unit = float(np.hypot(*(points[[362, 263]].mean(axis=0) - points[[33, 133]].mean(axis=0))))
+    unit = inter_ocular_px(points)
     down = _down(points)
     jaw = points[list(_JAW)]
     reach = np.clip((jaw - jaw[0]) @ down / max(float(((jaw - jaw[0]) @ down).max()), 1e-6), 0, 1)
@@ -55,7 +55,7 @@ def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, hei
 
 def _down(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit vector from forehead to chin."""
-    axis = points[152] - points[10]
+    axis = points[CHIN] - points[OVAL[0]]
     return np.asarray(axis / max(float(np.hypot(*axis)), 1e-6))
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.face.detector import MESH_SIZE_PX, Detection, FaceDetector
-from cals.face.landmarks import inter_ocular_px
-from cals.face.sampling import apply, inverted, sample, similarity, warp
-from cals.types import F32, U8, Box, Picture
+from cals.face.landmarks import eye_centres, inter_ocular_px
+from cals.face.sampling import sample, similarity, warp
+from cals.types import F32, U8, Box, Picture, affine_apply, affine_inverse
 
 _REGION_SCALE = 1.5
 """Region side over face size; FaceMesh was trained with a quarter of the face's size to spare on each side."""
@@ -71,9 +71,9 @@ def region_of_landmarks(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     points = landmarks[:, :2].astype(np.float64)
     tilt = _tilt(points[33], points[263])
     upright = similarity(1.0, -tilt, (0.0, 0.0), (0.0, 0.0))
-    turned = apply(upright, points)
+    turned = affine_apply(upright, points)
     low, high = turned.min(axis=0), turned.max(axis=0)
-    centre = apply(inverted(upright), ((low + high) / 2)[None])[0]
+    centre = affine_apply(affine_inverse(upright), ((low + high) / 2)[None])[0]
     return _region(centre, float((high - low).max()), tilt)
 
 
@@ -82,19 +82,21 @@ def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float6
     fit, rgb = _run(detector, picture, region)
     own = region_of_landmarks(fit.landmarks)
     middle = np.full((1, 2), MESH_SIZE_PX / 2)
-    off = apply(region, apply(inverted(own), middle)) - middle
+    off = affine_apply(region, affine_apply(affine_inverse(own), middle)) - middle
     if np.abs(off).max() > _MOVED * MESH_SIZE_PX:
         fit, rgb = _run(detector, picture, own)
         region = own
-    return MeshFit(landmarks=fit.landmarks, score=fit.score, thumb=_thumb(rgb, apply(region, fit.landmarks[:, :2])))
+    return MeshFit(
+        landmarks=fit.landmarks, score=fit.score, thumb=_thumb(rgb, affine_apply(region, fit.landmarks[:, :2]))
+    )
 
 
 def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
     rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False)
     points, score = detector.mesh(rgb)
-    back = inverted(region)
+    back = affine_inverse(region)
     scale = float(np.hypot(*back[:, 0]))
-    frame = np.concatenate([apply(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)
+    frame = np.concatenate([affine_apply(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)
     return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32)), rgb
 
 
@@ -110,7 +112,7 @@ def _tilt(left: NDArray[Any], right: NDArray[Any]) -> float:
 
 def _thumb(rgb: U8, points: NDArray[Any]) -> F32:
     """See `MeshFit.thumb`; `points` in pixels of the mesh input."""
-    left, right = (points[33] + points[133]) / 2, (points[362] + points[263]) / 2
+    left, right = eye_centres(points)
     eyes = (left + right) / 2
     distance = max(float(np.hypot(*(right - left))), 1.0)
     matrix = similarity(

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from cals.face.sampling import covered_box, inverted, warp
-from cals.types import F32, U8, Box, CropTransform, Patch, Picture
+from cals.face.sampling import covered_box, warp
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_inverse
 
 _CELL_PX = 8
 """The colour offset lives on a grid of cells of so many crop pixels: low frequencies only."""
@@ -51,7 +51,7 @@ def paste(
     original, generated = original_crop[part].astype(np.float32), generated_crop[part].astype(np.float32)
     matched = generated + colour_offset(original, generated, alpha_crop)
     agreement = _agreement(original, matched)
-    to_box = inverted(to_part)
+    to_box = affine_inverse(to_part)
     to_box[:, 2] -= (box.x0, box.y0)
     # what the frame shows beyond the crop's own version of it is the detail: new + agreement * (old - original)
     new = warp(matched - agreement[..., None] * original, to_box, box.width, box.height)

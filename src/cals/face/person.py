@@ -15,7 +15,7 @@ _FORMS = "largest, left, right, a number counted from the left (1, 2, ...) or x,
 _NUMBER = r"\d+(?:\.\d+)?"
 _BACKGROUND = 0.35
 """Faces smaller than this share of the largest one stand in the background: left, right and N pass over them."""
-_NEAR = 1.0
+NEAR = 1.0
 """A point means a face if it lies within this many face sizes of its middle."""
 
 
@@ -44,7 +44,7 @@ class Person:
         if self.kind == "point":
             distances = np.hypot(*(centres - (self.x, self.y)).T) / sizes
             best = int(distances.argmin())
-            return best if distances[best] <= _NEAR else None
+            return best if distances[best] <= NEAR else None
         order = [int(i) for i in np.argsort(centres[:, 0]) if sizes[i] >= _BACKGROUND * sizes.max()]
         if self.kind == "number":
             return order[self.number - 1] if self.number <= len(order) else None

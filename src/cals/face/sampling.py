@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.types import U8, Box, Picture
+from cals.types import U8, Box, Picture, affine_apply, affine_inverse
 
 _MARGIN_PX = 3
 """Source pixels fetched around the wanted area, so that the filters' support is real and not replicated."""
@@ -23,17 +23,6 @@ def similarity(scale: float, angle_rad: float, centre: tuple[float, float], to: 
     linear = np.array([[c, -s], [s, c]])
     shift = np.asarray(to, dtype=np.float64) - linear @ np.asarray(centre, dtype=np.float64)
     return np.concatenate([linear, shift[:, None]], axis=1)
-
-
-def inverted(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """Inverse of an affine [2 3]."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
-
-
-def apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
-    """Affine [2 3] on points [n 2]."""
-    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
 
 def warp(
@@ -78,7 +67,7 @@ def _reduced(image: NDArray[Any], blocks: int) -> NDArray[Any]:
 def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:
     """Source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    source = apply(inverted(matrix), corners)
+    source = affine_apply(affine_inverse(matrix), corners)
     low, high = np.floor(source.min(axis=0)), np.ceil(source.max(axis=0))
     return Box(*(int(v) - margin_px for v in low), *(int(v) + margin_px for v in high))
 
@@ -97,7 +86,7 @@ def sample(
     Only that part is converted to RGB. Where the output reaches outside the frame the border rule applies.
     """
     # whole blocks of the source are averaged when it is minified, so its margin grows with them
-    margin_px = _MARGIN_PX + 2 * round(np.hypot(*inverted(matrix)[:, 0]))
+    margin_px = _MARGIN_PX + 2 * round(np.hypot(*affine_inverse(matrix)[:, 0]))
     box = covered_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
     if box.width == 0 or box.height == 0:
         # nothing in sight: the nearest edge pixel is all there is to replicate

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from cals.face.detector import DETECTION_SIZE_PX, MIN_MESH_SCORE, Detection, FaceDetector, overlap
 from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
-from cals.face.sampling import inverted, sample, similarity
-from cals.types import Picture
+from cals.face.sampling import sample, similarity
+from cals.types import Picture, affine_inverse
 
 Region = tuple[float, float, float]
 """Square to look into: centre x, centre y, side, in frame pixels; it may reach outside the frame."""
@@ -32,7 +32,7 @@ def detect_in(detector: FaceDetector, picture: Picture, region: Region) -> list[
     middle = DETECTION_SIZE_PX / 2
     matrix = similarity(DETECTION_SIZE_PX / side, 0.0, (x, y), (middle, middle))
     rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT, sharp=False)
-    back = inverted(matrix)
+    back = affine_inverse(matrix)
     return [found.mapped(back) for found in detector.detect(rgb)]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector, overlap
 from cals.face.mesh_fit import SAME_LOOKS, fit_mesh, region_of_box
-from cals.face.person import Person
+from cals.face.person import NEAR, Person
 from cals.face.search import around, detect_in, find_faces, unique, whole
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture
@@ -60,7 +60,7 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
     centres, sizes = (lasts[:, :2] + lasts[:, 2:]) / 2, np.ptp(lasts[:, [0, 2]], axis=1)
     distances = np.hypot(*(centres - (person.x, person.y)).T) / sizes
     best = int(distances.argmin())
-    if distances[best] > 1:
+    if distances[best] > NEAR:
         return person
     x, y = (chains[best].first[:2] + chains[best].first[2:]) / 2
     return dataclasses.replace(person, x=float(x), y=float(y), time_s=chains[best].first_s)

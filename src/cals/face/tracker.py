@@ -63,6 +63,8 @@ class FaceTracker:
         self._track = -1
         self._lost_s = Fraction(0)
         self._looked_s: Fraction | None = None
+        self.most_seen = 0
+        """Most faces met in one look for the person, whether the one meant or not."""
 
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
         """The face in the next frame; `time_s` since the first frame, increasing."""
@@ -152,6 +154,7 @@ class FaceTracker:
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:
         """After a gap the face nearest to where it was lost, if within reach or alike; later on by the rule."""
+        self.most_seen = max(self.most_seen, len(fits))
         if self._last is not None:
             last, absent_s = self._last, time_s - self._lost_s
             reach = 1.0 + 2.0 * float(absent_s)

@@ -12,19 +12,25 @@ FADE_S = Fraction(1, 5)
 
 
 def strengths(
-    items: Iterable[T], face_of: Callable[[T], TrackedFace], fade_s: Fraction = FADE_S
+    items: Iterable[T],
+    face_of: Callable[[T], TrackedFace],
+    end_of: Callable[[T], Fraction],
+    fade_s: Fraction = FADE_S,
 ) -> Iterator[tuple[T, float]]:
     """Each item with its strength: 0 in a gap, rising to 1 `fade_s` away from it; a cut is a hard edge.
 
-    Looks ahead by `fade_s` only, so that a stream of any length passes through.
+    An item is shown from its face's time until `end_of` it. Looks ahead by `fade_s` only, so that a stream of any
+    length passes through.
     """
-    waiting: deque[tuple[T, Fraction, Fraction | None]] = deque()  # item, its time, the gap's time before it
-    gap_s: Fraction | None = None  # the last faceless time in this shot
+    waiting: deque[tuple[T, Fraction | None]] = deque()  # an item, and when the gap before it ended
+    gap_s: Fraction | None = None  # when the last gap in this shot ended
 
     def released(after_s: Fraction | None, until_s: Fraction | None = None) -> Iterator[tuple[T, float]]:
-        while waiting and (until_s is None or waiting[0][1] < until_s):
-            item, time_s, before_s = waiting.popleft()
-            distances = [abs(time_s - gap) for gap in (before_s, after_s) if gap is not None]
+        while waiting and (until_s is None or face_of(waiting[0][0]).time_s < until_s):
+            item, before_s = waiting.popleft()
+            # A frame is as far from the gap before it as its end, and from the one after it as its start.
+            distances = [] if before_s is None else [end_of(item) - before_s]
+            distances += [] if after_s is None else [after_s - face_of(item).time_s]
             nearness = min([*distances, fade_s]) / fade_s
             yield item, float(nearness * nearness * (3 - 2 * nearness))  # smooth at both ends
 
@@ -35,9 +41,9 @@ def strengths(
             gap_s = None
         if face.valid:
             yield from released(None, until_s=face.time_s - fade_s)
-            waiting.append((item, face.time_s, gap_s))
+            waiting.append((item, gap_s))
         else:
             yield from released(face.time_s)
-            gap_s = face.time_s
+            gap_s = end_of(item)
             yield item, 0.0
     yield from released(None)

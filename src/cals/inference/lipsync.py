@@ -1,29 +1,29 @@
 """`LipSync`: a face and a speech in, the face saying the speech out."""
 
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
+from typing import TypeVar
 
 import cals
 from cals import hub
-from cals.errors import ConfigError, NoFaceError
+from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.person import Person, parse_person
-from cals.face.trace import trace_back
-from cals.face.tracker import FaceTracker
+from cals.inference.following import follow, no_face
 from cals.inference.load import LoadedModel, load_model
-from cals.inference.report import GENERATED, GenerateReport
+from cals.inference.report import GenerateReport, new_file
 from cals.inference.stream import LipFrame, generated, tracked
 from cals.inference.windows import UnitTrack, unit_blocks
 from cals.media import audio as sound
-from cals.media.pictures import is_image
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
 from cals.types import ProgressCallback
 
+T = TypeVar("T")
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -38,19 +38,23 @@ class LipSync:
         self,
         model: str | Path | LoadedModel = hub.DEFAULT_MODEL,
         *,
-        face_models: Path | None = None,
+        face_models: str | Path | None = None,
         device: str = "cpu",
         batch: int = 8,
     ) -> None:
         if batch < 1:
-            raise ConfigError(f"batch: expected 1 or more, found {batch}")
+            raise ConfigError(f"batch: expected 1 or more, found {batch}; 8 suits most machines")
         self.model = model if isinstance(model, LoadedModel) else load_model(model)
         try:
             self.model.network.to(device)
-        except RuntimeError as error:
-            raise ConfigError(f"device: expected cpu, cuda or another that this torch has, found {device!r}") from error
+        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+            raise ConfigError(
+                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
+            ) from error
         self.batch = batch
-        self._detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+        self._detector = BlazeFaceMesh(
+            FaceModels(*hub.face_model_bytes(Path(face_models) if face_models is not None else None))
+        )
 
     def frames(
         self,
@@ -63,36 +67,39 @@ class LipSync:
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
-        Raises MediaError for unreadable input and NoFaceError at the end when no frame had a face.
+        Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
+        with VideoReader(face, keep_going=keep_going) as reader:
+            still = reader.format.is_image
         audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), Path(audio), audio_s, length, person, keep_going)
+        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, keep_going)
 
     def _stream(
-        self, face: Path, audio: Path, audio_s: Fraction, length: LengthPolicy, person: str, keep_going: bool
+        self,
+        face: Path,
+        still: bool,
+        audio: Path,
+        audio_s: Fraction,
+        length: LengthPolicy,
+        person: str,
+        keep_going: bool,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
-        tracker = FaceTracker(self._detector, self._locate(face, parse_person(person), keep_going))
-        rate_hz = network.mel.timing.sample_rate_hz
-        units = UnitTrack(unit_blocks(network, sound.mono_blocks(audio, rate_hz, keep_going=keep_going)))
-        any_face, still = False, is_image(face)
-        frames = lengthened(face, length, audio_s, keep_going=keep_going)
-        for done in generated(tracked(frames, tracker, network.crop_px), units, network, self.batch):
-            any_face = any_face or done.face.valid
-            if still and not any_face:
-                break
-            yield done
+        tracker = follow(face, person, self._detector, keep_going=keep_going)
+        any_face = False
+        # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
+        with ExitStack() as stages:
+            wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
+            units = UnitTrack(unit_blocks(network, _closed_by(stages, wav)))
+            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
+            seen = _closed_by(stages, tracked(frames, tracker, network.crop_px))
+            for done in _closed_by(stages, generated(seen, units, network, self.batch)):
+                any_face = any_face or done.face.valid
+                if still and not any_face:
+                    break
+                yield done
         if not any_face:
-            raise NoFaceError(
-                f"{face}: expected a face to give speech to, found none in any frame; is it large enough and upright?"
-            )
-
-    def _locate(self, face: Path, person: Person, keep_going: bool) -> Person:
-        """A person pointed at later than the first frame, followed back to where they first appear."""
-        if person.kind != "point" or not person.time_s:
-            return person
-        with VideoReader(face, keep_going=keep_going) as reader:
-            return trace_back(self._detector, ((frame, frame.time_s) for frame in reader), person)
+            raise no_face(face, person, tracker)
 
     def generate(
         self,
@@ -108,39 +115,48 @@ class LipSync:
         preset: str | None = None,
         force: bool = False,
         provenance: bool = True,
-        per_frame: bool = False,
+        report: str | Path | None = None,
         progress: ProgressCallback | None = None,
     ) -> GenerateReport:
-        """Write the speaking face to `out`, whole or not at all, and say what was done."""
+        """Write the speaking face to `out`, whole or not at all, and say what was done.
+
+        `report` names a JSON file for it, which then also tells what happened to every frame.
+        """
         started = time.monotonic()
         face, audio, out = Path(face), Path(audio), Path(out)
-        report = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=str(face), audio=str(audio))
-        report.per_frame = [] if per_frame else None
+        facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
-        with VideoWriter(
-            out,
-            like,
-            audio=audio,
-            codec=codec,
-            crf=crf,
-            preset=preset,
-            force=force,
-            inputs=(face, audio),
-            keep_going=keep_going,
-            metadata=self._provenance() if provenance else None,
-        ) as writer:
-            audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-            total = in_video if length == "video" else int(audio_s * like.rate)
-            with closing(self._stream(face, audio, audio_s, length, person, keep_going)) as frames:
-                for done in frames:
-                    writer.write(done.frame)
-                    _count(report, done)
-                    if progress is not None:
-                        progress(report.frames, total)
-        report.out = str(out)
-        report.wall_s = time.monotonic() - started
-        return report
+        with ExitStack() as files:
+            if report is not None:
+                place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
+                facts.per_frame = []
+            writer = VideoWriter(
+                out,
+                like,
+                audio=audio,
+                codec=codec,
+                crf=crf,
+                preset=preset,
+                force=force,
+                inputs=(face, audio),
+                keep_going=keep_going,
+                metadata=self._provenance() if provenance else None,
+            )
+            with writer:
+                audio_s = sound.probe(audio, keep_going=keep_going).duration_s
+                total = in_video if length == "video" else ceil(audio_s * like.rate)
+                stream = self._stream(face, like.is_image, audio, audio_s, length, person, keep_going)
+                with closing(stream) as frames:
+                    for done in frames:
+                        writer.write(done.frame)
+                        facts.count(done)
+                        if progress is not None:
+                            progress(facts.frames, total)
+            facts.wall_s = time.monotonic() - started
+            if report is not None:
+                facts.write(place)
+        return facts
 
     def _provenance(self) -> dict[str, str]:
         return {
@@ -149,18 +165,9 @@ class LipSync:
         }
 
 
-def _count(report: GenerateReport, done: LipFrame) -> None:
-    report.frames += 1
-    report.counts[done.status] += 1
-    report.seconds = float(done.frame.time_s + done.frame.duration_s)
-    if report.per_frame is not None:
-        report.per_frame.append(
-            {
-                "index": done.frame.index,
-                "time_s": float(done.frame.time_s),
-                "status": done.status,
-                "strength": round(done.strength, 4),
-                "track": done.face.track if done.status == GENERATED else None,
-                "face_score": round(done.face.score, 4),
-            }
-        )
+def _closed_by(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+    """`stage`, which `stages` closes when it is left; later ones first."""
+    close = getattr(stage, "close", None)
+    if close is not None:
+        stages.callback(close)
+    return stage

@@ -29,12 +29,12 @@ def available_models() -> dict[str, str]:
 
 
 def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
-    """A registered model, or any checkpoint folder; a path wins where both exist.
+    """A registered model, or any checkpoint folder; where both exist the name wins (write `./debug` for the folder).
 
     Raises CheckpointError, with the nearest name, when there is neither.
     """
     folder = Path(name_or_folder)
-    if folder.is_dir():
+    if str(name_or_folder) not in hub.MODELS and folder.is_dir():
         network = from_checkpoint(load_checkpoint(folder))
         return LoadedModel(folder.resolve().name, weights_sha256(folder)[:12], network)
     if str(name_or_folder) == "debug":

@@ -2,24 +2,25 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cals.errors import MediaError
 from cals.files import replacing, why
-
-GENERATED, NO_FACE = "generated", "no face"
+from cals.inference.stream import GENERATED, LipFrame
 
 
 @dataclass
 class GenerateReport:
-    """Facts of one job; `per_frame` is filled only when it was asked for."""
+    """Facts of one job; `per_frame` is filled only when a report file was asked for."""
 
     model: str
-    face: str
-    audio: str
-    out: str | None = None
+    face: Path
+    audio: Path
+    out: Path
     frames: int = 0
     seconds: float = 0.0
     """Length of the output."""
@@ -42,6 +43,23 @@ class GenerateReport:
     def times_real_time(self) -> float:
         return self.seconds / self.wall_s if self.wall_s > 0 else 0.0
 
+    def count(self, done: LipFrame) -> None:
+        """Take in one finished frame."""
+        self.frames += 1
+        self.counts[done.status] += 1
+        self.seconds = float(done.frame.time_s + done.frame.duration_s)
+        if self.per_frame is not None:
+            self.per_frame.append(
+                {
+                    "index": done.frame.index,
+                    "time_s": float(done.frame.time_s),
+                    "status": done.status,
+                    "strength": round(done.strength, 4),
+                    "track": done.face.track if done.face.valid else None,
+                    "face_score": round(done.face.score, 4),
+                }
+            )
+
     def line(self) -> str:
         """The closing line of a job."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
@@ -52,12 +70,12 @@ class GenerateReport:
         )
 
     def write(self, path: Path) -> None:
-        """Write as JSON, whole or not at all; raises MediaError when the folder cannot be written."""
+        """Write all of it as JSON."""
         document = {
             "model": self.model,
-            "face": self.face,
-            "audio": self.audio,
-            "out": self.out,
+            "face": str(self.face),
+            "audio": str(self.audio),
+            "out": str(self.out),
             "frames": self.frames,
             "generated": self.generated,
             "passed_through": self.passed_through,
@@ -66,16 +84,22 @@ class GenerateReport:
             "times_real_time": round(self.times_real_time, 3),
             "per_frame": self.per_frame,
         }
-        try:
-            with replacing(path) as partial:
-                partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise MediaError(f"{path}: expected to write the report, found {why(error)}") from error
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def check_new(path: Path, *, force: bool) -> None:
-    """Refuse, before any work, an output that exists (without `force`) or whose folder does not."""
+@contextmanager
+def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
+    """A partial file to write to, begun before any work so that it cannot fail for its place later on.
+
+    Raises MediaError when `path` is one of `apart_from`, exists (without `force`), or cannot be made.
+    """
+    for other in apart_from:
+        if path.absolute() == other.absolute() or (path.exists() and other.exists() and path.samefile(other)):
+            raise MediaError(f"{path}: expected a file of its own, found {other} under that name; choose another name")
     if path.exists() and not force:
         raise MediaError(f"{path}: expected a new file, found one there; add --force to replace it")
-    if not path.parent.is_dir():
-        raise MediaError(f"{path}: expected a folder to write to, found no {path.parent}; create it first")
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise MediaError(f"{path}: expected a place to write to, found {why(error)}; choose another name") from error

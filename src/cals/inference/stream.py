@@ -13,11 +13,12 @@ from cals.face.mask import lower_face_mask
 from cals.face.paste import paste
 from cals.face.tracker import FaceTracker
 from cals.inference.fade import strengths
-from cals.inference.report import GENERATED, NO_FACE
 from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
 from cals.models.lips import LipModel
 from cals.types import F32, U8, CropTransform, TrackedFace
+
+GENERATED, NO_FACE = "generated", "no face"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def tracked(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iter
 
 def generated(items: Iterable[TrackedFrame], units: UnitTrack, model: LipModel, batch: int) -> Iterator[LipFrame]:
     """Draw the mouths, `batch` frames at a time, and paste them; faceless frames pass through."""
-    faded = strengths(items, lambda item: item.face)
+    faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
     painter = _Painter(model, units)
     while chunk := list(islice(faded, batch)):
         crops = iter(painter.crops([item for item, _ in chunk]))

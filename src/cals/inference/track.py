@@ -3,18 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 
 from cals import hub
-from cals.errors import MediaError, NoFaceError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import contact_sheet, draw_track
-from cals.face.person import parse_person
 from cals.face.record import face_record
-from cals.face.tracker import FaceTracker
-from cals.files import replacing, why
+from cals.inference.following import follow, no_face
+from cals.inference.report import new_file
+from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace
 
@@ -29,6 +29,7 @@ def track_video(
     *,
     person: str = "largest",
     keep_going: bool = False,
+    force: bool = False,
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Counter[str]:
@@ -36,39 +37,37 @@ def track_video(
 
     Raises NoFaceError, with nothing written, when no frame has a face.
     """
-    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models))), person=parse_person(person))
+    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    tracker = follow(video, person, detector, keep_going=keep_going)
     counts: Counter[str] = Counter()
     sheet = _Sheet()
-    try:
-        with (
-            VideoReader(video, keep_going=keep_going) as reader,
-            replacing(track_file) as partial_track,
-            replacing(sheet_file) as partial_sheet,
-        ):
-            with partial_track.open("w", encoding="utf-8") as lines:
-                head = {"video": video.name, "width": reader.width, "height": reader.height}
-                lines.write(json.dumps(head)[:-1] + ', "frames": [')
-                for frame in reader:
-                    face = tracker.update(frame, frame.time_s, frame.index)
-                    lines.write(("," if frame.index else "") + "\n" + json.dumps(face_record(face)))
-                    sheet.offer(frame.index, lambda f=frame, t=face: _thumbnail(f.rgb(), t))  # type: ignore[misc]
-                    counts.update(["frames", "faces"] if face.valid else ["frames"])
-                    counts["tracks"] = max(counts["tracks"], face.track + 1 if face.valid else 0)
-                    if progress is not None:
-                        progress(counts["frames"], reader.frame_count_estimate)
-                lines.write("\n]}\n")
-            if not counts["faces"]:
-                raise NoFaceError(f"{video}: expected a face, found none in {counts['frames']} frames")
-            encoded = cv2.imencode(".png", cv2.cvtColor(sheet.picture(), cv2.COLOR_RGB2BGR))[1]
-            partial_sheet.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise MediaError(f"{track_file}: expected to write the track and its sheet, found {why(error)}") from error
+    with (
+        VideoReader(video, keep_going=keep_going) as reader,
+        new_file(track_file, force=force, apart_from=(video, sheet_file)) as partial_track,
+        new_file(sheet_file, force=force, apart_from=(video,)) as partial_sheet,
+    ):
+        with partial_track.open("w", encoding="utf-8") as lines:
+            head = {"video": video.name, "width": reader.width, "height": reader.height}
+            lines.write(json.dumps(head)[:-1] + ', "frames": [')
+            for frame in reader:
+                face = tracker.update(frame, frame.time_s, frame.index)
+                lines.write(("," if frame.index else "") + "\n" + json.dumps(face_record(face)))
+                sheet.offer(frame.index, partial(_thumbnail, frame, face))
+                counts.update(["frames", "faces"] if face.valid else ["frames"])
+                counts["tracks"] = max(counts["tracks"], face.track + 1 if face.valid else 0)
+                if progress is not None:
+                    progress(counts["frames"], reader.frame_count_estimate)
+            lines.write("\n]}\n")
+        if not counts["faces"]:
+            raise no_face(video, person, tracker)
+        encoded = cv2.imencode(".png", cv2.cvtColor(sheet.picture(), cv2.COLOR_RGB2BGR))[1]
+        partial_sheet.write_bytes(encoded.tobytes())
     return counts
 
 
-def _thumbnail(rgb: U8, face: TrackedFace) -> U8:
-    drawn = draw_track(rgb, face)
-    height = round(rgb.shape[0] * THUMB_PX / rgb.shape[1])
+def _thumbnail(frame: Frame, face: TrackedFace) -> U8:
+    drawn = draw_track(frame.rgb(), face)
+    height = round(frame.height * THUMB_PX / frame.width)
     return cv2.resize(drawn, (THUMB_PX, max(1, height)), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 

@@ -12,30 +12,31 @@ from cals.features.mel import mel_blocks
 from cals.models.lips import LipModel
 from cals.types import F32
 
-WINDOW = 250  # video frames a window, 10 s: about eight times the context the paper finds useful
-OVERLAP = 50  # frames shared by neighbours and cross-faded, 2 s
+WINDOW_S = 10  # about eight times the context the paper finds useful
+OVERLAP_S = 2  # shared by neighbours and cross-faded
 
 
 def unit_blocks(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
     """Blocks [t d] of units for blocks [n] of mono sound; after its end silence follows without end."""
     device = next(model.parameters()).device
     step = model.mel.timing.mels_per_frame
-    silence = torch.full((WINDOW * step, model.mel.bins), model.mel.floor_db)
+    window, overlap = WINDOW_S * model.mel.timing.fps, OVERLAP_S * model.mel.timing.fps
+    silence = torch.full((window * step, model.mel.bins), model.mel.floor_db)
     mels = chain(mel_blocks(sound, model.mel), repeat(silence))
-    ramp = ((torch.arange(OVERLAP) + 0.5) / OVERLAP)[:, None]
+    ramp = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
     heard = torch.zeros(0, model.mel.bins)
     previous_tail: Tensor | None = None
     while True:
-        while len(heard) < WINDOW * step:
+        while len(heard) < window * step:
             heard = torch.cat([heard, next(mels)])
         with torch.inference_mode():
-            units = model.units(heard[None, : WINDOW * step].to(device))[0].float().cpu()
+            units = model.units(heard[None, : window * step].to(device))[0].float().cpu()
         if previous_tail is not None:
-            joined = previous_tail * (1 - ramp) + units[:OVERLAP] * ramp
-            units = torch.cat([joined, units[OVERLAP:]])
-        yield units[:-OVERLAP]
-        previous_tail = units[-OVERLAP:]
-        heard = heard[(WINDOW - OVERLAP) * step :]
+            joined = previous_tail * (1 - ramp) + units[:overlap] * ramp
+            units = torch.cat([joined, units[overlap:]])
+        yield units[:-overlap]
+        previous_tail = units[-overlap:]
+        heard = heard[(window - overlap) * step :]
 
 
 class UnitTrack:

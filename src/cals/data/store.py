@@ -1,0 +1,120 @@
+"""Prepared clips in memory, decoded when first asked for."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cals.data.shards import Sample, read_shard
+from cals.errors import DataError
+from cals.features.mel import MelConfig, log_mel
+from cals.types import F32, U8
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedClip:
+    """One clip ready for training."""
+
+    key: str
+    speaker: str
+    crops: U8 = field(repr=False)
+    """[t h w 3]"""
+    mel: Tensor = field(repr=False)
+    """[m f] in dB, m = t * mels_per_frame."""
+    landmarks: F32 = field(repr=False)
+    """[t 468 3] in crop pixels."""
+    facts: dict[str, Any] = field(repr=False)
+
+    @property
+    def frames(self) -> int:
+        return len(self.crops)
+
+
+class ClipStore:
+    """The clips of a prepared folder, all of them or those whose source names are in `names`.
+
+    Compressed samples are read at once (a few tens of kB a second of video); decoded ones are kept as well.
+    Raises DataError when the folder is not prepared, or a named clip is not in it.
+    """
+
+    def __init__(self, folder: Path, mel: MelConfig, names: set[str] | None = None) -> None:
+        manifest = folder / "manifest.jsonl"
+        if not manifest.is_file():
+            raise DataError(f"{folder}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
+        lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+        wanted = {line["key"] for line in lines if names is None or line["clip"] in names}
+        if not wanted:
+            raise DataError(f"{folder}: expected clips of the split, found none of {len(lines)} in it")
+        shards = sorted({line["shard"] for line in lines if line["key"] in wanted})
+        self._mel = mel
+        self._samples: list[Sample] = [
+            sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
+        ]
+        self._loaded: dict[int, LoadedClip] = {}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def speakers(self) -> list[str]:
+        """The speaker of every clip, in order."""
+        return [str(sample.facts["speaker"]) for sample in self._samples]
+
+    def frames(self, index: int) -> int:
+        """How many frames a clip has, without decoding it."""
+        return int(self._samples[index].facts["frames"])
+
+    def __getitem__(self, index: int) -> LoadedClip:
+        if index not in self._loaded:
+            sample = self._samples[index]
+            wav = torch.from_numpy(sample.wav[None])
+            self._loaded[index] = LoadedClip(
+                key=sample.key,
+                speaker=str(sample.facts["speaker"]),
+                crops=decoded(sample.crops, int(sample.facts["frames"])),
+                mel=log_mel(wav, self._mel)[0],
+                landmarks=sample.landmarks.astype(np.float32),
+                facts=sample.facts,
+            )
+        return self._loaded[index]
+
+
+def decoded(video: bytes, frames: int) -> U8:
+    """All crops [t h w 3] of an encoded clip; by OpenCV, so that training needs no PyAV where there is none."""
+    handle, name = tempfile.mkstemp(suffix=".mp4")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(video)
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+        pictures: list[NDArray[Any]] = []
+        while True:
+            there, picture = capture.read()
+            if not there:
+                break
+            pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        capture.release()
+    finally:
+        Path(name).unlink()
+    if len(pictures) != frames:
+        raise DataError(f"crops: expected {frames} frames, found {len(pictures)}; prepare the corpus again")
+    return np.stack(pictures).astype(np.uint8, copy=False)
+
+
+def split_names(path: Path, *parts: str) -> set[str]:
+    """Clip names of the named parts of a JSON file {part: [names]}; DataError for a part that is not there."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON file of splits, found {error}") from error
+    missing = [part for part in parts if part not in document]
+    if missing:
+        raise DataError(f"{path}: expected the parts {', '.join(missing)}, found {', '.join(document)}")
+    return {name for part in parts for name in document[part]}

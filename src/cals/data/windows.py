@@ -1,0 +1,72 @@
+"""Which windows a training step sees: pure functions of the step's own random numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cals.data.store import ClipStore
+
+
+def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
+    """The random numbers of one step: the same whether training ran through or was resumed."""
+    return np.random.default_rng([seed, step, rank])
+
+
+def speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:
+    """Probability of each clip such that a speaker with n clips is drawn in proportion to n ** power.
+
+    1 draws clips evenly, 0 speakers evenly; in between neither drowns the other.
+    """
+    names, counts = np.unique(speakers, return_counts=True)
+    each = dict(zip(names, counts.astype(float) ** (power - 1), strict=True))
+    weights = np.array([each[name] for name in speakers])
+    shares: np.ndarray = weights / weights.sum()
+    return shares
+
+
+@dataclass(frozen=True)
+class SyncBatch:
+    """`clips` x `per_clip` windows, those of a clip in a row."""
+
+    lower: Tensor
+    """Lower halves [clips per_clip t 3 h w], uint8."""
+    mel: Tensor
+    """[clips per_clip m f] in dB."""
+
+
+def sync_windows(
+    store: ClipStore, rng: np.random.Generator, *, clips: int, per_clip: int, frames: int, step: int
+) -> SyncBatch:
+    """Windows of `frames` frames with their mel (`step` mel frames each): other windows of a clip are the hard ones."""
+    weights = speaker_weights(store.speakers)
+    lower, mel = [], []
+    for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
+        clip = store[int(index)]
+        last = clip.frames - frames + 1
+        for start in rng.choice(last, size=per_clip, replace=per_clip > last):
+            lower.append(torch.from_numpy(clip.crops[start : start + frames, clip.crops.shape[1] // 2 :]))
+            mel.append(clip.mel[start * step : (start + frames) * step])
+    pixels, sound = torch.stack(lower).permute(0, 1, 4, 2, 3), torch.stack(mel)
+    return SyncBatch(pixels.view(clips, per_clip, *pixels.shape[1:]), sound.view(clips, per_clip, *sound.shape[1:]))
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Stretches of one length from several clips."""
+
+    clips: tuple[int, ...]
+    starts: tuple[int, ...]
+    mel: Tensor
+    """[b m f] in dB."""
+
+
+def stretches(store: ClipStore, rng: np.random.Generator, *, clips: int, frames: int, step: int) -> ClipBatch:
+    """`frames` consecutive frames of random clips; clips that are too short are not drawn."""
+    long = np.array([store.frames(i) >= frames for i in range(len(store))])
+    weights = speaker_weights(store.speakers) * long
+    chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
+    starts = [int(rng.integers(store.frames(int(i)) - frames + 1)) for i in chosen]
+    mel = [store[int(i)].mel[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]
+    return ClipBatch(tuple(int(i) for i in chosen), tuple(starts), torch.stack(mel))

@@ -1,0 +1,31 @@
+"""The audio-visual offset of a clip, found by sliding its sound's embeddings past its picture's."""
+
+import torch
+from torch import Tensor
+
+MAX_OFFSET = 15
+"""Offsets looked at: -15..15 frames, 31 of them (SyncNet)."""
+
+
+def shift_similarities(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
+    """Cosine of the picture at t and the sound at t + offset, [t - 2 max, 2 max + 1]; [t d] L2-normalised each.
+
+    Only frames that have all offsets are looked at, so that every offset is judged on the same frames.
+    """
+    frames = len(visual)
+    if frames <= 2 * max_offset:
+        raise ValueError(f"offset: expected more than {2 * max_offset} frames, found {frames}")
+    middle = visual[max_offset : frames - max_offset]
+    windows = audio.unfold(0, 2 * max_offset + 1, 1)  # [t - 2 max, d, offsets]
+    return torch.einsum("td,tdo->to", middle, windows)
+
+
+def offset_of(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> int:
+    """`offset_frames` of a whole clip: > 0 when the sound comes late."""
+    mean = shift_similarities(visual, audio, max_offset).mean(dim=0)
+    return int(mean.argmax()) - max_offset
+
+
+def window_offsets(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
+    """The offset that each single window says, [t - 2 max]."""
+    return shift_similarities(visual, audio, max_offset).argmax(dim=1) - max_offset

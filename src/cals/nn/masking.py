@@ -1,0 +1,19 @@
+"""Which steps of a sequence a model must guess."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def span_mask(length: int, rng: np.random.Generator, *, budget: float = 0.8, span: int = 5) -> NDArray[np.bool_]:
+    """Steps to hide, [length], True where hidden: spans of `span` steps, overlapping, so fewer than `budget` in all.
+
+    As many spans as would cover `budget` of the steps if none overlapped (AV-HuBERT); at least one, and at least one
+    step stays visible.
+    """
+    mask = np.zeros(length, dtype=bool)
+    spans = max(1, round(budget * length / span))
+    for start in rng.integers(0, max(1, length - span + 1), size=spans):
+        mask[start : start + span] = True
+    if mask.all():
+        mask[rng.integers(length)] = False
+    return mask

@@ -1,0 +1,1 @@
+"""Training: stages, presets and one loop."""

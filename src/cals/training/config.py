@@ -1,0 +1,35 @@
+"""What every stage's training is set by."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cals.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The loop's settings; a stage's own are in its stage config."""
+
+    steps: int = 20_000
+    """Optimiser steps the learning rate's schedule is laid out for."""
+    lr: float = 1e-4
+    warmup: float = 0.08
+    """Share of the steps over which the learning rate rises; after it, half a cosine falls to a twentieth."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.01
+    clip_norm: float = 10.0
+    accumulate: int = 1
+    """Batches whose gradients are added up to one step."""
+    ema: float = 0.999
+    """Decay of the averaged weights that are validated and shipped; 0 for none."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    seed: int = 0
+    log_every: int = 20
+    validate_every: int = 500
+    checkpoint_every_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.accumulate, self.log_every, self.validate_every) < 1 or self.lr <= 0:
+            raise ConfigError(f"training: expected positive steps, lr and intervals, found {self}")
+        if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
+            raise ConfigError(f"training: expected warmup and ema in 0..1, found {self.warmup} and {self.ema}")

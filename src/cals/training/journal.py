@@ -1,0 +1,68 @@
+"""The run directory's record: JSON lines, TensorBoard, and curves to look at."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+
+class Journal:
+    """Writes `log.jsonl` (appending when a run goes on), `tensorboard/` and `curves.png` into a run directory."""
+
+    def __init__(self, run: Path) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self._path = run / "log.jsonl"
+        self._curves = run / "curves.png"
+        self._board = TensorBoardLogger(run, name="tensorboard", version="")
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """One line of `kind`: train, validation, advice or start."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
+        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, float)}
+        if numbers:
+            self._board.log_metrics(numbers, step)
+
+    def cut(self, step: int) -> None:
+        """Forget what was logged after `step`: a resumed run does those steps again."""
+        if self._path.exists():
+            lines = [
+                line for line in self._path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step
+            ]
+            self._path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+    def draw(self) -> None:
+        """Every logged number over the steps, training and validation in one plot each."""
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["kind"] in ("train", "validation"):
+                for name, value in entry.items():
+                    if isinstance(value, float):
+                        curves[name][entry["kind"]].append((entry["step"], value))
+        if not curves:
+            return
+        columns = min(3, len(curves))
+        rows = -(-len(curves) // columns)
+        figure, axes = pyplot.subplots(rows, columns, figsize=(5 * columns, 3.2 * rows), squeeze=False)
+        for axis, (name, kinds) in zip(axes.flat, sorted(curves.items()), strict=False):
+            for kind, points in sorted(kinds.items()):
+                axis.plot(*zip(*points, strict=True), label=kind)
+            axis.set_title(name)
+            axis.legend()
+        for axis in axes.flat[len(curves) :]:
+            axis.axis("off")
+        figure.tight_layout()
+        figure.savefig(self._curves, dpi=90)
+        pyplot.close(figure)
+
+    def close(self) -> None:
+        """Flush what TensorBoard holds back."""
+        self._board.finalize("success")

@@ -1,0 +1,1 @@
+"""One file a stage; stages never import each other."""

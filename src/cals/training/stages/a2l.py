@@ -1,0 +1,134 @@
+"""Audio-to-Lip: masked prediction of the visual sync encoder's features."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cals.checkpoint import Checkpoint
+from cals.data.augment import VoiceAugment, voices
+from cals.data.store import ClipStore
+from cals.data.windows import stretches
+from cals.losses.reconstruction import unit_error
+from cals.models.a2l import A2L, A2LConfig
+from cals.models.sync import SyncModel
+from cals.nn.masking import span_mask
+from cals.training.config import TrainConfig
+from cals.training.stage import Losses, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class A2LStageConfig:
+    """Masking and batch (paper section 1): spans of 5, budget 0.8; loss at masked steps only as published."""
+
+    model: A2LConfig = field(default_factory=A2LConfig)
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4))
+    clips: int = 32
+    frames: int = 70
+    """Length of the stretches trained on, in video frames."""
+    budget: float = 0.8
+    span: int = 5
+    unmasked_weight: float = 0.0
+    """Weight of steps that are heard; 0 is published, more helps what later consumes unmasked units."""
+    voice: VoiceAugment = field(default_factory=VoiceAugment)
+
+
+class A2LStage(Stage):
+    """Hear a corrupted mel, say what the visual sync encoder sees at the hidden steps."""
+
+    name = "a2l"
+
+    def __init__(
+        self,
+        config: A2LStageConfig,
+        sync: SyncModel,
+        sync_sha256: str,
+        training: ClipStore,
+        held_out: dict[str, ClipStore],
+    ) -> None:
+        self.config, self.train = config, config.train
+        self.model = A2L(config.model)
+        self._parent = sync_sha256
+        self._training, self._held_out = training, held_out
+        self._targets = _targets(sync, training)
+        self._held_out_targets = {part: _targets(sync, store) for part, store in held_out.items()}
+        heard = torch.cat([training[i].mel for i in range(len(training))])
+        self.model.mel_mean.copy_(heard.mean(dim=0))
+        self.model.mel_std.copy_(heard.std(dim=0).clamp_min(1.0))
+
+    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+        """Squared error at hidden steps (and, weighted, at heard ones); `coverage` is the share hidden."""
+        config = self.config
+        batch = stretches(
+            self._training, rng, clips=config.clips, frames=config.frames, step=config.model.mel.timing.mels_per_frame
+        )
+        targets = torch.stack(
+            [
+                self._targets[clip][start : start + config.frames]
+                for clip, start in zip(batch.clips, batch.starts, strict=True)
+            ]
+        ).to(device)
+        masks = [span_mask(config.frames, rng, budget=config.budget, span=config.span) for _ in batch.clips]
+        hidden = torch.from_numpy(np.stack(masks)).to(device)
+        mel = voices(batch.mel.to(device), rng, config.voice, config.model.mel.floor_db)
+        units = model(mel, hidden)
+        weights = hidden.float() + config.unmasked_weight * (~hidden).float()
+        return {
+            "total": unit_error(units, targets, weights),
+            "masked": unit_error(units, targets, hidden.float()).detach(),
+            "unmasked": unit_error(units, targets, (~hidden).float()).detach(),
+            "coverage": hidden.float().mean(),
+        }
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Errors on whole held-out clips, masked and heard in full, beside that of the training set's mean unit."""
+        metrics: dict[str, float] = {}
+        mean = torch.cat(self._targets).mean(dim=0)
+        for part, store in self._held_out.items():
+            sums = np.zeros(3)
+            for i, targets in enumerate(self._held_out_targets[part]):
+                mel = store[i].mel[None].to(device)
+                mask = span_mask(
+                    len(targets), np.random.default_rng(i), budget=self.config.budget, span=self.config.span
+                )
+                hidden = torch.from_numpy(mask)[None]
+                masked, heard = model(mel, hidden.to(device)).cpu(), model(mel).cpu()
+                everywhere = torch.ones(1, len(targets))
+                sums += [
+                    float(unit_error(masked, targets[None], hidden.float())),
+                    float(unit_error(heard, targets[None], everywhere)),
+                    float(unit_error(mean.expand_as(targets)[None], targets[None], everywhere)),
+                ]
+            names = (f"{part}_masked", f"{part}_heard", f"{part}_mean_unit")
+            metrics |= dict(zip(names, (sums / len(store)).tolist(), strict=True))
+        return metrics
+
+    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+        """The network, and which sync encoder its units imitate."""
+        return Checkpoint(
+            kind="a2l",
+            config=dataclasses.asdict(self.config.model),
+            weights=dict(model.state_dict()),
+            parents={"sync": self._parent},
+            step=step,
+            metrics=metrics,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The run's setting in numbers."""
+        return {"clips": len(self._training), "speakers": len(set(self._training.speakers))}
+
+
+@torch.no_grad()
+def _targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
+    """z_t of every frame of every clip, [t d] each."""
+    sync.eval()
+    device = next(sync.parameters()).device
+    found = []
+    for clip in (store[i] for i in range(len(store))):
+        crops = torch.from_numpy(clip.crops[:, clip.crops.shape[1] // 2 :]).permute(0, 3, 1, 2)
+        found.append(sync.visual.every_frame(crops[None].to(device).float() / 255)[0].cpu())
+    return found

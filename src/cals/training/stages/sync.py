@@ -1,0 +1,122 @@
+"""The sync encoders: contrastive training on windows that belong together."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cals.checkpoint import Checkpoint
+from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
+from cals.data.store import ClipStore
+from cals.data.windows import sync_windows
+from cals.losses.contrastive import info_nce, retrieval_accuracy
+from cals.metrics.offset import MAX_OFFSET, offset_of, window_offsets
+from cals.models.sync import SyncConfig, SyncModel
+from cals.training.config import TrainConfig
+from cals.training.stage import Losses, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncStageConfig:
+    """Windows a batch, and how they are varied; batch 256, tau 0.07 (paper section 1, [D])."""
+
+    model: SyncConfig = field(default_factory=SyncConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    clips: int = 32
+    per_clip: int = 8
+    temperature: float = 0.07
+    voice: VoiceAugment = field(default_factory=VoiceAugment)
+    face: FaceAugment = field(default_factory=FaceAugment)
+
+
+class SyncStage(Stage):
+    """InfoNCE over `clips` x `per_clip` windows: negatives from the same clip and from others."""
+
+    name = "sync"
+
+    def __init__(self, config: SyncStageConfig, training: ClipStore, held_out: dict[str, ClipStore]) -> None:
+        self.config, self.train = config, config.train
+        self.model = SyncModel(config.model)
+        self._training, self._held_out = training, held_out
+
+    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+        """InfoNCE of one batch; `accuracy` is the share of windows that find their own sound."""
+        config = self.config
+        batch = sync_windows(
+            self._training,
+            rng,
+            clips=config.clips,
+            per_clip=config.per_clip,
+            frames=config.model.frames,
+            step=config.model.mel.timing.mels_per_frame,
+        )
+        # A clip's windows share their changes, so that only timing tells them apart.
+        lower = faces(batch.lower.to(device).float().flatten(1, 2) / 255, rng, config.face)
+        mel = voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
+        windows = lower.unflatten(1, (config.per_clip, config.model.frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
+        sound = mel.unflatten(1, (config.per_clip, config.model.mels)).flatten(0, 1)  # type: ignore[no-untyped-call]
+        visual, audio = model(windows, sound)
+        return {
+            "total": info_nce(visual, audio, config.temperature),
+            "accuracy": retrieval_accuracy(visual.detach(), audio.detach()),
+        }
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """For each held-out part: share of clips, and of single windows, whose offset is found within a frame."""
+        assert isinstance(model, SyncModel)
+        metrics: dict[str, float] = {}
+        for part, store in self._held_out.items():
+            whole, single = [], []
+            for clip in (store[i] for i in range(len(store))):
+                visual, audio = embeddings(model, torch.from_numpy(clip.crops), clip.mel, device)
+                if len(visual) < 2 * MAX_OFFSET + 10:
+                    continue  # too short to be told from its own shifts
+                whole.append(abs(offset_of(visual, audio)) <= 1)
+                single.append((window_offsets(visual, audio).abs() <= 1).float().mean().item())
+            if whole:
+                metrics |= {
+                    f"{part}_clips_found": float(np.mean(whole)),
+                    f"{part}_windows_found": float(np.mean(single)),
+                }
+        return metrics
+
+    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+        """The encoders, as the later stages load them."""
+        return Checkpoint(
+            kind="sync",
+            config=dataclasses.asdict(self.config.model),
+            weights=dict(model.state_dict()),
+            step=step,
+            metrics=metrics,
+        )
+
+    def advice(self, step: int, metrics: dict[str, float]) -> str | None:
+        """Say why nothing is learnt, after a while of chance: the question its users ask most."""
+        found = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
+        chance = 3 / (2 * MAX_OFFSET + 1)
+        if step < self.train.steps * self.train.warmup or found > 2 * chance:
+            return None
+        windows = self.config.clips * self.config.per_clip
+        speakers = len(set(self._training.speakers))
+        return (
+            f"step {step}: windows find their sound no better than chance ({found:.0%}; chance {chance:.0%}). The loss "
+            f"of chance is log {windows} = {math.log(windows):.2f}, or 0.69 for pairs. Usual reasons: sound and "
+            f"picture are not in sync (see the offsets in the corpus's summary.json), too few speakers ({speakers}) or "
+            f"clips ({len(self._training)}), or too high a rate ({self.train.lr:g}; try a third of it)."
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The run's setting in numbers."""
+        windows = self.config.clips * self.config.per_clip
+        speakers = len(set(self._training.speakers))
+        return {"clips": len(self._training), "speakers": speakers, "chance_loss": math.log(windows)}
+
+
+def embeddings(model: SyncModel, crops: Tensor, mel: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Visual and audio embeddings [t d] of a clip: crops uint8 [t h w 3], mel [m f]."""
+    lower = crops[:, crops.shape[1] // 2 :].permute(0, 3, 1, 2).to(device).float()[None] / 255
+    return model.visual.every_frame(lower)[0].cpu(), model.audio.every_frame(mel[None].to(device))[0].cpu()

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+import torch
+
+from cals.nn.attention import Transformer, rotary_angles, rotated
+from cals.nn.masking import span_mask
+
+
+def test_rotary_attention_sees_distances_not_places() -> None:
+    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+    angles = rotary_angles(30, 8, torch.device("cpu"))
+
+    def score(i: int, j: int) -> float:
+        return float((rotated(q, angles[i : i + 1]) * rotated(k, angles[j : j + 1])).sum())
+
+    assert score(3, 7) == pytest.approx(score(20, 24), abs=1e-4)
+    assert score(3, 7) != pytest.approx(score(3, 20), abs=1e-4)
+
+
+def test_transformer_takes_any_length_and_mixes_all_of_it() -> None:
+    torch.manual_seed(0)
+    model = Transformer(layers=2, width=16, heads=2, hidden=32, dropout=0.0).eval()
+    x = torch.randn(1, 300, 16)
+    before = model(x)
+    x[0, 299] += 1
+    assert before.shape == (1, 300, 16)
+    assert float((model(x) - before)[0, 0].detach().abs().max()) > 0
+
+
+@pytest.mark.parametrize("length", [2, 5, 40, 250])
+def test_masks_hide_spans_and_leave_something(length: int) -> None:
+    masks = np.stack([span_mask(length, np.random.default_rng(i)) for i in range(200)])
+    assert masks.any(axis=1).all()
+    assert not masks.all(axis=1).any()
+    if length >= 40:
+        assert 0.45 < masks.mean() < 0.65  # a budget of 0.8 with overlaps: 1 - exp(-0.8)
+        runs = np.diff(np.flatnonzero(np.diff(np.pad(masks[0], 1).astype(int))))[::2]
+        assert runs.min() >= 5

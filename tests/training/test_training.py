@@ -1,0 +1,150 @@
+"""The stages on a drawn corpus, through the command line, stopped and resumed."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.cli import main
+from cals.data.store import ClipStore, split_names
+from cals.errors import CheckpointError, ConfigError, DataError
+from cals.features.mel import MelConfig
+from cals.training.loop import RunOptions, train
+from cals.training.optim import lr_share
+from cals.training.presets import SYNC, preset
+from cals.training.run import load_sync, stores
+from cals.training.stages.sync import SyncStage
+from cals.training.state import PIECE_BYTES, load_state, save_state
+
+
+def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def sync_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "sync"
+    splits = str(corpus / "splits.json")
+    main(["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits])
+    return run
+
+
+def test_a_run_leaves_all_that_is_promised(sync_run: Path) -> None:
+    assert {"log.jsonl", "curves.png", "state", "model", "tensorboard"} <= {p.name for p in sync_run.iterdir()}
+    assert load_checkpoint(sync_run / "model").step == SYNC["sync-debug"].train.steps
+    assert {"total", "accuracy", "gradient"} <= log_of(sync_run, "train")[0].keys()
+    assert "seen_windows_found" in log_of(sync_run, "validation")[-1]
+    assert all(p.stat().st_size < 16 << 20 for p in (sync_run / "state").iterdir())
+
+
+def stage(corpus: Path, **train_changes: object) -> SyncStage:
+    config = SYNC["sync-debug"]
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
+    return SyncStage(config, *stores(corpus, corpus / "splits.json", MelConfig()))
+
+
+def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> None:
+    through = stage(corpus)
+    initial = {name: value.clone() for name, value in through.model.state_dict().items()}
+    train(through, RunOptions(run=tmp_path / "through", accelerator="cpu"))
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 17:
+            raise KeyboardInterrupt
+
+    broken_off = stage(corpus, checkpoint_every_s=0.0)  # a checkpoint after every step
+    broken_off.model.load_state_dict(initial)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
+    torch.manual_seed(99)  # whatever was drawn before must not matter
+    resumed = stage(corpus)
+    train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
+    for name, value in through.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
+    logs = [log_of(tmp_path / run, "train") for run in ("through", "resumed")]
+    assert [line["step"] for line in logs[1]] == [line["step"] for line in logs[0]]
+    assert [line["total"] for line in logs[1]] == pytest.approx([line["total"] for line in logs[0]])
+
+
+def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
+    learner = stage(corpus, steps=150, lr=3e-3, validate_every=150)
+    train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
+    found = [line["total"] for line in log_of(tmp_path / "run", "train")]
+    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+
+
+def test_a2l_needs_and_names_its_sync_encoders(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
+    run, splits = tmp_path / "a2l", str(corpus / "splits.json")
+    arguments = ["train", "a2l", "a2l-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits]
+    main([*arguments, "--sync", str(sync_run / "model")])
+    checkpoint = load_checkpoint(run / "model")
+    assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
+    last = log_of(run, "validation")[-1]
+    assert {"seen_masked", "seen_heard", "seen_mean_unit"} <= last.keys()
+    coverage = [line["coverage"] for line in log_of(run, "train")]
+    assert 0.3 < sum(coverage) / len(coverage) < 0.8
+    with pytest.raises(CheckpointError, match="expected sync encoders, found a 'a2l'"):
+        load_sync(run / "model")
+
+
+def test_training_that_stays_at_chance_explains_itself(corpus: Path) -> None:
+    idle = stage(corpus)
+    word = idle.advice(10**6, {"seen_windows_found": 0.09})
+    assert word is not None
+    for reason in ("not in sync", "too few speakers (2)", "too high a rate", "0.69"):
+        assert reason in word
+    assert idle.advice(10**6, {"seen_windows_found": 0.9}) is None
+    assert idle.advice(0, {"seen_windows_found": 0.09}) is None  # too early to say
+
+
+def test_another_preset_does_not_overwrite_a_run(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(sync_run, tmp_path / "run")
+    before = weights_sha256(tmp_path / "run" / "model")
+    with pytest.raises(ConfigError, match=r"other \['lr'\]"):
+        train(stage(corpus, lr=0.5), RunOptions(run=tmp_path / "run", accelerator="cpu"))
+    assert weights_sha256(tmp_path / "run" / "model") == before
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    config = dataclasses.replace(SYNC["sync-debug"].train, steps=1000, warmup=0.1)
+    shares = [lr_share(step, config) for step in range(1200)]
+    assert shares[0] == pytest.approx(0.01)
+    assert shares[99] == shares[100] == 1.0
+    assert shares[999] == pytest.approx(0.05, abs=1e-3)
+    assert shares[1199] == 0.05
+
+
+def test_state_is_kept_in_small_pieces(tmp_path: Path) -> None:
+    tensors = {f"t{i}": torch.full((1 << 20,), float(i)) for i in range(9)}
+    save_state(tmp_path / "state", tensors, {"step": 3})
+    sizes = [p.stat().st_size for p in (tmp_path / "state").glob("*.safetensors")]
+    assert len(sizes) == 3
+    assert max(sizes) < PIECE_BYTES + 10_000
+    found, facts = load_state(tmp_path / "state")
+    assert facts["step"] == 3
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    (tmp_path / "state" / "state-001.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="whole training state"):
+        load_state(tmp_path / "state")
+
+
+def test_unknown_names_are_explained(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'sync-debug'"):
+        preset(SYNC, "sync-debgu")
+    with pytest.raises(DataError, match="run `cals prepare`"):
+        ClipStore(tmp_path, MelConfig())
+    with pytest.raises(DataError, match="expected the parts nobody"):
+        split_names(corpus / "splits.json", "nobody")
+
+
+def test_store_decodes_what_was_prepared(corpus: Path) -> None:
+    store = ClipStore(corpus, MelConfig())
+    clip = store[0]
+    assert clip.crops.shape == (60, 128, 128, 3)
+    assert clip.mel.shape == (240, 80)
+    assert sorted(set(store.speakers)) == ["a", "b"]
