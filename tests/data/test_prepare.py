@@ -3,6 +3,7 @@
 import errno
 import inspect
 import json
+import multiprocessing
 import os
 import tarfile
 from fractions import Fraction
@@ -204,6 +205,13 @@ def test_workers_are_counted_from_one(corpus: Path, tmp_path: Path, workers: int
     with pytest.raises(ConfigError, match="workers: expected at least 1"):
         prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(), workers=workers)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="the patch must reach the worker")
+def test_a_worker_that_is_killed_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "samples_of", lambda *_: os._exit(9))
+    with pytest.raises(DataError, match="found one killed.*fewer --workers"):
+        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig())
 
 
 def no_space(*_: object, **__: object) -> None:

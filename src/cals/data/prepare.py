@@ -8,6 +8,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,11 @@ def prepare(
                 done += 1
                 if progress is not None:
                     progress(done, len(clips))
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"workers: expected {workers} to work through the clips, found one killed, most often for want of "
+                "memory; run the same command with fewer --workers, it goes on where it stopped"
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
