@@ -41,3 +41,12 @@ def test_loudness_of_each_frame() -> None:
     wav[640:1280] = 0.1
     found = loudness(wav, 640, 4)
     assert found == pytest.approx([0, 40, 0, 0], abs=1e-4)
+
+
+def test_too_few_clips_are_taken_to_have_no_offset() -> None:
+    lips = opening(120)
+    curves = [offset_curve(lips, np.roll(lips, 6))] * 3
+    assert group_offset(curves).offset_frames == 6
+    few = group_offset(curves, enough=4)
+    assert few.offset_frames == 0
+    assert few.correlation == curves[0][MAX_SHIFT]

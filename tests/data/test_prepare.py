@@ -119,7 +119,7 @@ def test_words_and_real_sound_move_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, words: list[object]
 ) -> None:
     found = GroupOffset(offset_frames=shift, correlation=1.0, clips=1)
-    monkeypatch.setattr(preparing, "group_offset", lambda _: found)
+    monkeypatch.setattr(preparing, "group_offset", lambda *_: found)
     video = tmp_path / "raw" / "anna" / "two.mp4"
     talking(video, frames=70, gap=range(30, 34))
     video.with_suffix(".align").write_text("2000 6000 bin\n8000 14000 red\n31000 36000 at\n")

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from cals import CheckpointError, LipSync, MediaError, NoFaceError, load_model
+from cals import CheckpointError, ConfigError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
@@ -206,8 +208,11 @@ def test_bad_speech(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     write_wav(tmp_path / "nan.wav", broken, codec="pcm_f32le")
     video_with_gap(tmp_path / "mute.mp4", Fraction(25), range(0), 10)
     (tmp_path / "half.mp4").write_bytes(talking.read_bytes()[: talking.stat().st_size // 2])
+    broken[0, 4000] = 1e30
+    write_wav(tmp_path / "huge.wav", broken)
     before = sorted(tmp_path.iterdir())
     for name, words in [
+        ("huge.wav", "huge.wav: expected sound with a full scale of 1"),
         ("nothing.wav", "no length"),
         ("nan.wav", "NaN"),
         ("mute.mp4", "sound"),
@@ -260,7 +265,7 @@ def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
     long = tmp_path / "long.wav"
     with av.open(str(long), "w") as container:
@@ -269,7 +274,8 @@ def test_interrupt_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
         frame.sample_rate = 8000
         container.mux(stream.encode(frame))
     # A test runner may have told its children to ignore Ctrl-C; a terminal does not.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cals.cli import main; main()"
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); from cals.cli import main; main()"
     command = [sys.executable, "-c", code, "generate"]
     command += ["--face", str(FACE), "--audio", str(long), "--out", str(tmp_path / "out.mp4")]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -356,3 +362,26 @@ def test_a_folder_named_like_a_model_is_no_trouble(tmp_path: Path, monkeypatch: 
     assert load_model("debug").name == "debug"
     with pytest.raises(CheckpointError, match="expected a checkpoint"):
         load_model("./debug")
+
+
+def test_a_moment_after_the_end_is_refused(talking: Path, tmp_path: Path, lips: LipSync) -> None:
+    with pytest.raises(ConfigError, match=r"expected a time within .* \(4.56 s\), found 99 s"):
+        lips.generate(talking, SPEECH, tmp_path / "o.mp4", person="220,150@99")
+
+
+def test_a_report_that_is_a_folder_stops_the_job_before_it_starts(tmp_path: Path, lips: LipSync) -> None:
+    (tmp_path / "r").mkdir()
+    with pytest.raises(MediaError, match="found a folder"):
+        lips.generate(FACE, SPEECH, tmp_path / "o.mp4", report=tmp_path / "r", force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]
+
+
+def test_one_object_may_work_in_several_threads(talking: Path, lips: LipSync) -> None:
+    def pictures(face: Path) -> list[np.ndarray]:
+        return [done.frame.rgb() for done in islice(lips.frames(face, SPEECH), 24)]
+
+    alone = [pictures(face) for face in (talking, FACE)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(pictures, (talking, FACE)))
+    for one, other in zip(alone, together, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

@@ -1,9 +1,11 @@
 """Whatever is handed in, the answer is a MediaError that says what was expected and found, or the frames there are."""
 
 import logging
+import os
 from fractions import Fraction
 from itertools import pairwise
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -175,7 +177,6 @@ def test_names_are_only_names(tmp_path, monkeypatch, name):
 
 def test_repeated_and_missing_time_stamps_are_repaired(tmp_path, caplog):
     # Written as raw H.264, which has no time stamps at all.
-    import av
 
     with av.open(str(tmp_path / "raw.h264"), "w", format="h264") as out:
         video = out.add_stream("libx264", rate=25, options={"bf": "0"})
@@ -196,3 +197,25 @@ def test_joined_recordings_play_on(tmp_path):
     assert [index_of(frame.rgb()) for frame in frames] == [*range(40), *range(40)]
     assert {frame.duration_s for frame in frames} == {Fraction(1, 25)}
     assert float(probe(tmp_path / "joined.ts", keep_going=True).duration_s) == pytest.approx(3.2, abs=0.1)
+
+
+def test_moving_pictures_in_image_files(tmp_path, caplog):
+    with av.open(str(tmp_path / "moves.png"), "w", format="apng") as out:
+        video = out.add_stream("apng", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "rgb24"
+        for index in range(5):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), "rgb24")))
+        out.mux(video.encode(None))
+    frames = read_all(tmp_path / "moves.png")
+    assert [index_of(frame.rgb()) for frame in frames] == list(range(5))
+    assert {float(frame.duration_s) for frame in frames} == {0.1}
+    still = cv2.imencode(".webp", picture(1)[..., ::-1])[1].tobytes()
+    (tmp_path / "still.webp").write_bytes(still)
+    assert len(read_all(tmp_path / "still.webp")) == 1
+    assert "animated" not in caplog.text
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(MediaError, match="expected a regular file, found a pipe"):
+        VideoReader(tmp_path / "pipe.mp4")

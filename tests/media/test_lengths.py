@@ -3,6 +3,7 @@
 from fractions import Fraction
 from itertools import pairwise
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -131,3 +132,25 @@ def test_unknown_policy(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=2)
     with pytest.raises(ConfigError, match="bounce"):
         next(lengthened(path, "forever", Fraction(1)))
+
+
+def test_a_stream_without_time_stamps_loops_instead_of_bouncing(tmp_path, monkeypatch, caplog):
+    clip = write_video(tmp_path / "clip.mp4", frames=40, options={"g": "10"})
+    raw = tmp_path / "raw.h264"  # raw H.264 has no time stamps: playing it backwards would mean starting over and over
+    with av.open(str(clip)) as source, av.open(str(raw), "w", format="h264") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    monkeypatch.setattr(rewind, "MAX_COUNTED", 39)
+    opened = []
+    reader = rewind.VideoReader
+    monkeypatch.setattr(rewind, "VideoReader", lambda *args, **options: opened.append(1) or reader(*args, **options))
+    frames = played(raw, "bounce", 4)
+    shown = [index_of(frame.rgb()) for frame in frames]
+    assert shown == [index % 40 for index in range(len(frames))]
+    assert len(opened) <= len(frames) // 40 + 1
+    said = [record.message for record in caplog.records]
+    assert sum("starting again instead" in line for line in said) == 1
+    assert sum("no usable time stamp" in line for line in said) == 1

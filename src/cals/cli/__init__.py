@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     except CalsError as error:
         if debug:
             raise
-        print(f"cals: {error}", file=sys.stderr)
+        print("cals:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         if debug:

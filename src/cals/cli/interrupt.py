@@ -13,12 +13,14 @@ def _handler(number: int, frame: FrameType | None) -> None:
 
 
 def install() -> None:
-    """Make SIGTERM a Ctrl-C, so that what is half written is removed; leave an ignored Ctrl-C (nohup, `&`) ignored."""
+    """Make a kill and a closed terminal a Ctrl-C, which removes what is half written; ignored ones stay ignored."""
     global _asked
     _asked = False
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _handler)
     signal.signal(signal.SIGTERM, _handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _handler)  # the terminal was closed
 
 
 def check() -> None:

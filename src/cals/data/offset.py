@@ -53,9 +53,14 @@ class GroupOffset:
     clips: int
 
 
-def group_offset(curves: list[Curve]) -> GroupOffset:
-    """The offset at which the clips' mean curve peaks; of equal peaks the one nearest to none."""
+def group_offset(curves: list[Curve], enough: int = 1) -> GroupOffset:
+    """The offset at which the clips' mean curve peaks; of equal peaks the one nearest to none.
+
+    Fewer than `enough` clips cannot say: then the offset is taken to be 0.
+    """
     mean = np.mean(curves, axis=0)
     shifts = np.arange(len(mean)) - len(mean) // 2
     best = max(range(len(mean)), key=lambda i: (mean[i], -abs(shifts[i])))
+    if len(curves) < enough:
+        best = len(mean) // 2
     return GroupOffset(offset_frames=int(shifts[best]), correlation=float(mean[best]), clips=len(curves))

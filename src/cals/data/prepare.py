@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import shutil
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,7 +36,8 @@ PARTS_FORMAT = 2
 TOLERATED_OFFSET = 1
 """Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
 MIN_GROUP = 10
-"""Speakers with fewer samples share the offset of the whole corpus: a short clip alone measures it badly."""
+"""Speakers with fewer samples share the offset of the whole corpus, and a corpus with fewer is taken to have none: a
+short clip alone measures it badly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,7 @@ _detector: BlazeFaceMesh | None = None
 
 
 def _start_worker(models: FaceModels) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     global _detector  # one per process; building it is slower than tracking a short clip
     _detector = BlazeFaceMesh(models)
 
@@ -178,7 +181,8 @@ def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareCon
             ]
     everyone = [curve for found in curves.values() for curve in found]
     summary.offsets = {
-        speaker: group_offset(found if len(found) >= MIN_GROUP else everyone) for speaker, found in curves.items()
+        speaker: group_offset(found if len(found) >= MIN_GROUP else everyone, MIN_GROUP)
+        for speaker, found in curves.items()
     }
     lines = []
     for number, group in enumerate(_chunks(_kept(clips, parts, config, summary))):

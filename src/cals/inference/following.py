@@ -1,32 +1,49 @@
 """One person followed through a video, as `generate` and `track` both do it."""
 
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
-from cals.errors import NoFaceError
+from cals.errors import ConfigError, NoFaceError
 from cals.face.detector import FaceDetector
 from cals.face.person import parse_person
 from cals.face.trace import trace_back
 from cals.face.tracker import FaceTracker
+from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 
 
-def follow(video: Path, who: str, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
+def follow(video: Path, who: str | int, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
     """A tracker for the person that `who` names (see `parse_person`).
 
     Someone pointed at later than the first frame is first followed back to where they appear.
     """
-    person = parse_person(who)
+    person = parse_person(str(who))
     if person.kind == "point" and person.time_s:
+        end_s = Fraction(0)
+
+        def pictures(reader: VideoReader) -> Iterator[tuple[Frame, Fraction]]:
+            nonlocal end_s
+            for frame in reader:
+                end_s = frame.time_s + frame.duration_s
+                yield frame, frame.time_s
+
         with VideoReader(video, keep_going=keep_going) as reader:
-            person = trace_back(detector, ((frame, frame.time_s) for frame in reader), person)
+            found = trace_back(detector, pictures(reader), person)
+        if end_s <= person.time_s:
+            raise ConfigError(
+                f"person: expected a time within {video} ({float(end_s):.2f} s), found {float(person.time_s):g} s; "
+                "name a moment when the person is in the picture"
+            )
+        person = found
     return FaceTracker(detector, person)
 
 
-def no_face(video: Path, who: str, tracker: FaceTracker) -> NoFaceError:
+def no_face(video: Path, who: str | int, tracker: FaceTracker) -> NoFaceError:
     """The error when a whole video has no frame with the person meant, whether others were there or not."""
     if tracker.most_seen:
         return NoFaceError(
-            f"{video}: expected the person {who!r}, found at most {tracker.most_seen} face(s) in a picture and never "
+            f"{video}: expected the person '{who}', found at most {tracker.most_seen} face(s) in a picture and never "
             "that one; choose another --person"
         )
     return NoFaceError(

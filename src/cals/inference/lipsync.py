@@ -28,7 +28,7 @@ DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeW
 
 
 class LipSync:
-    """A loaded model and face tracker, for any number of jobs, one after another.
+    """A loaded model, for any number of jobs, one after another or in threads of their own.
 
     `model` is a registered name or a checkpoint folder; `face_models` a folder with the two face networks for
     machines without a network; `batch` the frames drawn at once.
@@ -52,9 +52,7 @@ class LipSync:
                 f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
             ) from error
         self.batch = batch
-        self._detector = BlazeFaceMesh(
-            FaceModels(*hub.face_model_bytes(Path(face_models) if face_models is not None else None))
-        )
+        self._face_models = FaceModels(*hub.face_model_bytes(face_models))
 
     def frames(
         self,
@@ -62,7 +60,7 @@ class LipSync:
         audio: str | Path,
         *,
         length: LengthPolicy = "bounce",
-        person: str = "largest",
+        person: str | int = "largest",
         keep_going: bool = False,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
@@ -81,11 +79,12 @@ class LipSync:
         audio: Path,
         audio_s: Fraction,
         length: LengthPolicy,
-        person: str,
+        person: str | int,
         keep_going: bool,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
-        tracker = follow(face, person, self._detector, keep_going=keep_going)
+        # A detector for every job: its runtime is not made for two threads at once.
+        tracker = follow(face, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
@@ -108,7 +107,7 @@ class LipSync:
         out: str | Path,
         *,
         length: LengthPolicy = "bounce",
-        person: str = "largest",
+        person: str | int = "largest",
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,

@@ -96,6 +96,8 @@ def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator
     for other in apart_from:
         if path.absolute() == other.absolute() or (path.exists() and other.exists() and path.samefile(other)):
             raise MediaError(f"{path}: expected a file of its own, found {other} under that name; choose another name")
+    if path.is_dir():
+        raise MediaError(f"{path}: expected a file name, found a folder; name a file inside it")
     if path.exists() and not force:
         raise MediaError(f"{path}: expected a new file, found one there; add --force to replace it")
     try:

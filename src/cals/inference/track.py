@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from cals import hub
+from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import contact_sheet, draw_track
 from cals.face.record import face_record
@@ -37,6 +38,8 @@ def track_video(
 
     Raises NoFaceError, with nothing written, when no frame has a face.
     """
+    if sheet_file.suffix.lower() != ".png":
+        raise ConfigError(f"sheet: expected a name ending in .png, found {sheet_file.name}; rename it")
     detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
     tracker = follow(video, person, detector, keep_going=keep_going)
     counts: Counter[str] = Counter()

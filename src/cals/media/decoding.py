@@ -37,10 +37,11 @@ def video_stream(container: av.container.InputContainer) -> VideoStream | None:
 
 
 class Decoder:
-    """Decodes one file from its start, once; damage is judged by `keep_going`."""
+    """Decodes one file from its start, once; damage is judged by `keep_going`; `quiet` reports no repairs."""
 
-    def __init__(self, path: Path, keep_going: bool = False) -> None:
+    def __init__(self, path: Path, keep_going: bool = False, quiet: bool = False) -> None:
         self.path = path
+        self._quiet = quiet
         self.damage = Damage(path, keep_going)
         self.container = open_input(path)
         try:
@@ -128,8 +129,9 @@ class Decoder:
                 self.first_ticks = self._ticks
             yield Stamped(self._ticks, bool(picture.key_frame), self._convert(picture))
         self._check_end()
-        self.damage.report()
-        self.clock.report(self.path)
+        if not self._quiet:
+            self.damage.report()
+            self.clock.report(self.path)
 
     def _check_end(self) -> None:
         """Notice a file that ends before its own header says it does."""

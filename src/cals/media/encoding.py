@@ -118,6 +118,8 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
+    if like.bits > 8 and not context.pix_fmt.endswith("10le"):
+        log.warning("%s here writes 8 bit only: the video's 10 bit are reduced", encoder.codec)
     width, height = padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
     if (width, height) != (like.width, like.height):
         log.info("odd size %dx%d: padded to %dx%d for %s", like.width, like.height, width, height, encoder.codec)

@@ -19,6 +19,8 @@ def check_file(path: Path) -> None:
             raise MediaError(f"{path}: expected a file, found nothing there; check the path")
         if path.is_dir():
             raise MediaError(f"{path}: expected a file, found a directory; give a file inside it")
+        if path.is_fifo():
+            raise MediaError(f"{path}: expected a regular file, found a pipe; write it to a file first")
         if path.is_file() and path.stat().st_size == 0:
             raise MediaError(f"{path}: expected a media file, found an empty file; copy or download it again")
         with path.open("rb"):

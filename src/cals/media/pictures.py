@@ -1,5 +1,6 @@
 """Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,8 @@ from cals.errors import MediaError
 from cals.media.color import LAYOUTS, Plane, blend, color_space
 from cals.media.frame import from_planes, plane_views
 from cals.types import U8, Box, Patch
+
+log = logging.getLogger(__name__)
 
 Turn = tuple[bool, bool, bool]
 """Transpose, then mirror left-right, then mirror top-bottom."""
@@ -128,13 +131,16 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
 
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
 _MOTION_SUFFIXES = (".mjpeg", ".mjpg")
+# The chunk that makes a PNG move stands among the first ones, the flag that makes a WebP move in the first.
+_HEAD_BYTES = 4096
+_WEBP_MOVES = 0x02
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file is a still image (PNG, JPEG, BMP, TIFF, WebP) by its first bytes."""
+    """Whether the file is a still image (PNG, JPEG, BMP, TIFF, WebP) by its first bytes; an animated PNG is a video."""
     with path.open("rb") as file:
-        head = file.read(16)
-    if path.suffix.lower() in _MOTION_SUFFIXES:
+        head = file.read(_HEAD_BYTES)
+    if path.suffix.lower() in _MOTION_SUFFIXES or (head.startswith(_SIGNATURES[0]) and b"acTL" in head):
         return False
     return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
@@ -145,6 +151,8 @@ def read_image(path: Path, keep_going: bool = False) -> U8:
     cut_short = _is_cut_short(data)
     if cut_short and not keep_going:
         raise MediaError(f"{path}: expected a whole image, found one cut short; copy it again, or use --keep-going")
+    if data[12:16] == b"VP8X" and data[20] & _WEBP_MOVES:
+        log.warning("%s: animated WebP cannot be played here; using its first picture", path)
     pixels = np.frombuffer(data, np.uint8)
     try:
         stored = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)

@@ -61,11 +61,13 @@ class VideoReader:
     """Frames of a video or image file, in order, once; memory does not grow with its length.
 
     Raises MediaError when the file is missing, of another kind, or damaged (then naming the time reached),
-    unless `keep_going`, which takes what decodes and logs one warning. Use as a context manager.
+    unless `keep_going`, which takes what decodes and logs one warning (none when `quiet`: a file read before).
+    Use as a context manager.
     """
 
-    def __init__(self, path: Path | str, *, keep_going: bool = False) -> None:
+    def __init__(self, path: Path | str, *, keep_going: bool = False, quiet: bool = False) -> None:
         self.path = Path(path)
+        self._quiet = quiet
         check_file(self.path)
         self._decoder: Decoder | None = None
         self._frames: Iterator[Frame]
@@ -87,7 +89,7 @@ class VideoReader:
         self._frames = iter((Frame(picture, 0, Fraction(0), length_s, key=True),))
 
     def _open_video(self, keep_going: bool) -> None:
-        decoder = self._decoder = Decoder(self.path, keep_going)
+        decoder = self._decoder = Decoder(self.path, keep_going, self._quiet)
         try:
             stamped = iter(decoder)
             first = next(stamped, None)

@@ -1,5 +1,6 @@
 """Playing a video backwards, and again, without keeping its pictures."""
 
+import gc
 import logging
 from array import array
 from bisect import bisect_right
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 32
 """Pictures kept at a time while playing backwards."""
+MAX_COUNTED = 512
+"""Longest video without usable time stamps that is played backwards, in pictures: each chunk decodes from the start."""
 
 
 class Rewinder:
@@ -51,6 +54,11 @@ class Rewinder:
     def __len__(self) -> int:
         return len(self._ticks)
 
+    @property
+    def reversible(self) -> bool:
+        """Whether playing backwards costs no more than it should: by seeking, or by counting through a short video."""
+        return self._seekable or len(self) <= MAX_COUNTED
+
     def backwards(self, first: int, last: int) -> Iterator[Frame]:
         """Frames `last`, `last` - 1, ... down to `first`, as they were the first time."""
         end = last + 1
@@ -76,12 +84,13 @@ class Rewinder:
         if done == end:
             return
         # Where seeking cannot be trusted, counting from the start can.
-        with VideoReader(self._path, keep_going=self._keep_going) as reader:
+        with VideoReader(self._path, keep_going=self._keep_going, quiet=True) as reader:
             for frame in reader:
                 if frame.index >= end:
-                    return
+                    break
                 if frame.index >= done:
                     yield frame
+        gc.collect()  # PyAV frees a closed decoder only then, and another one is about to be opened
 
     def _sought(self, first: int, end: int) -> Iterator[Frame]:
         """The frames as far as seeking finds them, in order; possibly none."""

@@ -1,6 +1,7 @@
 """The sound of one file at its own rate and channels, placed on the clock of its picture."""
 
 import logging
+import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,8 @@ _LONGEST_GAP_S = 3600
 # Containers that count in milliseconds cannot say where sound starts more exactly than this.
 _COARSE_TICK_S = Fraction(1, 1000)
 _SILENCE_BLOCK = 1 << 16
+# 80 dB over full scale is no sound any more, and more than the encoders can take.
+_LOUDEST = 1e4
 
 
 class AudioSource:
@@ -130,7 +133,7 @@ class AudioSource:
         surplus = 0  # samples still to be cut, possibly more than one block
         held: F32 | None = None
         for block, time_s in self._floats():
-            self._check_finite(block)
+            self._check_values(block)
             gap = 0
             if position is None:
                 position = 0
@@ -154,8 +157,14 @@ class AudioSource:
         if held is not None and position is not None:
             yield held[:, : held.shape[1] - self._excess(position, held.shape[1])]
 
-    def _check_finite(self, block: F32) -> None:
-        if not np.isfinite(block).all():
+    def _check_values(self, block: F32) -> None:
+        peak = float(np.abs(block).max(initial=0.0))
+        if math.isfinite(peak) and peak > _LOUDEST:
+            raise MediaError(
+                f"{self.path}: expected sound with a full scale of 1, found a value of {peak:.3g} near "
+                f"{float(self._done_s):.2f} s; render the sound again"
+            )
+        if not math.isfinite(peak):
             raise MediaError(
                 f"{self.path}: expected sound made of numbers, found NaN or infinity near "
                 f"{float(self._done_s):.2f} s; render the sound again"

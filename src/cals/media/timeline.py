@@ -1,5 +1,6 @@
 """How long the output is: the frames of a video stretched or cut to the speech."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
@@ -12,6 +13,8 @@ from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.media.rewind import Rewinder
 
+log = logging.getLogger(__name__)
+
 LengthPolicy = Literal["audio", "video", "loop", "bounce"]
 
 
@@ -21,8 +24,9 @@ def lengthened(
     """Frames of a video or image, numbered and timed from 0, as many as `policy` asks for.
 
     bounce: as long as the speech (`audio_s`); a shorter video plays forward, backward, forward, its end
-    frames not doubled. loop: the same, starting again at the first frame. audio: the same, holding the
-    last frame. video: as long as the picture. Frames start before `audio_s`; memory stays bounded.
+    frames not doubled (a long stream whose time stamps had to be made up loops instead). loop: the same, starting
+    again at the first frame. audio: the same, holding the last frame. video: as long as the picture. Frames
+    start before `audio_s`; memory stays bounded.
     """
     if policy not in get_args(LengthPolicy):
         raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
@@ -60,6 +64,9 @@ def _endless(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> I
         for _ in count():
             yield last.retimed(last.index, last.time_s, step_s)
     end = len(rewinder)
+    if policy == "bounce" and not rewinder.reversible:
+        log.warning("%s: its time stamps do not allow playing backwards; starting again instead", reader.path)
+        policy = "loop"
     while policy == "loop":
         yield from rewinder.forwards(0, end)
     while True:
