@@ -350,10 +350,12 @@ def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeyp
         raise RuntimeError("broken network")
 
     monkeypatch.setattr(lips.model.network, "render", broken)
+    before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="broken network") as held:
         list(lips.frames(talking, SPEECH))
     assert held.value is not None  # the exception, and its frames, are still alive here
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("cals-")] == []
+    # Readers that other tests left to the garbage collector are not this test's business.
+    assert [t.name for t in set(threading.enumerate()) - before if t.name.startswith("cals-")] == []
 
 
 def test_a_folder_named_like_a_model_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +373,7 @@ def test_a_moment_after_the_end_is_refused(talking: Path, tmp_path: Path, lips: 
 
 def test_a_report_that_is_a_folder_stops_the_job_before_it_starts(tmp_path: Path, lips: LipSync) -> None:
     (tmp_path / "r").mkdir()
-    with pytest.raises(MediaError, match="found a folder"):
+    with pytest.raises(MediaError, match="found a directory"):
         lips.generate(FACE, SPEECH, tmp_path / "o.mp4", report=tmp_path / "r", force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
