@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cals.data.store import ClipStore
+from cals.types import U8
 
 
 def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
@@ -24,6 +25,11 @@ def speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:
     weights = np.array([each[name] for name in speakers])
     shares: np.ndarray = weights / weights.sum()
     return shares
+
+
+def lower_halves(crops: U8) -> Tensor:
+    """Lower halves uint8 [t 3 h/2 w] of crops [t h w 3]: what the sync encoders look at."""
+    return torch.from_numpy(crops[:, crops.shape[1] // 2 :]).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,9 @@ def sync_windows(
         clip = store[int(index)]
         last = clip.frames - frames + 1
         for start in rng.choice(last, size=per_clip, replace=per_clip > last):
-            lower.append(torch.from_numpy(clip.crops[start : start + frames, clip.crops.shape[1] // 2 :]))
+            lower.append(lower_halves(clip.crops[start : start + frames]))
             mel.append(clip.mel[start * step : (start + frames) * step])
-    pixels, sound = torch.stack(lower).permute(0, 1, 4, 2, 3), torch.stack(mel)
+    pixels, sound = torch.stack(lower), torch.stack(mel)
     return SyncBatch(pixels.view(clips, per_clip, *pixels.shape[1:]), sound.view(clips, per_clip, *sound.shape[1:]))
 
 

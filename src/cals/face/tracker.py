@@ -78,8 +78,7 @@ class FaceTracker:
         if cut:
             self._tracking, self._last, self._looked_s = False, None, None
         if self._tracking:
-            self._tracking, self._lost_s = False, time_s
-            self._looked_s = None
+            self._tracking, self._looked_s = False, None
         fit = self._look(picture, time_s)
         if fit is None:
             return _absent(index, time_s, max(self._track, 0), cut=cut)

@@ -11,6 +11,7 @@ from typing import Any
 from cals.errors import MediaError
 from cals.files import replacing, why
 from cals.inference.stream import GENERATED, LipFrame
+from cals.media.target import check_place
 
 
 @dataclass
@@ -91,15 +92,9 @@ class GenerateReport:
 def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
     """A partial file to write to, begun before any work so that it cannot fail for its place later on.
 
-    Raises MediaError when `path` is one of `apart_from`, exists (without `force`), or cannot be made.
+    Raises MediaError where `check_place` does, or when the file cannot be made.
     """
-    for other in apart_from:
-        if path.absolute() == other.absolute() or (path.exists() and other.exists() and path.samefile(other)):
-            raise MediaError(f"{path}: expected a file of its own, found {other} under that name; choose another name")
-    if path.is_dir():
-        raise MediaError(f"{path}: expected a file name, found a folder; name a file inside it")
-    if path.exists() and not force:
-        raise MediaError(f"{path}: expected a new file, found one there; add --force to replace it")
+    check_place(path, force=force, apart_from=apart_from)
     try:
         with replacing(path) as partial:
             yield partial

@@ -19,7 +19,12 @@ class Target(WholeFile):
 
     def __init__(self, out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         self.container = CONTAINERS.get(out.suffix.lower(), "")
-        self._check(out, force, inputs)
+        if not self.container:
+            known = " ".join(CONTAINERS)
+            raise MediaError(
+                f"{out}: expected a name ending in one of {known}, found '{out.suffix}'; rename the output"
+            )
+        check_place(out, force=force, apart_from=inputs)
         try:
             super().__init__(out)
         except OSError as error:
@@ -27,25 +32,24 @@ class Target(WholeFile):
                 f"{out.parent}: expected a folder that can be written to, found: {why(error)}; choose another --out"
             ) from error
 
-    def _check(self, out: Path, force: bool, inputs: Iterable[Path]) -> None:
-        if not self.container:
-            known = " ".join(CONTAINERS)
-            raise MediaError(
-                f"{out}: expected a name ending in one of {known}, found '{out.suffix}'; rename the output"
-            )
-        try:
-            if not out.parent.is_dir():
-                raise MediaError(f"{out.parent}: expected an existing folder, found none; create it first")
-            if out.is_dir():
-                raise MediaError(f"{out}: expected a file name, found a directory; name a file inside it")
-            if out.exists():
-                for path in inputs:
-                    if path.exists() and path.samefile(out):
-                        raise MediaError(f"{out}: expected an output apart from the inputs, found the input {path}")
-                if not force:
-                    raise MediaError(f"{out}: expected a new file, found an existing one; use --force to replace it")
-        except (OSError, ValueError) as error:
-            raise MediaError(f"{out}: expected a usable file name, found: {error}; choose another --out") from error
+
+def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
+    """Raise MediaError where no new file may go: no folder, a directory, one of `apart_from`, or a file to be kept."""
+    try:
+        if not path.parent.is_dir():
+            raise MediaError(f"{path.parent}: expected an existing folder, found none; create it first")
+        if path.is_dir():
+            raise MediaError(f"{path}: expected a file name, found a directory; name a file inside it")
+        for other in apart_from:
+            if path.absolute() == other.absolute() or (path.exists() and other.exists() and path.samefile(other)):
+                raise MediaError(
+                    f"{path}: expected a file of its own, apart from the inputs and other outputs, found {other} under "
+                    "that name; choose another one"
+                )
+        if path.exists() and not force:
+            raise MediaError(f"{path}: expected a new file, found an existing one; use --force to replace it")
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{path}: expected a usable file name, found: {error}; choose another one") from error
 
 
 def describe_failure(out: Path, error: BaseException) -> MediaError:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cals.checkpoint import Checkpoint
 from cals.data.augment import VoiceAugment, voices
 from cals.data.store import ClipStore
-from cals.data.windows import stretches
+from cals.data.windows import lower_halves, stretches
 from cals.losses.reconstruction import unit_error
 from cals.models.a2l import A2L, A2LConfig
 from cals.models.sync import SyncModel
@@ -129,6 +129,6 @@ def _targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
     device = next(sync.parameters()).device
     found = []
     for clip in (store[i] for i in range(len(store))):
-        crops = torch.from_numpy(clip.crops[:, clip.crops.shape[1] // 2 :]).permute(0, 3, 1, 2)
-        found.append(sync.visual.every_frame(crops[None].to(device).float() / 255)[0].cpu())
+        lower = lower_halves(clip.crops)[None].to(device).float() / 255
+        found.append(sync.visual.every_frame(lower)[0].cpu())
     return found

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
 from cals.data.store import ClipStore
-from cals.data.windows import sync_windows
+from cals.data.windows import lower_halves, sync_windows
 from cals.losses.contrastive import info_nce, retrieval_accuracy
 from cals.metrics.offset import MAX_OFFSET, offset_of, window_offsets
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
+from cals.types import U8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class SyncStage(Stage):
         for part, store in self._held_out.items():
             whole, single = [], []
             for clip in (store[i] for i in range(len(store))):
-                visual, audio = embeddings(model, torch.from_numpy(clip.crops), clip.mel, device)
+                visual, audio = embeddings(model, clip.crops, clip.mel, device)
                 if len(visual) < 2 * MAX_OFFSET + 10:
                     continue  # too short to be told from its own shifts
                 whole.append(abs(offset_of(visual, audio)) <= 1)
@@ -116,7 +117,7 @@ class SyncStage(Stage):
         return {"clips": len(self._training), "speakers": speakers, "chance_loss": math.log(windows)}
 
 
-def embeddings(model: SyncModel, crops: Tensor, mel: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+def embeddings(model: SyncModel, crops: U8, mel: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Visual and audio embeddings [t d] of a clip: crops uint8 [t h w 3], mel [m f]."""
-    lower = crops[:, crops.shape[1] // 2 :].permute(0, 3, 1, 2).to(device).float()[None] / 255
+    lower = lower_halves(crops)[None].to(device).float() / 255
     return model.visual.every_frame(lower)[0].cpu(), model.audio.every_frame(mel[None].to(device))[0].cpu()
