@@ -20,8 +20,20 @@ from cals.files import replacing, why
 logger = logging.getLogger(__name__)
 
 
-MODELS = {"debug": "random weights: runs the whole way but speaks nothing (for tests and timing)"}
-"""Lip models by name, with a line on each."""
+@dataclass(frozen=True, kw_only=True)
+class LipModelEntry:
+    """A lip model that has a name."""
+
+    summary: str
+    licence: str = "Apache-2.0"
+    folder: Path | None = None
+    """Its checkpoint, where it is not made on the spot."""
+
+
+SHIPPED = Path(__file__).parent / "weights"
+MODELS = {
+    "debug": LipModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
+}
 DEFAULT_MODEL = "debug"
 
 

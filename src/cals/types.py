@@ -106,6 +106,10 @@ class CropTransform:
         """Map points [n 2] from the frame into the crop."""
         return affine_apply(self.matrix, points)
 
+    def landmarks(self, points: NDArray[Any]) -> F32:
+        """Mesh points [n 3] in the crop, z in its scale as well."""
+        return np.column_stack([self.to_crop(points[:, :2]), points[:, 2] * self.scale]).astype(np.float32)
+
     def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points [n 2] from the crop into the frame."""
         return affine_apply(self.inverse, points)

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "face": BASE,
     "hub": BASE,
     "checkpoint": BASE,
-    "models": {"nn", "features", "checkpoint"} | BASE,
+    "models": {"nn", "features", "checkpoint", "face"} | BASE,  # face: names of the mesh's points
     "data": LOWER - {"models"},
     "inference": LOWER | {"cals"},
     "training": LOWER | {"cals"},

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
 from cals.data.windows import speaker_weights, step_rng
 
 FLOOR = -100.0
+STILL = FaceAugment(turn_deg=0, scale=0, aspect=0, shift=0, bumps=0, gain=0, colour=0, gamma=0, blur=0, noise=0, jpeg=0)
 
 
 def speech(batch: int = 4) -> torch.Tensor:
@@ -28,14 +31,14 @@ def test_voices_keep_the_timing_and_change_the_sound() -> None:
 def test_nothing_is_changed_where_nothing_may_change() -> None:
     still = VoiceAugment(probability=0.0)
     torch.testing.assert_close(voices(speech(), step_rng(0, 0), still, FLOOR), speech())
-    none = FaceAugment(turn_deg=0, scale=0, aspect=0, shift=0, gain=0, colour=0, gamma=0, flip=False)
-    crops = torch.rand(2, 3, 3, 32, 64) * 0.9 + 0.05
-    torch.testing.assert_close(faces(crops, step_rng(0, 0), none), crops, atol=1e-4, rtol=0)
+    crops = torch.randint(0, 256, (2, 3, 3, 32, 64), dtype=torch.uint8)
+    torch.testing.assert_close(faces(crops, step_rng(0, 0), replace(STILL, flip=False)), crops / 255)
+    torch.testing.assert_close(faces(crops / 255, step_rng(0, 0), replace(STILL, flip=False)), crops / 255)
 
 
 def test_all_frames_of_a_clip_change_alike() -> None:
     crops = torch.rand(3, 1, 3, 32, 64).expand(-1, 4, -1, -1, -1)
-    found = faces(crops, step_rng(0, 1), FaceAugment())
+    found = faces(crops, step_rng(0, 1), FaceAugment(noise=0))  # noise is every frame's own
     torch.testing.assert_close(found, found[:, :1].expand_as(found))
     assert float((found[0] - found[1]).abs().mean()) > 0.05
 
@@ -43,12 +46,30 @@ def test_all_frames_of_a_clip_change_alike() -> None:
 def test_a_turn_does_not_shear_a_wide_picture() -> None:
     picture = torch.zeros(1, 1, 3, 64, 128)
     picture[..., 27:37, 59:69] = 1.0  # a square in the middle
-    found = faces(
-        picture, step_rng(3, 0), FaceAugment(turn_deg=30, scale=0, aspect=0, shift=0, gain=0, colour=0, gamma=0)
-    )
+    found = faces(picture, step_rng(3, 0), replace(STILL, turn_deg=30))
     assert float(found[0, 0, 0].sum()) == pytest.approx(100, rel=0.08)
     rows, columns = torch.nonzero(found[0, 0, 0] > 0.5, as_tuple=True)
     assert int(rows.max() - rows.min()) == pytest.approx(int(columns.max() - columns.min()), abs=1)
+
+
+def test_a_codec_loses_the_weak_and_rounds_the_rest() -> None:
+    mel = torch.rand(16, 50, 80) * 80 - 90
+    config = VoiceAugment(warp=0, tilt_db=0, gain_db=0, noise_db=(-200, -200), band_limit=0, codec=1, probability=1)
+    found = voices(mel, step_rng(0, 0), config, FLOOR)
+    lost = found == FLOOR
+    assert 0.1 < float(lost.float().mean()) < 0.9
+    assert float((found - mel)[~lost].abs().max()) <= 1.51
+    assert (mel[lost] < mel.amax(dim=2, keepdim=True).expand_as(mel)[lost] - 24).all()
+
+
+def test_faces_are_seeded_whatever_the_threads() -> None:
+    crops = torch.randint(0, 256, (6, 2, 3, 32, 64), dtype=torch.uint8)
+    first = faces(crops, step_rng(1, 5), FaceAugment())
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch.testing.assert_close(first, faces(crops, step_rng(1, 5), FaceAugment()), rtol=0, atol=0)
+    torch.set_num_threads(before)
+    assert not torch.equal(first, faces(crops, step_rng(1, 6), FaceAugment()))
 
 
 def test_augmentation_is_seeded() -> None:

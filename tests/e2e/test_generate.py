@@ -8,10 +8,12 @@ import sys
 import threading
 import time
 import wave
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -21,8 +23,11 @@ import torch
 
 from cals import CheckpointError, ConfigError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
+from cals.inference.stream import LipFrame, generated
+from cals.inference.tracked import TrackedFrame
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
+from cals.models.lips import Gallery
 from drawing import write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -113,6 +118,29 @@ def test_frames_without_a_face_pass_through(tmp_path: Path, lips: LipSync) -> No
     assert report.per_frame is not None
     assert [f["index"] for f in report.per_frame if f["status"] == "no face"] == list(range(30, 40))
     assert times_of(tmp_path / "out.mp4") == times_of(tmp_path / "gap.mp4")
+
+
+def test_the_look_ahead_numbers_people_as_the_job_does(
+    tmp_path: Path, lips: LipSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video_with_gap(tmp_path / "gap.mp4", Fraction(25), range(10, 30), 50)
+    given: list[dict[int, Gallery]] = []
+
+    def spy(items: Iterable[TrackedFrame], *rest: Any) -> Iterator[LipFrame]:
+        given.append(rest[-1])
+        return generated(items, *rest)
+
+    monkeypatch.setattr("cals.inference.lipsync.generated", spy)
+    done = list(lips.frames(tmp_path / "gap.mp4", SPEECH, length="video"))
+    tracks = {frame.face.track for frame in done if frame.face.valid}
+    assert len(tracks) == 2
+    assert set(given[0]) == tracks
+    for track, known in given[0].items():
+        times_s = [float(frame.face.time_s) for frame in done if frame.face.valid and frame.face.track == track]
+        assert len(known.seen) == len(times_s)
+        assert all(min(abs(t - time_s) for t in times_s) < 1e-3 for time_s in known.times_s.tolist())
+    list(islice(lips.frames(FACE, SPEECH), 2))
+    assert given[1] == {}  # of a photo there is no more to know
 
 
 def test_iterator_stops_early_and_cleanly(lips: LipSync) -> None:
@@ -226,7 +254,9 @@ def test_bad_speech(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_cut_short_video_needs_keep_going(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cut_short_video_needs_keep_going(
+    talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     half, out = tmp_path / "half.mp4", tmp_path / "o.mp4"
     data = talking.read_bytes()  # its index stands in front, so half of it opens
     half.write_bytes(data[: len(data) // 2])
@@ -234,6 +264,7 @@ def test_a_cut_short_video_needs_keep_going(talking: Path, tmp_path: Path, capsy
     assert "--keep-going" in fails(arguments, capsys)
     assert not out.exists()
     main([*arguments, "--keep-going"])
+    assert [record.message.count("half.mp4") for record in caplog.records] == [1]  # said once, though read twice
     assert 20 < len(times_of(out)) < len(times_of(talking))
 
 

@@ -1,4 +1,4 @@
-"""Frame k gets the unit of its own time, its own track's reference, and a prior that hides the mouth."""
+"""Frame k gets the unit of its own time, its own track's gallery and its own face."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,12 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from cals.inference.stream import GENERATED, NO_FACE, TrackedFrame, View, generated, tracked
+import drawn_face
+from cals.face.landmarks import eye_centres
+from cals.inference.gallery import gallery
+from cals.inference.stream import GENERATED, NO_FACE, generated
+from cals.inference.tracked import TrackedFrame, View, tracked
 from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
-from cals.models.lips import LipConfig, LipModel
-from cals.types import CropTransform, TrackedFace
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel
+from cals.types import F32, CropTransform, TrackedFace
 
 SIZE = 64
 SHIFT = 20  # units start so bright, so that none is lost to rounding at black
@@ -26,21 +30,28 @@ class Painter(LipModel):
         super().__init__()
         self.config = LipConfig(crop_px=SIZE)
         self.anchor = torch.nn.Parameter(torch.zeros(1))
-        self.references: list[Tensor] = []
-        self.priors: list[Tensor] = []
+        self.faces: list[Faces] = []
+        self.galleries: list[Gallery] = []
 
     def units(self, mel: Tensor) -> Tensor:
         raise AssertionError("units come from the track in these tests")
 
-    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
-        self.references += list(reference)
-        self.priors += list(prior)
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        self.faces.append(faces)
+        self.galleries.append(gallery)
         return (units[:, :, None, None] / 255).expand(-1, 3, SIZE, SIZE)
 
 
 def ramp() -> UnitTrack:
     """Unit k is the number k + SHIFT."""
     return UnitTrack(torch.arange(i, i + 7, dtype=torch.float32)[:, None] + SHIFT for i in range(0, 10**6, 7))
+
+
+def points(first: float = 0.0) -> F32:
+    """A face that no test here looks at closely, told apart by its point number 0."""
+    found = drawn_face.points().copy()
+    found[0, 0] = first
+    return found
 
 
 def items(rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, ...] = ()) -> Iterator[TrackedFrame]:
@@ -52,7 +63,8 @@ def items(rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, 
         frame = Frame(from_rgb(rgb), k, k / rate, 1 / rate)
         valid = k not in gap
         face = TrackedFace(k, k / rate, valid, track, False, 1.0, None, np.zeros((0, 3), np.float32))
-        yield TrackedFrame(frame, face, View(identity, rgb, np.ones((SIZE, SIZE), np.float32)) if valid else None)
+        view = View(identity, rgb, np.ones((SIZE, SIZE), np.float32), points(float(k)))
+        yield TrackedFrame(frame, face, view if valid else None)
 
 
 def grey(frame: Frame) -> float:
@@ -77,9 +89,9 @@ class Listener(Painter):
         super().__init__()
         self.asked: list[float] = []
 
-    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         self.asked += (units[:, 0] - SHIFT).tolist()
-        return super().render(units, reference, prior)
+        return super().render(units, faces, gallery)
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(50)])
@@ -113,14 +125,37 @@ def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
     assert change[22] < change[24]  # and in again
 
 
-def test_every_track_has_its_own_reference_and_the_prior_hides_the_lower_half() -> None:
+def test_every_face_comes_with_its_own_time_and_landmarks() -> None:
+    model = Painter()
+    list(generated(items(Fraction(25), 20, gap=range(5, 8)), ramp(), model, 6))
+    shown = [k for k in range(20) if k not in range(5, 8)]
+    assert torch.cat([faces.times_s for faces in model.faces]).tolist() == pytest.approx([k / 25 for k in shown])
+    assert torch.cat([faces.landmarks[:, 0, 0] for faces in model.faces]).tolist() == [float(k) for k in shown]
+    assert all(faces.crops.shape[1:] == (3, SIZE, SIZE) for faces in model.faces)
+
+
+def test_a_track_nobody_looked_at_makes_do_with_its_first_frame() -> None:
     model = Painter()
     tracks = (0,) * 5 + (1,) * 5 + (2,) * 5
-    list(generated(items(Fraction(25), 15, tracks=tracks), ramp(), model, 4))
-    assert [round(float(r.mean() * 255)) - 100 for r in model.references] == list(tracks)
-    for prior in model.priors:
-        assert (prior[:, SIZE // 2 :] == 0).all()
-        assert (prior[:, : SIZE // 2] > 0.3).all()
+    done = generated(items(Fraction(25), 15, tracks=tracks), ramp(), model, 4)
+    assert len(list(done)) == 15
+    for faces, known in zip(model.faces, model.galleries, strict=True):
+        assert len(known.crops) == len(known.seen) == 1
+        assert float(known.crops.mean()) == pytest.approx(float(faces.crops.mean()))  # a grey for every track
+        assert float(known.times_s) == pytest.approx(tracks[round(float(faces.times_s[0]) * 25)] * 5 / 25)
+
+
+def test_what_was_looked_at_before_serves_its_own_track_only() -> None:
+    first = gallery(
+        [item.view for item in items(Fraction(25), 30) if item.view is not None], [k / 25 for k in range(30)]
+    )
+    model = Painter()
+    tracks = (0,) * 6 + (1,) * 6
+    list(generated(items(Fraction(25), 12, tracks=tracks), ramp(), model, 4, {0: first}))
+    seen = [len(known.seen) for known in model.galleries]
+    by_track = [tracks[round(float(faces.times_s[0]) * 25)] for faces in model.faces]
+    assert seen == [30 if track == 0 else 1 for track in by_track]
+    assert set(by_track) == {0, 1}
 
 
 class Counting:
@@ -142,3 +177,27 @@ def test_a_still_is_looked_at_once() -> None:
     assert tracker.asked == 1
     assert [(item.face.index, item.face.time_s) for item in seen] == [(k, Fraction(k, 25)) for k in range(9)]
     assert [item.face.cut for item in seen] == [True] + [False] * 8
+
+
+class Fixed:
+    """Stands in for a tracker: finds the drawn face, `large` times as large as in a crop, wherever it looks."""
+
+    def __init__(self, large: float) -> None:
+        self.large = large
+
+    def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
+        found = self.large * drawn_face.points(5.0)
+        return TrackedFace(index, time_s, True, 0, index == 0, 1.0, None, found.astype(np.float32))
+
+
+def test_views_hold_landmarks_in_crop_pixels() -> None:
+    frame = Frame(from_rgb(np.zeros((400, 400, 3), np.uint8)), 0, Fraction(0), Fraction(1, 25))
+    (item,) = tracked([frame], Fixed(3.0), 128)  # type: ignore[arg-type]
+    assert item.view is not None
+    assert item.view.landmarks.shape == (468, 3)
+    assert item.view.landmarks.dtype == np.float32
+    left, right = eye_centres(item.view.landmarks)
+    assert (left + right) / 2 == pytest.approx(np.array([64, 34]), abs=2)
+    back = item.view.transform.to_frame(item.view.landmarks[:, :2])
+    assert back == pytest.approx(item.face.landmarks[:, :2], abs=1e-3)
+    assert item.view.landmarks[:, 2] / item.face.landmarks[:, 2] == pytest.approx(item.view.transform.scale, rel=1e-3)

@@ -9,7 +9,7 @@ from torch import Tensor
 from cals.features.mel import MelConfig, log_mel
 from cals.inference.windows import OVERLAP_S, WINDOW_S, UnitTrack, unit_blocks
 from cals.models.debug import DebugConfig, DebugLips
-from cals.models.lips import LipConfig, LipModel
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel
 
 WINDOW, OVERLAP = 25 * WINDOW_S, 25 * OVERLAP_S
 
@@ -27,8 +27,8 @@ class WindowMarker(LipModel):
         self.calls += 1
         return torch.full((1, mel.shape[1] // 4, 1), float(self.calls))
 
-    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
-        return prior
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        return faces.crops
 
 
 def sound(seconds: float) -> np.ndarray:

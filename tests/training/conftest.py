@@ -1,4 +1,4 @@
-"""A prepared corpus that is drawn: mouths that open with the loudness of their sound."""
+"""A prepared corpus that is drawn: mouths that open with the loudness of their sound; and runs on it."""
 
 import json
 from pathlib import Path
@@ -7,23 +7,38 @@ import cv2
 import numpy as np
 import pytest
 
+import drawn_face
+from cals.cli import main
 from cals.data.segments import encoded
 from cals.data.shards import Sample, write_shard
+from cals.face.landmarks import MOUTH_INNER
+from cals.types import F32
 
 FRAMES = 60
+WIDEST_PX = 20
+
+
+def drawn_mesh(opening: float, seed: int) -> F32:
+    """Points of a face as wide as its seed says, with a mouth that is open from 0 to 1."""
+    wide = 1 + 0.04 * np.sin(seed)
+    points = drawn_face.points(WIDEST_PX * opening, 0.5 * opening)
+    return np.asarray((points - (64, 0, 0)) * (wide, 1, wide) + (64, 0, 0), dtype=np.float32)
 
 
 def draw_sample(key: str, seed: int) -> Sample:
-    """A face of one colour, an ellipse for a mouth, and a tone as loud as it is open."""
+    """A face of one colour, a dark mouth, and a tone as loud as it is open."""
     rng = np.random.default_rng(seed)
     steps = np.convolve(rng.normal(size=FRAMES + 8), np.hanning(5), mode="valid")[:FRAMES]
     opening = np.clip(0.4 + 0.3 * steps, 0.02, 1.0)
     skin = rng.integers(120, 200, size=3)
-    crops = []
+    crops, landmarks = [], []
     for value in opening:
         crop = np.full((128, 128, 3), skin, np.uint8)
-        cv2.ellipse(crop, (64, 90), (18, max(1, int(16 * value))), 0, 0, 360, (60, 10, 20), -1, cv2.LINE_AA)
+        mesh = drawn_mesh(float(value), seed)
+        outline = np.rint(mesh[list(MOUTH_INNER), :2]).astype(np.int32)
+        cv2.fillPoly(crop, [outline], (60, 10, 20), cv2.LINE_AA)
         crops.append(crop)
+        landmarks.append(mesh)
     time_s = np.arange(FRAMES * 640) / 16000
     pitch = rng.uniform(150, 400)
     wav = 0.5 * np.sin(2 * np.pi * pitch * time_s) * np.repeat(opening, 640) + rng.normal(0, 1e-3, FRAMES * 640)
@@ -32,7 +47,7 @@ def draw_sample(key: str, seed: int) -> Sample:
         key=key,
         crops=encoded(crops, 25),
         wav=wav.astype(np.float32),
-        landmarks=np.zeros((FRAMES, 468, 3), np.float16),
+        landmarks=np.stack(landmarks).astype(np.float16),
         facts=facts,
     )
 
@@ -49,3 +64,21 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"train": names[:3] + names[4:6], "val_seen": names[3:4], "val_unseen": names[6:]}
     (folder / "splits.json").write_text(json.dumps(splits))
     return folder
+
+
+@pytest.fixture(scope="session")
+def sync_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `sync-debug`."""
+    run = tmp_path_factory.mktemp("runs") / "sync"
+    splits = str(corpus / "splits.json")
+    main(["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits])
+    return run
+
+
+@pytest.fixture(scope="session")
+def a2l_run(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `a2l-debug`."""
+    run = tmp_path_factory.mktemp("runs") / "a2l"
+    arguments = ["train", "a2l", "a2l-debug", "--corpus", str(corpus), "--run", str(run)]
+    main([*arguments, "--splits", str(corpus / "splits.json"), "--sync", str(sync_run / "model")])
+    return run

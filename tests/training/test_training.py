@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
 from cals.data.store import ClipStore, split_names
+from cals.data.voice_bank import BankConfig
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.training.loop import RunOptions, train
 from cals.training.optim import lr_share
 from cals.training.presets import SYNC, preset
-from cals.training.run import load_sync, stores
+from cals.training.run import Corpus, load_sync
 from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
 
@@ -24,14 +26,6 @@ from cals.training.state import PIECE_BYTES, load_state, save_state
 def log_of(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
-
-
-@pytest.fixture(scope="module")
-def sync_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "sync"
-    splits = str(corpus / "splits.json")
-    main(["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits])
-    return run
 
 
 def test_a_run_leaves_all_that_is_promised(sync_run: Path) -> None:
@@ -45,7 +39,7 @@ def test_a_run_leaves_all_that_is_promised(sync_run: Path) -> None:
 def stage(corpus: Path, **train_changes: object) -> SyncStage:
     config = SYNC["sync-debug"]
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
-    return SyncStage(config, *stores(corpus, corpus / "splits.json", MelConfig()))
+    return SyncStage(config, *Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig()))
 
 
 def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> None:
@@ -78,10 +72,8 @@ def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
     assert sum(found[-5:]) < 0.7 * sum(found[:5])
 
 
-def test_a2l_needs_and_names_its_sync_encoders(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
-    run, splits = tmp_path / "a2l", str(corpus / "splits.json")
-    arguments = ["train", "a2l", "a2l-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits]
-    main([*arguments, "--sync", str(sync_run / "model")])
+def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
+    run = a2l_run
     checkpoint = load_checkpoint(run / "model")
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
     last = log_of(run, "validation")[-1]
@@ -90,6 +82,25 @@ def test_a2l_needs_and_names_its_sync_encoders(corpus: Path, sync_run: Path, tmp
     assert 0.3 < sum(coverage) / len(coverage) < 0.8
     with pytest.raises(CheckpointError, match="expected sync encoders, found a 'a2l'"):
         load_sync(run / "model")
+
+
+def test_other_voices_are_for_training_only(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tmp_path / "bank"
+    bank.mkdir()
+    (bank / "voices.json").write_text(json.dumps(BankConfig(k=2).document))
+    keys = [json.loads(line)["key"] for line in (corpus / "manifest.jsonl").read_text().splitlines()]
+    save_file({key: torch.full((2, 240, 80), -33.0).half() for key in keys}, bank / "shard-00000.safetensors")
+    source = Corpus(folder=corpus, splits=corpus / "splits.json", voices=bank)
+    training, held_out = source.stores(MelConfig())
+    assert [len(training.variants(i)) for i in range(len(training))] == [3] * 5
+    assert float(training.variants(0)[2].mean()) == -33
+    assert sorted(held_out) == ["seen", "unseen"]
+    assert all(len(store.variants(i)) == 1 for store in held_out.values() for i in range(len(store)))
+    arguments = ["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--voices", str(tmp_path / "nowhere")])
+    assert stopped.value.code == 1
+    assert "nowhere: expected a folder of voices" in capsys.readouterr().err
 
 
 def test_training_that_stays_at_chance_explains_itself(corpus: Path) -> None:

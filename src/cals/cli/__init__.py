@@ -11,18 +11,22 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from cals.cli import interrupt
+from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.track import track
 from cals.cli.train import train
+from cals.cli.voices import voices
 from cals.errors import CalsError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "track": track,
     "prepare": prepare,
+    "voices": voices,
     "train": train,
+    "evaluate": evaluate,
     "models": models,
 }
 

@@ -22,6 +22,7 @@ def generate(
     face_models: Path | None = None,
     device: str = "cpu",
     batch: int = 8,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
     report: Path | None = None,
     keep_going: bool = False,
     force: bool = False,
@@ -46,6 +47,7 @@ def generate(
         face_models: Folder with the two face networks, for machines without a network.
         device: Where the model runs, as torch names it.
         batch: Frames drawn at once.
+        precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
         keep_going: Use what can be decoded of a damaged video.
         force: Overwrite an existing output.
@@ -53,7 +55,7 @@ def generate(
     """
     from cals.inference.lipsync import LipSync
 
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch)
+    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
     with frame_progress("generating") as progress:
         done = lips.generate(
             face,

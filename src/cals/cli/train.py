@@ -9,13 +9,15 @@ from cals.cli.progress import frame_progress
 
 
 def train(
-    stage: Annotated[Literal["sync", "a2l"], tyro.conf.Positional],
+    stage: Annotated[Literal["sync", "a2l", "l2f"], tyro.conf.Positional],
     preset: Annotated[str, tyro.conf.Positional],
     *,
     corpus: Path,
     run: Path,
     splits: Path | None = None,
+    voices: Path | None = None,
     sync: Path | None = None,
+    a2l: Path | None = None,
     max_minutes: float | None = None,
     accelerator: str = "auto",
     devices: int = 1,
@@ -23,28 +25,35 @@ def train(
     """Train one stage; started again with the same run directory, it goes on where it stopped.
 
     Args:
-        stage: `sync` first, then `a2l`, which learns to say what the frozen visual sync encoder sees.
+        stage: `sync` first; then `a2l`, which learns to say what the frozen visual sync encoder sees; then `l2f`.
         preset: Settings by name, for example `sync-grid-small`; an unknown name lists them.
         corpus: A folder made by `cals prepare`.
-        run: The run directory: state, network, log, curves.
+        run: The run directory: state, network, log, curves, sheets of pictures.
         splits: JSON file with the clip names of `train`, `val_seen` and `val_unseen`.
-        sync: Checkpoint folder of the sync encoders, for `a2l`.
+        voices: A folder made by `cals voices`: the corpus in other voices.
+        sync: Checkpoint folder of the sync encoders, for `a2l` and `l2f`.
+        a2l: Checkpoint folder of Audio-to-Lip, for `l2f`.
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.
     """
     from cals.errors import ConfigError
     from cals.training.loop import RunOptions
-    from cals.training.run import train_a2l, train_sync
+    from cals.training.run import Corpus, train_a2l, train_l2f, train_sync
 
     options = RunOptions(run=run, max_minutes=max_minutes, accelerator=accelerator, devices=devices)
+    source = Corpus(folder=corpus, splits=splits, voices=voices)
+    if stage != "sync" and sync is None:
+        raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
+    if stage == "l2f" and a2l is None:
+        raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
     with frame_progress(f"training {stage}", "steps") as progress:
         if stage == "sync":
-            metrics = train_sync(preset, corpus, splits, options, progress)
-        elif sync is None:
-            raise ConfigError("a2l: expected --sync with the checkpoint of trained sync encoders, found none")
-        else:
-            metrics = train_a2l(preset, corpus, splits, sync, options, progress)
+            metrics = train_sync(preset, source, options, progress)
+        elif stage == "a2l" and sync is not None:
+            metrics = train_a2l(preset, source, sync, options, progress)
+        elif sync is not None and a2l is not None:
+            metrics = train_l2f(preset, source, sync, a2l, options, progress)
     print(f"{run / 'model'}")
     for name, value in sorted(metrics.items()):
         print(f"  {name}: {value:.4f}")

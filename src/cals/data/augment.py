@@ -1,12 +1,16 @@
 """Other voices and other faces with the same timing; drawn once a clip, then constant over it."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+
+from cals.data.pictures import Look, light_table, planes, reading_map, repainted
+from cals.types import U8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,10 @@ class VoiceAugment:
     """Level of a steady noise with a random tilt of its own, in mel power dB."""
     band_limit: float = 0.15
     """Probability that everything above a random bin in the upper half is lost, as on a telephone."""
+    codec: float = 0.1
+    """Probability of a lossy codec: bins far under the loudest of their frame are lost, levels are rounded."""
+    codec_db: tuple[float, float] = (25.0, 50.0)
+    """How far under it they are lost."""
     probability: float = 0.9
     """Share of clips that are changed at all."""
 
@@ -41,7 +49,10 @@ def voices(mel: Tensor, rng: np.random.Generator, config: VoiceAugment, floor_db
     noise = drawn(*config.noise_db) + config.tilt_db * drawn(-1, 1) * axis
     other = 10 * torch.log10(10 ** (other / 10) + 10 ** (noise / 10))
     cut = torch.where(drawn(0, 1) < config.band_limit, drawn(0, 1), torch.full_like(noise[..., :1], 2.0))
-    other = torch.where(axis > cut, noise - 20, other).clamp_min(floor_db)
+    other = torch.where(axis > cut, noise - 20, other)
+    coded, depth, step = drawn(0, 1) < config.codec, drawn(*config.codec_db), drawn(0.5, 3)
+    kept = torch.where(other < other.amax(dim=2, keepdim=True) - depth, floor_db, (other / step).round() * step)
+    other = torch.where(coded, kept, other).clamp_min(floor_db)
     return torch.where(changed, other, mel)
 
 
@@ -57,38 +68,77 @@ def _stretched(mel: Tensor, factor: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceAugment:
-    """How far a face may be changed; all frames of a clip alike."""
+    """How far a face and its picture may be changed; all frames of a clip alike."""
 
     turn_deg: float = 6.0
     scale: float = 0.08
     aspect: float = 0.08
     shift: float = 0.04
     """In halves of the picture's side."""
+    bumps: float = 0.01
+    """Smooth warp: deviation of its knots, in widths of the picture."""
     gain: float = 0.25
     colour: float = 0.08
     """Gain of single channels."""
     gamma: float = 0.3
     flip: bool = True
+    blur: float = 0.25
+    """Probability of a blur."""
+    blur_px: float = 1.5
+    noise: float = 0.25
+    """Probability of sensor noise, drawn anew in every frame."""
+    noise_std: float = 0.03
+    """In shares of white."""
+    jpeg: float = 0.2
+    """Probability of compression."""
+    jpeg_quality: tuple[int, int] = (20, 90)
 
 
 def faces(crops: Tensor, rng: np.random.Generator, config: FaceAugment) -> Tensor:
-    """Pictures [b t 3 h w] in 0..1 of other faces in other light with the same motion."""
-    batch, _, _, height, width = crops.shape
+    """Pictures [b t 3 h w], uint8 or in 0..1, as other faces in other light with the same motion, in 0..1.
 
-    def drawn(reach: float, *shape: int) -> Tensor:
-        return torch.from_numpy(rng.uniform(-reach, reach, size=(batch, *shape)).astype(np.float32)).to(crops.device)
+    Worked on as uint8 on the CPU, clips side by side in as many threads as torch has: give it uint8, most cheaply
+    a view of [b t h w 3].
+    """
+    eight_bit = crops if crops.dtype == torch.uint8 else crops.mul(255).add_(0.5).byte()
+    clips = eight_bit.permute(0, 1, 3, 4, 2).cpu().contiguous().numpy()
+    # every clip has its own random numbers, so that threads cannot change them
+    streams = rng.spawn(len(clips))
 
-    angle, scale = drawn(math.radians(config.turn_deg)), torch.exp(drawn(config.scale))
-    aspect = torch.exp(drawn(config.aspect) / 2)
-    mirror = torch.sign(drawn(1.0)) if config.flip else torch.ones(batch, device=crops.device)
-    ratio = height / width  # grid coordinates are shares of each side; a turn must not shear
-    cos, sin, shift = angle.cos() * scale, angle.sin() * scale, drawn(config.shift, 2)
-    rows = [
-        torch.stack([cos * aspect * mirror, -sin * ratio * aspect, shift[:, 0]], dim=1),
-        torch.stack([sin / ratio / aspect * mirror, cos / aspect, shift[:, 1]], dim=1),
-    ]
-    grid = affine_grid(torch.stack(rows, dim=1), [batch, 1, height, width], align_corners=False)
-    moved = grid_sample(crops.flatten(1, 2), grid, padding_mode="border", align_corners=False).view_as(crops)
-    light = (1 + drawn(config.gain, 1, 1, 1, 1)) * (1 + drawn(config.colour, 1, 3, 1, 1))
-    gamma = torch.exp(drawn(config.gamma, 1, 1, 1, 1))
-    return (moved.clamp(1e-4, 1) ** gamma * light).clamp(0, 1)
+    def changed(clip: U8, own: np.random.Generator) -> U8:
+        return planes(repainted(clip, drawn_look(own, config, *clip.shape[1:3]), own))
+
+    with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
+        found = torch.from_numpy(np.stack(list(pool.map(changed, clips, streams))))
+    return found.to(crops.device).float().div_(255)
+
+
+def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width: int) -> Look:
+    """Another face and camera within `config`, for pictures of that size."""
+
+    def drawn(reach: float, *shape: int) -> Any:
+        return rng.uniform(-reach, reach, size=shape)
+
+    angle, scale = drawn(math.radians(config.turn_deg)), math.exp(drawn(config.scale))
+    aspect = math.exp(drawn(config.aspect) / 2)
+    mirror = -1.0 if rng.random() < 0.5 and config.flip else 1.0
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    shift = drawn(config.shift, 2) * (width / 2, height / 2)
+    matrix = np.array(
+        [[cos * aspect * mirror, -sin * aspect, shift[0]], [sin / aspect * mirror, cos / aspect, shift[1]]]
+    )
+    knots = (max(2, round(5 * height / width)), 5, 2)  # as far apart up and down as sideways
+    columns, rows = reading_map(height, width, matrix, rng.normal(0, config.bumps * width, knots))
+    gain = (1 + drawn(config.gain)) * (1 + drawn(config.colour, 3))
+    light = light_table(gain, math.exp(drawn(config.gamma)))
+    blurs, noises, coded = rng.random(3) < (config.blur, config.noise, config.jpeg)
+    blur_px, noise = rng.uniform(0.3, config.blur_px), 255 * rng.uniform(0, config.noise_std)
+    quality = int(rng.integers(*config.jpeg_quality, endpoint=True))
+    return Look(
+        columns=columns,
+        rows=rows,
+        light=light,
+        blur_px=blur_px if blurs else 0.0,
+        noise=noise if noises else 0.0,
+        jpeg=quality if coded else 100,
+    )

@@ -81,9 +81,7 @@ def _ticks(
             if face.valid:
                 transform = aligner.update(face)
                 pixels = crop(frame, transform)
-                in_crop = np.column_stack([transform.to_crop(face.landmarks[:, :2]), face.landmarks[:, 2]])
-                in_crop[:, 2] *= transform.scale
-                points = in_crop.astype(np.float32)
+                points = transform.landmarks(face.landmarks)
             while Fraction(2 * tick + 1, 2 * timing.fps) < frame.time_s + frame.duration_s:
                 yield face, pixels, points, next(sound)
                 tick += 1

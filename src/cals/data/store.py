@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.data.shards import Sample, read_shard
+from cals.data.voice_bank import VoiceBank
 from cals.errors import DataError
 from cals.features.mel import MelConfig, log_mel
 from cals.types import F32, U8
@@ -42,10 +43,13 @@ class ClipStore:
     """The clips of a prepared folder, all of them or those whose source names are in `names`.
 
     Compressed samples are read at once (a few tens of kB a second of video); decoded ones are kept as well.
-    Raises DataError when the folder is not prepared, or a named clip is not in it.
+    `voices` is a folder of `make_bank` for this corpus. Raises DataError when the folder is not prepared, a named
+    clip is not in it, or the voices are not its own.
     """
 
-    def __init__(self, folder: Path, mel: MelConfig, names: set[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, mel: MelConfig, names: set[str] | None = None, *, voices: Path | None = None
+    ) -> None:
         manifest = folder / "manifest.jsonl"
         if not manifest.is_file():
             raise DataError(f"{folder}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
@@ -54,11 +58,13 @@ class ClipStore:
         if not wanted:
             raise DataError(f"{folder}: expected clips of the split, found none of {len(lines)} in it")
         shards = sorted({line["shard"] for line in lines if line["key"] in wanted})
-        self._mel = mel
+        self.features = mel
         self._samples: list[Sample] = [
             sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
         ]
         self._loaded: dict[int, LoadedClip] = {}
+        keys = {line["key"]: line["shard"] for line in lines if line["key"] in wanted}
+        self._voices = None if voices is None else VoiceBank(voices, mel, keys)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -68,9 +74,17 @@ class ClipStore:
         """The speaker of every clip, in order."""
         return [str(sample.facts["speaker"]) for sample in self._samples]
 
+    def key(self, index: int) -> str:
+        """A clip's name in the shards."""
+        return self._samples[index].key
+
     def frames(self, index: int) -> int:
         """How many frames a clip has, without decoding it."""
         return int(self._samples[index].facts["frames"])
+
+    def landmarks(self, index: int) -> F32:
+        """A clip's landmarks [t 468 3] in crop pixels, without decoding it."""
+        return self._samples[index].landmarks.astype(np.float32)
 
     def __getitem__(self, index: int) -> LoadedClip:
         if index not in self._loaded:
@@ -80,11 +94,16 @@ class ClipStore:
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
                 crops=decoded(sample.crops, int(sample.facts["frames"])),
-                mel=log_mel(wav, self._mel)[0],
+                mel=log_mel(wav, self.features)[0],
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )
         return self._loaded[index]
+
+    def variants(self, index: int) -> list[Tensor]:
+        """The clip's mel [m f] and, with `voices`, the same in other voices: all in time with the crops."""
+        clip = self[index]
+        return [clip.mel] if self._voices is None else [clip.mel, *self._voices[clip.key]]
 
 
 def decoded(video: bytes, frames: int) -> U8:

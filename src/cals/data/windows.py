@@ -6,8 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cals.data.rooms import RoomAugment, in_room
 from cals.data.store import ClipStore
 from cals.types import U8
+
+SYNC_FRAMES = 5
+"""Length of a window as the sync encoders see it (paper section 1)."""
+OWN_FRAMES = 5
+"""Frames nearer than this to another show its own mouth: no reference for it (paper section 5)."""
 
 
 def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
@@ -42,8 +48,22 @@ class SyncBatch:
     """[clips per_clip m f] in dB."""
 
 
+def heard(store: ClipStore, index: int, rng: np.random.Generator, room: RoomAugment | None = None) -> Tensor:
+    """The mel [m f] of a clip, in one of its voices where the store has several, in a drawn room if `room` is given."""
+    variants = store.variants(index)
+    mel = variants[int(rng.integers(len(variants)))] if len(variants) > 1 else variants[0]
+    return mel if room is None else in_room(mel, rng, room, store.features)
+
+
 def sync_windows(
-    store: ClipStore, rng: np.random.Generator, *, clips: int, per_clip: int, frames: int, step: int
+    store: ClipStore,
+    rng: np.random.Generator,
+    *,
+    clips: int,
+    per_clip: int,
+    frames: int,
+    step: int,
+    room: RoomAugment | None = None,
 ) -> SyncBatch:
     """Windows of `frames` frames with their mel (`step` mel frames each): other windows of a clip are the hard ones."""
     weights = speaker_weights(store.speakers)
@@ -51,11 +71,14 @@ def sync_windows(
     for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
         clip = store[int(index)]
         last = clip.frames - frames + 1
-        for start in rng.choice(last, size=per_clip, replace=per_clip > last):
-            lower.append(lower_halves(clip.crops[start : start + frames]))
-            mel.append(clip.mel[start * step : (start + frames) * step])
-    pixels, sound = torch.stack(lower), torch.stack(mel)
-    return SyncBatch(pixels.view(clips, per_clip, *pixels.shape[1:]), sound.view(clips, per_clip, *sound.shape[1:]))
+        starts = rng.choice(last, size=per_clip, replace=per_clip > last)
+        sound = heard(store, int(index), rng, room)
+        for start in starts:
+            lower.append(clip.crops[start : start + frames, clip.crops.shape[1] // 2 :])
+            mel.append(sound[start * step : (start + frames) * step])
+    # stacked with colours last, as they lie: a transposed copy would cost ten times as much
+    pixels, sounds = torch.from_numpy(np.stack(lower)).permute(0, 1, 4, 2, 3), torch.stack(mel)
+    return SyncBatch(pixels.view(clips, per_clip, *pixels.shape[1:]), sounds.view(clips, per_clip, *sounds.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -68,11 +91,19 @@ class ClipBatch:
     """[b m f] in dB."""
 
 
-def stretches(store: ClipStore, rng: np.random.Generator, *, clips: int, frames: int, step: int) -> ClipBatch:
+def stretches(
+    store: ClipStore,
+    rng: np.random.Generator,
+    *,
+    clips: int,
+    frames: int,
+    step: int,
+    room: RoomAugment | None = None,
+) -> ClipBatch:
     """`frames` consecutive frames of random clips; clips that are too short are not drawn."""
     long = np.array([store.frames(i) >= frames for i in range(len(store))])
     weights = speaker_weights(store.speakers) * long
     chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
     starts = [int(rng.integers(store.frames(int(i)) - frames + 1)) for i in chosen]
-    mel = [store[int(i)].mel[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]
+    mel = [heard(store, int(i), rng, room)[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]
     return ClipBatch(tuple(int(i) for i in chosen), tuple(starts), torch.stack(mel))

@@ -25,7 +25,7 @@ class LoadedModel:
 
 def available_models() -> dict[str, str]:
     """Name -> one line on it, for every model that can be asked for by name."""
-    return dict(hub.MODELS)
+    return {name: entry.summary for name, entry in hub.MODELS.items()}
 
 
 def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
@@ -33,16 +33,25 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 
     Raises CheckpointError, with the nearest name, when there is neither.
     """
-    folder = Path(name_or_folder)
-    if str(name_or_folder) not in hub.MODELS and folder.is_dir():
-        network = from_checkpoint(load_checkpoint(folder))
-        return LoadedModel(folder.resolve().name, weights_sha256(folder)[:12], network)
-    if str(name_or_folder) == "debug":
-        network = DebugLips(DebugConfig()).eval()
-        state = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
-        return LoadedModel("debug", hashlib.sha256(state).hexdigest()[:12], network)
-    near = difflib.get_close_matches(str(name_or_folder), hub.MODELS, n=1)
+    name, folder = str(name_or_folder), Path(name_or_folder)
+    if name in hub.MODELS:
+        shipped = hub.MODELS[name].folder
+        return _debug() if shipped is None else _from_folder(shipped, name)
+    if folder.is_dir():
+        return _from_folder(folder, folder.resolve().name)
+    near = difflib.get_close_matches(name, hub.MODELS, n=1)
     raise CheckpointError(
-        f"model: expected a checkpoint folder or one of {', '.join(sorted(hub.MODELS))}, found {str(name_or_folder)!r}"
+        f"model: expected a checkpoint folder or one of {', '.join(sorted(hub.MODELS))}, found {name!r}"
         + (f"; did you mean {near[0]!r}?" if near else "")
     )
+
+
+def _from_folder(folder: Path, name: str) -> LoadedModel:
+    network = from_checkpoint(load_checkpoint(folder))
+    return LoadedModel(name, weights_sha256(folder)[:12], network)
+
+
+def _debug() -> LoadedModel:
+    network = DebugLips(DebugConfig()).eval()
+    state = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+    return LoadedModel("debug", hashlib.sha256(state).hexdigest()[:12], network)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
-from cals.models.lips import LipConfig, LipModel
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,10 @@ class DebugLips(LipModel):
         loudness = mel / -self.mel.floor_db + 1.0
         return torch.tanh(self.listen(loudness.transpose(1, 2))).transpose(1, 2)
 
-    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
-        """[b d], [b 3 h w], [b 3 h w] -> [b 3 h w] in 0..1."""
-        seen = self.look(torch.cat([reference, prior], dim=1))
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        """The gallery's first frame, repainted by unit and pose prior."""
+        reference = gallery.crops[:1].expand_as(faces.crops)
+        seen = self.look(torch.cat([reference, prior(faces.crops)], dim=1))
         drawn = self.paint(seen + 2.0 * units[:, :, None, None])
         # The gain makes what random weights do plain to see over the reference.
         return torch.sigmoid(8.0 * drawn + torch.logit(reference, eps=0.02))

@@ -10,8 +10,13 @@ from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
+from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 
-KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {"debug": (DebugConfig, DebugLips)}
+KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
+    "debug": (DebugConfig, DebugLips),
+    "mesh": (MeshLipsConfig, MeshLips),
+    "unet": (UNetLipsConfig, UNetLips),
+}
 
 
 def to_checkpoint(model: LipModel, **facts: Any) -> Checkpoint:

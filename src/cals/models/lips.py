@@ -1,8 +1,10 @@
 """What every lip-sync model offers: sound to units, units to crops."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
@@ -25,6 +27,46 @@ class LipConfig:
             )
 
 
+OWN_S = 0.2
+"""What was seen nearer than this to a frame may show its own mouth, which must not help to draw it (section 5: a
+reference is at least 5 frames away)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Aligned faces of one person."""
+
+    crops: Tensor = field(repr=False)
+    """[b 3 h w] in 0..1"""
+    landmarks: Tensor = field(repr=False)
+    """[b 468 3] in crop pixels."""
+    times_s: Tensor
+    """[b]"""
+
+    def away_from(self, times_s: Tensor) -> Tensor:
+        """[n b], whether each of these is far enough from each of the times [n] to serve it."""
+        return (times_s[:, None] - self.times_s).abs() >= OWN_S - 1e-3
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return replace(self, **{part.name: getattr(self, part.name).to(device) for part in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery(Faces):
+    """What is known of a person before drawing: a few frames of theirs, from closed to open mouth."""
+
+    seen: Tensor = field(repr=False)
+    """Landmarks [n 468 3] in crop pixels of all frames looked at."""
+
+
+def prior(crops: Tensor) -> Tensor:
+    """Pose priors [b 3 h w]: crops with their lower half masked."""
+    masked = crops.clone()
+    masked[..., crops.shape[-2] // 2 :, :] = 0
+    return masked
+
+
 class LipModel(nn.Module, ABC):
     """Audio-to-Lip and Lip-to-Face as one part, at the rates of `mel.timing`."""
 
@@ -43,5 +85,5 @@ class LipModel(nn.Module, ABC):
         """Lip motion units, [b m f] log-mel in dB -> [b t d] with t = m / mels_per_frame."""
 
     @abstractmethod
-    def render(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
-        """Faces that make these mouths: units [b d], reference and pose prior [b 3 h w] in 0..1 -> [b 3 h w]."""
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        """The faces [b 3 h w] in 0..1 making the mouths of units [b d]; their own mouths do not shine through."""

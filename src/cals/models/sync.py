@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_unshuffle
 
-from cals.errors import ConfigError
+from cals.checkpoint import ANEW, Checkpoint, config_from_dict
+from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
@@ -109,3 +110,17 @@ class SyncModel(nn.Module):
     def forward(self, windows: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings [b d] of lower-half windows [b t 3 h w] and of mel [b m f]."""
         return self.visual(windows), self.audio(mel)
+
+
+def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
+    """The encoders a checkpoint holds, frozen; strict: every weight must be there and fit."""
+    if checkpoint.kind != "sync":
+        raise CheckpointError(
+            f"checkpoint: expected sync encoders, found a {checkpoint.kind!r} model; name what `cals train sync` wrote"
+        )
+    model = SyncModel(config_from_dict(SyncConfig, checkpoint.config))
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint: expected the weights of its config, found {error}; {ANEW}") from error
+    return model.eval().requires_grad_(False)

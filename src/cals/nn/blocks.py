@@ -1,6 +1,8 @@
 """Convolution blocks."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 
 class ConvBlock(nn.Sequential):
@@ -24,4 +26,32 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b c h w] -> [b c h w]."""
         out: Tensor = self.activation(x + self.second(self.first(x)))
+        return out
+
+
+class UpBlock(nn.Module):
+    """Twice the size, joined with a skip of that size; nearest neighbours and a convolution leave no checkerboard."""
+
+    def __init__(self, channels: int, skip: int, out: int) -> None:
+        super().__init__()
+        self.mix = ConvBlock(channels + skip, out)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """[b channels h w], [b skip 2h 2w] -> [b out 2h 2w]."""
+        return self.mix(torch.cat([interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+
+
+class Modulation(nn.Module):
+    """A gain and a shift for every channel, read from a vector (Perez et al., 2018); at first it changes nothing."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, 2 * channels)
+        nn.init.zeros_(self.read.weight)
+        nn.init.zeros_(self.read.bias)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """[b channels h w], [b width] -> [b channels h w]."""
+        gain, shift = self.read(vector)[..., None, None].chunk(2, dim=1)
+        out: Tensor = x * (1 + gain) + shift
         return out

@@ -4,23 +4,24 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.wrappers import _FabricModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
 
 from cals.checkpoint import save_checkpoint
 from cals.data.windows import step_rng
 from cals.errors import ConfigError
+from cals.training.config import TrainConfig
 from cals.training.journal import Journal
-from cals.training.optim import Averaged, lr_share
+from cals.training.optim import Averaged, ParameterGroup, adamw, set_rates
 from cals.training.stage import Losses, Stage
-from cals.training.state import flatten, load_state, restore, save_state
+from cals.training.state import Learned, load_state, save_state
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,13 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     fabric.launch()
     torch.manual_seed(config.seed)
     average = Averaged(stage.model.to(fabric.device), config.ema)
-    plain = AdamW(stage.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
-    model, optimizer = fabric.setup(stage.model, plain)
-    step = _resume(fabric, stage, average, plain, options.run)
+    network = _Learner(fabric, stage.model, stage.parameter_groups(), config.lr, config)
+    critic = None
+    if stage.critic is not None:
+        everything = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
+        critic = _Learner(fabric, stage.critic, [everything], stage.critic_lr, config)
+    learned = _learned(network, average, critic)
+    step = stage.step = _resume(stage, learned, options.run)
     journal = Journal(options.run) if fabric.is_global_zero else None
     if journal is not None:
         journal.cut(step)
@@ -55,15 +60,15 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     metrics: dict[str, float] = {}
 
     def save() -> None:
-        _save(fabric, stage, average, plain, options.run, step, metrics)
+        _save(fabric, stage, learned, options.run, step, metrics)
 
     while step < config.steps:
         out_of_time = options.max_minutes is not None and time.monotonic() - started > 60 * options.max_minutes
         if _any(fabric, out_of_time):
             break
-        losses = _step(fabric, stage, model, optimizer, step)
+        losses = _step(fabric, stage, network, critic)
         average.update(stage.model, step)
-        step += 1
+        step = stage.step = step + 1
         if journal is not None and step % config.log_every == 0:
             journal.write("train", step, {name: float(value.detach()) for name, value in losses.items()})
         if step % config.validate_every == 0:
@@ -82,22 +87,69 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     return metrics
 
 
-def _step(fabric: Fabric, stage: Stage, model: _FabricModule, optimizer: torch.optim.Optimizer, step: int) -> Losses:
-    config = stage.train
-    for group in optimizer.param_groups:
-        group["lr"] = config.lr * lr_share(step, config)
-    model.train()
+class _Learner:
+    """A network with its optimiser, plain for the state and as Fabric wraps them for the step."""
+
+    def __init__(
+        self, fabric: Fabric, module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig
+    ) -> None:
+        self.module, self._config = module, config
+        self.plain = adamw(module, groups, lr, config)
+        self.model, self._optimizer = fabric.setup(module, self.plain)
+
+    def begin(self, step: int) -> None:
+        set_rates(self.plain, step, self._config)
+        self.model.train()
+
+    def finish(self) -> Tensor:
+        """Take the step; returns the gradient's norm before it is clipped."""
+        for group in self.plain.param_groups:
+            if group["lr"] == 0:  # still waiting: neither moved nor counted
+                for parameter in group["params"]:
+                    parameter.grad = None
+        norm = clip_grad_norm_(self.module.parameters(), self._config.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return norm
+
+
+@contextmanager
+def _frozen(learner: _Learner | None) -> Iterator[None]:
+    """Gradients pass through this network, but none reach its weights."""
+    weights = [p for p in learner.module.parameters() if p.requires_grad] if learner is not None else []
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
+def _step(fabric: Fabric, stage: Stage, network: _Learner, critic: _Learner | None) -> Losses:
+    """One step of the network and, on what it generated, of the critic; both judge by the weights before the step."""
+    config, step = stage.train, stage.step
+    pupil = critic if stage.critic_learns else None
+    for learner in (network, critic):
+        if learner is not None:
+            learner.begin(step)
     losses: Losses = {}
     for part in range(config.accumulate):
         rng = step_rng(config.seed, step * config.accumulate + part, fabric.global_rank)
         # Dropout draws from torch's own numbers; seeding them by step makes a resumed run the same run.
         torch.manual_seed(int(rng.integers(2**62)))
-        with fabric.no_backward_sync(model, enabled=part + 1 < config.accumulate):
-            losses = stage.losses(model, rng, fabric.device)
+        more = part + 1 < config.accumulate
+        with _frozen(critic), fabric.no_backward_sync(network.model, enabled=more):
+            losses = stage.losses(network.model, rng, fabric.device)
             fabric.backward(losses["total"] / config.accumulate)
-    losses["gradient"] = clip_grad_norm_(stage.model.parameters(), config.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()
+        if pupil is not None:
+            with fabric.no_backward_sync(pupil.model, enabled=more):
+                judgement = stage.critic_losses(pupil.model)
+                fabric.backward(judgement["total"] / config.accumulate)
+            losses |= {f"critic_{name}": value for name, value in judgement.items()}
+    losses["gradient"] = network.finish()
+    if pupil is not None:
+        losses["critic_gradient"] = pupil.finish()
     return losses
 
 
@@ -128,17 +180,22 @@ def _any(fabric: Fabric, flag: bool) -> bool:
     return isinstance(said, torch.Tensor) and bool(said > 0)
 
 
-def _save(
-    fabric: Fabric, stage: Stage, average: Averaged, optimizer: AdamW, run: Path, step: int, metrics: dict[str, float]
-) -> None:
+def _learned(network: _Learner, average: Averaged, critic: _Learner | None) -> Learned:
+    modules, optimizers = {"model": network.module, "average": average.module}, {"optimizer": network.plain}
+    if critic is not None:
+        modules["critic"], optimizers["critic_optimizer"] = critic.module, critic.plain
+    return Learned(modules, optimizers)
+
+
+def _save(fabric: Fabric, stage: Stage, learned: Learned, run: Path, step: int, metrics: dict[str, float]) -> None:
     if fabric.is_global_zero:
         facts = {"step": step, "stage": stage.name, "train": dataclasses.asdict(stage.train)}
-        save_state(run / "state", flatten(stage.model, average.module, optimizer), facts)
-        save_checkpoint(run / "model", stage.checkpoint(average.module, step, metrics))
+        save_state(run / "state", learned.tensors(), facts)
+        save_checkpoint(run / "model", stage.checkpoint(learned.modules["average"], step, metrics))
     fabric.barrier()
 
 
-def _resume(fabric: Fabric, stage: Stage, average: Averaged, optimizer: AdamW, run: Path) -> int:
+def _resume(stage: Stage, learned: Learned, run: Path) -> int:
     """Take up the state in `run`; returns the step to go on from."""
     if not (run / "state").is_dir():
         return 0
@@ -150,6 +207,6 @@ def _resume(fabric: Fabric, stage: Stage, average: Averaged, optimizer: AdamW, r
             f"{run}: expected a run of {stage.name} with the same settings, found {facts['stage']} and other "
             f"{sorted(changed) or 'settings'}; name another run directory"
         )
-    restore(tensors, stage.model, average.module, optimizer)
+    learned.restore(tensors)
     logger.info("going on from step %d of %s", facts["step"], run)
     return int(facts["step"])

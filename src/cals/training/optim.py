@@ -1,11 +1,15 @@
-"""Learning rate over time, and averaged weights."""
+"""Learning rate over time and parameters, and averaged weights."""
 
 import copy
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim import AdamW
 
+from cals.errors import ConfigError
 from cals.training.config import TrainConfig
 
 LAST_LR = 0.05
@@ -19,6 +23,43 @@ def lr_share(step: int, config: TrainConfig) -> float:
         return (step + 1) / rising
     done = min(1.0, (step - rising) / max(1, config.steps - rising))
     return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that share a learning rate."""
+
+    parameters: Sequence[nn.Parameter]
+    lr_share: float = 1.0
+    """Their learning rate as a share of the others'."""
+    from_step: int = 0
+    """They stay as they are until this step."""
+
+
+def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig) -> AdamW:
+    """AdamW over `groups`, with `lr` as its highest rate; ConfigError unless each parameter is in just one of them."""
+    grouped = [id(parameter) for group in groups for parameter in group.parameters]
+    if sorted(grouped) != sorted(id(parameter) for parameter in module.parameters()):
+        raise ConfigError(
+            f"training: expected every parameter of the {type(module).__name__} in just one group, found "
+            f"{len(grouped)} in groups and {len(list(module.parameters()))} in the network"
+        )
+    return AdamW(
+        [
+            {"params": list(group.parameters), "lr_share": group.lr_share, "from_step": group.from_step}
+            for group in groups
+        ],
+        lr=lr,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+    )
+
+
+def set_rates(optimizer: AdamW, step: int, config: TrainConfig) -> None:
+    """Each group's learning rate at `step`; 0 before its first step."""
+    for group in optimizer.param_groups:
+        waits = step < group["from_step"]
+        group["lr"] = 0.0 if waits else optimizer.defaults["lr"] * lr_share(step, config) * group["lr_share"]
 
 
 class Averaged:

@@ -5,16 +5,23 @@ from typing import TypeVar
 
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
+from cals.models.discriminator import DiscriminatorConfig
+from cals.models.mesh_decoder import MeshConfig
 from cals.models.sync import SyncConfig
+from cals.models.unet import UNetConfig
 from cals.training.config import TrainConfig
+from cals.training.judges import JudgesConfig
 from cals.training.stages.a2l import A2LStageConfig
+from cals.training.stages.l2f_mesh import MeshStageConfig
+from cals.training.stages.l2f_unet import UNetStageConfig
 from cals.training.stages.sync import SyncStageConfig
 
-T = TypeVar("T", SyncStageConfig, A2LStageConfig)
+T = TypeVar("T")
 
 SYNC: dict[str, SyncStageConfig] = {
     "sync-grid-small": SyncStageConfig(
-        model=SyncConfig(width=16, embedding=256), train=TrainConfig(steps=6000, lr=1e-3, weight_decay=0.05)
+        model=SyncConfig(width=16, embedding=256),
+        train=TrainConfig(steps=3000, lr=1e-3, weight_decay=0.05, precision="bf16-mixed"),
     ),
     "sync-grid-paper": SyncStageConfig(model=SyncConfig(width=64), train=TrainConfig(steps=60_000, lr=1e-4)),
     "sync-debug": SyncStageConfig(
@@ -27,7 +34,7 @@ SYNC: dict[str, SyncStageConfig] = {
 A2L: dict[str, A2LStageConfig] = {
     "a2l-grid-small": A2LStageConfig(
         model=A2LConfig(unit=256, channels=(16, 32), width=256, layers=4, heads=4, hidden=1024),
-        train=TrainConfig(steps=12_000, lr=5e-4),
+        train=TrainConfig(steps=4000, lr=5e-4, precision="bf16-mixed"),
         unmasked_weight=0.25,
     ),
     "a2l-grid-paper": A2LStageConfig(train=TrainConfig(steps=60_000, lr=5e-4)),
@@ -36,6 +43,37 @@ A2L: dict[str, A2LStageConfig] = {
         train=TrainConfig(steps=30, lr=1e-3, log_every=5, validate_every=15),
         clips=2,
         frames=30,
+    ),
+}
+
+L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
+    "l2f-grid-small": MeshStageConfig(
+        decoder=MeshConfig(unit=256, hidden=256, width=32),
+        train=TrainConfig(steps=4500, lr=5e-4, validate_every=250, precision="bf16-mixed"),
+        critic=DiscriminatorConfig(width=16),
+        judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
+    ),
+    "l2f-grid-unet": UNetStageConfig(
+        decoder=UNetConfig(unit=256, width=24, widest=384, levels=5, block_px=2),
+        critic=DiscriminatorConfig(width=16),
+        train=TrainConfig(steps=20_000, lr=3e-4, precision="bf16-mixed"),
+    ),
+    "l2f-grid-paper": UNetStageConfig(train=TrainConfig(steps=100_000, lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0)),
+    "l2f-debug-unet": UNetStageConfig(
+        decoder=UNetConfig(unit=16, width=4, widest=16, levels=3, block_px=2),
+        train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
+        critic=DiscriminatorConfig(width=4),
+        windows=2,
+        frames=30,
+    ),
+    "l2f-debug": MeshStageConfig(
+        decoder=MeshConfig(unit=16, components=4, hidden=16, width=8),
+        train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
+        critic=DiscriminatorConfig(width=4),
+        clips=2,
+        frames=30,
+        pairs=2,
+        windows=1,
     ),
 }
 

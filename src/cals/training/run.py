@@ -1,41 +1,59 @@
 """`cals train`: a preset, a prepared corpus and a run directory to a trained network."""
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
-from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
+from cals.checkpoint import config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names
 from cals.errors import CheckpointError
 from cals.features.mel import MelConfig
-from cals.models.sync import SyncConfig, SyncModel
+from cals.models.a2l import A2LConfig
+from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
+from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.training.clock import clip_offsets
 from cals.training.loop import RunOptions, train
-from cals.training.presets import A2L, SYNC, preset
+from cals.training.presets import A2L, L2F, SYNC, preset
 from cals.training.stages.a2l import A2LStage
+from cals.training.stages.l2f_mesh import MeshStage, measured_mesh
+from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
 
 HELD_OUT = {"seen": "val_seen", "unseen": "val_unseen"}
 
 
-def stores(corpus: Path, splits: Path | None, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
-    """Training clips and held-out ones by part; without a splits file everything is trained on and nothing held out."""
-    if splits is None:
-        return ClipStore(corpus, mel), {}
-    held_out = {part: ClipStore(corpus, mel, split_names(splits, name)) for part, name in HELD_OUT.items()}
-    return ClipStore(corpus, mel, split_names(splits, "train")), held_out
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What to train on."""
+
+    folder: Path
+    """Made by `cals prepare`."""
+    splits: Path | None = None
+    """JSON file of clip names by part; without it everything is trained on and nothing held out."""
+    voices: Path | None = None
+    """Made by `cals voices`: the same clips in other voices."""
+
+    def stores(self, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
+        """Training clips, and held-out ones by part."""
+        if self.splits is None:
+            return ClipStore(self.folder, mel, voices=self.voices), {}
+        training = ClipStore(self.folder, mel, split_names(self.splits, "train"), voices=self.voices)
+        parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items()}
+        return training, {part: ClipStore(self.folder, mel, names) for part, names in parts.items()}
 
 
 def train_sync(
-    name: str, corpus: Path, splits: Path | None, options: RunOptions, progress: ProgressCallback | None = None
+    name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the sync encoders; the network is at `options.run / "model"`."""
     config = preset(SYNC, name)
-    return train(SyncStage(config, *stores(corpus, splits, config.model.mel)), options, progress)
+    return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
 
 
 def train_a2l(
     name: str,
-    corpus: Path,
-    splits: Path | None,
+    corpus: Corpus,
     sync: Path,
     options: RunOptions,
     progress: ProgressCallback | None = None,
@@ -48,15 +66,45 @@ def train_a2l(
             f"{sync}: expected sync encoders with embeddings of {config.model.unit} and the preset's mel, "
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
-    training, held_out = stores(corpus, splits, config.model.mel)
+    training, held_out = corpus.stores(config.model.mel)
     return train(A2LStage(config, encoders, weights_sha256(sync), training, held_out), options, progress)
+
+
+def train_l2f(
+    name: str,
+    corpus: Corpus,
+    sync: Path,
+    a2l: Path,
+    options: RunOptions,
+    progress: ProgressCallback | None = None,
+) -> dict[str, float]:
+    """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`."""
+    config = preset(L2F, name)
+    listener = load_checkpoint(a2l)
+    if listener.kind != "a2l":
+        raise CheckpointError(f"{a2l}: expected an Audio-to-Lip checkpoint, found a {listener.kind!r} one")
+    a2l_config = config_from_dict(A2LConfig, listener.config)
+    if a2l_config.unit != config.decoder.unit:
+        raise CheckpointError(
+            f"{a2l}: expected units of width {config.decoder.unit}, found {a2l_config.unit}; "
+            "train Audio-to-Lip with the preset of the same size"
+        )
+    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)}
+    encoders, (training, held_out) = load_sync(sync), corpus.stores(a2l_config.mel)
+    if isinstance(config, UNetStageConfig):
+        decoder = config.decoder
+        model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
+        model.a2l.load_state_dict(listener.weights)
+        return train(UNetStage(config, model, parents, encoders, training, held_out), options, progress)
+    mesh = measured_mesh(training, config.decoder.components)
+    sized = dataclasses.replace(config.decoder, triangles=len(mesh.triangles))
+    moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
+    moving.decoder.mesh.load_state_dict(mesh.state_dict())
+    moving.a2l.load_state_dict(listener.weights)
+    offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
+    return train(MeshStage(config, moving, parents, encoders, training, held_out, offsets), options, progress)
 
 
 def load_sync(folder: Path) -> SyncModel:
     """The sync encoders of a checkpoint, frozen."""
-    checkpoint: Checkpoint = load_checkpoint(folder)
-    if checkpoint.kind != "sync":
-        raise CheckpointError(f"{folder}: expected sync encoders, found a {checkpoint.kind!r} checkpoint")
-    model = SyncModel(config_from_dict(SyncConfig, checkpoint.config))
-    model.load_state_dict(checkpoint.weights)
-    return model.eval().requires_grad_(False)
+    return sync_from_checkpoint(load_checkpoint(folder))

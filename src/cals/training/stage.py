@@ -1,6 +1,7 @@
 """What the loop asks of a stage."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,50 @@ from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
 from cals.training.config import TrainConfig
+from cals.training.optim import ParameterGroup
 
 Losses = dict[str, Tensor]
 """Scalars by name; `total` is what is minimised."""
 
 
 class Stage(ABC):
-    """One network's training: its data, its losses, its validation."""
+    """One network's training: its data, its losses, its validation; if it has a critic, that one's losses too."""
 
     name: str
     train: TrainConfig
     model: nn.Module
+    critic: nn.Module | None = None
+    """A second network, trained in turn with the first to judge what that generates."""
+    critic_lr: float = 5e-4
+    """The critic's highest learning rate (paper section 1); over time it follows the same schedule."""
+    critic_from_step: int = 0
+    """The critic stays as it is until this step."""
+    step: int = 0
+    """Steps done so far, kept by the loop: what losses change over time is a function of it."""
+
+    @property
+    def critic_learns(self) -> bool:
+        """Whether there is a critic and its time has come."""
+        return self.critic is not None and self.step >= self.critic_from_step
 
     @abstractmethod
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """The losses of one batch, drawn with `rng`; `model` is the network as the loop wraps it."""
+        """The losses of one batch, drawn with `rng`; `model` is the network as the loop wraps it.
+
+        Here `self.critic` is frozen: gradients pass through it but do not train it.
+        """
+
+    def critic_losses(self, critic: nn.Module) -> Losses:
+        """The critic's losses on what the last call of `losses` generated, kept detached by the stage.
+
+        `critic` is `self.critic` as the loop wraps it; called once, with real and generated pictures in one batch,
+        because a network spread over devices expects one forward for each backward.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a critic but no critic_losses")
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """All parameters of `self.model`, in groups of one learning rate each."""
+        return [ParameterGroup(parameters=list(self.model.parameters()))]
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

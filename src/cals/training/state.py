@@ -3,6 +3,8 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +19,60 @@ PIECE_BYTES = 15 << 20
 FACTS = "state.json"
 
 
-def flatten(model: nn.Module, average: nn.Module, optimizer: optim.Optimizer) -> dict[str, Tensor]:
-    """All tensors of the training state under flat names."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    for number, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
-    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+@dataclass(frozen=True)
+class Learned:
+    """All that training changes: networks and optimisers, by the names their tensors carry in the state."""
+
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, optim.Optimizer]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies on the CPU of all tensors under flat names."""
+        tensors: dict[str, Tensor] = {}
+        for part, module in self.modules.items():
+            tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
+        for part, optimizer in self.optimizers.items():
+            for number, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"{part}.{number}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
+        return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The opposite of `tensors`; strict: CheckpointError unless all parts are there and fit."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = value
+        # An optimiser that has not begun yet has no tensors.
+        if not self.modules.keys() <= parts.keys() <= self.modules.keys() | self.optimizers.keys():
+            raise CheckpointError(
+                f"state: expected the parts {', '.join([*self.modules, *self.optimizers])}, "
+                f"found {', '.join(sorted(parts))}; "
+                "it is of another preset: name another run directory"
+            )
+        for part, module in self.modules.items():
+            try:
+                module.load_state_dict(parts[part])
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"state: expected the {part}'s weights of this preset, found others ({error})"
+                ) from error
+        for part, optimizer in self.optimizers.items():
+            _restore_optimizer(part, optimizer, parts.get(part, {}))
 
 
-def restore(tensors: dict[str, Tensor], model: nn.Module, average: nn.Module, optimizer: optim.Optimizer) -> None:
-    """The opposite of `flatten`; strict."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    try:
-        model.load_state_dict(parts["model"])
-        average.load_state_dict(parts["average"])
-    except RuntimeError as error:
-        raise CheckpointError(f"state: expected the weights of this preset, found others ({error})") from error
+def _restore_optimizer(part: str, optimizer: optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Take up what the optimiser remembers of each parameter; rates and groups stay as the stage lays them out."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in parts["optimizer"].items():
+    for name, value in tensors.items():
         number, _, slot = name.partition(".")
-        slots.setdefault(int(number), {})[slot] = value
+        place = int(number)
+        if place >= len(parameters) or (value.ndim > 0 and value.shape != parameters[place].shape):
+            raise CheckpointError(
+                f"state: expected the {part}'s tensors for {len(parameters)} parameters in the groups of this preset, "
+                f"found {name} of shape {tuple(value.shape)}; it is of another preset: name another run directory"
+            )
+        slots.setdefault(place, {})[slot] = value
     optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import VoiceAugment, voices
+from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import lower_halves, stretches
 from cals.losses.reconstruction import unit_error
@@ -34,6 +35,7 @@ class A2LStageConfig:
     unmasked_weight: float = 0.0
     """Weight of steps that are heard; 0 is published, more helps what later consumes unmasked units."""
     voice: VoiceAugment = field(default_factory=VoiceAugment)
+    room: RoomAugment = field(default_factory=RoomAugment)
 
 
 class A2LStage(Stage):
@@ -63,7 +65,12 @@ class A2LStage(Stage):
         """Squared error at hidden steps (and, weighted, at heard ones); `coverage` is the share hidden."""
         config = self.config
         batch = stretches(
-            self._training, rng, clips=config.clips, frames=config.frames, step=config.model.mel.timing.mels_per_frame
+            self._training,
+            rng,
+            clips=config.clips,
+            frames=config.frames,
+            step=config.model.mel.timing.mels_per_frame,
+            room=config.room,
         )
         targets = torch.stack(
             [

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
+from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import lower_halves, sync_windows
 from cals.losses.contrastive import info_nce, retrieval_accuracy
@@ -31,6 +32,7 @@ class SyncStageConfig:
     per_clip: int = 8
     temperature: float = 0.07
     voice: VoiceAugment = field(default_factory=VoiceAugment)
+    room: RoomAugment = field(default_factory=RoomAugment)
     face: FaceAugment = field(default_factory=FaceAugment)
 
 
@@ -54,9 +56,10 @@ class SyncStage(Stage):
             per_clip=config.per_clip,
             frames=config.model.frames,
             step=config.model.mel.timing.mels_per_frame,
+            room=config.room,
         )
         # A clip's windows share their changes, so that only timing tells them apart.
-        lower = faces(batch.lower.to(device).float().flatten(1, 2) / 255, rng, config.face)
+        lower = faces(batch.lower.flatten(1, 2), rng, config.face).to(device)
         mel = voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
         windows = lower.unflatten(1, (config.per_clip, config.model.frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
         sound = mel.unflatten(1, (config.per_clip, config.model.mels)).flatten(0, 1)  # type: ignore[no-untyped-call]

@@ -1,0 +1,29 @@
+"""`cals voices`: a prepared corpus in other voices."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cals.cli.progress import frame_progress
+
+
+def voices(
+    corpus: Annotated[Path, tyro.conf.Positional], *, out: Path, k: int = 3, seed: int = 0, workers: int = 2
+) -> None:
+    """Say every clip again in other voices with the same timing, for `cals train --voices`; needs `cals[voices]`.
+
+    Broken off, the same command goes on where it stopped.
+
+    Args:
+        corpus: A folder made by `cals prepare`.
+        out: The folder for the voices.
+        k: How many other voices every clip gets.
+        seed: Another one gives other voices.
+        workers: Processes.
+    """
+    from cals.data.voice_bank import BankConfig, make_bank
+
+    with frame_progress("voices", "shards") as progress:
+        make_bank(corpus, out, BankConfig(k=k, seed=seed), workers=workers, progress=progress)
+    print(out)

@@ -1,0 +1,158 @@
+"""A real clip, and the videos made from it: driven by its own sound, by another one, and with a mouth copied."""
+
+import dataclasses
+import wave
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.data.manifest import ClipSource
+from cals.face.align import CROP_SIZE_PX, crop
+from cals.face.detector import FaceDetector
+from cals.face.landmarks import N_POINTS
+from cals.face.paste import paste
+from cals.face.tracker import FaceTracker
+from cals.inference.lipsync import LipSync
+from cals.inference.tracked import TrackedFrame, tracked
+from cals.media.audio import load_mono
+from cals.media.frame import Frame
+from cals.media.reader import VideoReader
+from cals.timing import AVTiming
+from cals.types import F32, U8, TrackedFace
+
+F64 = NDArray[np.float64]
+RATE_HZ = AVTiming().sample_rate_hz
+COPY_APART = 5
+"""A copied mouth comes from a frame at least so many frames away: nearer ones show nearly the same mouth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a video shows at the real face's place, frame by frame."""
+
+    crops: U8
+    """[t size size 3], cut out with the real frame's transform."""
+    landmarks: F64
+    """[t 468 2] as tracked in this video, in pixels of the real crop; NaN where there are none."""
+    valid: NDArray[np.bool_]
+    """[t], False where no face was found in the real frame or in this one."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealClip:
+    """A held-out clip, decoded and tracked; all of it is in memory."""
+
+    source: ClipSource
+    frames: list[TrackedFrame]
+    seen: Seen
+    starts_s: F64
+    """[t], when each frame begins."""
+    end_s: float
+
+    @property
+    def shift_s(self) -> float:
+        """By how much its sound is rolled to drive another clip: half of it, in whole frames."""
+        return float(self.starts_s[len(self.starts_s) // 2])
+
+    @property
+    def silent(self) -> NDArray[np.bool_]:
+        """[t], frames that end before the first word; none where the words are not known."""
+        first_s = float(self.source.words[0].start_s) if self.source.words else 0.0
+        return np.append(self.starts_s[1:], self.end_s) <= first_s
+
+    def wav(self) -> F32:
+        """Its sound, mono at `RATE_HZ`, exactly as long as the picture: cut, or silent at the end."""
+        length = round(self.end_s * RATE_HZ)
+        heard = load_mono(self.source.video, RATE_HZ)[:length]
+        return np.pad(heard, (0, length - len(heard)))
+
+
+def read_clip(source: ClipSource, detector: FaceDetector) -> RealClip:
+    """Decode and track a clip; raises MediaError where it cannot be read."""
+    with VideoReader(source.video) as reader:
+        frames = list(tracked(reader, FaceTracker(detector), CROP_SIZE_PX))
+    last = frames[-1].frame
+    return RealClip(
+        source=source,
+        frames=frames,
+        seen=_seen(frames, ((item.frame, item.face) for item in frames)),
+        starts_s=np.array([float(item.frame.time_s) for item in frames]),
+        end_s=float(last.time_s + last.duration_s),
+    )
+
+
+def driven(clip: RealClip, audio: Path, lips: LipSync, detector: FaceDetector) -> Seen:
+    """The clip's face saying `audio`; frames that the model left alone, wholly or in part, are not valid."""
+    strengths: list[float] = []
+
+    def pictures() -> Iterator[Frame]:
+        with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
+            for done in stream:
+                strengths.append(done.strength)
+                yield done.frame
+
+    seen = _seen(clip.frames, _tracked_anew(pictures(), detector))
+    return dataclasses.replace(seen, valid=seen.valid & (np.array(strengths) == 1))
+
+
+def copied(clip: RealClip, detector: FaceDetector) -> Seen:
+    """The baseline that hears nothing: every frame gets the mouth of another one, drawn by lot from the clip's name."""
+    rng = np.random.default_rng(zlib.crc32(clip.source.name.encode()))
+    there = np.flatnonzero(clip.seen.valid)
+
+    def pictures() -> Iterator[Frame]:
+        for index, item in enumerate(clip.frames):
+            choice = there[abs(there - index) >= COPY_APART]
+            if item.view is None or not len(choice):
+                yield item.frame
+                continue
+            view, other = item.view, clip.seen.crops[rng.choice(choice)]
+            yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, other, view.mask))
+
+    return _seen(clip.frames, _tracked_anew(pictures(), detector))
+
+
+def write_rolled(clip: RealClip, path: Path) -> None:
+    """Its sound as a wav file, rolled by `shift_s`: what was said first is now said in the middle."""
+    rolled = np.roll(clip.wav(), round(clip.shift_s * RATE_HZ))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(np.rint(np.clip(rolled, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def said_by(speaker: RealClip, clip: RealClip) -> Seen:
+    """The real mouth that belongs to the rolled sound of `speaker`, at every frame of `clip`.
+
+    Not valid after the end of that sound.
+    """
+    middles_s = (clip.starts_s + np.append(clip.starts_s[1:], clip.end_s)) / 2
+    then_s = (middles_s - speaker.shift_s) % speaker.end_s
+    index = np.searchsorted(speaker.starts_s, then_s, side="right") - 1
+    real = speaker.seen
+    return Seen(real.crops[index], real.landmarks[index], real.valid[index] & (middles_s < speaker.end_s))
+
+
+def _tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
+    tracker = FaceTracker(detector)
+    for frame in pictures:
+        yield frame, tracker.update(frame, frame.time_s, frame.index)
+
+
+def _seen(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> Seen:
+    crops, landmarks, valid = [], [], []
+    for item, (frame, face) in zip(real, shown, strict=True):
+        if item.view is None or not face.valid:
+            crops.append(np.zeros((CROP_SIZE_PX, CROP_SIZE_PX, 3), np.uint8))
+            landmarks.append(np.full((N_POINTS, 2), np.nan))
+        else:
+            crops.append(crop(frame, item.view.transform))
+            landmarks.append(item.view.transform.to_crop(face.landmarks[:, :2].astype(np.float64)))
+        valid.append(item.view is not None and face.valid)
+    return Seen(np.stack(crops), np.stack(landmarks), np.array(valid))

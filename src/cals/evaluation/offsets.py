@@ -1,0 +1,65 @@
+"""Whether trained sync encoders find sound and picture of a clip in step."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cals.checkpoint import load_checkpoint
+from cals.data.windows import lower_halves
+from cals.errors import CheckpointError
+from cals.evaluation.drives import RATE_HZ, RealClip, Seen
+from cals.face.align import CROP_SIZE_PX
+from cals.features.mel import log_mel
+from cals.metrics.offset import MAX_OFFSET, offset_of, window_offsets
+from cals.models.sync import SyncModel, sync_from_checkpoint
+
+MIN_FRAMES = 2 * MAX_OFFSET + 10
+"""Shorter stretches cannot be told from their own shifts."""
+TOLERATED_OFFSET = 1
+
+
+def load_sync(folder: Path) -> SyncModel:
+    """The encoders of a checkpoint folder, which must look at crops of our size and hear our rate."""
+    model = sync_from_checkpoint(load_checkpoint(folder))
+    found = model.config.crop_px, model.config.mel.timing.sample_rate_hz
+    if found != (CROP_SIZE_PX, RATE_HZ):
+        raise CheckpointError(
+            f"{folder}: expected sync encoders for crops of {CROP_SIZE_PX} px and {RATE_HZ} Hz, found {found[0]} px "
+            f"and {found[1]} Hz; name others"
+        )
+    return model
+
+
+def offset_scores(clip: RealClip, seen: Seen, model: SyncModel) -> dict[str, float]:
+    """1 where the clip's offset is found within a frame, else 0, and the share of its single windows that find it.
+
+    Looks at the longest stretch with a face, at the encoders' own frame rate; nothing where that is too short.
+    """
+    timing = model.config.mel.timing
+    ticks_s = (np.arange(int(clip.end_s * timing.fps)) + 0.5) / timing.fps
+    index = np.searchsorted(clip.starts_s, ticks_s, side="right") - 1
+    first, count = longest_run(seen.valid[index])
+    if count < MIN_FRAMES:
+        return {}
+    mel = log_mel(torch.from_numpy(clip.wav()[None]), model.config.mel)[0]
+    mel = mel[first * timing.mels_per_frame : (first + count) * timing.mels_per_frame]
+    lower = lower_halves(seen.crops[index[first : first + count]])
+    with torch.inference_mode():
+        visual = model.visual.every_frame(lower[None].float() / 255)[0]
+        audio = model.audio.every_frame(mel[None])[0]
+    single = window_offsets(visual, audio).abs() <= TOLERATED_OFFSET
+    return {
+        "found": float(abs(offset_of(visual, audio)) <= TOLERATED_OFFSET),
+        "windows_found": float(single.float().mean()),
+    }
+
+
+def longest_run(valid: np.ndarray) -> tuple[int, int]:
+    """Start and length of the longest stretch of True in [t]."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], valid.astype(np.int8), [0]])))
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
+    if not len(starts):
+        return 0, 0
+    longest = int(lengths.argmax())
+    return int(starts[longest]), int(lengths[longest])

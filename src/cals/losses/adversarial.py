@@ -1,0 +1,14 @@
+"""The game of generator and discriminator (Goodfellow et al., 2014): binary cross entropy of logits."""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def discriminator_loss(real: Tensor, generated: Tensor) -> Tensor:
+    """Mean of the cross entropies of real logits with 1 and of generated ones with 0, any shape. Chance is log 2."""
+    return (softplus(-real).mean() + softplus(generated).mean()) / 2
+
+
+def generator_loss(generated: Tensor) -> Tensor:
+    """Cross entropy of generated pictures' logits with 1, the form that does not saturate, any shape."""
+    return softplus(-generated).mean()

@@ -1,0 +1,69 @@
+"""From a run to a released model: small weights, what they were trained against, and a card to fill in."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cals.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
+from cals.errors import CheckpointError
+from cals.models.factory import from_checkpoint
+from cals.models.sync import sync_from_checkpoint
+
+CARD = "README.md"
+
+
+def bundle(model: Path, out: Path, sync: Path | None = None, *, force: bool = False) -> Path:
+    """Write the lip model of the checkpoint folder `model` to `out` in half precision, checked; returns `out`.
+
+    `sync`, the encoders it was trained against, goes to `out/sync`. A card that is there already is kept. Raises
+    CheckpointError when a part does not load, the encoders are others than the model's, or `out` exists.
+    """
+    if out.exists() and not force:
+        raise CheckpointError(f"{out}: expected a new folder, found one; name another, or give --force")
+    lips = load_checkpoint(model)
+    halved = _halved(lips)
+    from_checkpoint(halved)
+    if sync is not None:
+        found = weights_sha256(sync)
+        if lips.parents.get("sync", found) != found:
+            raise CheckpointError(f"{sync}: expected the encoders that {model} was trained against, found others")
+        encoders = _halved(load_checkpoint(sync))
+        sync_from_checkpoint(encoders)
+    kept = (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else _card(lips, out.name)
+    save_checkpoint(out, halved)
+    if sync is not None:
+        save_checkpoint(out / "sync", encoders)
+    (out / CARD).write_text(kept, encoding="utf-8")
+    return out
+
+
+def _halved(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with its large weights in half precision; what is measured, counted or one-dimensional stays exact."""
+
+    def smaller(name: str, value: Tensor) -> Tensor:
+        exact = value.ndim < 2 or not value.is_floating_point() or ".mesh." in name
+        return value if exact else value.to(torch.float16)
+
+    weights = {name: smaller(name, value) for name, value in checkpoint.weights.items()}
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{name}: expected weights that half precision can hold, found larger ones")
+    return Checkpoint(
+        kind=checkpoint.kind,
+        config=checkpoint.config,
+        weights=weights,
+        parents=checkpoint.parents,
+        step=checkpoint.step,
+        metrics=checkpoint.metrics,
+    )
+
+
+def _card(lips: Checkpoint, name: str) -> str:
+    metrics = "\n".join(f"| {key} | {value:.4g} |" for key, value in sorted(lips.metrics.items()))
+    return (
+        f"# {name}\n\nA `{lips.kind}` lip-sync model for cals, step {lips.step}.\n\n"
+        "Before you pass it on, say here: the data and its licence; the commands and the commit that trained it; where "
+        "it fails; what it may be used for and what not (the consent of whoever is shown speaking comes first).\n\n"
+        f"| at the last validation | |\n|---|---|\n{metrics}\n"
+    )

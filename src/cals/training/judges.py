@@ -1,0 +1,71 @@
+"""Those who judge generated pictures: a discriminator that learns along, and the frozen sync encoders."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cals.losses.adversarial import discriminator_loss, generator_loss
+from cals.losses.sync import d_av, d_vv
+from cals.models.discriminator import Discriminator, DiscriminatorConfig
+from cals.models.sync import SyncModel
+from cals.training.stage import Losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgesConfig:
+    """Weights of the losses that need a judge, 0 for none: SyncTalkFace's by default (paper section 1, [A])."""
+
+    gan: float = 0.2
+    d_av: float = 0.2
+    d_vv: float = 0.2
+    temperature: float = 1.0
+    """Of d_vv; as published."""
+    critic_lr: float = 5e-4
+    critic_from_step: int = 0
+    sync_from_step: int = 0
+    """The sync losses wait for pictures that are worth judging."""
+
+
+class Judges:
+    """Named losses of generated pictures; remembers the last ones for the discriminator's own turn."""
+
+    def __init__(self, config: JudgesConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
+        self.config = config
+        self.critic = Discriminator(critic) if config.gan else None
+        self._sync = sync.eval().requires_grad_(False)
+        self._shown: tuple[Tensor, Tensor] | None = None
+
+    def of_pictures(self, generated: Tensor, real: Tensor, step: int) -> Losses:
+        """Of crops [b 3 h w], generated and real: `gan`, once the discriminator has its say."""
+        if self.critic is None:
+            return {}
+        lower = _lower(generated)
+        self._shown = (lower.detach(), _lower(real))
+        if step <= self.config.critic_from_step:
+            return {}
+        return {"gan": self.config.gan * generator_loss(self.critic(lower))}
+
+    def of_windows(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
+        """Of windows of crops [n t 3 h w], generated and real, and of their sound [n m f]: `d_av` and `d_vv`."""
+        weights = {"d_av": self.config.d_av, "d_vv": self.config.d_vv}
+        if step < self.config.sync_from_step or not any(weights.values()):
+            return {}
+        sync = self._sync.to(generated.device)
+        drawn = sync.visual(_lower(generated))
+        with torch.no_grad():
+            heard, seen = sync.audio(mel), sync.visual(_lower(real))
+        losses = {"d_av": d_av(drawn, heard), "d_vv": d_vv(drawn, seen, self.config.temperature)}
+        return {name: weights[name] * value for name, value in losses.items() if weights[name]}
+
+    def critic_losses(self, critic: nn.Module) -> Losses:
+        """The discriminator's loss on the pictures it was shown last."""
+        if self._shown is None:
+            raise RuntimeError("the discriminator was shown nothing yet")
+        generated, real = self._shown
+        judged = critic(torch.cat([real, generated]))
+        return {"total": discriminator_loss(judged[: len(real)], judged[len(real) :])}
+
+
+def _lower(crops: Tensor) -> Tensor:
+    return crops[..., crops.shape[-2] // 2 :, :]

@@ -1,0 +1,41 @@
+"""Pictures of what a network generates, beside what it should."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from cals.face.draw import contact_sheet
+from cals.files import replacing
+
+DIFFERENCE_GAIN = 4
+"""Differences are drawn this many times brighter: what matters late in training is too dark to be seen."""
+
+
+def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Tensor) -> None:
+    """Write a PNG with rows of reference, target, generated and their difference, [n 3 h w] in 0..1 each."""
+    if not reference.shape == target.shape == generated.shape:
+        raise ValueError(
+            f"training sheet: expected three stacks of one shape, found {tuple(reference.shape)}, "
+            f"{tuple(target.shape)} and {tuple(generated.shape)}"
+        )
+    rows = {
+        "reference": reference,
+        "target": target,
+        "generated": generated,
+        f"difference x{DIFFERENCE_GAIN}": DIFFERENCE_GAIN * (generated.float() - target.float()).abs(),
+    }
+    columns = len(reference)
+    pictures = [picture for row in rows.values() for picture in _pixels(row)]
+    labels = [text for name in rows for text in [name, *[""] * (columns - 1)]]
+    sheet = contact_sheet(pictures, columns, labels)
+    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
+    with replacing(path) as partial:
+        partial.write_bytes(encoded.tobytes())
+
+
+def _pixels(images: Tensor) -> np.ndarray:
+    """Floats [n 3 h w] in 0..1 -> bytes [n h w 3]."""
+    bytes_ = (images.detach().float().clamp(0, 1) * 255).round().byte()
+    return bytes_.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,96 @@
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from buzzing import prepared
+
+from cals.data.store import ClipStore
+from cals.data.voice_bank import BankConfig, make_bank
+from cals.data.windows import heard, step_rng, stretches, sync_windows
+from cals.errors import ConfigError, DataError
+from cals.features.mel import MelConfig
+
+needs_world = pytest.mark.skipif(importlib.util.find_spec("pyworld") is None, reason="needs pyworld: cals[voices]")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("voices") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def bank(corpus: Path) -> Path:
+    make_bank(corpus, corpus.parent / "bank", BankConfig(k=2))
+    return corpus.parent / "bank"
+
+
+@needs_world
+def test_a_store_knows_a_clip_in_other_voices(corpus: Path, bank: Path) -> None:
+    store = ClipStore(corpus, MelConfig(), voices=bank)
+    found = store.variants(1)
+    assert len(found) == 3
+    torch.testing.assert_close(found[0], store[1].mel)
+    for other in found[1:]:
+        assert other.shape == found[0].shape
+        assert other.dtype == torch.float32
+        assert float((other - found[0]).abs().mean()) > 2
+        curves = np.stack([np.asarray(mel.mean(dim=1)) for mel in (found[0], other)])
+        assert np.corrcoef(curves)[0, 1] > 0.8
+    assert len(ClipStore(corpus, MelConfig()).variants(1)) == 1
+
+
+@needs_world
+def test_a_bank_that_was_stopped_goes_on(corpus: Path, bank: Path) -> None:
+    whole = (bank / "shard-00001.safetensors").read_bytes()
+    kept = (bank / "shard-00000.safetensors").stat().st_mtime_ns
+    (bank / "shard-00001.safetensors").unlink()
+    seen: list[tuple[int, int | None]] = []
+    make_bank(corpus, bank, BankConfig(k=2), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    assert (bank / "shard-00000.safetensors").stat().st_mtime_ns == kept
+    assert (bank / "shard-00001.safetensors").read_bytes() == whole
+    with pytest.raises(DataError, match="choose another folder"):
+        make_bank(corpus, bank, BankConfig(k=1))
+
+
+@needs_world
+def test_workers_make_the_same_voices(corpus: Path, bank: Path, tmp_path: Path) -> None:
+    make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
+    one, two = (ClipStore(corpus, MelConfig(), voices=folder).variants(2) for folder in (bank, tmp_path / "bank"))
+    torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
+@needs_world
+def test_windows_are_cut_from_drawn_voices(corpus: Path, bank: Path) -> None:
+    store = ClipStore(corpus, MelConfig(), voices=bank)
+    batch = sync_windows(store, step_rng(0, 0), clips=4, per_clip=2, frames=5, step=4)
+    assert batch.mel.shape == (4, 2, 20, 80)
+    sums = {round(float(heard(store, 0, step_rng(0, step)).sum()), 2) for step in range(20)}
+    assert len(sums) == 3
+    found = stretches(store, step_rng(0, 0), clips=2, frames=10, step=4)
+    assert found.mel.shape == (2, 40, 80)
+
+
+def test_one_voice_draws_nothing(corpus: Path) -> None:
+    store, rng = ClipStore(corpus, MelConfig()), step_rng(0, 0)
+    torch.testing.assert_close(heard(store, 0, rng), store[0].mel)
+    assert rng.random() == step_rng(0, 0).random()
+    batch = sync_windows(store, step_rng(0, 0), clips=2, per_clip=2, frames=5, step=4)
+    assert batch.lower.shape == (2, 2, 5, 3, 16, 32)
+
+
+@needs_world
+def test_a_bank_of_something_else_is_refused(corpus: Path, bank: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"voices\.json"):
+        ClipStore(corpus, MelConfig(), voices=tmp_path)
+    with pytest.raises(DataError, match="of this mel"):
+        ClipStore(corpus, MelConfig(bins=64), voices=bank)
+    more = prepared(tmp_path / "more", clips=6)
+    with pytest.raises(DataError, match="expected voices of a-4"):
+        ClipStore(more, MelConfig(), voices=bank)
+    with pytest.raises(DataError, match="cals prepare"):
+        make_bank(tmp_path, tmp_path / "bank", BankConfig())
+    with pytest.raises(ConfigError, match="workers"):
+        make_bank(corpus, bank, BankConfig(k=2), workers=0)

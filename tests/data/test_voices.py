@@ -1,0 +1,104 @@
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from buzzing import speech
+
+from cals.data import voices
+from cals.data.voices import Voice, VoiceChange, drawn_voice, put_together, revoiced, taken_apart
+from cals.errors import ConfigError
+from cals.features.mel import MelConfig, log_mel
+
+needs_world = pytest.mark.skipif(importlib.util.find_spec("pyworld") is None, reason="needs pyworld: cals[voices]")
+
+
+def mel(wav: np.ndarray) -> np.ndarray:
+    return np.asarray(log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
+
+
+def lag(one: np.ndarray, other: np.ndarray, reach: int = 8) -> int:
+    """By how many steps `other` comes later than `one`, for which they are most alike."""
+    a, b = (curve - curve.mean() for curve in (one, other))
+    middle = a[reach : len(a) - reach]
+    scores = [middle @ b[reach + d : len(b) - reach + d] for d in range(-reach, reach + 1)]
+    return int(np.argmax(scores)) - reach
+
+
+@needs_world
+def test_a_new_voice_says_the_same_at_the_same_time() -> None:
+    wav = speech(3.0)
+    before = mel(wav).mean(axis=1)
+    for seed in range(8):
+        found = revoiced(wav, np.random.default_rng(seed), VoiceChange())
+        assert found.shape == wav.shape
+        assert found.dtype == np.float32
+        assert np.sqrt(np.mean(found**2)) == pytest.approx(np.sqrt(np.mean(wav**2)), rel=1e-3)
+        assert lag(before, mel(found).mean(axis=1)) == 0
+        assert np.abs(mel(found) - mel(wav)).mean() > 2
+
+
+@needs_world
+def test_loudness_is_in_place_within_half_a_mel_step() -> None:
+    wav = speech(3.0)
+
+    def envelope(sound: np.ndarray) -> np.ndarray:
+        smooth: np.ndarray = np.log10(np.convolve(sound**2, np.hanning(640), "same") + 1e-6)
+        return smooth
+
+    parts = taken_apart(wav)
+    for pitch_hz in (90.0, 220.0):
+        found = put_together(parts, Voice(pitch_hz=pitch_hz))
+        assert abs(lag(envelope(wav), envelope(found), 160)) <= 80
+
+
+@needs_world
+def test_pitch_and_formants_go_where_they_are_sent() -> None:
+    parts = taken_apart(speech(2.0))
+    assert parts.median_hz == pytest.approx(110, rel=0.1)  # its melody goes up and down by a tenth
+    higher = put_together(parts, Voice(pitch_hz=220.0))
+    assert taken_apart(higher).median_hz == pytest.approx(220, rel=0.1)
+
+    def centre(sound: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(sound)) ** 2
+        hz = np.fft.rfftfreq(len(sound), 1 / 16_000)
+        return float((power * hz).sum() / power.sum())
+
+    shorter = put_together(parts, Voice(pitch_hz=110.0, bends=(1.2,) * 5))
+    same = put_together(parts, Voice(pitch_hz=110.0))
+    assert centre(shorter) / centre(same) == pytest.approx(1.2, rel=0.05)
+    assert taken_apart(shorter).median_hz == pytest.approx(110, rel=0.1)
+
+
+@needs_world
+def test_a_whisper_has_no_pitch_and_silence_stays_silent() -> None:
+    whisper = put_together(taken_apart(speech()), Voice(pitch_hz=110.0, whisper=True))
+    voiced = taken_apart(whisper).pitch_hz > 0
+    assert voiced.mean() < 0.2
+    silence = revoiced(np.zeros(16_000, np.float32), np.random.default_rng(0), VoiceChange())
+    assert float(np.abs(silence).max()) < 1e-6
+
+
+@needs_world
+def test_voices_are_seeded() -> None:
+    wav = speech(1.0)
+    first = revoiced(wav, np.random.default_rng(1), VoiceChange())
+    np.testing.assert_array_equal(first, revoiced(wav, np.random.default_rng(1), VoiceChange()))
+    assert not np.array_equal(first, revoiced(wav, np.random.default_rng(2), VoiceChange()))
+
+
+def test_higher_voices_have_shorter_throats() -> None:
+    drawn = [drawn_voice(np.random.default_rng(seed), VoiceChange(), 100.0) for seed in range(200)]
+    pitch, tract = np.log([voice.pitch_hz for voice in drawn]), np.log([np.mean(voice.bends) for voice in drawn])
+    assert np.corrcoef(pitch, tract)[0, 1] > 0.5
+    assert min(pitch) >= np.log(80)
+    assert 0 < sum(voice.whisper for voice in drawn) < 30
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    voices._world.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'cals\[voices\]'"):
+        taken_apart(np.zeros(100, np.float32))
+    with pytest.raises(ConfigError, match="0 < low <= high"):
+        VoiceChange(pitch_hz=(200.0, 100.0))

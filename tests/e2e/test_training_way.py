@@ -1,0 +1,165 @@
+"""The whole way as a newcomer goes it: videos of two people, a corpus, three stages of training, a model, a video."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cals import hub
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.cli import main
+from cals.data.shards import read_shard
+from cals.errors import CheckpointError
+from cals.face.align import Aligner
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER, mouth_opening
+from cals.face.picture import ArrayPicture
+from cals.face.tracker import FaceTracker
+from cals.media.reader import VideoReader
+from cals.models.sync import sync_from_checkpoint
+from cals.nn.warp import drawn_triangles, sampled, source_places, triangulated
+from cals.types import F32, U8
+from drawing import write_video, write_wav
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+SIZE, FRAMES = 320, 50
+
+
+def found(face: U8) -> F32:
+    """The tracker's mesh [468 3] of a picture."""
+    try:
+        models = FaceModels(*hub.face_model_bytes())
+    except CheckpointError as error:
+        pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
+    tracked = FaceTracker(BlazeFaceMesh(models)).update(ArrayPicture(face), Fraction(0), 0)
+    assert tracked.valid
+    return tracked.landmarks
+
+
+def opened(landmarks: F32, openings: np.ndarray) -> torch.Tensor:
+    """Mesh points [t 468 2] with the lower lip and the jaw lower by `openings` [t] in pixels."""
+    points = landmarks[:, :2].astype(np.float64)
+    mouth = points[list(MOUTH_INNER)]
+    middle, half = mouth.mean(axis=0), np.ptp(mouth[:, 0]) / 2
+    lips = np.isin(np.arange(len(points)), [*MOUTH_OUTER[11:], *MOUTH_INNER[11:]])
+    below = (points[:, 1] > points[17, 1] - 1) | lips
+    reach = np.clip(1 - ((points[:, 0] - middle[0]) / (1.4 * half)) ** 2, 0, 1) * below
+    moved = np.tile(points, (len(openings), 1, 1))
+    moved[..., 1] += openings[:, None] * reach
+    return torch.from_numpy(moved).float()
+
+
+def speaking(photo: U8, seed: int) -> tuple[list[U8], F32]:
+    """Pictures of the face opening its mouth as loudly as it sounds, and the sound [1 n] at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    steps = np.convolve(rng.normal(size=FRAMES + 4), np.ones(5) / 5, mode="valid")[:FRAMES]
+    level = np.clip(1.5 * steps + 0.5, 0.02, 1)
+    landmarks = found(photo)
+    frame = [[x, y] for y in (1, SIZE // 2, SIZE - 1) for x in (1, SIZE // 2, SIZE - 1) if (x, y) != (SIZE // 2,) * 2]
+    still = torch.tensor(frame, dtype=torch.float32)
+    before = torch.cat([torch.from_numpy(landmarks[:, :2]), still])[None]
+    triangles = torch.from_numpy(triangulated(before[0].numpy()))
+    pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
+    pictures = []
+    for points in opened(landmarks, 12 * level):
+        after = torch.cat([points, still])[None]
+        covering = drawn_triangles(after, triangles, SIZE, SIZE)
+        moved = sampled(pixels, source_places(after, before, triangles, covering))[0]
+        pictures.append(moved.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
+    time_s = np.arange(640 * FRAMES) / 16_000
+    voice = sum(np.sin(2 * np.pi * (150 + 20 * seed) * k * time_s) / k for k in range(1, 12))
+    wav = 0.3 * voice * np.interp(time_s, (np.arange(FRAMES) + 0.5) / 25, level) + rng.normal(0, 1e-3, len(time_s))
+    return pictures, wav[None].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips each of two people: the astronaut, and her darker mirror image."""
+    root = tmp_path_factory.mktemp("raw")
+    with VideoReader(PHOTO) as reader:
+        photo = next(reader).rgb()[:SIZE, 64 : 64 + SIZE]
+    mirrored = np.ascontiguousarray((photo[:, ::-1] * (0.7, 0.75, 0.8)).astype(np.uint8))
+    for seed, (speaker, face) in enumerate((("anna", photo), ("anna", photo), ("bert", mirrored), ("bert", mirrored))):
+        pictures, sound = speaking(np.ascontiguousarray(face), seed)
+        path = root / speaker / f"clip{seed}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        options = {"crf": "12", "preset": "veryfast"}
+        write_video(path, frames=pictures, size=(SIZE, SIZE), options=options, sound=sound, sound_rate_hz=16_000)
+        write_wav(path.with_suffix(".wav"), sound)
+    return root
+
+
+@pytest.fixture(scope="module")
+def way(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with corpus, runs and the bundled model that the commands made, one after another."""
+    home = tmp_path_factory.mktemp("way")
+    corpus = ["--corpus", str(home / "corpus")]
+    sync, a2l = ["--sync", str(home / "sync" / "model")], ["--a2l", str(home / "a2l" / "model")]
+    main(["prepare", "folder", str(raw), "--out", str(home / "corpus"), "--workers", "1"])
+    main(["train", "sync", "sync-debug", *corpus, "--run", str(home / "sync")])
+    main(["train", "a2l", "a2l-debug", *corpus, "--run", str(home / "a2l"), *sync])
+    last = ["train", "l2f", "l2f-debug", *corpus, "--run", str(home / "l2f"), *sync, *a2l]
+    main([*last, "--max-minutes", "0.01"])
+    (home / "first.json").write_text((home / "l2f" / "state" / "state.json").read_text())
+    main(last)
+    main(["models", "bundle", str(home / "l2f" / "model"), "--out", str(home / "ours"), *sync])
+    return home
+
+
+def test_the_corpus_holds_what_was_drawn(way: Path) -> None:
+    summary = json.loads((way / "corpus" / "summary.json").read_text())
+    assert (summary["samples"], summary["frames"]) == (4, 4 * FRAMES)
+    assert set(summary["offsets"]) == {"anna", "bert"}
+    for sample in read_shard(way / "corpus" / "shard-00000.tar"):
+        openings = [mouth_opening(points.astype(np.float32)) for points in sample.landmarks]
+        assert np.ptp(openings) > 0.03
+        assert sample.facts["sync_correlation"] > 0.7
+
+
+def test_training_was_stopped_and_went_on(way: Path) -> None:
+    first = json.loads((way / "first.json").read_text())["step"]
+    assert first < 20
+    lines = [json.loads(line) for line in (way / "l2f" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "start"] == [0, first]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [5, 10, 15, 20]
+    checkpoint = load_checkpoint(way / "l2f" / "model")
+    assert (checkpoint.kind, checkpoint.step) == ("mesh", 20)
+    assert checkpoint.parents == {part: weights_sha256(way / part / "model") for part in ("sync", "a2l")}
+
+
+def test_the_bundle_is_small_and_whole(way: Path) -> None:
+    whole, small = load_checkpoint(way / "l2f" / "model"), load_checkpoint(way / "ours")
+    assert (small.kind, small.config, small.step, small.parents) == (whole.kind, whole.config, 20, whole.parents)
+    for name, value in whole.weights.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(small.weights[name].float(), value, rtol=1e-3, atol=1e-4)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (way / "ours", way / "l2f" / "model")]
+    assert sizes[0] < sizes[1]
+    sync_from_checkpoint(load_checkpoint(way / "ours" / "sync"))
+    assert "consent" in (way / "ours" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("face", ["video", "photo"])
+def test_the_model_makes_them_speak(way: Path, raw: Path, tmp_path: Path, face: str) -> None:
+    video, out, report = raw / "anna" / "clip0.mp4", tmp_path / "out.mp4", tmp_path / "report.json"
+    source = video if face == "video" else PHOTO
+    arguments = ["generate", "--face", str(source), "--audio", str(raw / "bert" / "clip3.wav"), "--out", str(out)]
+    main([*arguments, "--model", str(way / "ours"), "--report", str(report)])
+    document = json.loads(report.read_text())
+    assert (document["frames"], document["generated"]) == (FRAMES, FRAMES)
+    assert document["model"].startswith(f"ours ({weights_sha256(way / 'ours')[:12]}")
+    with VideoReader(source) as before, VideoReader(out) as after:
+        originals = [frame.rgb().astype(int) for frame in before]
+        originals = originals if face == "video" else originals * FRAMES
+        changes = [np.abs(frame.rgb() - old) for frame, old in zip(after, originals, strict=True)]
+    tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))), Aligner()
+    here = tracker.update(ArrayPicture(originals[0].astype(np.uint8)), Fraction(0), 0)
+    mouth = here.landmarks[list(MOUTH_OUTER), :2]
+    (x0, y0), (x1, y1) = mouth.min(axis=0).astype(int), mouth.max(axis=0).astype(int)
+    mean = np.mean(changes, axis=(0, 3))
+    eyes_px = int(aligner.update(here).to_frame(np.array([[64.0, 34.0]]))[0, 1])
+    assert mean[y0:y1, x0:x1].mean() > 4
+    assert mean[: eyes_px + 5].mean() < 2.5  # only the encoder's own loss

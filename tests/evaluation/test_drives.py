@@ -1,0 +1,69 @@
+"""Who says what when: rolled sound and the real mouths that belong to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cals.data.manifest import ClipSource
+from cals.evaluation.drives import RealClip, Seen, copied, read_clip, said_by, write_rolled
+from cals.face.detector import FaceDetector
+from cals.media.audio import load_mono
+
+
+def clip(frames: int, rate: float = 25.0) -> RealClip:
+    """Frame k has k in its crop and landmarks."""
+    number = np.arange(frames)
+    seen = Seen(
+        np.broadcast_to(number[:, None, None, None], (frames, 4, 4, 3)).astype(np.uint8),
+        np.broadcast_to(number[:, None, None], (frames, 468, 2)).astype(float),
+        np.ones(frames, bool),
+    )
+    source = ClipSource(name="a/b", speaker="a", video=Path("b.mp4"))
+    return RealClip(source, [], seen, number / rate, frames / rate)
+
+
+@pytest.mark.parametrize("frames", [60, 75])
+def test_the_mouth_is_rolled_as_the_sound_is(frames: int) -> None:
+    face = clip(frames)
+    meant = said_by(clip(frames), face)
+    assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(frames), frames // 2).tolist()
+    assert meant.crops[:, 0, 0, 0].tolist() == meant.landmarks[:, 0, 0].tolist()
+    assert meant.valid.all()
+
+
+def test_nothing_is_meant_after_the_sounds_end() -> None:
+    meant = said_by(clip(40), clip(50))
+    assert meant.valid.tolist() == [True] * 40 + [False] * 10
+    assert meant.landmarks[:40, 0, 0].tolist() == np.roll(np.arange(40), 20).tolist()
+
+
+def test_a_speaker_of_another_frame_rate_is_matched_in_time() -> None:
+    meant = said_by(clip(150, rate=75.0), clip(50, rate=25.0))
+    assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(1, 150, 3), 25).tolist()
+
+
+def test_an_absent_face_is_not_valid_where_it_is_heard() -> None:
+    speaker = clip(40)
+    speaker.seen.valid[5] = False
+    assert np.flatnonzero(~said_by(speaker, clip(40)).valid).tolist() == [25]
+
+
+def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, detector: FaceDetector) -> None:
+    real = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
+    assert real.end_s == pytest.approx(48 / 25)
+    assert real.shift_s == pytest.approx(24 / 25)
+    write_rolled(real, tmp_path / "rolled.wav")
+    rolled, wav = load_mono(tmp_path / "rolled.wav"), real.wav()
+    assert rolled.shape == wav.shape == (48 * 640,)
+    assert rolled == pytest.approx(np.roll(wav, 24 * 640), abs=1e-4)
+
+
+def test_copied_mouths_are_others_and_the_same_every_time(raw: Path, detector: FaceDetector) -> None:
+    real = read_clip(ClipSource(name="anna/two", speaker="anna", video=raw / "anna" / "two.mp4"), detector)
+    first, again = copied(real, detector), copied(real, detector)
+    assert first.valid.tolist() == [False] * 3 + [True] * 45
+    assert (first.crops == again.crops).all()
+    upper, lower = np.s_[3:, :40], np.s_[3:, 70:100]
+    change = np.abs(first.crops.astype(int) - real.seen.crops)
+    assert change[upper].mean() < 1 < change[lower].mean()

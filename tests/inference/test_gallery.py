@@ -1,0 +1,100 @@
+"""Who is looked at, for how long, and which frames are kept."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+import drawn_face
+from cals.face.landmarks import mouth_opening
+from cals.inference.gallery import LOOK_S, gallery, looked_at, pictures
+from cals.inference.tracked import TrackedFrame, View
+from cals.media.frame import Frame
+from cals.media.pictures import from_rgb
+from cals.models.lips import OWN_S
+from cals.models.mesh import lip_gap
+from cals.models.speaking import most_open
+from cals.types import CropTransform, TrackedFace
+
+FACES = [drawn_face.points(float(opening)) for opening in range(13)]
+BLANK = np.zeros((8, 8, 3), np.uint8)
+
+
+def view(opening_px: int) -> View:
+    crop = np.full((8, 8, 3), opening_px, np.uint8)
+    identity = CropTransform(np.array([[1.0, 0, 0], [0, 1, 0]]), 8)
+    return View(identity, crop, np.ones((8, 8), np.float32), FACES[opening_px])
+
+
+def speech(frames: int, seed: int = 0) -> tuple[list[View], list[float]]:
+    openings = np.random.default_rng(seed).integers(0, 13, frames)
+    return [view(int(opening)) for opening in openings], [k / 25 for k in range(frames)]
+
+
+def test_quiet_first_open_last_and_all_of_them_seen() -> None:
+    views, times_s = speech(150)
+    found = gallery(views, times_s)
+    gaps = lip_gap(found.landmarks)
+    assert len(gaps) == 8
+    openings = [mouth_opening(each.landmarks) for each in views]
+    assert float(gaps[0]) == float(lip_gap(torch.from_numpy(views[int(np.argmin(openings))].landmarks)))
+    assert float(gaps[-1]) == float(lip_gap(torch.from_numpy(views[int(np.argmax(openings))].landmarks)))
+    assert gaps.tolist() == sorted(gaps.tolist())
+    assert found.seen.shape == (150, 468, 3)
+    for crop, landmarks, time_s in zip(found.crops, found.landmarks, found.times_s, strict=True):
+        own = views[round(float(time_s) * 25)]
+        assert torch.equal(crop[None], pictures([own.crop]))
+        assert np.array_equal(landmarks.numpy(), own.landmarks)
+
+
+def test_kept_frames_stand_apart_so_that_one_can_serve_another() -> None:
+    times = [k / 25 for k in range(60)]
+    views = [view(12 - abs(k - 30) // 3) for k in range(60)]  # all open mouths in one place
+    found = gallery(views, times)
+    opened = found.times_s[2:]
+    assert len(opened) > 2
+    apart = (opened[:, None] - opened).abs() + 10 * torch.eye(len(opened))
+    assert float(apart.min()) >= 2 * OWN_S - 1e-4
+    for time_s in times:  # whatever the frame, there is one for it, and it is as open as any that may be
+        chosen = int(most_open(torch.tensor([time_s]), found))
+        assert abs(float(found.times_s[chosen]) - time_s) >= OWN_S - 1e-3
+        assert float(lip_gap(found.landmarks[chosen])) > 5
+
+
+def test_a_photo_is_its_own_gallery() -> None:
+    found = gallery([view(5)], [0.0])
+    assert len(found.crops) == len(found.seen) == 1
+    two = gallery([view(5), view(5)], [0.0, 0.04])
+    assert len(set(two.times_s.tolist())) == len(two.times_s)
+
+
+def endless(counter: list[int], tracks: int = 1, gap: int = 0) -> Iterator[TrackedFrame]:
+    """25 frames a second for ever, the person changing every 2 s; every `gap`-th frame shows nobody."""
+    k = 0
+    picture = from_rgb(BLANK)
+    while True:
+        counter[0] += 1
+        there = not gap or k % gap != 0
+        face = TrackedFace(k, Fraction(k, 25), there, k // 50 % tracks, False, 1.0, None, np.zeros((0, 3), np.float32))
+        yield TrackedFrame(Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), face, view(k % 13) if there else None)
+        k += 1
+
+
+def test_the_look_ahead_ends_however_long_the_video_is() -> None:
+    counter = [0]
+    found = looked_at(endless(counter))
+    assert counter[0] <= LOOK_S * 25 + 2
+    assert list(found) == [0]
+    assert len(found[0].seen) == pytest.approx(LOOK_S * 25, abs=1)
+    assert float(found[0].times_s.max()) <= LOOK_S
+
+
+def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -> None:
+    found = looked_at(endless([0], tracks=3, gap=5))
+    assert sorted(found) == [0, 1, 2]
+    assert sum(len(known.seen) for known in found.values()) == pytest.approx(LOOK_S * 25 * 0.8, abs=2)
+    for track, known in found.items():
+        assert {int(time_s / 2 + 1e-4) % 3 for time_s in known.times_s.tolist()} == {track}
+    assert looked_at(iter([])) == {}

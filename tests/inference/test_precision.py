@@ -1,0 +1,41 @@
+"""Drawing in bf16: near fp32, undone without a trace, and only where it is asked for."""
+
+import pytest
+import torch
+
+from cals.errors import ConfigError
+from cals.inference.precision import draw_in
+from cals.models.a2l import A2LConfig
+from cals.models.debug import DebugConfig, DebugLips
+from cals.models.lips import Gallery
+from cals.models.speaking import UNetLips, UNetLipsConfig
+from cals.models.unet import UNetConfig
+
+
+def test_bf16_stays_within_a_level_and_fp32_brings_every_bit_back() -> None:
+    torch.manual_seed(0)
+    a2l = A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)
+    decoder = UNetConfig(unit=16, width=4, widest=16, levels=3, block_px=2)
+    network = UNetLips(UNetLipsConfig(a2l=a2l, decoder=decoder)).eval()
+    points = torch.rand(2, 468, 3)
+    faces = Gallery(torch.rand(2, 3, 128, 128), points, torch.tensor([0.0, 1.0]), points)
+    units, keys = torch.randn(2, 16), network.state_dict().keys()
+
+    with torch.inference_mode():
+        exact = network.render(units, faces, faces)
+        draw_in(network, "bf16")
+        draw_in(network, "bf16")
+        near = network.render(units, faces, faces)
+        draw_in(network, "fp32")
+        again = network.render(units, faces, faces)
+
+    assert near.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    assert float((near - exact).abs().mean()) < 1 / 255
+    assert torch.equal(again, exact)
+    assert network.state_dict().keys() == keys
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fp8"):
+        draw_in(DebugLips(DebugConfig()), "fp8")  # type: ignore[arg-type]

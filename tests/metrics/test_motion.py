@@ -1,0 +1,55 @@
+"""Curves and landmarks whose likeness is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cals.metrics.landmarks import landmark_distance
+from cals.metrics.motion import correlation, leak, span
+
+RNG = np.random.default_rng(5)
+
+
+def test_correlation_is_pearsons() -> None:
+    a, b = RNG.normal(size=80), RNG.normal(size=80)
+    assert correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
+    assert correlation(a, 3 * a + 1) == pytest.approx(1.0)
+    assert correlation(a, -a) == pytest.approx(-1.0)
+
+
+def test_a_mouth_that_does_not_move_correlates_with_nothing() -> None:
+    assert correlation(np.full(50, 0.3), RNG.normal(size=50)) == 0.0
+
+
+def test_span_is_the_ratio_of_the_swings() -> None:
+    real = RNG.normal(size=60)
+    assert span(0.5 * real + 7, real) == pytest.approx(0.5)
+    assert span(np.zeros(60), real) == 0.0
+    assert math.isnan(span(real, np.zeros(60)))
+
+
+def test_leak_is_what_the_face_adds_to_what_the_mouths_share() -> None:
+    time = np.arange(100) * 2 * np.pi / 100
+    own, other = np.sin(time), np.cos(time)  # of correlation 0
+    meant = own + other  # really shares 1/sqrt(2) with `own`
+    assert leak(meant, own, meant) == pytest.approx(0.0)
+    assert leak(own, own, meant) == pytest.approx(1 - math.sqrt(0.5))
+    assert leak(own + other, own, other) == pytest.approx(math.sqrt(0.5))
+
+
+def test_landmark_distance_ignores_where_the_mouth_is() -> None:
+    real = RNG.normal(size=(30, 20, 2)) * 10
+    moved = real + RNG.normal(size=(30, 1, 2)) * 50
+    assert landmark_distance(moved, real) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_landmark_distance_is_in_pixels() -> None:
+    real = np.zeros((2, 4, 2))
+    generated = real.copy()
+    # two points 3 right and 4 down, two as far the other way: the mean place stays, every point is 5 off
+    generated[:, :2] += (3, 4)
+    generated[:, 2:] -= (3, 4)
+    assert landmark_distance(generated, real) == pytest.approx(5.0)
+    generated[1] = 0  # the mean over frames
+    assert landmark_distance(generated, real) == pytest.approx(2.5)

@@ -1,0 +1,94 @@
+"""A drawn person who speaks: shapes, poses, a measured mesh, and a mesh model with random weights."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import drawn_face
+from cals.inference.gallery import pictures
+from cals.models.a2l import A2LConfig
+from cals.models.lips import Faces, Gallery
+from cals.models.mesh import FaceMesh, measured
+from cals.models.mesh_decoder import MeshConfig
+from cals.models.speaking import MeshLips, MeshLipsConfig
+from cals.types import F32
+
+A2L = A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)
+SHAPES = {"anna": (1.0, 1.0, 1.0), "bert": (1.03, 0.985, 1.05), "cleo": (0.97, 1.01, 0.95)}
+"""Each person's proportions."""
+
+
+def openings(frames: int, seed: int) -> np.ndarray:
+    """How far the mouth is open in each frame, in pixels: closed in a good part of them."""
+    return np.clip(3 + 4 * np.random.default_rng(seed).normal(size=frames), 0, 12)
+
+
+def clip(person: str, frames: int, seed: int) -> F32:
+    """Landmarks [t 468 3] of speech without head motion: two motions, opening and width."""
+    wide = np.random.default_rng(seed + 1000).normal(size=frames)
+    faces = [drawn_face.points(o, w) for o, w in zip(openings(frames, seed), wide, strict=True)]
+    middle = np.append(drawn_face.MIDDLE, 0)
+    return ((np.stack(faces) - middle) * SHAPES[person] + middle).astype(np.float32)
+
+
+def posed(landmarks: F32, seed: int) -> F32:
+    """Every frame with another turn of the head (some degrees each way), size and place."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for face in landmarks:
+        turn = np.eye(3)
+        for axis, angle in enumerate(rng.uniform(-0.12, 0.12, 3)):
+            i, j = (k for k in range(3) if k != axis)
+            one = np.eye(3)
+            one[[i, j], [i, j]] = np.cos(angle)
+            one[i, j], one[j, i] = -np.sin(angle), np.sin(angle)
+            turn = turn @ one
+        away = (face - face.mean(axis=0)) @ turn * rng.uniform(0.95, 1.05)
+        found.append(away + face.mean(axis=0) + rng.uniform(-2, 2, 3))
+    return np.stack(found).astype(np.float32)
+
+
+def drawn_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
+    """The mesh of all persons."""
+    clips = [clip(person, 80, seed) for seed, person in enumerate(SHAPES)]
+    if moving_heads:
+        clips = [posed(landmarks, seed) for seed, landmarks in enumerate(clips)]
+    return measured(clips, list(SHAPES), components)
+
+
+def mesh_lips(mesh: FaceMesh, *, refined: bool = True) -> MeshLips:
+    """A model with random weights; with `refined` False the refinement adds nothing."""
+    torch.manual_seed(0)
+    decoder = MeshConfig(unit=16, components=len(mesh.basis), hidden=16, width=8, triangles=len(mesh.triangles))
+    model = MeshLips(MeshLipsConfig(a2l=A2L, decoder=decoder)).eval()
+    model.decoder.mesh.load_state_dict(mesh.state_dict())
+    if not refined:
+        with torch.no_grad():
+            for value in model.decoder.refinement.last[1].parameters():
+                value.zero_()
+    return model
+
+
+def saying(model: MeshLips, *motion: float) -> Tensor:
+    """The model made to say this motion for every unit; a unit to give it, [1 16]."""
+    with torch.no_grad():
+        last = model.decoder.head[-1]
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor(motion))
+    return torch.zeros(1, 16)
+
+
+def faces_of(crops: list[np.ndarray], landmarks: list[F32], time_s: float = 1.0) -> Faces:
+    """Faces seen at one time."""
+    points = torch.from_numpy(np.stack(landmarks))
+    return Faces(crops=pictures(crops), landmarks=points, times_s=torch.full((len(crops),), time_s))
+
+
+def known(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
+    """A gallery of the named frames of a clip, a second apart from 10 s on."""
+    return Gallery(
+        crops=pictures([drawn_face.picture(landmarks[i], seed) for i in frames]),
+        landmarks=torch.from_numpy(landmarks[frames]),
+        times_s=10.0 + torch.arange(float(len(frames))),
+        seen=torch.from_numpy(landmarks),
+    )

@@ -1,0 +1,93 @@
+"""Judges say what they are weighted to say, when their time has come."""
+
+import math
+
+import pytest
+import torch
+
+from cals.losses.sync import d_av, d_vv
+from cals.models.discriminator import DiscriminatorConfig
+from cals.models.sync import SyncConfig, SyncModel
+from cals.training.judges import Judges, JudgesConfig
+
+CRITIC = DiscriminatorConfig(width=4)
+
+
+@pytest.fixture
+def sync() -> SyncModel:
+    torch.manual_seed(0)
+    return SyncModel(SyncConfig(width=4, embedding=16))
+
+
+def shown(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Two windows of crops, generated and real, and their mel."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.rand(2, 2, 5, 3, 128, 128, generator=generator)
+    return pictures[0], pictures[1], -80 * torch.rand(2, 20, 80, generator=generator)
+
+
+def test_without_weight_nothing_is_said_nor_computed(sync: SyncModel) -> None:
+    judges = Judges(JudgesConfig(gan=0, d_av=0, d_vv=0), CRITIC, sync)
+    generated, real, mel = shown()
+    assert judges.critic is None
+    assert judges.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), 5) == {}
+    assert judges.of_windows(generated, real, mel, 5) == {}
+    one = Judges(JudgesConfig(gan=0, d_av=0.5, d_vv=0), CRITIC, sync)
+    assert list(one.of_windows(generated, real, mel, 5)) == ["d_av"]
+
+
+def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
+    judges = Judges(JudgesConfig(d_av=0.3, d_vv=0.7, temperature=0.5), CRITIC, sync)
+    generated, real, mel = shown()
+    said = judges.of_windows(generated.requires_grad_(), real, mel, 0)
+    lower = (..., slice(64, None), slice(None))
+    drawn, heard, seen = sync.visual(generated[lower]), sync.audio(mel), sync.visual(real[lower])
+    torch.testing.assert_close(said["d_av"], 0.3 * d_av(drawn, heard))
+    torch.testing.assert_close(said["d_vv"], 0.7 * d_vv(drawn, seen, 0.5))
+    (said["d_av"] + said["d_vv"]).backward()
+    assert generated.grad is not None
+    assert float(generated.grad[lower].abs().max()) > 0
+    assert float(generated.grad[..., :64, :].abs().max()) == 0  # judged by the lower half only
+    assert not any(parameter.requires_grad for parameter in sync.parameters())
+    assert not sync.training
+
+
+def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
+    judges = Judges(JudgesConfig(sync_from_step=10), CRITIC, sync)
+    generated, real, mel = shown()
+    assert judges.of_windows(generated, real, mel, 9) == {}
+    assert set(judges.of_windows(generated, real, mel, 10)) == {"d_av", "d_vv"}
+
+
+def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
+    judges = Judges(JudgesConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
+    assert judges.critic is not None
+    generated, real = (windows.flatten(0, 1) for windows in shown()[:2])
+    assert judges.of_pictures(generated, real, 3) == {}
+    with torch.no_grad():
+        judges.critic.head.weight.zero_()
+        judges.critic.head.bias.zero_()
+    said = judges.of_pictures(generated, real, 4)
+    assert said["gan"].item() == pytest.approx(0.4 * math.log(2))
+
+
+def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncModel) -> None:
+    judges = Judges(JudgesConfig(), CRITIC, sync)
+    assert judges.critic is not None
+    with pytest.raises(RuntimeError, match="shown nothing"):
+        judges.critic_losses(judges.critic)
+    generated, real, _ = shown()
+    generated, real = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
+    judges.of_pictures(generated, real, 0)
+    seen: list[torch.Tensor] = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, lower: torch.Tensor) -> torch.Tensor:
+            seen.append(lower)
+            return torch.cat([torch.full((10,), 2.0), torch.full((10,), -1.0)]).requires_grad_()
+
+    loss = judges.critic_losses(Spy())["total"]
+    assert torch.equal(seen[0], torch.cat([real, generated])[..., 64:, :])
+    assert loss.item() == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2)
+    loss.backward()
+    assert generated.grad is None

@@ -1,0 +1,188 @@
+"""Both kinds of Lip-to-Face on the drawn corpus: trained, stopped and resumed, looked at, loaded and made to draw."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import drawn_face
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.cli import main
+from cals.data.store import ClipStore, split_names
+from cals.errors import CheckpointError, ConfigError
+from cals.features.mel import MelConfig
+from cals.inference.gallery import pictures
+from cals.inference.load import load_model
+from cals.models.lips import Faces, Gallery
+from cals.models.mesh import lip_gap
+from cals.models.speaking import MeshLips
+from cals.training.loop import RunOptions
+from cals.training.presets import L2F
+from cals.training.run import Corpus, train_l2f
+from cals.training.stages.l2f_mesh import MeshStageConfig, measured_mesh
+
+PRESETS = ("l2f-debug", "l2f-debug-unet")
+
+
+def train_log(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "train"]
+
+
+def validation_log(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "validation"]
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def trained(
+    request: pytest.FixtureRequest,
+    corpus: Path,
+    sync_run: Path,
+    a2l_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path]:
+    """A preset's name and its run, made by the command."""
+    run = tmp_path_factory.mktemp("runs") / request.param
+    arguments = ["train", "l2f", request.param, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
+    main([*arguments, "--run", str(run), "--sync", str(sync_run / "model"), "--a2l", str(a2l_run / "model")])
+    return request.param, run
+
+
+def test_a_run_leaves_a_whole_model_and_sheets(
+    trained: tuple[str, Path], sync_run: Path, a2l_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, run = trained
+    checkpoint = load_checkpoint(run / "model")
+    assert checkpoint.kind == {"l2f-debug": "mesh", "l2f-debug-unet": "unet"}[name]
+    assert checkpoint.step == L2F[name].train.steps
+    assert checkpoint.parents == {
+        "sync": weights_sha256(sync_run / "model"),
+        "a2l": weights_sha256(a2l_run / "model"),
+    }
+    for part in ("seen", "unseen"):
+        sheet = cv2.imread(str(run / f"sheet-{part}.png"))
+        assert sheet is not None
+        assert sheet.std() > 5
+    losses = train_log(run)[-1]
+    for expected in ("total", "recon", "gan", "d_av", "d_vv", "critic_total"):
+        assert np.isfinite(losses[expected]), expected
+    terms = [losses[term] for term in ("recon", "gan", "d_av", "d_vv", "motion", "follow") if term in losses]
+    assert losses["total"] == pytest.approx(sum(terms), rel=1e-4)
+    metrics = validation_log(run)[-1]
+    wanted = {"l2f-debug": ("opening", "width", "span", "mouth_psnr", "warp_psnr"), "l2f-debug-unet": ("l1", "copy_l1")}
+    assert {f"{part}_{metric}" for part in ("seen", "unseen") for metric in wanted[name]} <= metrics.keys()
+
+
+def test_what_was_trained_is_loaded_and_draws(trained: tuple[str, Path]) -> None:
+    _, run = trained
+    model = load_model(run / "model").network
+    face = drawn_face.points(4.0)
+    crop = pictures([drawn_face.picture(face)])
+    points = torch.from_numpy(face)[None]
+    faces = Faces(
+        crops=crop.expand(2, -1, -1, -1), landmarks=points.expand(2, -1, -1), times_s=torch.tensor([3.0, 3.04])
+    )
+    known = Gallery(crops=crop, landmarks=points, times_s=torch.tensor([0.0]), seen=points)
+    with torch.inference_mode():
+        units = model.units(torch.full((1, 8, 80), -40.0))[0]
+        drawn = model.render(units, faces, known)
+    assert drawn.shape == (2, 3, 128, 128)
+    assert bool(torch.isfinite(drawn).all())
+    assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
+    assert float(drawn.std()) > 0.02
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_resumed_training_is_the_same_training(
+    name: str, corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = dataclasses.replace(
+        L2F[name].train, steps=6, log_every=1, validate_every=6, checkpoint_every_s=0.0
+    )  # a checkpoint after every step
+    monkeypatch.setitem(L2F, name, dataclasses.replace(L2F[name], train=hasty))
+
+    def go(run: Path, stop_at: int | None = None, seed: int = 0) -> None:
+        def stop(done: int, total: int | None) -> None:
+            if done == stop_at:
+                raise KeyboardInterrupt
+
+        torch.manual_seed(seed)
+        options = RunOptions(run=run, accelerator="cpu")
+        train_l2f(name, Corpus(folder=corpus), sync_run / "model", a2l_run / "model", options, stop)
+
+    go(tmp_path / "through")
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path / "resumed", stop_at=3)
+    go(tmp_path / "resumed", seed=99)  # whatever it was begun with must not matter
+    through, resumed = train_log(tmp_path / "through"), train_log(tmp_path / "resumed")
+    assert [line["step"] for line in resumed] == list(range(1, 7))
+    for one, other in zip(through, resumed, strict=True):
+        for key, value in one.items():
+            if key not in ("kind", "time_s", "time"):
+                assert other[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
+    assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
+
+
+def test_the_mesh_stage_learns_what_drawn_mouths_do(
+    corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = L2F["l2f-debug"]
+    assert isinstance(config, MeshStageConfig)
+    settings = dataclasses.replace(config.train, steps=150, lr=3e-3, log_every=1, validate_every=150)
+    judges = dataclasses.replace(config.judges, gan=0.0, d_av=0.0, d_vv=0.0)
+    lighter = dataclasses.replace(config, train=settings, judges=judges, clips=4, pairs=1, windows=0)
+    monkeypatch.setitem(L2F, "l2f-debug", lighter)
+    torch.manual_seed(0)
+    options = RunOptions(run=tmp_path / "run", accelerator="cpu")
+    train_l2f("l2f-debug", Corpus(folder=corpus), sync_run / "model", a2l_run / "model", options)
+    log = train_log(tmp_path / "run")
+    assert not {"gan", "d_av", "d_vv", "critic_total"} & log[-1].keys()
+    for name in ("motion", "follow"):
+        found = [line[name] for line in log]
+        assert sum(found[-15:]) < 0.7 * sum(found[:15]), name
+
+
+@pytest.mark.parametrize("trained", ["l2f-debug"], indirect=True)
+def test_the_mesh_is_that_of_the_training_clips(trained: tuple[str, Path], corpus: Path) -> None:
+    network = load_model(trained[1] / "model").network
+    assert isinstance(network, MeshLips)
+    training = ClipStore(corpus, MelConfig(), split_names(corpus / "splits.json", "train"))
+    mesh = measured_mesh(training, L2F["l2f-debug"].decoder.components)  # type: ignore[union-attr]
+    assert network.config.decoder.triangles == len(mesh.triangles)
+    for buffer, value in mesh.state_dict().items():
+        torch.testing.assert_close(network.decoder.mesh.state_dict()[buffer], value, atol=1e-3, rtol=0)
+    assert float(lip_gap(mesh.basis).abs().max()) > 2  # opening is among its motions
+
+
+def test_l2f_needs_and_names_its_parents(
+    corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "l2f", "l2f-debug", "--corpus", str(corpus), "--run", str(tmp_path / "run")]
+    sync, a2l = ["--sync", str(sync_run / "model")], ["--a2l", str(a2l_run / "model")]
+    for given, words in (
+        (a2l, "l2f: expected --sync with the checkpoint of trained sync encoders, found none"),
+        (sync, "l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none"),
+        ([*sync, "--a2l", str(sync_run / "model")], "expected an Audio-to-Lip checkpoint, found a 'sync' one"),
+        ([*a2l, "--sync", str(a2l_run / "model")], "expected sync encoders, found a 'a2l' model"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, *given])
+        assert stopped.value.code == 1
+        assert words in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_parts_of_other_sizes_are_refused(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path) -> None:
+    parents = (sync_run / "model", a2l_run / "model")
+    options = RunOptions(run=tmp_path / "run", accelerator="cpu")
+    with pytest.raises(CheckpointError, match="expected units of width 256, found 16"):
+        train_l2f("l2f-grid-small", Corpus(folder=corpus), *parents, options)
+    with pytest.raises(ConfigError, match="did you mean 'l2f-debug'"):
+        train_l2f("l2f-debgu", Corpus(folder=corpus), *parents, options)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,75 @@
+"""The smallest stage with a critic: a generator of points that should lie around 3; run as a script it trains."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from cals.checkpoint import Checkpoint
+from cals.losses.adversarial import discriminator_loss, generator_loss
+from cals.training.config import TrainConfig
+from cals.training.loop import RunOptions, train
+from cals.training.optim import ParameterGroup
+from cals.training.stage import Losses, Stage
+
+SETTINGS = TrainConfig(steps=24, lr=1e-3, warmup=0.0, log_every=1, validate_every=100)
+
+
+class ToyGan(Stage):
+    """Noise [b 4] to points [b 2]; the first layer trains at a tenth of the rate, from `first_from_step` on."""
+
+    name = "toy"
+
+    def __init__(self, settings: TrainConfig = SETTINGS, *, judged: bool = True, from_step: int = 0) -> None:
+        torch.manual_seed(1)
+        self.train = settings
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.PReLU(), nn.Linear(8, 2))
+        if judged:
+            self.critic = nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+        self.critic_lr = 1e-2
+        self.critic_from_step = from_step
+        self.first_from_step = 0
+        self.critic_was_frozen: list[bool] = []
+        self._pictures = (torch.empty(0), torch.empty(0))
+
+    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+        real = torch.from_numpy(3 + 0.1 * rng.normal(size=(16, 2))).float().to(device)
+        noise = torch.from_numpy(rng.normal(size=(16, 4))).float().to(device)
+        generated: Tensor = model(noise)
+        self._pictures = (real, generated.detach())
+        losses = {"total": (generated - real).abs().mean()}
+        if self.critic is not None and self.critic_learns:
+            self.critic_was_frozen.append(not any(p.requires_grad for p in self.critic.parameters()))
+            losses["adversarial"] = generator_loss(self.critic(generated))
+            losses["total"] = losses["total"] + 0.1 * losses["adversarial"]
+        return losses
+
+    def critic_losses(self, critic: nn.Module) -> Losses:
+        return {"total": discriminator_loss(*critic(torch.cat(self._pictures)).chunk(2))}
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        first, *rest = self.model.children()
+        others = [parameter for layer in rest for parameter in layer.parameters()]
+        slow = ParameterGroup(parameters=list(first.parameters()), lr_share=0.1, from_step=self.first_from_step)
+        return [ParameterGroup(parameters=others), slow]
+
+    def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        return {"distance": float((model(torch.zeros(1, 4, device=device)) - 3).abs().mean())}
+
+    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+        return Checkpoint(kind="toy", config={}, weights=dict(model.state_dict()), step=step, metrics=metrics)
+
+
+if __name__ == "__main__":
+    stage = ToyGan(dataclasses.replace(SETTINGS, accumulate=2), from_step=3)
+    train(stage, RunOptions(run=Path(sys.argv[1]), accelerator="cpu", devices=int(sys.argv[2])))
+    assert stage.critic is not None
+    both = nn.ModuleList([stage.model, stage.critic]).state_dict()
+    save_file(both, Path(sys.argv[1]) / f"rank-{os.environ.get('LOCAL_RANK', '0')}.safetensors")
