@@ -1,6 +1,9 @@
 """The whole way as a newcomer goes it: videos of two people, a corpus, three stages of training, a model, a video."""
 
 import json
+import re
+import shlex
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,7 +27,8 @@ from cals.nn.warp import drawn_triangles, sampled, source_places, triangulated
 from cals.types import F32, U8
 from drawing import write_video, write_wav
 
-PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "examples" / "astronaut.jpg"
 SIZE, FRAMES = 320, 50
 
 
@@ -92,21 +96,29 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def readme_commands(raw: Path) -> list[list[str]]:
+    """What the README says under "Train your own", with our videos and the presets that take seconds."""
+    block = re.search(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert block is not None
+    lines = [line.removeprefix("$ cals ") for line in block[1].splitlines()]
+    return [shlex.split(line.replace("my-videos", f"'{raw}'").replace("-grid-small", "-debug")) for line in lines]
+
+
 @pytest.fixture(scope="module")
-def way(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with corpus, runs and the bundled model that the commands made, one after another."""
+def way(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder with corpus, runs and the bundled model that the README's commands made, one after another."""
     home = tmp_path_factory.mktemp("way")
-    corpus = ["--corpus", str(home / "corpus")]
-    sync, a2l = ["--sync", str(home / "sync" / "model")], ["--a2l", str(home / "a2l" / "model")]
-    main(["prepare", "folder", str(raw), "--out", str(home / "corpus"), "--workers", "1"])
-    main(["train", "sync", "sync-debug", *corpus, "--run", str(home / "sync")])
-    main(["train", "a2l", "a2l-debug", *corpus, "--run", str(home / "a2l"), *sync])
-    last = ["train", "l2f", "l2f-debug", *corpus, "--run", str(home / "l2f"), *sync, *a2l]
-    main([*last, "--max-minutes", "0.01"])
-    (home / "first.json").write_text((home / "l2f" / "state" / "state.json").read_text())
-    main(last)
-    main(["models", "bundle", str(home / "l2f" / "model"), "--out", str(home / "ours"), *sync])
-    return home
+    prepare, sync, a2l, l2f = readme_commands(raw)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        main([*prepare, "--workers", "1"])
+        main(sync)
+        main(a2l)
+        main([*l2f, "--max-minutes", "0.01"])
+        (home / "first.json").write_text((home / "runs" / "l2f" / "state" / "state.json").read_text())
+        main(l2f)
+        main(["models", "bundle", "runs/l2f/model", "--out", "ours", "--sync", "runs/sync/model"])
+        yield home
 
 
 def test_the_corpus_holds_what_was_drawn(way: Path) -> None:
@@ -122,21 +134,21 @@ def test_the_corpus_holds_what_was_drawn(way: Path) -> None:
 def test_training_was_stopped_and_went_on(way: Path) -> None:
     first = json.loads((way / "first.json").read_text())["step"]
     assert first < 20
-    lines = [json.loads(line) for line in (way / "l2f" / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (way / "runs" / "l2f" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "start"] == [0, first]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [5, 10, 15, 20]
-    checkpoint = load_checkpoint(way / "l2f" / "model")
+    checkpoint = load_checkpoint(way / "runs" / "l2f" / "model")
     assert (checkpoint.kind, checkpoint.step) == ("mesh", 20)
-    assert checkpoint.parents == {part: weights_sha256(way / part / "model") for part in ("sync", "a2l")}
+    assert checkpoint.parents == {part: weights_sha256(way / "runs" / part / "model") for part in ("sync", "a2l")}
 
 
 def test_the_bundle_is_small_and_whole(way: Path) -> None:
-    whole, small = load_checkpoint(way / "l2f" / "model"), load_checkpoint(way / "ours")
+    whole, small = load_checkpoint(way / "runs" / "l2f" / "model"), load_checkpoint(way / "ours")
     assert (small.kind, small.config, small.step, small.parents) == (whole.kind, whole.config, 20, whole.parents)
     for name, value in whole.weights.items():
         if value.is_floating_point():
             torch.testing.assert_close(small.weights[name].float(), value, rtol=1e-3, atol=1e-4)
-    sizes = [(folder / "model.safetensors").stat().st_size for folder in (way / "ours", way / "l2f" / "model")]
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (way / "ours", way / "runs" / "l2f" / "model")]
     assert sizes[0] < sizes[1]
     sync_from_checkpoint(load_checkpoint(way / "ours" / "sync"))
     assert "consent" in (way / "ours" / "README.md").read_text()

@@ -74,6 +74,7 @@ def test_a_run_leaves_a_whole_model_and_sheets(
         assert np.isfinite(losses[expected]), expected
     terms = [losses[term] for term in ("recon", "gan", "d_av", "d_vv", "motion", "follow") if term in losses]
     assert losses["total"] == pytest.approx(sum(terms), rel=1e-4)
+    assert sum(value for key, value in losses.items() if key.endswith("_share")) == pytest.approx(1, rel=1e-4)
     metrics = validation_log(run)[-1]
     wanted = {"l2f-debug": ("opening", "width", "span", "mouth_psnr", "warp_psnr"), "l2f-debug-unet": ("l1", "copy_l1")}
     assert {f"{part}_{metric}" for part in ("seen", "unseen") for metric in wanted[name]} <= metrics.keys()

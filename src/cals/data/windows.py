@@ -99,10 +99,14 @@ def stretches(
     frames: int,
     step: int,
     room: RoomAugment | None = None,
+    power: float = 0.5,
 ) -> ClipBatch:
-    """`frames` consecutive frames of random clips; clips that are too short are not drawn."""
+    """`frames` consecutive frames of random clips; clips that are too short are not drawn.
+
+    `power` as `speaker_weights` takes it.
+    """
     long = np.array([store.frames(i) >= frames for i in range(len(store))])
-    weights = speaker_weights(store.speakers) * long
+    weights = speaker_weights(store.speakers, power) * long
     chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
     starts = [int(rng.integers(store.frames(int(i)) - frames + 1)) for i in chosen]
     mel = [heard(store, int(i), rng, room)[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]

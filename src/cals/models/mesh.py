@@ -72,6 +72,10 @@ class FaceMesh(nn.Module):
         if len(landmarks) > 2:
             return quiet
         likely = self._coefficients(quiet - self.template) / (1 + self.identity.square())
+        # Whoever it is, at rest their lips are closed: the rest of the gap goes by the least motion that closes it.
+        gaps = lip_gap(self.basis)
+        open_still = lip_gap(quiet) - likely @ gaps - lip_gap(self.template)
+        likely = likely + gaps * open_still.clamp_min(0) / gaps.square().sum()
         return quiet - torch.einsum("k,kpc->pc", likely, self.basis)
 
     @exact

@@ -5,12 +5,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from cals.errors import ConfigError
-from cals.face.landmarks import MOUTH_INNER
+from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.models.mesh import FaceMesh, exact, similarity
 from cals.models.refine import Refinement
 from cals.nn.warp import drawn_polygon, drawn_triangles, pixel_centres, sampled, source_places
+
+_FAR = 4.0
+"""Standard deviations beyond which the refinement is not told more: it has seen nothing like it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +67,7 @@ class MeshDecoder(nn.Module):
             nn.GELU(),
             nn.Linear(config.hidden, config.components),
         )
-        self.refinement = Refinement(5, config.width, 2 * config.components)
+        self.refinement = Refinement(5, config.width, config.components)
 
     def motion(self, units: Tensor) -> Tensor:
         """Units [... d] to coefficients [... k] of the lower face's motion."""
@@ -73,7 +77,7 @@ class MeshDecoder(nn.Module):
     def draw(self, views: Views, target: Tensor, said: Tensor) -> Tensor:
         """The faces of `views` brought to the landmarks `target` [b 468 3], whose motion is `said` [b k]: [b 3 h w]."""
         composed, seen = self.compose(views, target)
-        mended: Tensor = self.refinement(composed, seen, torch.cat([views.motion, said], dim=-1).clamp(-6, 6))
+        mended: Tensor = self.refinement(composed, seen, _around_lips(target, views.crops), said.clamp(-_FAR, _FAR))
         return mended.clamp(0, 1)
 
     def speak(self, views: Views, rest: Tensor, said: Tensor) -> Tensor:
@@ -92,6 +96,12 @@ class MeshDecoder(nn.Module):
         hole = drawn_polygon(_between_lips(target), height, width)
         inner, there = _inner_mouth(views, target, self.mesh.upper)
         return warped * (1 - hole) + inner * hole, torch.cat([hole, there * hole], dim=1)
+
+
+def _around_lips(target: Tensor, crops: Tensor) -> Tensor:
+    """Soft mask [b 1 h w] of the lips of landmarks [b 468 3] and a little skin around them."""
+    lips = drawn_polygon(target[:, list(MOUTH_OUTER), :2], *crops.shape[-2:])
+    return avg_pool2d(max_pool2d(lips, 11, 1, 5), 9, 1, 4)
 
 
 def _between_lips(target: Tensor) -> Tensor:

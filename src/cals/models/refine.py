@@ -1,4 +1,4 @@
-"""What moved pixels do not show: a small network that adds it as mask and residual."""
+"""What moved pixels do not show, added by a small network: shading of the lips, and mask and residual within them."""
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from cals.nn.blocks import ConvBlock, ResidualBlock
 TOP, BOTTOM, LEFT, RIGHT = 60, 124, 24, 104
 """The part of a crop of 128 that is refined, in pixels: mouth and chin of every face, however wide it opens."""
 _FADE_PX = 6
+_MOST_LIGHT = 0.7
+"""Lips and skin become at most exp(0.7), twice, as light or dark."""
 
 
 class Refinement(nn.Module):
@@ -27,14 +29,18 @@ class Refinement(nn.Module):
         self.up = nn.Sequential(nn.Upsample(scale_factor=2), ConvBlock(widest, wide))
         self.joined = ResidualBlock(wide)
         self.upper = nn.Sequential(nn.Upsample(scale_factor=2), ConvBlock(wide, width))
-        self.last = nn.Sequential(ResidualBlock(width), nn.Conv2d(width, 16, 3, padding=1))
+        self.last = nn.Sequential(ResidualBlock(width), nn.Conv2d(width, 4 * 5, 3, padding=1))
         with torch.no_grad():
             self.last[1].weight.mul_(0.1)  # type: ignore[operator]
             self.last[1].bias.zero_()  # type: ignore[operator]
         self.register_buffer("window", _window(), persistent=False)
 
-    def forward(self, crops: Tensor, seen: Tensor, motion: Tensor) -> Tensor:
-        """Crops [b 3 128 128] mended, given further maps `seen` [b c 128 128] and numbers [b motion]."""
+    def forward(self, crops: Tensor, seen: Tensor, lips: Tensor, motion: Tensor) -> Tensor:
+        """Crops [b 3 128 128] mended, given maps `seen` [b c 128 128], of which the first is the open mouth.
+
+        Around the `lips` [b 1 128 128] pixels only get lighter or darker, so that no one's skin takes on the colour of
+        those it was trained on; new colours are for the open mouth. `motion` [b motion] is what the mouth does.
+        """
         region = (..., slice(TOP, BOTTOM), slice(LEFT, RIGHT))
         fine = self.enter(pixel_unshuffle(torch.cat([crops * 2 - 1, seen], dim=1)[region], 2))
         middle = self.down(fine)
@@ -42,9 +48,11 @@ class Refinement(nn.Module):
         coarse = self.deeper(self.deep(middle) * (1 + scale) + shift)
         drawn = self.upper(self.joined(self.up(coarse) + middle)) + fine
         changes = pixel_shuffle(self.last(drawn), 2)
-        residual = torch.sigmoid(changes[:, 3:]) * torch.tanh(changes[:, :3]) * self.window
+        hole, near = seen[:, :1][region], lips[region] * self.window
+        lightness = torch.exp(_MOST_LIGHT * torch.tanh(changes[:, 4:]) * near * (1 - hole))
+        within = torch.sigmoid(changes[:, 3:4]) * torch.tanh(changes[:, :3]) * hole * self.window
         mended = crops.clone()
-        mended[region] = crops[region] + residual
+        mended[region] = crops[region] * lightness + within
         return mended
 
 

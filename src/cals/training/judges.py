@@ -67,5 +67,12 @@ class Judges:
         return {"total": discriminator_loss(judged[: len(real)], judged[len(real) :])}
 
 
+def with_total(losses: Losses) -> Losses:
+    """The losses, their sum as `total`, and each one's share of it: a loss that drowns the others is seen at once."""
+    total = torch.stack(list(losses.values())).sum()
+    shares = {f"{name}_share": (value / total).detach() for name, value in losses.items()}
+    return losses | shares | {"total": total}
+
+
 def _lower(crops: Tensor) -> Tensor:
     return crops[..., crops.shape[-2] // 2 :, :]

@@ -22,17 +22,20 @@ OPEN_FRAMES = 10
 class LookAugment:
     """How far a face and its light may be changed, all three pictures of a pair alike."""
 
-    gain: float = 0.2
-    colour: float = 0.15
+    gain: float = 0.25
+    colour: float = 0.3
     """Gain of single channels."""
-    gamma: float = 0.25
-    stretch: float = 0.12
+    swap: float = 0.3
+    """Probability of channels that change places: colours that no face has, but also none to be learnt by heart."""
+    gamma: float = 0.3
+    stretch: float = 0.2
     """Height and width, each for itself."""
 
 
 class Look(NamedTuple):
     """One drawn change."""
 
+    channels: tuple[int, ...] = (0, 1, 2)
     gains: tuple[float, ...] = (1.0, 1.0, 1.0)
     gamma: float = 1.0
     stretch: tuple[float, ...] = (1.0, 1.0)
@@ -43,7 +46,8 @@ class Look(NamedTuple):
         gain = rng.uniform(-config.gain, config.gain) + rng.uniform(-config.colour, config.colour, 3)
         gamma = rng.uniform(-config.gamma, config.gamma)
         stretch = rng.uniform(-config.stretch, config.stretch, 2)
-        return cls(tuple(np.exp(gain).tolist()), float(np.exp(gamma)), tuple(np.exp(stretch).tolist()))
+        channels = rng.permutation(3).tolist() if rng.random() < config.swap else [0, 1, 2]
+        return cls(tuple(channels), tuple(np.exp(gain).tolist()), float(np.exp(gamma)), tuple(np.exp(stretch).tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +128,7 @@ def batched(pairs: list[Pair], device: torch.device, whole: bool = True) -> tupl
 
     def crops(which: str) -> Tensor:
         pixels = torch.from_numpy(np.stack([pair.clip.crops[getattr(pair, which)] for pair in pairs])).to(device)
+        pixels = torch.stack([crop[..., list(pair.look.channels)] for crop, pair in zip(pixels, pairs, strict=True)])
         lit = (gains * (pixels.permute(0, 3, 1, 2).float() / 255).clamp_min(1e-4) ** gamma).clamp(0, 1)
         height, width = lit.shape[-2:]
         middle = torch.tensor([width / 2, height / 2], device=device)

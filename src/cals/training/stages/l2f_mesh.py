@@ -25,7 +25,7 @@ from cals.models.speaking import MeshLips, Whole
 from cals.models.sync import SyncModel
 from cals.nn.warp import drawn_polygon
 from cals.training.config import TrainConfig
-from cals.training.judges import Judges, JudgesConfig
+from cals.training.judges import Judges, JudgesConfig, with_total
 from cals.training.optim import ParameterGroup
 from cals.training.pairs import Look, LookAugment, Pair, batched, drawn_pair, geometry_of, open_frame
 from cals.training.sheet import training_sheet
@@ -43,10 +43,12 @@ class MeshStageConfig:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4))
     critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     judges: JudgesConfig = field(default_factory=JudgesConfig)
-    clips: int = 32
+    clips: int = 16
     frames: int = 70
     """Stretches whose motion is said, and their length."""
-    pairs: int = 16
+    speakers: float = 0.25
+    """Between clips drawn evenly (1) and speakers drawn evenly (0)."""
+    pairs: int = 24
     """Pairs of frames of one clip, of which the one is drawn from the other."""
     windows: int = 0
     """Stretches of which a window is drawn from its sound, for the losses d_av and d_vv."""
@@ -102,7 +104,13 @@ class MeshStage(Stage):
         config = self.config
         mels_per_frame = self.model.mel.timing.mels_per_frame
         batch = stretches(
-            self._training, rng, clips=config.clips, frames=config.frames, step=mels_per_frame, room=config.room
+            self._training,
+            rng,
+            clips=config.clips,
+            frames=config.frames,
+            step=mels_per_frame,
+            room=config.room,
+            power=config.speakers,
         )
         mel = voices(batch.mel.to(device), rng, config.voice, self.model.mel.floor_db)
         real = torch.stack(
@@ -121,7 +129,7 @@ class MeshStage(Stage):
             first = (config.frames - SYNC_FRAMES) // 2 * mels_per_frame
             sound = batch.mel[which, first : first + SYNC_FRAMES * mels_per_frame].to(device)
             losses |= self._judges.of_windows(speaking.view_as(windows), windows, sound, self.step)
-        return losses | {"total": torch.stack(list(losses.values())).sum()}
+        return with_total(losses)
 
     def critic_losses(self, critic: nn.Module) -> Losses:
         """As the judges have it."""
@@ -150,7 +158,7 @@ class MeshStage(Stage):
 
     def _pairs(self, rng: np.random.Generator, device: torch.device) -> tuple[Views, Tensor, Tensor, Tensor]:
         """Views, target landmarks and motion, and the real target crops; two frames of a clip each."""
-        odds = speaker_weights(self._training.speakers, power=0.15)
+        odds = speaker_weights(self._training.speakers, power=self.config.speakers)
         drawn = [
             drawn_pair(self._training[int(clip)], self._faces[int(clip)], rng, self.config.no_bank, self.config.look)
             for clip in rng.choice(len(self._training), size=self.config.pairs, p=odds)

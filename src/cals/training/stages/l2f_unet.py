@@ -20,7 +20,7 @@ from cals.models.speaking import UNetLips
 from cals.models.sync import SyncModel
 from cals.models.unet import UNetConfig
 from cals.training.config import TrainConfig
-from cals.training.judges import Judges, JudgesConfig
+from cals.training.judges import Judges, JudgesConfig, with_total
 from cals.training.optim import ParameterGroup
 from cals.training.sheet import training_sheet
 from cals.training.stage import Losses, Stage
@@ -98,7 +98,7 @@ class UNetStage(Stage):
         losses = {"recon": self.config.recon * l1(drawn, batch.real)}
         losses |= self._judges.of_pictures(drawn.flatten(0, 1), batch.real.flatten(0, 1), self.step)
         losses |= self._judges.of_windows(drawn, batch.real, batch.sound, self.step)
-        return losses | {"total": torch.stack(list(losses.values())).sum()}
+        return with_total(losses)
 
     def critic_losses(self, critic: nn.Module) -> Losses:
         """As the judges have it."""
