@@ -194,6 +194,11 @@ def test_nan_weights_are_refused(folder: Path) -> None:
         from_checkpoint(load_checkpoint(folder))
 
 
+def test_no_checksum_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="with model.safetensors, found No such file.*; name"):
+        weights_sha256(tmp_path / "gone")
+
+
 def test_load_by_name_or_folder(folder: Path) -> None:
     assert "debug" in available_models()
     assert load_model("debug").fingerprint == load_model("debug").fingerprint

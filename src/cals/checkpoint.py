@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
                     os.fsync(file.fileno())
             temporary.chmod(0o755)
             sync_folder(temporary)
-            _put(temporary, folder)
+            put_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, SafetensorError) as error:
@@ -82,7 +82,7 @@ def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _put(new: Path, folder: Path) -> None:
+def put_folder(new: Path, folder: Path) -> None:
     """Give `new` the name `folder`; whatever happens, a whole checkpoint has it afterwards, and no other stays.
 
     Only a process killed between the two renames leaves the old one under its `_old` name.
@@ -129,9 +129,14 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Checksum of a checkpoint's weights, by which other parts refer to it."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Checksum of a checkpoint's weights, by which other parts refer to it; CheckpointError when there are none."""
+    try:
+        with (folder / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint folder with {WEIGHTS}, found {why(error)}; name another folder"
+        ) from error
 
 
 def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:

@@ -32,9 +32,13 @@ class LipModelEntry:
 
 SHIPPED = Path(__file__).parent / "weights"
 MODELS = {
+    "grid-small": LipModelEntry(
+        summary="speaks: trained on GRID (one voice above all); moves the person's own pixels, ships in the package",
+        folder=SHIPPED / "grid-small",
+    ),
     "debug": LipModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
 }
-DEFAULT_MODEL = "debug"
+DEFAULT_MODEL = "grid-small"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,6 @@
 import importlib.util
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,18 @@ from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 
 needs_world = pytest.mark.skipif(importlib.util.find_spec("pyworld") is None, reason="needs pyworld: cals[voices]")
+
+
+class Killed(ThreadPoolExecutor):
+    """A pool whose first worker dies."""
+
+    def __init__(self, **_: object) -> None:
+        super().__init__(max_workers=1)
+
+    def submit(self, *_: object, **__: object) -> Future[None]:  # type: ignore[override]
+        lost: Future[None] = Future()
+        lost.set_exception(BrokenProcessPool())
+        return lost
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +70,21 @@ def test_a_bank_that_was_stopped_goes_on(corpus: Path, bank: Path) -> None:
 
 
 @needs_world
+def test_a_damaged_shard_of_voices_is_made_again(corpus: Path, bank: Path) -> None:
+    path = bank / "shard-00001.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    make_bank(corpus, bank, BankConfig(k=2))
+    assert path.read_bytes() == whole
+
+
+def test_a_killed_worker_is_explained(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cals.data.voice_bank.ProcessPoolExecutor", Killed)
+    with pytest.raises(DataError, match="found one killed.*fewer --workers"):
+        make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
+
+
+@needs_world
 def test_workers_make_the_same_voices(corpus: Path, bank: Path, tmp_path: Path) -> None:
     make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
     one, two = (ClipStore(corpus, MelConfig(), voices=folder).variants(2) for folder in (bank, tmp_path / "bank"))
@@ -71,6 +100,11 @@ def test_windows_are_cut_from_drawn_voices(corpus: Path, bank: Path) -> None:
     assert len(sums) == 3
     found = stretches(store, step_rng(0, 0), clips=2, frames=10, step=4)
     assert found.mel.shape == (2, 40, 80)
+
+
+def test_clips_that_are_all_too_short_are_named(corpus: Path) -> None:
+    with pytest.raises(DataError, match="expected clips of 26 frames, found the longest of 25; prepare longer"):
+        stretches(ClipStore(corpus, MelConfig()), step_rng(0, 0), clips=2, frames=26, step=4)
 
 
 def test_one_voice_draws_nothing(corpus: Path) -> None:

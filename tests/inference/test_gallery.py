@@ -9,7 +9,7 @@ import torch
 
 import drawn_face
 from cals.face.landmarks import mouth_opening
-from cals.inference.gallery import LOOK_S, gallery, looked_at, pictures
+from cals.inference.gallery import LOOK_S, Growing, gallery, looked_at, pictures
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
@@ -98,3 +98,41 @@ def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -
     for track, known in found.items():
         assert {int(time_s / 2 + 1e-4) % 3 for time_s in known.times_s.tolist()} == {track}
     assert looked_at(iter([])) == {}
+
+
+def shown(track: int, start: int, count: int, later_s: int = 0) -> list[tuple[TrackedFrame, View]]:
+    """Frames of a person whose mouth opens more and more, shown `later_s` after their own time."""
+    pairs = []
+    for k in range(start, start + count):
+        frame = Frame(from_rgb(BLANK), k, Fraction(k, 25), Fraction(1, 25))
+        frame = frame.retimed(k, frame.time_s + later_s, frame.duration_s)
+        face = TrackedFace(k, frame.time_s, True, track, False, 1.0, None, np.zeros((0, 3), np.float32))
+        seen = view(k % 13)
+        pairs.append((TrackedFrame(frame, face, seen), seen))
+    return pairs
+
+
+def test_a_frame_shown_again_is_still_itself() -> None:
+    found = gallery([seen for _, seen in shown(0, 0, 60)], [k / 25 for k in range(60)])
+    again = shown(0, int(found.times_s[-1] * 25), 1, later_s=7)[0][0].frame
+    assert float(again.time_s) != float(again.source_s) == pytest.approx(float(found.times_s[-1]))
+    chosen = int(most_open(torch.tensor([float(again.source_s)]), found))
+    assert abs(float(found.times_s[chosen]) - float(again.source_s)) >= OWN_S - 1e-3
+
+
+def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> None:
+    known = gallery(*speech(50))
+    people = Growing({0: known})
+    assert people.of(0, shown(0, 0, 8), found_again=False) is known
+    assert people.of(1, shown(1, 20, 8), found_again=True) is known
+    stranger = people.of(2, shown(2, 40, 8), found_again=False)
+    assert len(stranger.seen) == 8
+    sizes = {len(people.of(2, shown(2, 48 + 8 * i, 8), found_again=False).seen) for i in range(60)}
+    assert 100 < max(sizes) <= 200 + 8  # 8 s of 25 frames
+    assert len(sizes) < 10  # not made anew for every batch
+
+
+def test_a_photo_stays_one_frame_however_long_it_is_shown() -> None:
+    people = Growing({})
+    photo = shown(0, 0, 1) * 8
+    assert all(len(people.of(0, photo, found_again=False).seen) == 1 for _ in range(30))

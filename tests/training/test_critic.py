@@ -116,7 +116,9 @@ def test_a_parameter_without_a_group_is_noticed(tmp_path: Path) -> None:
         def parameter_groups(self) -> list[ParameterGroup]:
             return [ParameterGroup(parameters=[next(self.model.parameters())])]
 
-    with pytest.raises(ConfigError, match="every parameter of the Sequential in just one group, found 1 in groups and"):
+    with pytest.raises(
+        ConfigError, match="every parameter of the Sequential in just one group, found 1 in groups and 5 to learn"
+    ):
         train(Forgetful(), options(tmp_path))
 
 
@@ -129,6 +131,8 @@ def test_the_game_is_played_on_two_devices_too(tmp_path: Path) -> None:
     start = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert start["world"] == 2
     assert [line["step"] for line in train_log(tmp_path) if "critic_total" in line] == list(range(4, 25))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if line["kind"] == "validation"] == [8, 16, 24]
     ranks = [load_file(tmp_path / f"rank-{rank}.safetensors") for rank in range(2)]
     # Each saw batches of its own; only the exchange of gradients keeps them the same.
     assert all(torch.equal(value, ranks[1][name]) for name, value in ranks[0].items())

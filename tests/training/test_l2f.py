@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -21,10 +22,13 @@ from cals.inference.load import load_model
 from cals.models.lips import Faces, Gallery
 from cals.models.mesh import lip_gap
 from cals.models.speaking import MeshLips
+from cals.training import run as run_module
+from cals.training.judges import JudgesConfig
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f
-from cals.training.stages.l2f_mesh import MeshStageConfig, measured_mesh
+from cals.training.stage import Stage
+from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig, measured_mesh
 
 PRESETS = ("l2f-debug", "l2f-debug-unet")
 
@@ -120,6 +124,7 @@ def test_resumed_training_is_the_same_training(
     go(tmp_path / "through")
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "resumed", stop_at=3)
+    monkeypatch.setattr(run_module, "measured_mesh", lambda *_: pytest.fail("the run has a mesh"))
     go(tmp_path / "resumed", seed=99)  # whatever it was begun with must not matter
     through, resumed = train_log(tmp_path / "through"), train_log(tmp_path / "resumed")
     assert [line["step"] for line in resumed] == list(range(1, 7))
@@ -158,7 +163,60 @@ def test_the_mesh_is_that_of_the_training_clips(trained: tuple[str, Path], corpu
     assert network.config.decoder.triangles == len(mesh.triangles)
     for buffer, value in mesh.state_dict().items():
         torch.testing.assert_close(network.decoder.mesh.state_dict()[buffer], value, atol=1e-3, rtol=0)
+    for motion in mesh.basis.flatten(1):
+        assert motion[motion.abs().argmax()] > 0
     assert float(lip_gap(mesh.basis).abs().max()) > 2  # opening is among its motions
+
+
+@pytest.fixture
+def built(
+    corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Stage]:
+    """The stage of a preset as the command would train it."""
+
+    def build(name: str) -> Stage:
+        stages: list[Stage] = []
+        monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
+        source = Corpus(folder=corpus, splits=corpus / "splits.json")
+        options = RunOptions(run=tmp_path / "run", accelerator="cpu")
+        train_l2f(name, source, sync_run / "model", a2l_run / "model", options)
+        return stages[0]
+
+    return build
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_weight_that_learns_has_a_gradient(name: str, built: Callable[[str], Stage]) -> None:
+    stage = built(name)
+    stage.losses(stage.model, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
+    # Several devices would wait for one that has none.
+    idle = [name for name, weight in stage.model.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert idle == []
+
+
+@torch.no_grad()
+def test_a_mouth_that_stands_still_leaves_the_metrics_finite(built: Callable[[str], Stage]) -> None:
+    stage = built("l2f-debug")
+    assert isinstance(stage, MeshStage)
+    faces = stage._held_out_faces
+    still = [dataclasses.replace(face, motion=face.motion[:1].expand_as(face.motion)) for face in faces["unseen"]]
+    stage._held_out_faces = {"seen": faces["seen"], "unseen": [still[0], *faces["unseen"][1:]]}
+    some = stage.validate(stage.model.eval(), torch.device("cpu"))
+    stage._held_out_faces = {"seen": faces["seen"], "unseen": still}
+    none = stage.validate(stage.model.eval(), torch.device("cpu"))
+    assert np.isfinite([*some.values(), *none.values()]).all()
+    assert "unseen_span" in some
+    assert none["unseen_opening"] == 0
+    assert "unseen_span" not in none
+
+
+def test_windows_are_there_for_those_who_judge_them() -> None:
+    MeshStageConfig()
+    with pytest.raises(ConfigError, match="expected windows from 0 to the 2 clips, found 3"):
+        MeshStageConfig(clips=2, windows=3)
+    with pytest.raises(ConfigError, match="expected windows > 0 for the losses d_av 0 and d_vv 0.2"):
+        MeshStageConfig(windows=0, judges=JudgesConfig(d_av=0))
+    MeshStageConfig(windows=0, judges=JudgesConfig(d_av=0, d_vv=0))
 
 
 def test_l2f_needs_and_names_its_parents(

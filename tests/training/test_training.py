@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import draw_sample
 from safetensors.torch import save_file
 
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
+from cals.data.shards import write_shard
 from cals.data.store import ClipStore, split_names
 from cals.data.voice_bank import BankConfig
 from cals.errors import CheckpointError, ConfigError, DataError
@@ -101,6 +103,25 @@ def test_other_voices_are_for_training_only(corpus: Path, tmp_path: Path, capsys
         main([*arguments, "--voices", str(tmp_path / "nowhere")])
     assert stopped.value.code == 1
     assert "nowhere: expected a folder of voices" in capsys.readouterr().err
+
+
+def test_without_splits_a_few_clips_are_held_out(tmp_path: Path) -> None:
+    def prepare(folder: Path, count: int) -> Path:
+        folder.mkdir()
+        samples = [draw_sample(f"a-{i}", i) for i in range(count)]
+        write_shard(folder / "shard-00000.tar", samples)
+        lines = [json.dumps({"key": s.key, "shard": "shard-00000.tar"} | s.facts) for s in samples]
+        (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+        return folder
+
+    training, held_out = Corpus(folder=prepare(tmp_path / "ten", 10)).stores(MelConfig())
+    again = Corpus(folder=tmp_path / "ten").stores(MelConfig())[1]
+    assert (len(training), {part: len(store) for part, store in held_out.items()}) == (9, {"seen": 1})
+    assert held_out["seen"].key(0) == again["seen"].key(0)
+    assert held_out["seen"].key(0) not in {training.key(i) for i in range(9)}
+    assert SyncStage(SYNC["sync-debug"], training, held_out).facts()["held_out"] == {"seen": 1}
+    training, held_out = Corpus(folder=prepare(tmp_path / "nine", 9)).stores(MelConfig())
+    assert (len(training), held_out) == (9, {})
 
 
 def test_training_that_stays_at_chance_explains_itself(corpus: Path) -> None:

@@ -24,7 +24,7 @@ def models(
         model: For `bundle`: the checkpoint folder of a trained model, `RUN/model`.
         out: For `bundle`: the folder to write; `cals generate --model` takes it.
         sync: For `bundle`: checkpoint folder of the sync encoders, to go with it.
-        force: Replace what is at `out`.
+        force: Replace an older bundle at `out`; its model card stays.
     """
     if action == "bundle":
         from cals.errors import ConfigError

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.data.pictures import Look, light_table, planes, reading_map, repainted
+from cals.data.pictures import Repaint, light_table, planes, reading_map, repainted
 from cals.types import U8
 
 
@@ -113,7 +113,7 @@ def faces(crops: Tensor, rng: np.random.Generator, config: FaceAugment) -> Tenso
     return found.to(crops.device).float().div_(255)
 
 
-def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width: int) -> Look:
+def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width: int) -> Repaint:
     """Another face and camera within `config`, for pictures of that size."""
 
     def drawn(reach: float, *shape: int) -> Any:
@@ -134,7 +134,7 @@ def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width
     blurs, noises, coded = rng.random(3) < (config.blur, config.noise, config.jpeg)
     blur_px, noise = rng.uniform(0.3, config.blur_px), 255 * rng.uniform(0, config.noise_std)
     quality = int(rng.integers(*config.jpeg_quality, endpoint=True))
-    return Look(
+    return Repaint(
         columns=columns,
         rows=rows,
         light=light,

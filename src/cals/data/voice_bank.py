@@ -5,6 +5,7 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ def make_bank(
 ) -> None:
     """Write `out`/<shard>.safetensors with float16 mels [k m f] under each sample's key, for every shard of `corpus`.
 
-    Shards that are there are kept, so a run that was stopped goes on; a sample's voices depend on its key alone.
+    Shards that are there whole are kept, so a run that was stopped goes on; a sample's voices depend on its key alone.
     About 60 ms of one core a second of sound for k = 3. Raises DataError when the corpus is not prepared or `out`
     was made otherwise, ConfigError where pyworld is missing.
     """
@@ -101,8 +102,18 @@ def _made(shards: list[Path], out: Path, config: BankConfig, workers: int) -> It
     with ProcessPoolExecutor(
         max_workers=workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        for future in as_completed([pool.submit(_make, shard, out, config) for shard in shards]):
-            yield future.result()
+        jobs = [pool.submit(_make, shard, out, config) for shard in shards]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"workers: expected {workers} to work through the shards, found one killed, most often for want of "
+                "memory; run the same command with fewer --workers, it goes on where it stopped"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _make(shard: Path, out: Path, config: BankConfig) -> Path:
@@ -122,12 +133,15 @@ def other_voices(sample: Sample, config: BankConfig) -> Tensor:
 
 
 def _is_made(out: Path, shard: Path) -> bool:
-    """Whether the shard's voices are there, made from a shard of this size."""
+    """Whether the shard's voices are there, whole, made from a shard of this size."""
     path = bank_path(out, shard.name)
     if not path.is_file():
         return False
-    with _opened(path) as file:
-        metadata: dict[str, str] = file.metadata() or {}
+    try:
+        with _opened(path) as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except DataError:
+        return False
     return metadata.get("source_bytes") == str(shard.stat().st_size)
 
 

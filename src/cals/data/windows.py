@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cals.data.rooms import RoomAugment, in_room
 from cals.data.store import ClipStore
+from cals.errors import DataError
 from cals.types import U8
 
 SYNC_FRAMES = 5
@@ -103,10 +104,15 @@ def stretches(
 ) -> ClipBatch:
     """`frames` consecutive frames of random clips; clips that are too short are not drawn.
 
-    `power` as `speaker_weights` takes it.
+    `power` as `speaker_weights` takes it. Raises DataError when all of them are too short.
     """
-    long = np.array([store.frames(i) >= frames for i in range(len(store))])
-    weights = speaker_weights(store.speakers, power) * long
+    lengths = np.array([store.frames(i) for i in range(len(store))])
+    if lengths.max() < frames:
+        raise DataError(
+            f"corpus: expected clips of {frames} frames, found the longest of {lengths.max()}; prepare longer clips or "
+            "use a preset with shorter stretches"
+        )
+    weights = speaker_weights(store.speakers, power) * (lengths >= frames)
     chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
     starts = [int(rng.integers(store.frames(int(i)) - frames + 1)) for i in chosen]
     mel = [heard(store, int(i), rng, room)[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]

@@ -159,8 +159,13 @@ def quick(
 
 
 def _settings(corpus: Path, splits: Path, lips: LipSync, config: QuickConfig, sync: Path | None) -> dict[str, Any]:
+    network = lips.model.network
+    low = any("forward" in part.__dict__ for part in network.modules())  # as `draw_in` leaves what draws in bf16
     return {
         "model": f"{lips.model.name} ({lips.model.fingerprint})",
+        "precision": "bf16" if low else "fp32",
+        "device": str(next(network.parameters()).device),
+        "batch": lips.batch,
         "corpus": str(corpus),
         "splits": str(splits),
         "parts": list(config.parts),

@@ -9,6 +9,7 @@ import torch
 
 from cals.face.landmarks import mouth_opening
 from cals.inference.tracked import TrackedFrame, View
+from cals.media.frame import Frame
 from cals.models.lips import OWN_S, Gallery
 from cals.types import U8
 
@@ -22,6 +23,14 @@ _QUIET, _OPEN = 2, 6
 class _Seen:
     views: list[View] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
+    built: int = 0
+    """How many of them the gallery was made from."""
+
+    def add(self, view: View, frame: Frame) -> None:
+        """Take in a frame, unless it is one shown again, as all of a photo's are."""
+        if float(frame.source_s) not in self.times_s:
+            self.views.append(view)
+            self.times_s.append(float(frame.source_s))
 
 
 def looked_at(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
@@ -31,9 +40,42 @@ def looked_at(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
         if item.frame.time_s > LOOK_S:
             break
         if item.view is not None:
-            people[item.face.track].views.append(item.view)
-            people[item.face.track].times_s.append(float(item.frame.time_s))
+            people[item.face.track].add(item.view, item.frame)
     return {track: gallery(seen.views, seen.times_s) for track, seen in people.items()}
+
+
+class Growing:
+    """Galleries by track: those looked at beforehand, and of others what has been seen of them so far."""
+
+    def __init__(self, known: dict[int, Gallery]) -> None:
+        self._known = known
+        self._seen = _Seen()
+        self._track = -1
+
+    def of(self, track: int, items: list[tuple[TrackedFrame, View]], *, found_again: bool) -> Gallery:
+        """What is known of the person of `track` as these frames are drawn.
+
+        `found_again` says that between the last track and this one there was nobody, but no cut.
+        """
+        if track != self._track:
+            before = self._known.get(self._track)
+            if track not in self._known and before is not None and found_again:
+                self._known[track] = before
+            self._track, self._seen = track, _Seen()
+        if track not in self._known or self._seen.views:
+            self._grow(track, items)
+        return self._known[track]
+
+    def _grow(self, track: int, items: list[tuple[TrackedFrame, View]]) -> None:
+        seen, count = self._seen, len(self._seen.views)
+        if seen.times_s and float(items[0][0].frame.source_s) - seen.times_s[0] > LOOK_S:
+            return
+        for item, view in items:
+            seen.add(view, item.frame)
+        if count and len(seen.views) < 2 * seen.built:
+            return  # looked at anew each time twice as much is known
+        self._known = {track: gallery(seen.views, seen.times_s)}  # earlier tracks do not come back
+        seen.built = len(seen.views)
 
 
 def gallery(views: list[View], times_s: list[float]) -> Gallery:

@@ -8,7 +8,7 @@ import torch
 
 from cals.face.paste import paste
 from cals.inference.fade import strengths
-from cals.inference.gallery import gallery, pictures
+from cals.inference.gallery import Growing, pictures
 from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
@@ -39,7 +39,7 @@ def generated(
 ) -> Iterator[LipFrame]:
     """Draw the mouths, `batch` frames at a time, and paste them; faceless frames pass through.
 
-    `galleries` say by track what is known of each person; of others the first frame has to do.
+    `galleries` say by track what is known of each person; of others what has been seen so far.
     """
     faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
     painter = _Painter(model, units, dict(galleries or {}))
@@ -57,29 +57,33 @@ def generated(
 
 class _Painter:
     def __init__(self, model: LipModel, units: UnitTrack, galleries: dict[int, Gallery]) -> None:
-        self._model, self._units, self._galleries = model, units, galleries
+        self._model, self._units, self._galleries = model, units, Growing(galleries)
+        self._gap, self._cut = False, False  # since the last face
 
     def crops(self, items: list[TrackedFrame]) -> list[U8]:
         """Generated crops of the items that have a view, in order."""
-        seen = [(item, item.view) for item in items if item.view is not None]
         drawn: list[U8] = []
-        for track, group in groupby(seen, lambda pair: pair[0].face.track):
-            drawn += self._drawn(track, list(group))
+        for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
+            of_track = list(group)
+            self._cut = self._cut or any(item.face.cut for item in of_track)
+            seen = [(item, item.view) for item in of_track if item.view is not None]
+            self._gap = self._gap or not seen
+            if track is not None:
+                drawn += self._drawn(track, seen)
+                self._gap, self._cut = False, False
         return drawn
 
     def _drawn(self, track: int, seen: list[tuple[TrackedFrame, View]]) -> list[U8]:
         timing = self._model.mel.timing
         middles = [item.frame.time_s + item.frame.duration_s / 2 for item, _ in seen]
         units = self._units.at([timing.unit_position(middle) for middle in middles])
-        times_s = [float(item.frame.time_s) for item, _ in seen]
-        if track not in self._galleries:
-            self._galleries = {track: gallery([seen[0][1]], times_s[:1])}  # older tracks do not come back
+        known = self._galleries.of(track, seen, found_again=self._gap and not self._cut)
         faces = Faces(
             crops=pictures(view.crop for _, view in seen),
             landmarks=torch.stack([torch.from_numpy(view.landmarks) for _, view in seen]),
-            times_s=torch.tensor(times_s),
+            times_s=torch.tensor([float(item.frame.source_s) for item, _ in seen]),
         )
         device = next(self._model.parameters()).device
         with torch.inference_mode():
-            crops = self._model.render(units.to(device), faces.to(device), self._galleries[track].to(device))
+            crops = self._model.render(units.to(device), faces.to(device), known.to(device))
         return list((crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())

@@ -39,7 +39,7 @@ def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | Non
 class Frame:
     """One picture of a video; it never changes, and a patched or retimed one is a new `Frame`."""
 
-    __slots__ = ("_picture", "_space", "duration_s", "index", "key", "time_s")
+    __slots__ = ("_picture", "_space", "duration_s", "index", "key", "source_s", "time_s")
 
     def __init__(
         self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction, key: bool = False
@@ -49,6 +49,8 @@ class Frame:
         self.index = index
         self.time_s = time_s
         """Seconds after the first frame, exact."""
+        self.source_s = time_s
+        """When it is shown in its own video: a frame shown again, later, keeps this time."""
         self.duration_s = duration_s
         self.key = key
         """Decoding can start here."""
@@ -106,11 +108,16 @@ class Frame:
         # The decoder may still refer to its own buffers, and other frames to ours: always a copy.
         picture = from_planes(self.planes, self.pix_fmt, like=self._picture)
         blend(plane_views(picture), self.space, patch)
-        return Frame(picture, self.index, self.time_s, self.duration_s)
+        return self._made(picture, self.index, self.time_s, self.duration_s)
 
     def retimed(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
         """The same pixels at another place in time; the buffers are shared."""
-        return Frame(self._picture, index, time_s, duration_s)
+        return self._made(self._picture, index, time_s, duration_s)
+
+    def _made(self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
+        made = Frame(picture, index, time_s, duration_s)
+        made.source_s = self.source_s
+        return made
 
     def same_pixels(self, other: "Frame") -> bool:
         """Whether both share one picture; cheap, so equal pixels in different buffers count as different."""

@@ -17,6 +17,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 QUIET = 0.2
 """Share of a clip's frames, those with the least opening, whose mean is taken for the mouth at rest."""
+ENOUGH = 25
+"""Frames among which there is a mouth at rest: a second of speech has one."""
 _STILL_Y, _MOVING_Y = 56.0, 72.0
 """In a crop of 128: points above the first stay, points below the second move fully; between eyes and lips."""
 _RING = 1.45
@@ -63,20 +65,21 @@ class FaceMesh(nn.Module):
     def resting(self, landmarks: Tensor) -> Tensor:
         """A person's face at rest [468 3] in the template's pose, from frames [n 468 3] of theirs.
 
-        With many frames it is the mean of the quietest. One or two may show any expression: then the part of their
-        difference from the template that is likelier motion than shape is taken out (a Wiener estimate).
+        With many frames it is the mean of the quietest. A few may show any expression: the fewer they are, the more of
+        their difference from the template is taken out that is likelier motion than shape (a Wiener estimate).
         """
         shapes = self._upright(landmarks, self.template)
         opening = lip_gap(shapes)
         quiet = shapes[opening <= opening.quantile(QUIET)].mean(dim=0)
-        if len(landmarks) > 2:
+        doubt = 1 - (len(landmarks) - 1) / ENOUGH
+        if doubt <= 0:
             return quiet
         likely = self._coefficients(quiet - self.template) / (1 + self.identity.square())
         # Whoever it is, at rest their lips are closed: the rest of the gap goes by the least motion that closes it.
         gaps = lip_gap(self.basis)
         open_still = lip_gap(quiet) - likely @ gaps - lip_gap(self.template)
         likely = likely + gaps * open_still.clamp_min(0) / gaps.square().sum()
-        return quiet - torch.einsum("k,kpc->pc", likely, self.basis)
+        return quiet - doubt * torch.einsum("k,kpc->pc", likely, self.basis)
 
     @exact
     def motion(self, landmarks: Tensor, rest: Tensor) -> Tensor:
@@ -161,7 +164,10 @@ def measured(clips: Sequence[F32], speakers: Sequence[str], components: int) -> 
         scatter += flat.T @ flat / len(flat) / len(names)
     energy, directions = torch.linalg.eigh(scatter)
     spread = energy[-components:].flip(0).clamp_min(1e-8).sqrt()
-    draft.basis.copy_((directions[:, -components:].flip(1) * spread).T.unflatten(1, (N_POINTS, 3)))
+    flat = (directions[:, -components:].flip(1) * spread).T
+    # Which way a motion counts as positive is the solver's whim, and another machine's may have another.
+    flat = flat * flat.gather(1, flat.abs().argmax(dim=1, keepdim=True)).sign()
+    draft.basis.copy_(flat.unflatten(1, (N_POINTS, 3)))
     triangles = _cut(draft)
     mesh = FaceMesh(components, len(triangles))
     mesh.load_state_dict(draft.state_dict() | {"triangles": triangles})

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from cals.errors import ConfigError
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
-from cals.models.mesh import FaceMesh, exact, similarity
+from cals.models.mesh import FaceMesh, exact, lip_gap, similarity
 from cals.models.refine import Refinement
 from cals.nn.warp import drawn_polygon, drawn_triangles, pixel_centres, sampled, source_places
 
@@ -30,9 +30,13 @@ class MeshConfig:
     triangles: int = 0
     """How many the measured mesh has; known once a corpus is measured."""
     gain: float = 1.0
-    """Motion is drawn this much larger than it is heard, where training leaves it timid."""
+    """Mouths are opened and closed by so much more than landmarks say: a face mesh sees less of it than there is."""
+    mend: float = 1.0
+    """How much of what the refinement adds is taken: less than all suits strangers where it learnt from few faces."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.mend <= 1:
+            raise ConfigError(f"mesh: expected mend from 0 to 1, found {self.mend}; 1 takes all that is added")
         if min(self.unit, self.components, self.hidden, self.width) < 1 or not 0 < self.gain <= 4:
             raise ConfigError(f"mesh: expected positive sizes and a gain up to 4, found {self}")
 
@@ -78,11 +82,19 @@ class MeshDecoder(nn.Module):
         """The faces of `views` brought to the landmarks `target` [b 468 3], whose motion is `said` [b k]: [b 3 h w]."""
         composed, seen = self.compose(views, target)
         mended: Tensor = self.refinement(composed, seen, _around_lips(target, views.crops), said.clamp(-_FAR, _FAR))
-        return mended.clamp(0, 1)
+        return torch.lerp(composed, mended, self.config.mend).clamp(0, 1)
 
     def speak(self, views: Views, rest: Tensor, said: Tensor) -> Tensor:
         """The faces of `views` in their own pose, their motion against `rest` [b 468 3] replaced by `said` [b k]."""
-        return self.draw(views, self.mesh.moved(views.landmarks, rest, said - views.motion), said)
+        return self.draw(views, self.mesh.moved(views.landmarks, rest, self._change(views.motion, said)), said)
+
+    @exact
+    def _change(self, own: Tensor, said: Tensor) -> Tensor:
+        """From a face's own motion to the said one [b k], by `gain` further along the direction that opens the lips."""
+        change = said.float() - own
+        gaps = lip_gap(self.mesh.basis)
+        opening = (change @ gaps)[:, None] * gaps / gaps.square().sum()
+        return change + (self.config.gain - 1) * opening
 
     @exact
     def compose(self, views: Views, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,7 +73,7 @@ class MeshLips(LipModel):
             bank_crops=gallery.crops[bank],
             bank_landmarks=gallery.landmarks[bank],
         )
-        return self.decoder.speak(views, rest, self.config.decoder.gain * self.decoder.motion(units))
+        return self.decoder.speak(views, rest, self.decoder.motion(units))
 
     def forward(self, mel: Tensor, pairs: Whole, spoken: Whole | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """One training step's worth: mel [b m f] -> motion [b t k]; pictures of both kinds.

@@ -26,6 +26,11 @@ class JudgesConfig:
     sync_from_step: int = 0
     """The sync losses wait for pictures that are worth judging."""
 
+    @property
+    def listen(self) -> bool:
+        """Whether windows are judged by their sound or by the real ones."""
+        return bool(self.d_av or self.d_vv)
+
 
 class Judges:
     """Named losses of generated pictures; remembers the last ones for the discriminator's own turn."""
@@ -49,7 +54,7 @@ class Judges:
     def of_windows(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
         """Of windows of crops [n t 3 h w], generated and real, and of their sound [n m f]: `d_av` and `d_vv`."""
         weights = {"d_av": self.config.d_av, "d_vv": self.config.d_vv}
-        if step < self.config.sync_from_step or not any(weights.values()):
+        if step < self.config.sync_from_step or not self.config.listen:
             return {}
         sync = self._sync.to(generated.device)
         drawn = sync.visual(_lower(generated))

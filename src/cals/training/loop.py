@@ -58,6 +58,7 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         journal.write("start", step, {"device": str(fabric.device), "world": fabric.world_size} | stage.facts())
     started = saved = time.monotonic()
     metrics: dict[str, float] = {}
+    validated = -1  # at which step; every process knows, while only the first one has metrics
 
     def save() -> None:
         _save(fabric, stage, learned, options.run, step, metrics)
@@ -72,13 +73,13 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         if journal is not None and step % config.log_every == 0:
             journal.write("train", step, {name: float(value.detach()) for name, value in losses.items()})
         if step % config.validate_every == 0:
-            metrics = _validate(fabric, stage, average.module, journal, step, options.run)
-        if time.monotonic() - saved > config.checkpoint_every_s:
+            metrics, validated = _validate(fabric, stage, average.module, journal, step, options.run), step
+        if _any(fabric, time.monotonic() - saved > config.checkpoint_every_s):
             save()
             saved = time.monotonic()
         if progress is not None:
             progress(step, config.steps)
-    if not metrics or step % config.validate_every:
+    if validated != step:
         metrics = _validate(fabric, stage, average.module, journal, step, options.run)
     save()
     if journal is not None:
@@ -173,7 +174,7 @@ def _validate(
 
 
 def _any(fabric: Fabric, flag: bool) -> bool:
-    """Whether any process says so; they must stop together."""
+    """Whether any process says so; they must stop, and save, together."""
     if fabric.world_size == 1:
         return flag
     said = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")

@@ -36,13 +36,22 @@ class ParameterGroup:
     """They stay as they are until this step."""
 
 
+def learnable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are not frozen."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig) -> AdamW:
-    """AdamW over `groups`, with `lr` as its highest rate; ConfigError unless each parameter is in just one of them."""
+    """AdamW over `groups`, with `lr` as its highest rate.
+
+    Raises ConfigError unless each parameter that is to learn is in just one of them.
+    """
     grouped = [id(parameter) for group in groups for parameter in group.parameters]
-    if sorted(grouped) != sorted(id(parameter) for parameter in module.parameters()):
+    learning = [id(parameter) for parameter in learnable(module)]
+    if sorted(grouped) != sorted(learning):
         raise ConfigError(
             f"training: expected every parameter of the {type(module).__name__} in just one group, found "
-            f"{len(grouped)} in groups and {len(list(module.parameters()))} in the network"
+            f"{len(grouped)} in groups and {len(learning)} to learn in the network"
         )
     return AdamW(
         [

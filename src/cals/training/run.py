@@ -1,6 +1,8 @@
 """`cals train`: a preset, a prepared corpus and a run directory to a trained network."""
 
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from cals.data.store import ClipStore, split_names
 from cals.errors import CheckpointError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2LConfig
+from cals.models.mesh import FaceMesh
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
 from cals.training.clock import clip_offsets
@@ -21,6 +24,9 @@ from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
 
 HELD_OUT = {"seen": "val_seen", "unseen": "val_unseen"}
+SHARE, MOST, FEWEST = 0.03, 20, 10
+"""Without splits this share of the clips is held out, one at least and so many at most, of no fewer than these."""
+MESH = "decoder.mesh."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +36,36 @@ class Corpus:
     folder: Path
     """Made by `cals prepare`."""
     splits: Path | None = None
-    """JSON file of clip names by part; without it everything is trained on and nothing held out."""
+    """JSON file of clip names by part; without it 3 % of the clips are held out as `seen`, always the same, 1 to 20.
+
+    Of fewer than 10 clips none is held out.
+    """
     voices: Path | None = None
     """Made by `cals voices`: the same clips in other voices."""
 
     def stores(self, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
         """Training clips, and held-out ones by part."""
-        if self.splits is None:
-            return ClipStore(self.folder, mel, voices=self.voices), {}
-        training = ClipStore(self.folder, mel, split_names(self.splits, "train"), voices=self.voices)
-        parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items()}
+        names, parts = self._split()
+        training = ClipStore(self.folder, mel, names, voices=self.voices)
         return training, {part: ClipStore(self.folder, mel, names) for part, names in parts.items()}
+
+    def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
+        """Names to train on, all for None, and held-out ones by part."""
+        if self.splits is not None:
+            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items()}
+            return split_names(self.splits, "train"), parts
+        manifest = self.folder / "manifest.jsonl"
+        lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store complains
+        # By the names' hashes, so that a corpus that grows keeps most of what it held out.
+        names = sorted({json.loads(line)["clip"] for line in lines}, key=_drawn)
+        if len(names) < FEWEST:
+            return None, {}
+        count = min(MOST, max(1, round(SHARE * len(names))))
+        return set(names[count:]), {"seen": set(names[:count])}
+
+
+def _drawn(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def train_sync(
@@ -96,13 +121,29 @@ def train_l2f(
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
         model.a2l.load_state_dict(listener.weights)
         return train(UNetStage(config, model, parents, encoders, training, held_out), options, progress)
-    mesh = measured_mesh(training, config.decoder.components)
+    mesh = _mesh(training, config.decoder.components, options.run)
     sized = dataclasses.replace(config.decoder, triangles=len(mesh.triangles))
     moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
     moving.decoder.mesh.load_state_dict(mesh.state_dict())
     moving.a2l.load_state_dict(listener.weights)
     offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     return train(MeshStage(config, moving, parents, encoders, training, held_out, offsets), options, progress)
+
+
+def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
+    """The mesh that a run goes on with; measured for a new one only, since its networks know no other."""
+    if not (run / "model").is_dir():
+        return measured_mesh(training, components)
+    weights = load_checkpoint(run / "model").weights
+    buffers = {name.removeprefix(MESH): value for name, value in weights.items() if name.startswith(MESH)}
+    found = len(buffers.get("basis", ()))
+    if found != components:
+        raise CheckpointError(
+            f"{run}: expected a run with a mesh of {components} motions, found {found}; name another run directory"
+        )
+    mesh = FaceMesh(components, len(buffers["triangles"]))
+    mesh.load_state_dict(buffers)
+    return mesh
 
 
 def load_sync(folder: Path) -> SyncModel:

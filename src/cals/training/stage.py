@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
 from cals.training.config import TrainConfig
-from cals.training.optim import ParameterGroup
+from cals.training.optim import ParameterGroup, learnable
 
 Losses = dict[str, Tensor]
 """Scalars by name; `total` is what is minimised."""
@@ -53,8 +53,8 @@ class Stage(ABC):
         raise NotImplementedError(f"{type(self).__name__} has a critic but no critic_losses")
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
-        """All parameters of `self.model`, in groups of one learning rate each."""
-        return [ParameterGroup(parameters=list(self.model.parameters()))]
+        """All parameters of `self.model` that are to learn, in groups of one learning rate each."""
+        return [ParameterGroup(parameters=learnable(self.model))]
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

@@ -126,7 +126,8 @@ class A2LStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers))}
+        held_out = {part: len(store) for part, store in self._held_out.items()}
+        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
 
 
 @torch.no_grad()

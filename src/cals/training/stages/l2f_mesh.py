@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
@@ -14,8 +15,10 @@ from cals.data.augment import VoiceAugment, voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import SYNC_FRAMES, speaker_weights, stretches
+from cals.errors import ConfigError
 from cals.face.landmarks import MOUTH_OUTER
 from cals.losses.motion import concordance
+from cals.metrics.motion import correlation, span
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
 from cals.models.mesh import FaceMesh, lip_gap, measured
@@ -26,7 +29,7 @@ from cals.models.sync import SyncModel
 from cals.nn.warp import drawn_polygon
 from cals.training.config import TrainConfig
 from cals.training.judges import Judges, JudgesConfig, with_total
-from cals.training.optim import ParameterGroup
+from cals.training.optim import ParameterGroup, learnable
 from cals.training.pairs import Look, LookAugment, Pair, batched, drawn_pair, geometry_of, open_frame
 from cals.training.sheet import training_sheet
 from cals.training.stage import Losses, Stage
@@ -50,8 +53,8 @@ class MeshStageConfig:
     """Between clips drawn evenly (1) and speakers drawn evenly (0)."""
     pairs: int = 24
     """Pairs of frames of one clip, of which the one is drawn from the other."""
-    windows: int = 0
-    """Stretches of which a window is drawn from its sound, for the losses d_av and d_vv."""
+    windows: int = 4
+    """Stretches of which a window is drawn from its sound, for the losses d_av and d_vv; none if neither has weight."""
     a2l_lr_share: float = 1.0
     motion: float = 1.0
     follow: float = 0.5
@@ -64,6 +67,15 @@ class MeshStageConfig:
     look: LookAugment = field(default_factory=LookAugment)
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.windows <= self.clips:
+            raise ConfigError(f"l2f: expected windows from 0 to the {self.clips} clips, found {self.windows}")
+        if self.judges.listen and not self.windows:
+            raise ConfigError(
+                f"l2f: expected windows > 0 for the losses d_av {self.judges.d_av:g} and d_vv {self.judges.d_vv:g}, "
+                "found 0; give windows, or no weight to both"
+            )
 
 
 class MeshStage(Stage):
@@ -83,6 +95,7 @@ class MeshStage(Stage):
         offsets: Sequence[float] | None = None,
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
+        model.a2l.hidden_step.requires_grad_(False)  # nothing is hidden here, and DDP wants a gradient for the rest
         self._parents = parents
         self._training, self._held_out = training, held_out
         self._faces = geometry_of(model.decoder.mesh, training, offsets)
@@ -95,8 +108,8 @@ class MeshStage(Stage):
     def parameter_groups(self) -> list[ParameterGroup]:
         """Audio-to-Lip is trained already and follows more slowly."""
         return [
-            ParameterGroup(parameters=list(self.model.a2l.parameters()), lr_share=self.config.a2l_lr_share),
-            ParameterGroup(parameters=list(self.model.decoder.parameters())),
+            ParameterGroup(parameters=learnable(self.model.a2l), lr_share=self.config.a2l_lr_share),
+            ParameterGroup(parameters=learnable(self.model.decoder)),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
@@ -125,7 +138,7 @@ class MeshStage(Stage):
         losses = self._motion_losses(motion, real) | {"recon": config.recon * self._distance(drawn, wanted, target)}
         losses |= self._judges.of_pictures(drawn, wanted, self.step)
         if speaking is not None:
-            which = torch.arange(config.windows)
+            which = torch.arange(len(windows))
             first = (config.frames - SYNC_FRAMES) // 2 * mels_per_frame
             sound = batch.mel[which, first : first + SYNC_FRAMES * mels_per_frame].to(device)
             losses |= self._judges.of_windows(speaking.view_as(windows), windows, sound, self.step)
@@ -170,7 +183,7 @@ class MeshStage(Stage):
     ) -> tuple[Whole | None, Tensor]:
         """The middle windows of the first stretches: views with their rest and which units they say; the real crops."""
         count, frames = self.config.windows, self.config.frames
-        if not count:
+        if not count or not self.config.judges.listen:
             return None, torch.empty(0)
         drawn, rests, which = [], [], []
         middle = (frames - SYNC_FRAMES) // 2
@@ -190,7 +203,10 @@ class MeshStage(Stage):
         return spoken, real.unflatten(0, (count, SYNC_FRAMES))  # type: ignore[no-untyped-call]
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Of whole held-out clips: correlation of opening and width, span of opening; of pairs: PSNR of the mouth."""
+        """Of whole held-out clips: correlation of opening and width, span of opening; of pairs: PSNR of the mouth.
+
+        A clip whose mouth stands still has no span; where all do there is none.
+        """
         assert isinstance(model, MeshLips)
         metrics: dict[str, float] = {}
         readout = self._readout.to(device)
@@ -198,13 +214,12 @@ class MeshStage(Stage):
             rows = []
             for i, face in enumerate(self._held_out_faces[part]):
                 units = model.units(store[i].mel[None].to(device))
-                said = (model.decoder.motion(units)[0] @ readout).cpu().numpy()
-                real = (face.motion.to(device) @ readout).cpu().numpy()
-                rows.append(
-                    [*(np.corrcoef(said[:, j], real[:, j])[0, 1] for j in (0, 1)), said[:, 0].std() / real[:, 0].std()]
-                )
-            names = (f"{part}_opening", f"{part}_width", f"{part}_span")
-            metrics |= dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+                said = _curves(model.decoder.motion(units)[0] @ readout)
+                real = _curves(face.motion.to(device) @ readout)
+                rows.append([*(correlation(said[:, j], real[:, j]) for j in (0, 1)), span(said[:, 0], real[:, 0])])
+            for name, values in zip(("opening", "width", "span"), np.transpose(rows), strict=True):
+                known = values[np.isfinite(values)]
+                metrics |= {f"{part}_{name}": float(known.mean())} if len(known) else {}
             drawn, wanted, composed, target = self._held_out_pairs(model, part, device)
             metrics |= {
                 f"{part}_mouth_psnr": _mouth_psnr(drawn, wanted, target),
@@ -235,7 +250,8 @@ class MeshStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers))}
+        held_out = {part: len(store) for part, store in self._held_out.items()}
+        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
 
 
 def measured_mesh(store: ClipStore, components: int) -> FaceMesh:
@@ -254,6 +270,11 @@ def _readout(mesh: FaceMesh) -> Tensor:
     """Opening and width in pixels as linear functions of the coefficients, [k 2]."""
     width = mesh.basis[:, 291, 0] - mesh.basis[:, 61, 0]
     return torch.stack([lip_gap(mesh.basis), width], dim=1)
+
+
+def _curves(values: Tensor) -> NDArray[np.float64]:
+    """In pixels, rounded so that what stands still is not moved by the arithmetic's last digits."""
+    return values.double().cpu().numpy().round(4)
 
 
 def _mouth_psnr(drawn: Tensor, wanted: Tensor, target: Tensor) -> float:

@@ -21,7 +21,7 @@ from cals.models.sync import SyncModel
 from cals.models.unet import UNetConfig
 from cals.training.config import TrainConfig
 from cals.training.judges import Judges, JudgesConfig, with_total
-from cals.training.optim import ParameterGroup
+from cals.training.optim import ParameterGroup, learnable
 from cals.training.sheet import training_sheet
 from cals.training.stage import Losses, Stage
 
@@ -77,7 +77,13 @@ class UNetStage(Stage):
         held_out: dict[str, ClipStore],
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
-        self._parents, self._training, self._held_out = parents, training, held_out
+        model.a2l.hidden_step.requires_grad_(False)  # nothing is hidden here, and DDP wants a gradient for the rest
+        self._parents, self._training = parents, training
+        self._held_out = {
+            part: store
+            for part, store in held_out.items()
+            if max(store.frames(i) for i in range(len(store))) >= config.frames
+        }
         self._judges = Judges(config.judges, config.critic, sync)
         self.critic, self.critic_lr = self._judges.critic, config.judges.critic_lr
         self.critic_from_step = config.judges.critic_from_step
@@ -86,8 +92,8 @@ class UNetStage(Stage):
         """Audio-to-Lip is trained already: frozen first, then slowly."""
         share, start = self.config.a2l_lr_share, self.config.a2l_from_step
         return [
-            ParameterGroup(parameters=list(self.model.a2l.parameters()), lr_share=share, from_step=start),
-            ParameterGroup(parameters=list(self.model.decoder.parameters())),
+            ParameterGroup(parameters=learnable(self.model.a2l), lr_share=share, from_step=start),
+            ParameterGroup(parameters=learnable(self.model.decoder)),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
@@ -158,4 +164,5 @@ class UNetStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers))}
+        held_out = {part: len(store) for part, store in self._held_out.items()}
+        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}

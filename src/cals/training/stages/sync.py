@@ -117,7 +117,13 @@ class SyncStage(Stage):
         """The run's setting in numbers."""
         windows = self.config.clips * self.config.per_clip
         speakers = len(set(self._training.speakers))
-        return {"clips": len(self._training), "speakers": speakers, "chance_loss": math.log(windows)}
+        held_out = {part: len(store) for part, store in self._held_out.items()}
+        return {
+            "clips": len(self._training),
+            "speakers": speakers,
+            "held_out": held_out,
+            "chance_loss": math.log(windows),
+        }
 
 
 def embeddings(model: SyncModel, crops: U8, mel: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
