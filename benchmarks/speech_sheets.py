@@ -28,7 +28,7 @@ COLUMNS = 12
 
 
 def save(path: Path, picture: U8) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
     print(path)
 
 
@@ -108,10 +108,10 @@ def main() -> None:
     sheets = [self_and_cross(*(read_clip(there[n], detector) for n in pair), lips, detector) for pair in pairs]
     width = max(sheet.shape[1] for sheet in sheets)
     sheets = [np.pad(sheet, ((0, 8), (0, width - sheet.shape[1]), (0, 0)), constant_values=255) for sheet in sheets]
-    save(arguments.out / "speaking.png", np.concatenate(sheets))
+    save(arguments.out / "speaking.jpg", np.concatenate(sheets))
     lips_closed = [name for name in seen if {w.text for w in there[name].words or ()} & {"bin", "place"}][:4]
-    save(arguments.out / "closures.png", closures([read_clip(there[n], detector) for n in lips_closed], lips, detector))
-    save(arguments.out / "photo.png", photo(lips, detector, EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"))
+    save(arguments.out / "closures.jpg", closures([read_clip(there[n], detector) for n in lips_closed], lips, detector))
+    save(arguments.out / "photo.jpg", photo(lips, detector, EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"))
 
 
 if __name__ == "__main__":

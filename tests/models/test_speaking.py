@@ -130,23 +130,42 @@ def test_a_louder_unit_opens_the_mouth_in_any_frame(mesh: FaceMesh) -> None:
     assert float((wide - closed)[..., :56, :].abs().max()) == 0  # the upper face has no part in it
 
 
-def test_gain_draws_motion_larger(mesh: FaceMesh) -> None:
-    plain, loud = mesh_lips(mesh), mesh_lips(mesh)
-    loud.config = MeshLipsConfig(a2l=A2L, decoder=MeshConfig(**{**vars(plain.config.decoder), "gain": 2.0}))
-    landmarks = drawn_face.points(1.0)
-    faces = faces_of([drawn_face.picture(landmarks)], [landmarks])
-    shown = known(CLIP, GALLERY)
+def test_gain_opens_further_from_the_frames_own_mouth(mesh: FaceMesh) -> None:
+    lips = mesh_lips(mesh)
+    own, said = torch.tensor([[1.0, 0.3]]), torch.tensor([[-0.5, 0.1]])
+    gaps = lip_gap(mesh.basis)
+    plain = lips.decoder._change(own, said)
+    torch.testing.assert_close(plain, said - own)
+    lips.decoder.config = MeshConfig(**{**vars(lips.decoder.config), "gain": 1.5})
+    further = lips.decoder._change(own, said)
+    torch.testing.assert_close(further @ gaps, 1.5 * plain @ gaps)
+    across = torch.eye(2) - torch.outer(gaps, gaps) / gaps.square().sum()
+    torch.testing.assert_close(further @ across, plain @ across)  # nothing but the opening
+    torch.testing.assert_close(lips.decoder._change(own, own), torch.zeros(1, 2))
+
+
+def test_mend_takes_a_share_of_the_refinement(mesh: FaceMesh) -> None:
+    landmarks = drawn_face.points(4.0)
+    faces, shown = faces_of([drawn_face.picture(landmarks)], [landmarks]), known(CLIP, GALLERY)
+    lips, drawn = mesh_lips(mesh), []
     with torch.no_grad():
-        twice = plain.render(saying(plain, 1.0, 0.4), faces, shown)
-        gained = loud.render(saying(loud, 0.5, 0.2), faces, shown)
-    torch.testing.assert_close(gained, twice)
+        lips.decoder.refinement.last[1].bias.fill_(1.0)
+        for mend in (0.0, 0.5, 1.0):
+            lips.decoder.config = MeshConfig(**{**vars(lips.decoder.config), "mend": mend})
+            drawn.append(lips.render(saying(lips, 1.0, 0.0), faces, shown))
+    assert float((drawn[2] - drawn[0]).abs().max()) > 0.05
+    inside = ((drawn[0] > 0.01) & (drawn[2] > 0.01) & (drawn[0] < 0.99) & (drawn[2] < 0.99)).all(dim=1)[0]
+    half = (drawn[0] + drawn[2]) / 2
+    torch.testing.assert_close(drawn[1][..., inside], half[..., inside], atol=0.02, rtol=0)
 
 
 def test_refinement_stays_in_its_region_and_out_of_it_nothing_moves(lips: MeshLips) -> None:
     landmarks = drawn_face.points(4.0)
     crop = drawn_face.picture(landmarks)
     composed = pictures([crop])
-    mended = lips.decoder.refinement(composed, torch.zeros(1, 2, 128, 128), torch.zeros(1, 4))
+    mended = lips.decoder.refinement(
+        composed, torch.zeros(1, 2, 128, 128), torch.ones(1, 1, 128, 128), torch.zeros(1, 4)
+    )
     change = (mended - composed).detach().abs().amax(dim=(0, 1))
     assert float(change[TOP:BOTTOM, LEFT:RIGHT].max()) > 0
     change[TOP:BOTTOM, LEFT:RIGHT] = 0
