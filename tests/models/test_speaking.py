@@ -164,7 +164,7 @@ def test_refinement_stays_in_its_region_and_out_of_it_nothing_moves(lips: MeshLi
     crop = drawn_face.picture(landmarks)
     composed = pictures([crop])
     mended = lips.decoder.refinement(
-        composed, torch.zeros(1, 2, 128, 128), torch.ones(1, 1, 128, 128), torch.zeros(1, 4)
+        composed, torch.zeros(1, 2, 128, 128), torch.ones(1, 1, 128, 128), torch.zeros(1, 2)
     )
     change = (mended - composed).detach().abs().amax(dim=(0, 1))
     assert float(change[TOP:BOTTOM, LEFT:RIGHT].max()) > 0
