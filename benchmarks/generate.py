@@ -36,7 +36,7 @@ from cals.inference.load import load_model
 from cals.inference.tracked import View, tracked
 from cals.media.reader import VideoReader
 from cals.models.lips import Faces
-from cals.models.mesh_decoder import Views
+from cals.models.mesh_decoder import Views, around_lips
 from cals.models.speaking import MeshLips, most_open
 from cals.models.unet import UNet
 from cals.training.presets import L2F
@@ -126,13 +126,13 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
 
     views, said, target = moved()
     composed, seen = decoder.compose(views, target)
-    told = torch.cat([views.motion, said], dim=-1).clamp(-6, 6)
+    given = (composed, seen, around_lips(target, views.crops), said)
     frames = len(faces.times_s)
     runs: dict[str, tuple[Run, float]] = {
         "render, all of it": (lambda: network.render(units, faces, known), frames),
         "- pose and motion": (moved, frames),
         "- warp and compose": (lambda: decoder.compose(views, target), frames),
-        "- refinement": (lambda: decoder.refinement(composed, seen, told), frames),
+        "- refinement": (lambda: decoder.refinement(*given), frames),
         f"mel of {options.sound_s:g} s": (lambda: log_mel(wav, network.mel), FPS * options.sound_s),
         f"A2L of {options.sound_s:g} s": (lambda: network.units(log_mel(wav, network.mel)), FPS * options.sound_s),
     }
@@ -141,7 +141,7 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
     first = each["render, all of it"]
     rows = [[name, f"{ms:.3f}", f"{ms / first:.2f}"] for name, ms in each.items()]
     table(f"stage, batch {frames} (A2L with its mel) | ms a frame | ratio", rows)
-    return composed, seen, told
+    return given
 
 
 def in_torch(network: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, last: bool) -> Run:

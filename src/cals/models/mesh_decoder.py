@@ -81,7 +81,7 @@ class MeshDecoder(nn.Module):
     def draw(self, views: Views, target: Tensor, said: Tensor) -> Tensor:
         """The faces of `views` brought to the landmarks `target` [b 468 3], whose motion is `said` [b k]: [b 3 h w]."""
         composed, seen = self.compose(views, target)
-        mended: Tensor = self.refinement(composed, seen, _around_lips(target, views.crops), said.clamp(-_FAR, _FAR))
+        mended: Tensor = self.refinement(composed, seen, around_lips(target, views.crops), said.clamp(-_FAR, _FAR))
         return torch.lerp(composed, mended, self.config.mend).clamp(0, 1)
 
     def speak(self, views: Views, rest: Tensor, said: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class MeshDecoder(nn.Module):
         return warped * (1 - hole) + inner * hole, torch.cat([hole, there * hole], dim=1)
 
 
-def _around_lips(target: Tensor, crops: Tensor) -> Tensor:
+def around_lips(target: Tensor, crops: Tensor) -> Tensor:
     """Soft mask [b 1 h w] of the lips of landmarks [b 468 3] and a little skin around them."""
     lips = drawn_polygon(target[:, list(MOUTH_OUTER), :2], *crops.shape[-2:])
     return avg_pool2d(max_pool2d(lips, 11, 1, 5), 9, 1, 4)
