@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 
 from cals.cli import main
@@ -30,6 +31,9 @@ def test_commands(clone: Path) -> None:
     for command in commands:
         main(shlex.split(command, comments=True)[1:])
     assert (clone / "talking.mp4").stat().st_size > 10_000
+    with av.open(str(clone / "talking.mp4")) as container:
+        comment = container.metadata["comment"]
+    assert "model grid-small" in comment  # what ships is what speaks
     assert (clone / "talking.track.json").is_file()
 
 

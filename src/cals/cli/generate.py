@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from cals import hub
 from cals.cli.progress import frame_progress
 
 
@@ -13,7 +14,7 @@ def generate(
     face: Path,
     audio: Path,
     out: Annotated[Path, tyro.conf.arg(aliases=["--outfile"])],
-    model: str = "debug",
+    model: str = hub.DEFAULT_MODEL,
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
     codec: str = "auto",
