@@ -11,12 +11,8 @@ from cals.errors import CheckpointError
 from cals.evaluation.drives import RATE_HZ, RealClip, Seen
 from cals.face.align import CROP_SIZE_PX
 from cals.features.mel import log_mel
-from cals.metrics.offset import MAX_OFFSET, offset_of, window_offsets
+from cals.metrics.offset import MIN_FRAMES, in_step
 from cals.models.sync import SyncModel, sync_from_checkpoint
-
-MIN_FRAMES = 2 * MAX_OFFSET + 10
-"""Shorter stretches cannot be told from their own shifts."""
-TOLERATED_OFFSET = 1
 
 
 def load_sync(folder: Path) -> SyncModel:
@@ -46,13 +42,8 @@ def offset_scores(clip: RealClip, seen: Seen, model: SyncModel) -> dict[str, flo
     mel = mel[first * timing.mels_per_frame : (first + count) * timing.mels_per_frame]
     lower = lower_halves(seen.crops[index[first : first + count]])
     with torch.inference_mode():
-        visual = model.visual.every_frame(lower[None].float() / 255)[0]
-        audio = model.audio.every_frame(mel[None])[0]
-    single = window_offsets(visual, audio).abs() <= TOLERATED_OFFSET
-    return {
-        "found": float(abs(offset_of(visual, audio)) <= TOLERATED_OFFSET),
-        "windows_found": float(single.float().mean()),
-    }
+        whole, windows = in_step(*model.of_clip(lower, mel))
+    return {"found": whole, "windows_found": windows}
 
 
 def longest_run(valid: np.ndarray) -> tuple[int, int]:

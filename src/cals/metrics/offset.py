@@ -5,6 +5,10 @@ from torch import Tensor
 
 MAX_OFFSET = 15
 """Offsets looked at: -15..15 frames, 31 of them (SyncNet)."""
+MIN_FRAMES = 2 * MAX_OFFSET + 10
+"""Shorter clips cannot be told from their own shifts."""
+TOLERATED_OFFSET = 1
+"""A clip is in step with its sound if its offset is found to be no more."""
 
 
 def shift_similarities(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
@@ -38,3 +42,9 @@ def fine_offset(visual: Tensor, audio: Tensor, max_offset: int = 3) -> float:
 def window_offsets(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
     """The offset that each single window says, [t - 2 max]."""
     return shift_similarities(visual, audio, max_offset).argmax(dim=1) - max_offset
+
+
+def in_step(visual: Tensor, audio: Tensor) -> tuple[float, float]:
+    """1 if a clip of `MIN_FRAMES` or more is found in step, else 0, and the share of its single windows that are."""
+    windows = window_offsets(visual, audio).abs() <= TOLERATED_OFFSET
+    return float(abs(offset_of(visual, audio)) <= TOLERATED_OFFSET), float(windows.float().mean())

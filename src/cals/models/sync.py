@@ -111,6 +111,12 @@ class SyncModel(nn.Module):
         """Embeddings [b d] of lower-half windows [b t 3 h w] and of mel [b m f]."""
         return self.visual(windows), self.audio(mel)
 
+    def of_clip(self, lower: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings [t d] of all frames of a clip and of their sound: lower halves uint8 [t 3 h w], mel [m f]."""
+        device = self.visual.head.weight.device
+        visual = self.visual.every_frame(lower[None].to(device).float() / 255)
+        return visual[0], self.audio.every_frame(mel[None].to(device))[0]
+
 
 def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
     """The encoders a checkpoint holds, frozen; strict: every weight must be there and fit."""

@@ -22,9 +22,8 @@ def clip_offsets(sync: SyncModel, fingerprint: str, store: ClipStore, cache: Pat
     offsets: dict[str, float] = known.get("offsets", {}) if known.get("sync") == fingerprint else {}
     for i in range(len(store)):
         if store.key(i) not in offsets:
-            lower = lower_halves(store[i].crops)[None].float() / 255
-            visual, audio = sync.visual.every_frame(lower)[0], sync.audio.every_frame(store[i].mel[None])[0]
-            offsets[store.key(i)] = max(-MOST_FRAMES, min(MOST_FRAMES, fine_offset(visual, audio)))
+            found = fine_offset(*sync.of_clip(lower_halves(store[i].crops), store[i].mel))
+            offsets[store.key(i)] = max(-MOST_FRAMES, min(MOST_FRAMES, found))
     cache.parent.mkdir(parents=True, exist_ok=True)
     with replacing(cache) as partial:
         partial.write_text(json.dumps({"sync": fingerprint, "offsets": offsets}), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
@@ -15,11 +15,10 @@ from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import lower_halves, sync_windows
 from cals.losses.contrastive import info_nce, retrieval_accuracy
-from cals.metrics.offset import MAX_OFFSET, offset_of, window_offsets
+from cals.metrics.offset import MAX_OFFSET, MIN_FRAMES, in_step
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
-from cals.types import U8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +73,11 @@ class SyncStage(Stage):
         assert isinstance(model, SyncModel)
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
-            whole, single = [], []
-            for clip in (store[i] for i in range(len(store))):
-                visual, audio = embeddings(model, clip.crops, clip.mel, device)
-                if len(visual) < 2 * MAX_OFFSET + 10:
-                    continue  # too short to be told from its own shifts
-                whole.append(abs(offset_of(visual, audio)) <= 1)
-                single.append((window_offsets(visual, audio).abs() <= 1).float().mean().item())
-            if whole:
-                metrics |= {
-                    f"{part}_clips_found": float(np.mean(whole)),
-                    f"{part}_windows_found": float(np.mean(single)),
-                }
+            long = [store[i] for i in range(len(store)) if store.frames(i) >= MIN_FRAMES]
+            found = [in_step(*model.of_clip(lower_halves(clip.crops), clip.mel)) for clip in long]
+            if found:
+                whole, windows = np.mean(found, axis=0).tolist()
+                metrics |= {f"{part}_clips_found": whole, f"{part}_windows_found": windows}
         return metrics
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
@@ -124,9 +116,3 @@ class SyncStage(Stage):
             "held_out": held_out,
             "chance_loss": math.log(windows),
         }
-
-
-def embeddings(model: SyncModel, crops: U8, mel: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Visual and audio embeddings [t d] of a clip: crops uint8 [t h w 3], mel [m f]."""
-    lower = lower_halves(crops)[None].to(device).float() / 255
-    return model.visual.every_frame(lower)[0].cpu(), model.audio.every_frame(mel[None].to(device))[0].cpu()
