@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cals.metrics.image import gradient_energy, psnr, ssim
+from cals.metrics.image import gradient_energy, psnr, ssim, wrapped_psnr
 
 
 def pair(noise: float, size: tuple[int, int] = (64, 128)) -> tuple[np.ndarray, np.ndarray]:
@@ -65,3 +65,21 @@ def test_gradient_energy_is_the_squared_slope_in_the_region() -> None:
     right[:, 22:38] = True
     assert gradient_energy(picture.astype(np.uint8), left) == pytest.approx(4.0)
     assert gradient_energy(picture.astype(np.uint8), right) == pytest.approx(25.0)
+
+
+def test_wrapped_psnr_wraps_differences_and_squares() -> None:
+    generated, target = pair(60.0)
+    wrapped = [((int(a) - int(b)) ** 2) % 256 for a, b in zip(generated.flat, target.flat, strict=True)]
+    assert wrapped_psnr(generated, target) == pytest.approx(10 * math.log10(255**2 / np.mean(wrapped)))
+    assert wrapped_psnr(target, target) == math.inf
+    assert wrapped_psnr(np.full_like(target, 48), np.full_like(target, 16)) == math.inf  # 32 squared is 4 times 256
+    near = np.clip(target, 0, 240) + np.uint8(15)  # 15 squared still fits
+    assert wrapped_psnr(near, np.clip(target, 0, 240)) == pytest.approx(20 * math.log10(255 / 15))
+
+
+def test_wrapped_psnr_of_unrelated_pictures_is_the_published_floor() -> None:
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 200, 200, 3), dtype=np.uint8)
+    assert wrapped_psnr(a, b) == pytest.approx(27.9, abs=0.05)
+    lower = np.zeros((200, 200), bool)
+    lower[100:] = True
+    assert wrapped_psnr(np.where(lower[..., None], b, a), b, lower) == math.inf

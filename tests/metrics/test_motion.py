@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cals.face.landmarks import MOUTH_68, MOUTH_INNER, MOUTH_OUTER
 from cals.metrics.landmarks import landmark_distance
-from cals.metrics.motion import correlation, leak, span
+from cals.metrics.motion import correlation, jitter, leak, span
 
 RNG = np.random.default_rng(5)
 
@@ -53,3 +54,31 @@ def test_landmark_distance_is_in_pixels() -> None:
     assert landmark_distance(generated, real) == pytest.approx(5.0)
     generated[1] = 0  # the mean over frames
     assert landmark_distance(generated, real) == pytest.approx(2.5)
+
+
+def test_jitter_is_the_ratio_of_second_differences() -> None:
+    real = RNG.normal(size=(40, 6, 2))
+    drift = np.arange(40)[:, None, None] * np.array([2.0, -1.0])  # an even motion is no trembling
+    assert jitter(3 * real + drift, real) == pytest.approx(3.0)
+    assert jitter(drift + np.zeros((40, 6, 2)), real) == pytest.approx(0.0, abs=1e-9)
+    assert math.isnan(jitter(real, np.zeros((40, 6, 2))))
+
+
+def test_jitter_in_closed_form() -> None:
+    zigzag = np.zeros((9, 1, 2))
+    zigzag[1::2] = (3, 4)  # second differences of twice 5
+    parabola = np.zeros((9, 1, 2))
+    parabola[:, 0, 0] = np.arange(9) ** 2  # second differences of 2
+    assert jitter(zigzag, parabola) == pytest.approx(5.0)
+    with pytest.raises(ValueError, match="3 frames or more"):
+        jitter(zigzag[:2], parabola[:2])
+
+
+def test_the_mouth_has_twenty_points_in_68_point_order() -> None:
+    """Points 48..59 go round the outer lips from the left corner over the top, 60..67 round the inner ones."""
+    outer, inner = MOUTH_68[:12], MOUTH_68[12:]
+    assert len(MOUTH_68) == len(set(MOUTH_68)) == 20
+    assert [MOUTH_OUTER.index(point) for point in outer] == sorted(MOUTH_OUTER.index(point) for point in outer)
+    assert [MOUTH_INNER.index(point) for point in inner] == sorted(MOUTH_INNER.index(point) for point in inner)
+    assert (outer[0], outer[6], inner[0], inner[4]) == (61, 291, 78, 308)  # the corners: 48, 54, 60, 64
+    assert (outer[3], outer[9], inner[2], inner[6]) == (0, 17, 13, 14)  # the middles: 51, 57, 62, 66

@@ -1,4 +1,4 @@
-"""How alike two mouths move: curves [t] of an opening or a width, one value a frame."""
+"""How alike two mouths move: curves [t] of an opening or a width, one value a frame, and how steadily points do."""
 
 import math
 from typing import Any
@@ -28,3 +28,19 @@ def leak(generated: NDArray[Any], own: NDArray[Any], meant: NDArray[Any]) -> flo
     Its correlation with the face's `own` motion less the one that the `meant` motion really has with it; 0 is none.
     """
     return correlation(generated, own) - correlation(meant, own)
+
+
+def jitter(generated: NDArray[Any], real: NDArray[Any]) -> float:
+    """How much generated points [t n 2] tremble: their mean second difference as a share of the real one.
+
+    1 is as restless as the real face, more is trembling, less is smooth or timid motion; NaN if the real one is still.
+    """
+    restless, really = (_second_difference(points) for points in (generated, real))
+    return restless / really if really >= _STILL else math.nan
+
+
+def _second_difference(points: NDArray[Any]) -> float:
+    if len(points) < 3:
+        raise ValueError(f"jitter: expected 3 frames or more, found {len(points)}")
+    change = np.diff(points.astype(np.float64), 2, axis=0)
+    return float(np.hypot(change[..., 0], change[..., 1]).mean())
