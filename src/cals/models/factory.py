@@ -11,11 +11,13 @@ from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
+from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
     "unet": (UNetLipsConfig, UNetLips),
+    "wav2lip": (Wav2LipConfig, Wav2Lip),
 }
 
 

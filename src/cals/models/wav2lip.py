@@ -1,0 +1,98 @@
+"""Wav2Lip of our own parts, the baseline: every frame is drawn from its own 0.2 s of sound and from nothing else."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from cals.errors import ConfigError
+from cals.features.mel import MelConfig
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
+from cals.models.sync import AudioEncoder, SyncConfig
+from cals.models.unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """What a frame hears: 5 frames' worth of mel, 0.2 s, as published; the sizes are the sync encoders' ([K], [D])."""
+
+    mel: MelConfig = field(default_factory=MelConfig)
+    frames: int = 5
+    """Length of the window, in video frames; the frame is its middle one."""
+    unit: int = 512
+    width: int = 32
+    """Channels of the first level."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.frames % 2 == 0 or min(self.unit, self.width) < 1:
+            raise ConfigError(f"window: expected an odd number of frames and positive sizes, found {self}")
+
+    @property
+    def encoder(self) -> SyncConfig:
+        """The same as the sync encoders' audio side has it."""
+        return SyncConfig(mel=self.mel, frames=self.frames, embedding=self.unit, width=self.width)
+
+
+class WindowEncoder(nn.Module):
+    """Mel to a unit per frame, each from its own window; L2-normalised, as what Audio-to-Lip imitates is."""
+
+    def __init__(self, config: WindowConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = AudioEncoder(config.encoder)
+
+    def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Log-mel [b m f] in dB -> units [b t d] of all frames, or of those named by `frames` [b n] -> [b n d].
+
+        Beyond its ends the sound is silent.
+        """
+        if frames is None:
+            return self.encoder.every_frame(mel)
+        step, side = self.config.mel.timing.mels_per_frame, self.config.frames // 2
+        padded = nn.functional.pad(mel, (0, 0, side * step, side * step), value=self.config.mel.floor_db)
+        windows = padded.unfold(1, self.config.frames * step, step).transpose(2, 3)  # [b t mels f]
+        index = frames[..., None, None].expand(-1, -1, *windows.shape[2:])
+        return self.encoder(windows.gather(1, index).flatten(0, 1)).unflatten(0, frames.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wav2LipConfig(LipConfig):
+    """The published system's plan with the U-Net that CALS has too, so that only the hearing differs."""
+
+    window: WindowConfig = field(default_factory=WindowConfig)
+    decoder: UNetConfig = field(default_factory=UNetConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window.mel != self.mel or self.window.unit != self.decoder.unit:
+            raise ConfigError(
+                f"wav2lip: expected parts of one mel and one width of units, found {self.window.unit} against "
+                f"{self.decoder.unit}"
+            )
+        if self.crop_px != self.decoder.crop_px:
+            raise ConfigError(f"wav2lip: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}")
+
+
+class Wav2Lip(LipModel):
+    """A window of sound, a reference frame and the current frame's pose prior make the crop."""
+
+    config: Wav2LipConfig
+
+    def __init__(self, config: Wav2LipConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.window, self.decoder = WindowEncoder(config.window), UNet(config.decoder)
+
+    def units(self, mel: Tensor) -> Tensor:
+        """[b m f] -> [b t d]."""
+        return self.window(mel)
+
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        """The reference is the quietest frame of the gallery that is not the frame's own, as in `UNetLips`."""
+        reference = gallery.crops[gallery.away_from(faces.times_s).float().argmax(dim=1)]
+        return self.decoder(units, reference, prior(faces.crops))
+
+    def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
+        """One training step's worth, as `UNetLips` takes it; only the windows of `frames` [b t] are encoded."""
+        units = self.window(mel, frames)
+        drawn = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
+        return drawn.view_as(real)
