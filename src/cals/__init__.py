@@ -11,6 +11,7 @@ from cals.errors import CalsError, CheckpointError, ConfigError, DataError, Medi
 if TYPE_CHECKING:
     from cals.inference.lipsync import LipSync
     from cals.inference.load import available_models, load_model
+    from cals.inference.score import SyncScorer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,12 +22,14 @@ __all__ = [
     "LipSync",
     "MediaError",
     "NoFaceError",
+    "SyncScorer",
     "available_models",
     "load_model",
 ]
 
 _LAZY = {
     "LipSync": "cals.inference.lipsync",
+    "SyncScorer": "cals.inference.score",
     "available_models": "cals.inference.load",
     "load_model": "cals.inference.load",
 }

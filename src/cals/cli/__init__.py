@@ -15,6 +15,7 @@ from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.models import models
 from cals.cli.prepare import prepare
+from cals.cli.score import score
 from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.voices import voices
@@ -23,6 +24,7 @@ from cals.errors import CalsError
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "track": track,
+    "score": score,
     "prepare": prepare,
     "voices": voices,
     "train": train,

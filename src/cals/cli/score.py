@@ -1,0 +1,57 @@
+"""`cals score`: are sound and lips of a video in step."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cals.cli.progress import frame_progress
+
+
+def score(
+    video: Annotated[Path, tyro.conf.Positional],
+    *,
+    audio: Path | None = None,
+    sync: Path | None = None,
+    syncnet: Path | None = None,
+    plot: Path | None = None,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    person: str = "largest",
+    device: str = "cpu",
+    keep_going: bool = False,
+    face_models: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Say how far the sound of a video is from its lips (offset), and how well it fits them (LSE-D, LSE-C).
+
+    Args:
+        video: The video, at any frame rate, with a face and sound.
+        audio: Judge the lips against the sound of this file instead of the video's own.
+        sync: Checkpoint folder of sync encoders to judge by; default: those of the model that ships.
+        syncnet: Judge by the original SyncNet instead: the public file syncnet_v2.model.
+        plot: Draw the distance for each shift, and the offset over time, to this PNG file.
+        json_: Print everything that was found as JSON.
+        person: Whose lips: largest, left, right, a number counted from the left, or x,y@seconds.
+        device: Where the encoders run, as torch names it.
+        keep_going: Use what can be decoded of a damaged video.
+        face_models: Folder with the two face networks, for machines without a network.
+        force: Overwrite an older plot.
+    """
+    from cals.inference.report import new_file
+    from cals.inference.score import SyncScorer
+    from cals.inference.score_plot import check_plot, draw_result
+
+    with ExitStack() as files:
+        place = None
+        if plot is not None:
+            check_plot(plot)
+            inputs = [path for path in (video, audio, syncnet) if path is not None]
+            place = files.enter_context(new_file(plot, force=force, apart_from=inputs))
+        scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
+        with frame_progress("scoring") as progress:
+            result = scorer.score(video, audio, person=person, keep_going=keep_going, progress=progress)
+        if place is not None:
+            draw_result(result, video.name, place)
+    print(json.dumps(result.document(), indent=1) if json_ else result.text())

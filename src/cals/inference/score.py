@@ -1,0 +1,200 @@
+"""`SyncScorer`: how far sound and lips of any video are apart, and how sure that is."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cals import hub
+from cals.errors import ConfigError, MediaError
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.inference.following import follow, no_face
+from cals.inference.shifts import Shifts, measure_shifts
+from cals.inference.sync_encoders import OriginalSyncNet, SyncEncoders, own_encoders
+from cals.inference.tracked import TrackedFrame, tracked
+from cals.media.audio import mono_blocks
+from cals.media.reader import VideoReader
+from cals.metrics.lse import LSE, lse_of_shifts
+from cals.metrics.offset import MAX_OFFSET, TOLERATED_OFFSET
+from cals.models.interop.syncnet import load_syncnet
+from cals.types import ProgressCallback
+
+MIN_JUDGED = 10
+"""Fewer windows than this say nothing about a clip."""
+STRETCH_S, STRETCH_STEP_S = 4, 1
+"""Stretches whose offset is told one by one, and how often one begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A part of the video by itself."""
+
+    middle_s: float
+    offset_frames: int
+    lse_c: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What `SyncScorer` found; a frame is one of the encoders' own rate, 40 ms whatever the video's."""
+
+    encoders: str
+    """By which it was found; distances of others are not comparable."""
+    fps: int
+    total: LSE
+    in_step: float
+    """Share of the judged windows that each by itself is found in step, within a frame."""
+    frames: int
+    judged: int
+    no_face: int
+    """Frames dropped because one of their window lacks the face, or lies beyond the ends or a cut."""
+    no_sound: int
+    """Frames dropped because the sound does not reach 15 frames to either side."""
+    stretches: tuple[Stretch, ...]
+    """The offset over time; empty where the video is too short for two of them."""
+
+    @property
+    def offset_frames(self) -> int:
+        """> 0: audio lags video."""
+        return self.total.offset_frames
+
+    @property
+    def offset_ms(self) -> float:
+        return 1000 * self.offset_frames / self.fps
+
+    @property
+    def lse_d(self) -> float:
+        return self.total.lse_d
+
+    @property
+    def lse_c(self) -> float:
+        return self.total.lse_c
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        values: dict[str, Any] = asdict(self)
+        total: dict[str, Any] = values.pop("total")
+        return {"format": 1, "offset_ms": self.offset_ms} | total | values
+
+    def text(self) -> str:
+        """The result in lines."""
+        late = {1: "the sound comes late", 0: "in step", -1: "the sound comes early"}[int(np.sign(self.offset_frames))]
+        if abs(self.offset_frames) == MAX_OFFSET:
+            late += "; the largest offset looked for, so the true one may be larger or none may fit"
+        return "\n".join(
+            (
+                f"offset   {self.offset_frames} frames ({self.offset_ms:.0f} ms): {late}",
+                f"LSE-D    {self.lse_d:.3f}",
+                f"LSE-C    {self.lse_c:.3f}",
+                f"in step  {100 * self.in_step:.0f} % of {self.judged} windows",
+                f"frames   {self.judged} of {self.frames} judged; dropped: {self.no_face} without a whole window of "
+                f"the face, {self.no_sound} too near the ends of the sound",
+                f"by       {self.encoders}",
+            )
+        )
+
+
+class SyncScorer:
+    """Loaded sync encoders, for any number of videos.
+
+    `sync` is a checkpoint folder of `cals train sync` (default: the encoders that ship), `syncnet` the public file
+    `syncnet_v2.model` instead; `face_models` a folder with the two face networks for machines without a network.
+    """
+
+    def __init__(
+        self,
+        *,
+        sync: str | Path | None = None,
+        syncnet: str | Path | None = None,
+        face_models: str | Path | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if sync is not None and syncnet is not None:
+            raise ConfigError("score: expected one kind of encoders, found both sync and syncnet; give one of them")
+        try:
+            self.encoders: SyncEncoders
+            if syncnet is None:
+                self.encoders = own_encoders(None if sync is None else Path(sync), device)
+            else:
+                self.encoders = OriginalSyncNet(load_syncnet(Path(syncnet)), device)
+        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+            raise ConfigError(
+                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
+            ) from error
+        self._face_models = FaceModels(*hub.face_model_bytes(face_models))
+
+    def score(
+        self,
+        video: str | Path,
+        audio: str | Path | None = None,
+        *,
+        person: str | int = "largest",
+        keep_going: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> SyncResult:
+        """Judge one person's lips against the video's own sound, or that of another file; streamed.
+
+        Raises MediaError for what cannot be read, has no sound or is too short, NoFaceError without a face.
+        """
+        video = Path(video)
+        sound = video if audio is None else Path(audio)
+        found = self._measured(video, sound, person, keep_going, progress)
+        if len(found.judged) < MIN_JUDGED:
+            raise MediaError(
+                f"{video}: expected {MIN_JUDGED} or more frames of {1000 // self.encoders.fps} ms that have a face and "
+                f"{MAX_OFFSET} frames of sound on either side, found {len(found.judged)} of {found.frames} "
+                f"({found.no_face} without a face, {found.no_sound} without the sound); give a longer video"
+            )
+        distances = np.array(found.distances)
+        own = distances.argmin(axis=1) - MAX_OFFSET
+        return SyncResult(
+            encoders=self.encoders.name,
+            fps=self.encoders.fps,
+            total=lse_of_shifts(distances),
+            in_step=float((np.abs(own) <= TOLERATED_OFFSET).mean()),
+            frames=found.frames,
+            judged=len(found.judged),
+            no_face=found.no_face,
+            no_sound=found.no_sound,
+            stretches=tuple(_stretches(found, self.encoders.fps)),
+        )
+
+    def _measured(
+        self, video: Path, sound: Path, person: str | int, keep_going: bool, progress: ProgressCallback | None
+    ) -> Shifts:
+        with VideoReader(video, keep_going=keep_going) as reader:
+            if reader.format.is_image:
+                raise MediaError(f"{video}: expected a video, found a picture, which has nothing to be in step with")
+            wav = mono_blocks(sound, self.encoders.sample_rate_hz, keep_going=keep_going)
+            with closing(wav):  # type: ignore[type-var]  # a generator
+                tracker = follow(video, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+                any_face = False
+
+                def items() -> Iterator[TrackedFrame]:
+                    nonlocal any_face
+                    for item in tracked(reader, tracker, self.encoders.crop_px):
+                        any_face = any_face or item.view is not None
+                        yield item
+
+                total = None if reader.duration_s is None else int(reader.duration_s * self.encoders.fps)
+                for found in measure_shifts(items(), wav, self.encoders):
+                    if progress is not None:
+                        progress(found.frames, total)
+        if not any_face:
+            raise no_face(video, person, tracker)
+        return found
+
+
+def _stretches(found: Shifts, fps: int) -> Iterator[Stretch]:
+    """Each with distances for half of its frames or more; none of them where there would be only one."""
+    numbers, distances = np.array(found.judged), np.array(found.distances)
+    starts = range(0, max(found.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
+    for start in starts if len(starts) > 1 else ():
+        inside = distances[(numbers >= start) & (numbers < start + STRETCH_S * fps)]
+        if len(inside) >= STRETCH_S * fps / 2:
+            part = lse_of_shifts(inside)
+            middle_s = start / fps + STRETCH_S / 2
+            yield Stretch(middle_s=middle_s, offset_frames=part.offset_frames, lse_c=part.lse_c)

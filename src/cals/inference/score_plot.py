@@ -1,0 +1,64 @@
+"""A picture of what `SyncScorer` found."""
+
+from pathlib import Path
+from types import ModuleType
+
+from cals.errors import ConfigError
+from cals.inference.score import SyncResult
+from cals.metrics.offset import MAX_OFFSET
+
+_LINE, _MARK, _GREY = "#2a6f97", "#c8553d", "#888888"
+
+
+def check_plot(path: Path) -> None:
+    """ConfigError where a plot could not be drawn to `path`, to be called before any work."""
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"plot: expected a name ending in .png, found {path.name}; rename it")
+    _pyplot()
+
+
+def _pyplot() -> ModuleType:
+    """matplotlib, which draws without a display."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "plot: expected the library matplotlib, found none; pip install matplotlib, or leave --plot out"
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def draw_result(result: SyncResult, title: str, path: Path) -> None:
+    """Write a PNG with the mean distance per shift, and the offset over time where the video is long enough."""
+    pyplot = _pyplot()
+    panels = 2 if result.stretches else 1
+    figure, axes = pyplot.subplots(panels, 1, figsize=(8, 3.4 * panels), squeeze=False)
+    try:
+        shifts = range(-MAX_OFFSET, MAX_OFFSET + 1)
+        axis, best = axes[0, 0], result.offset_frames
+        axis.plot(shifts, result.total.distances, color=_LINE)
+        axis.axhline(result.lse_d + result.lse_c, color=_GREY, linestyle=":", label="median")
+        axis.plot(best, result.lse_d, "o", color=_MARK, label=f"{best} frames ({result.offset_ms:.0f} ms)")
+        axis.set_xlabel("the sound lies so many frames of 1/25 s later" if result.fps == 25 else "shift, frames")
+        axis.set_ylabel("mean distance")
+        axis.set_title(f"{title}: LSE-D {result.lse_d:.3f}, LSE-C {result.lse_c:.3f}")
+        axis.legend()
+        if result.stretches:
+            axis = axes[1, 0]
+            times = [part.middle_s for part in result.stretches]
+            axis.axhline(0, color=_GREY, linewidth=0.8)
+            axis.plot(times, [part.offset_frames for part in result.stretches], ".-", color=_MARK, label="offset")
+            axis.set_ylim(-MAX_OFFSET - 1, MAX_OFFSET + 1)
+            axis.set_xlabel("seconds (middle of a stretch of 4 s)")
+            axis.set_ylabel("offset, frames")
+            sure = axis.twinx()
+            sure.plot(times, [part.lse_c for part in result.stretches], color=_LINE, alpha=0.5)
+            sure.set_ylim(bottom=0)
+            sure.set_ylabel("LSE-C", color=_LINE)
+        figure.tight_layout()
+        figure.savefig(path, dpi=100, format="png")
+    finally:
+        pyplot.close(figure)
