@@ -15,6 +15,7 @@ from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.models import models
 from cals.cli.prepare import prepare
+from cals.cli.readability import readability
 from cals.cli.score import score
 from cals.cli.track import track
 from cals.cli.train import train
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "voices": voices,
     "train": train,
     "evaluate": evaluate,
+    "readability": readability,
     "models": models,
 }
 

@@ -13,7 +13,7 @@ LIBRARIES = ("lightning", "tensorboard", "matplotlib")
 
 
 def train(
-    stage: Annotated[Literal["sync", "a2l", "l2f"], tyro.conf.Positional],
+    stage: Annotated[Literal["sync", "a2l", "l2f", "reader"], tyro.conf.Positional],
     preset: Annotated[str, tyro.conf.Positional],
     *,
     corpus: Path,
@@ -30,6 +30,7 @@ def train(
 
     Args:
         stage: `sync` first; then `a2l`, which learns to say what the frozen visual sync encoder sees; then `l2f`.
+            `reader`, a lip reader that judges them (`cals readability`), needs none of these.
         preset: Settings by name, for example `sync-grid-small`; an unknown name lists them.
         corpus: A folder made by `cals prepare`.
         run: The run directory: state, network, log, curves, sheets of pictures.
@@ -46,17 +47,19 @@ def train(
 
     _check_libraries()
     from cals.training.loop import RunOptions
-    from cals.training.run import Corpus, train_a2l, train_l2f, train_sync
+    from cals.training.run import Corpus, train_a2l, train_l2f, train_reader, train_sync
 
     options = RunOptions(run=run, max_minutes=max_minutes, accelerator=accelerator, devices=devices)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
-    if stage != "sync" and sync is None:
+    if stage not in ("sync", "reader") and sync is None:
         raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
     if stage == "l2f" and a2l is None:
         raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
     with frame_progress(f"training {stage}", "steps") as progress:
         if stage == "sync":
             metrics = train_sync(preset, source, options, progress)
+        elif stage == "reader":
+            metrics = train_reader(preset, source, options, progress)
         elif stage == "a2l" and sync is not None:
             metrics = train_a2l(preset, source, sync, options, progress)
         elif sync is not None and a2l is not None:

@@ -7,6 +7,7 @@ from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.mesh_decoder import MeshConfig
+from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
 from cals.models.unet import UNetConfig
 from cals.training.config import TrainConfig
@@ -14,6 +15,7 @@ from cals.training.judges import JudgesConfig
 from cals.training.stages.a2l import A2LStageConfig
 from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStageConfig
+from cals.training.stages.reader import ReaderStageConfig
 from cals.training.stages.sync import SyncStageConfig
 
 T = TypeVar("T")
@@ -74,6 +76,17 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         frames=30,
         pairs=2,
         windows=1,
+    ),
+}
+
+READER: dict[str, ReaderStageConfig] = {
+    "reader-grid-small": ReaderStageConfig(
+        train=TrainConfig(steps=3000, lr=2e-3, weight_decay=0.05, ema=0.998, precision="bf16-mixed"),
+    ),
+    "reader-debug": ReaderStageConfig(
+        model=ReaderConfig(width=2, hidden=8, layers=1),
+        train=TrainConfig(steps=30, lr=1e-3, log_every=5, validate_every=15),
+        clips=2,
     ),
 }
 

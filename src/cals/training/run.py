@@ -8,18 +8,21 @@ from pathlib import Path
 
 from cals.checkpoint import config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names
+from cals.data.words import WordStore
 from cals.errors import CheckpointError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2LConfig
 from cals.models.mesh import FaceMesh
+from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
 from cals.training.clock import clip_offsets
 from cals.training.loop import RunOptions, train
-from cals.training.presets import A2L, L2F, SYNC, preset
+from cals.training.presets import A2L, L2F, READER, SYNC, preset
 from cals.training.stages.a2l import A2LStage
 from cals.training.stages.l2f_mesh import MeshStage, measured_mesh
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
+from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
 
@@ -49,6 +52,16 @@ class Corpus:
         training = ClipStore(self.folder, mel, names, voices=self.voices)
         return training, {part: ClipStore(self.folder, mel, names) for part, names in parts.items()}
 
+    def words(self, reader: ReaderConfig) -> tuple[WordStore, dict[str, WordStore]]:
+        """Mouths with known words to train on, and held-out ones by part."""
+        names, parts = self._split()
+
+        def store(wanted: set[str] | None) -> WordStore:
+            vocabulary = frozenset(reader.words)
+            return WordStore(self.folder, wanted, cut=reader.cut, fps=reader.fps, vocabulary=vocabulary)
+
+        return store(names), {part: store(named) for part, named in parts.items()}
+
     def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
         """Names to train on, all for None, and held-out ones by part."""
         if self.splits is not None:
@@ -74,6 +87,14 @@ def train_sync(
     """Train the sync encoders; the network is at `options.run / "model"`."""
     config = preset(SYNC, name)
     return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
+
+
+def train_reader(
+    name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
+) -> dict[str, float]:
+    """Train the lip reader, on clips whose words and their times are known."""
+    config = preset(READER, name)
+    return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
 
 
 def train_a2l(

@@ -1,0 +1,128 @@
+"""The lip reader learns drawn mouths through the command line, stopped and resumed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cals.checkpoint import load_checkpoint
+from cals.cli import main
+from cals.data.augment import FaceAugment
+from cals.data.segments import encoded
+from cals.data.shards import Sample, write_shard
+from cals.errors import ConfigError, DataError
+from cals.models.reader import reader_from_checkpoint
+from cals.training.loop import RunOptions, train
+from cals.training.presets import READER
+from cals.training.run import Corpus
+from cals.training.stages.reader import ReaderStage, ReaderStageConfig
+
+MOUTHS = {"bin": (26, 3), "now": (10, 14), "red": (26, 14), "at": (10, 3)}
+"""Half width and half height of the open mouth, in pixels, in the middle of a word."""
+FRAMES, WORD_S = 44, 0.24
+
+
+def speaking(key: str, seed: int) -> Sample:
+    """A face of one colour that says five words, wherever they come in the sentence."""
+    rng = np.random.default_rng(seed)
+    texts = [str(word) for word in rng.choice(list(MOUTHS), size=5)]
+    words = [[round(0.2 + 0.28 * i, 3), round(0.2 + 0.28 * i + WORD_S, 3), text] for i, text in enumerate(texts)]
+    skin = rng.integers(120, 200, size=3)
+    crops = []
+    for t in range(FRAMES):
+        crop = np.full((128, 128, 3), skin, np.uint8)
+        for start, end, text in words:
+            share = np.sin(np.pi * np.clip(((t + 0.5) / 25 - start) / (end - start), 0, 1))
+            if share > 0:
+                wide, high = MOUTHS[text]
+                axes = (round(8 + share * (wide - 8)), max(1, round(share * high)))
+                cv2.ellipse(crop, (64, 90), axes, 0, 0, 360, (60, 10, 20), -1, cv2.LINE_AA)
+        crops.append(crop)
+    facts = {"clip": key, "speaker": key.split("-")[0], "frames": FRAMES, "words": words}
+    landmarks = np.zeros((FRAMES, 468, 3), np.float16)
+    return Sample(key=key, crops=encoded(crops, 25), wav=np.zeros(640, np.float32), landmarks=landmarks, facts=facts)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten clips, two of them held out, and one of a stranger whose words nobody knows."""
+    folder = tmp_path_factory.mktemp("spoken")
+    samples = [speaking(f"a-{i}", i) for i in range(10)]
+    stranger = speaking("b-0", 99)
+    samples.append(dataclasses.replace(stranger, facts=stranger.facts | {"words": None}))
+    write_shard(folder / "shard-00000.tar", samples)
+    lines = [json.dumps({"key": s.key, "shard": "shard-00000.tar"} | s.facts) for s in samples]
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
+    names = [s.key for s in samples]
+    splits = {"train": names[:8], "val_seen": names[8:10], "val_unseen": names[10:]}
+    (folder / "splits.json").write_text(json.dumps(splits))
+    return folder
+
+
+def stage(spoken: Path, changes: dict[str, object] | None = None, **train_changes: object) -> ReaderStage:
+    config: ReaderStageConfig = dataclasses.replace(READER["reader-debug"], **(changes or {}))
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
+    return ReaderStage(config, *Corpus(folder=spoken, splits=spoken / "splits.json").words(config.model))
+
+
+def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def test_the_command_leaves_a_reader(spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    splits = ["--splits", str(spoken / "splits.json")]
+    main(
+        ["train", "reader", "reader-debug", "--corpus", str(spoken), "--run", str(run), "--accelerator", "cpu", *splits]
+    )
+    assert "seen_accuracy" in capsys.readouterr().out
+    model = reader_from_checkpoint(load_checkpoint(run / "model"))
+    assert model.config == READER["reader-debug"].model
+    last = log_of(run, "validation")[-1]
+    assert {"seen_accuracy", "seen_in_slot", "seen_blanked", "seen_loss", "seen_command"} <= last.keys()
+    assert not any(name.startswith("unseen") for name in last)  # nobody knows its words
+    facts = log_of(run, "start")[0]
+    assert (facts["clips"], facts["words"], facts["held_out"]) == (8, 40, {"seen": 10})
+
+
+def test_drawn_words_are_learnt_and_a_blank_tells_little(spoken: Path, tmp_path: Path) -> None:
+    model = dataclasses.replace(READER["reader-debug"].model, width=4, hidden=32, layers=2, dropout=0.0, context=1)
+    changes = {"model": model, "clips": 4, "face": FaceAugment(blur=0, noise=0, jpeg=0), "smoothing": 0.0}
+    learner = stage(spoken, changes, steps=80, lr=1e-2, ema=0.9, validate_every=80)
+    metrics = train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
+    assert metrics["seen_accuracy"] >= 0.8
+    assert metrics["seen_blanked"] <= 0.6
+
+
+def test_resumed_training_is_the_same_training(spoken: Path, tmp_path: Path) -> None:
+    through = stage(spoken, steps=12)
+    initial = {name: value.clone() for name, value in through.model.state_dict().items()}
+    train(through, RunOptions(run=tmp_path / "through", accelerator="cpu"))
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    broken_off = stage(spoken, steps=12, checkpoint_every_s=0.0)
+    broken_off.model.load_state_dict(initial)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
+    torch.manual_seed(99)  # whatever was drawn before must not matter
+    resumed = stage(spoken, steps=12)
+    train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
+    for name, value in through.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
+
+
+def test_a_corpus_without_words_and_wrong_settings_are_refused(spoken: Path, tmp_path: Path) -> None:
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
+    corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")
+    with pytest.raises(DataError, match=r"found none in 1; put .align files"):
+        ReaderStage(READER["reader-debug"], *corpus.words(READER["reader-debug"].model))
+    with pytest.raises(ConfigError, match="blanked and smoothing in 0..1"):
+        ReaderStageConfig(blanked=1.0)
