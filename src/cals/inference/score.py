@@ -159,7 +159,7 @@ class SyncScorer:
             judged=len(found.judged),
             no_face=found.no_face,
             no_sound=found.no_sound,
-            stretches=tuple(_stretches(found, self.encoders.fps)),
+            stretches=tuple(offset_over_time(found, self.encoders.fps)),
         )
 
     def _measured(
@@ -188,8 +188,8 @@ class SyncScorer:
         return found
 
 
-def _stretches(found: Shifts, fps: int) -> Iterator[Stretch]:
-    """Each with distances for half of its frames or more; none of them where there would be only one."""
+def offset_over_time(found: Shifts, fps: int) -> Iterator[Stretch]:
+    """Stretches that have distances for half of their frames or more; none where there would be only one."""
     numbers, distances = np.array(found.judged), np.array(found.distances)
     starts = range(0, max(found.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
     for start in starts if len(starts) > 1 else ():

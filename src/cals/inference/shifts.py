@@ -26,7 +26,7 @@ class Shifts:
     no_face: int = 0
     """Frames that have no whole window with one person's face."""
     no_sound: int = 0
-    """Frames too near to the sound's ends to be compared with all shifts."""
+    """Frames too near to the sound's ends to be compared with all shifts (with zeros there: beyond its ends)."""
     judged: list[int] = field(default_factory=list)
     """Numbers of the frames that have distances."""
     distances: list[F32] = field(default_factory=list)
@@ -57,8 +57,8 @@ def measure_shifts(items: Iterable[TrackedFrame], sound: Iterable[F32], encoders
 def _compare(waiting: list[tuple[int, Window]], heard: "Heard", encoders: SyncEncoders, found: Shifts) -> None:
     embedded = encoders.visual(stacked([window for _, window in waiting]))
     for (number, _), seen in zip(waiting, embedded, strict=True):
-        around, whole = heard.span(number - MAX_OFFSET, number + MAX_OFFSET + 1)
-        if around is None or not (whole or encoders.edges == "zeros"):
+        around, there = heard.span(number - MAX_OFFSET, number + MAX_OFFSET + 1)
+        if not (there.all() if encoders.edges == "drop" else there[MAX_OFFSET]):
             found.no_sound += 1
             continue
         found.judged.append(number)
@@ -70,27 +70,22 @@ class Heard:
 
     def __init__(self, blocks: Iterator[Tensor], first: int = 0) -> None:
         self._blocks, self._first = blocks, first
-        self._held: Tensor | None = None
+        self._held = torch.zeros(0, 0)
 
-    def span(self, low: int, high: int) -> tuple[Tensor | None, bool]:
-        """Embeddings [high - low, d] of the frames low..high-1, zeros where there is no sound, and whether all are.
-
-        None where not one of them is.
-        """
-        while self._held is None or self._first + len(self._held) < high:
+    def span(self, low: int, high: int) -> tuple[Tensor, Tensor]:
+        """Embeddings [high - low, d] of the frames low..high-1, zeros where there is no sound, and where there is."""
+        while self._first + len(self._held) < high:
             block = next(self._blocks, None)
             if block is None:
                 break
-            kept = block if self._held is None else torch.cat([self._held, block])
+            kept = torch.cat([self._held.reshape(-1, block.shape[1]), block])
             drop = min(max(low - self._first, 0), len(kept))
             self._held, self._first = kept[drop:], self._first + drop
-        if self._held is None:
-            return None, False
-        start, stop = max(low, self._first), min(high, self._first + len(self._held))
-        if start >= stop:
-            return None, False
-        inside = self._held[start - self._first : stop - self._first]
-        return torch.nn.functional.pad(inside, (0, 0, start - low, high - stop)), stop - start == high - low
+        numbers = torch.arange(low, high)
+        there = (numbers >= self._first) & (numbers < self._first + len(self._held))
+        around = torch.zeros(high - low, self._held.shape[1])
+        around[there] = self._held[numbers[there] - self._first]
+        return around, there
 
 
 def at_rate(items: Iterable[TrackedFrame], fps: int) -> Iterator[TrackedFrame]:
