@@ -91,4 +91,5 @@ def known(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
         landmarks=torch.from_numpy(landmarks[frames]),
         times_s=10.0 + torch.arange(float(len(frames))),
         seen=torch.from_numpy(landmarks),
+        response=torch.tensor(1.0),
     )

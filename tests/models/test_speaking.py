@@ -1,10 +1,13 @@
 """The frame's own mouth does not shine through: neither its pixels nor its motion."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from drawn_person import A2L, clip, drawn_mesh, faces_of, known, mesh_lips, openings, saying
+from torch import Tensor
 
 import drawn_face
 from cals.errors import ConfigError
@@ -16,6 +19,7 @@ from cals.models.lips import OWN_S, Faces, Gallery, prior
 from cals.models.mesh import FaceMesh, lip_gap
 from cals.models.mesh_decoder import MeshConfig, Views
 from cals.models.refine import BOTTOM, LEFT, RIGHT, TOP
+from cals.models.response import USUAL
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig, Whole, most_open
 from cals.models.unet import UNetConfig
 from cals.nn.warp import drawn_polygon
@@ -130,18 +134,35 @@ def test_a_louder_unit_opens_the_mouth_in_any_frame(mesh: FaceMesh) -> None:
     assert float((wide - closed)[..., :56, :].abs().max()) == 0  # the upper face has no part in it
 
 
-def test_gain_opens_further_from_the_frames_own_mouth(mesh: FaceMesh) -> None:
+def test_what_a_mouth_does_not_follow_is_asked_for_in_advance(mesh: FaceMesh) -> None:
     lips = mesh_lips(mesh)
-    own, said = torch.tensor([[1.0, 0.3]]), torch.tensor([[-0.5, 0.1]])
+    own, said = torch.tensor([[1.0, 0.3], [0.2, 0.2]]), torch.tensor([[-0.5, 0.1], [0.2, 0.2]])
     gaps = lip_gap(mesh.basis)
-    plain = lips.decoder._change(own, said)
+    plain = lips.decoder._change(own, said, torch.tensor(1.0))
     torch.testing.assert_close(plain, said - own)
-    lips.decoder.config = MeshConfig(**{**vars(lips.decoder.config), "gain": 1.5})
-    further = lips.decoder._change(own, said)
-    torch.testing.assert_close(further @ gaps, 1.5 * plain @ gaps)
+    further = lips.decoder._change(own, said, torch.tensor(0.8))
+    torch.testing.assert_close(further @ gaps, plain @ gaps / 0.8)
     across = torch.eye(2) - torch.outer(gaps, gaps) / gaps.square().sum()
     torch.testing.assert_close(further @ across, plain @ across)  # nothing but the opening
-    torch.testing.assert_close(lips.decoder._change(own, own), torch.zeros(1, 2))
+    torch.testing.assert_close(further[1], torch.zeros(2))  # a mouth that already says it stays as it is
+
+
+@pytest.mark.parametrize("frames", [[0, *range(5, 60, 6)], [0]])
+@pytest.mark.parametrize("response", [1.0, 0.8, 0.6])
+def test_trial_drawings_find_how_far_a_mouth_goes(mesh: FaceMesh, frames: list[int], response: float) -> None:
+    lips = mesh_lips(mesh)
+    gallery = dataclasses.replace(known(CLIP, frames), seen=torch.from_numpy(CLIP[frames]))  # of one frame: a photo
+
+    def look(crops: Tensor, expected: Tensor) -> Tensor:
+        """A mesh that sees a part of what was done to the mouth, and all mouths a little wider open."""
+        assert crops.shape == (3 * len(frames), 3, 128, 128)
+        rest, gaps = mesh.resting(gallery.seen), lip_gap(mesh.basis)
+        faces = gallery.landmarks.repeat_interleave(3, dim=0)
+        change = mesh.motion(expected, rest) - mesh.motion(faces, rest)
+        more = 0.2 - (1 - response) * change @ gaps
+        return mesh.moved(faces, rest, change + more[:, None] * gaps / gaps.square().sum())
+
+    torch.testing.assert_close(lips.tried(gallery, look).response, torch.tensor(response), atol=0.06, rtol=0)
 
 
 def test_mend_takes_a_share_of_the_refinement(mesh: FaceMesh) -> None:
@@ -227,7 +248,7 @@ def test_the_most_open_mouth_is_never_the_frames_own() -> None:
 def test_forward_and_render_agree(mesh: FaceMesh) -> None:
     """Training and inference draw the same picture of the same unit."""
     lips = mesh_lips(mesh)
-    shown = known(CLIP, GALLERY)
+    shown = dataclasses.replace(known(CLIP, GALLERY), response=torch.tensor(USUAL))
     landmarks = drawn_face.points(4.0)
     faces = faces_of([drawn_face.picture(landmarks)], [landmarks])
     mel = -40 + 10 * torch.randn(1, 40, 80, generator=torch.Generator().manual_seed(0))
@@ -326,7 +347,6 @@ def test_a_checkpoint_brings_back_the_same_model(mesh: FaceMesh, kind: str) -> N
         (lambda: MeshLipsConfig(a2l=A2L, decoder=MeshConfig(unit=16), crop_px=64), "crops of 128 px, found 64"),
         (lambda: UNetLipsConfig(a2l=A2L, decoder=UNET, crop_px=64), "one size of crops, found 64 and 128"),
         (lambda: UNetLipsConfig(a2l=A2LConfig(), decoder=UNET), "one width of units, found 512 against 16"),
-        (lambda: MeshConfig(gain=0.0), "a gain up to 4"),
         (lambda: MeshConfig(components=0), "positive sizes"),
     ],
 )

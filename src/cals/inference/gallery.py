@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from cals.face.detector import FaceDetector
 from cals.face.landmarks import mouth_opening
+from cals.face.mesh_fit import fit_mesh, region_of_landmarks
+from cals.face.picture import ArrayPicture
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
-from cals.models.lips import OWN_S, Gallery
+from cals.models.lips import OWN_S, Gallery, Look
 from cals.types import U8
 
 LOOK_S = 8.0
@@ -96,6 +99,18 @@ def gallery(views: list[View], times_s: list[float]) -> Gallery:
 def pictures(crops: Iterable[U8]) -> torch.Tensor:
     """Crops [h w 3] as a network takes them, [b 3 h w] in 0..1."""
     return torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2).float() / 255
+
+
+def look_with(detector: FaceDetector) -> Look:
+    """How a model sees its trial drawings: through the mesh that found the real faces, nothing else."""
+
+    def look(crops: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+        drawn = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        regions = [region_of_landmarks(points) for points in expected.cpu().numpy()]
+        fits = [fit_mesh(detector, ArrayPicture(rgb), region) for rgb, region in zip(drawn, regions, strict=True)]
+        return torch.from_numpy(np.stack([fit.landmarks for fit in fits])).to(crops.device)
+
+    return look
 
 
 def _apart(order: list[int], times_s: list[float], count: int) -> list[int]:

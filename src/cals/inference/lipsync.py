@@ -13,7 +13,7 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.inference.following import follow, no_face
-from cals.inference.gallery import looked_at
+from cals.inference.gallery import look_with, looked_at
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.precision import Precision, draw_in
 from cals.inference.report import GenerateReport, new_file
@@ -91,7 +91,8 @@ class LipSync:
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
-        tracker = follow(face, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+        detector = BlazeFaceMesh(self._face_models)
+        tracker = follow(face, person, detector, keep_going=keep_going)
         galleries = {} if still else self._galleries(face, person, keep_going)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
@@ -100,7 +101,7 @@ class LipSync:
             units = UnitTrack(unit_blocks(network, _closed_by(stages, wav)))
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
             seen = _closed_by(stages, tracked(frames, tracker, network.crop_px))
-            for done in _closed_by(stages, generated(seen, units, network, self.batch, galleries)):
+            for done in _closed_by(stages, generated(seen, units, network, self.batch, look_with(detector), galleries)):
                 any_face = any_face or done.face.valid
                 if still and not any_face:
                     break

@@ -12,7 +12,7 @@ from cals.inference.gallery import Growing, pictures
 from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
-from cals.models.lips import Faces, Gallery, LipModel
+from cals.models.lips import Faces, Gallery, LipModel, Look
 from cals.types import U8, TrackedFace
 
 GENERATED, NO_FACE = "generated", "no face"
@@ -35,14 +35,16 @@ def generated(
     units: UnitTrack,
     model: LipModel,
     batch: int,
+    look: Look,
     galleries: dict[int, Gallery] | None = None,
 ) -> Iterator[LipFrame]:
     """Draw the mouths, `batch` frames at a time, and paste them; faceless frames pass through.
 
-    `galleries` say by track what is known of each person; of others what has been seen so far.
+    `galleries` say by track what is known of each person; of others what has been seen so far. `look` finds the mesh
+    in trial drawings of a person.
     """
     faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
-    painter = _Painter(model, units, dict(galleries or {}))
+    painter = _Painter(model, units, look, dict(galleries or {}))
     while chunk := list(islice(faded, batch)):
         crops = iter(painter.crops([item for item, _ in chunk]))
         for item, strength in chunk:
@@ -56,8 +58,10 @@ def generated(
 
 
 class _Painter:
-    def __init__(self, model: LipModel, units: UnitTrack, galleries: dict[int, Gallery]) -> None:
-        self._model, self._units, self._galleries = model, units, Growing(galleries)
+    def __init__(self, model: LipModel, units: UnitTrack, look: Look, galleries: dict[int, Gallery]) -> None:
+        self._model, self._units, self._look, self._galleries = model, units, look, Growing(galleries)
+        self._known: Gallery | None = None
+        self._tried: Gallery | None = None  # the same, after trial drawings
         self._gap, self._cut = False, False  # since the last face
 
     def crops(self, items: list[TrackedFrame]) -> list[U8]:
@@ -78,12 +82,14 @@ class _Painter:
         middles = [item.frame.time_s + item.frame.duration_s / 2 for item, _ in seen]
         units = self._units.at([timing.unit_position(middle) for middle in middles])
         known = self._galleries.of(track, seen, found_again=self._gap and not self._cut)
+        device = next(self._model.parameters()).device
         faces = Faces(
             crops=pictures(view.crop for _, view in seen),
             landmarks=torch.stack([torch.from_numpy(view.landmarks) for _, view in seen]),
             times_s=torch.tensor([float(item.frame.source_s) for item, _ in seen]),
         )
-        device = next(self._model.parameters()).device
         with torch.inference_mode():
-            crops = self._model.render(units.to(device), faces.to(device), known.to(device))
+            if known is not self._known or self._tried is None:
+                self._known, self._tried = known, self._model.tried(known.to(device), self._look)
+            crops = self._model.render(units.to(device), faces.to(device), self._tried)
         return list((crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())

@@ -29,16 +29,14 @@ class MeshConfig:
     """Channels of the refinement's first level."""
     triangles: int = 0
     """How many the measured mesh has; known once a corpus is measured."""
-    gain: float = 1.0
-    """Mouths are opened and closed by so much more than landmarks say: a face mesh sees less of it than there is."""
     mend: float = 1.0
     """How much of what the refinement adds is taken: less than all suits strangers where it learnt from few faces."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.mend <= 1:
             raise ConfigError(f"mesh: expected mend from 0 to 1, found {self.mend}; 1 takes all that is added")
-        if min(self.unit, self.components, self.hidden, self.width) < 1 or not 0 < self.gain <= 4:
-            raise ConfigError(f"mesh: expected positive sizes and a gain up to 4, found {self}")
+        if min(self.unit, self.components, self.hidden, self.width) < 1:
+            raise ConfigError(f"mesh: expected positive sizes, found {self}")
 
 
 class Views(NamedTuple):
@@ -84,17 +82,21 @@ class MeshDecoder(nn.Module):
         mended: Tensor = self.refinement(composed, seen, around_lips(target, views.crops), said.clamp(-_FAR, _FAR))
         return torch.lerp(composed, mended, self.config.mend).clamp(0, 1)
 
-    def speak(self, views: Views, rest: Tensor, said: Tensor) -> Tensor:
-        """The faces of `views` in their own pose, their motion against `rest` [b 468 3] replaced by `said` [b k]."""
-        return self.draw(views, self.mesh.moved(views.landmarks, rest, self._change(views.motion, said)), said)
+    def speak(self, views: Views, rest: Tensor, said: Tensor, response: Tensor) -> Tensor:
+        """The faces of `views` in their own pose, their motion against `rest` [b 468 3] replaced by `said` [b k].
+
+        `response` [] says how far these mouths go when they are drawn; see `models.response`.
+        """
+        change = self._change(views.motion, said, response)
+        return self.draw(views, self.mesh.moved(views.landmarks, rest, change), said)
 
     @exact
-    def _change(self, own: Tensor, said: Tensor) -> Tensor:
-        """From a face's own motion to the said one [b k], by `gain` further along the direction that opens the lips."""
+    def _change(self, own: Tensor, said: Tensor, response: Tensor) -> Tensor:
+        """From a face's own motion to the said one [b k], so much further that lips open as far as they are told."""
         change = said.float() - own
         gaps = lip_gap(self.mesh.basis)
         opening = (change @ gaps)[:, None] * gaps / gaps.square().sum()
-        return change + (self.config.gain - 1) * opening
+        return change + (1 / response - 1) * opening
 
     @exact
     def compose(self, views: Views, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,17 @@
 """The CALS models: Audio-to-Lip, and one of two decoders for Lip-to-Face."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cals.errors import ConfigError
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, Look, prior
 from cals.models.mesh import lip_gap
 from cals.models.mesh_decoder import MeshConfig, MeshDecoder, Views
+from cals.models.response import LEVELS, USUAL, measured_response
 from cals.models.unet import UNet, UNetConfig
 
 
@@ -63,17 +65,33 @@ class MeshLips(LipModel):
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Also true of one frame only: then its expression is estimated and taken out."""
+        rest = self.decoder.mesh.resting(gallery.seen)
+        return self.decoder.speak(self._views(faces, rest, gallery), rest, self.decoder.motion(units), gallery.response)
+
+    def tried(self, gallery: Gallery, look: Look) -> Gallery:
+        """Finds the person's `response`: each frame of the gallery is told some openings, and looked at."""
         mesh = self.decoder.mesh
-        rest = mesh.resting(gallery.seen)
+        rest, gaps = mesh.resting(gallery.seen), lip_gap(mesh.basis)
+        every = torch.arange(len(gallery.crops), device=gaps.device).repeat_interleave(len(LEVELS))
+        faces = Faces(gallery.crops[every], gallery.landmarks[every], gallery.times_s[every])
+        views = self._views(faces, rest, gallery)
+        # Coefficients have a spread of 1 in speech, so this is the likeliest motion of each opening.
+        levels = torch.tensor(LEVELS, device=gaps.device).repeat(len(gallery.crops))
+        said = levels[:, None] * gaps / gaps.norm()
+        drawn = self.decoder.speak(views, rest, said, torch.ones_like(gallery.response))
+        found = look(drawn, mesh.moved(faces.landmarks, rest, said - views.motion))
+        shown = (mesh.motion(found, rest) - views.motion) @ gaps
+        return replace(gallery, response=measured_response((said - views.motion) @ gaps, shown))
+
+    def _views(self, faces: Faces, rest: Tensor, gallery: Gallery) -> Views:
         bank = most_open(faces.times_s, gallery)
-        views = Views(
+        return Views(
             crops=faces.crops,
             landmarks=faces.landmarks,
-            motion=mesh.motion(faces.landmarks, rest),
+            motion=self.decoder.mesh.motion(faces.landmarks, rest),
             bank_crops=gallery.crops[bank],
             bank_landmarks=gallery.landmarks[bank],
         )
-        return self.decoder.speak(views, rest, self.decoder.motion(units))
 
     def forward(self, mel: Tensor, pairs: Whole, spoken: Whole | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """One training step's worth: mel [b m f] -> motion [b t k]; pictures of both kinds.
@@ -86,7 +104,8 @@ class MeshLips(LipModel):
         if spoken is None:
             return motion, drawn, None
         views, rest, which = spoken.parts
-        return motion, drawn, self.decoder.speak(views, rest, motion.flatten(0, 1)[which])
+        said = motion.flatten(0, 1)[which]
+        return motion, drawn, self.decoder.speak(views, rest, said, torch.tensor(USUAL, device=said.device))
 
 
 def most_open(times_s: Tensor, gallery: Faces) -> Tensor:
