@@ -14,15 +14,16 @@ from conftest import FRAMES
 from cals import LipSync
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
+from cals.data.manifest import ClipSource
 from cals.data.sources import grid
 from cals.data.words import TimedWord
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.evaluation import readability as protocol
-from cals.evaluation.drives import read_clip
+from cals.evaluation.drives import RealClip, read_clip
 from cals.evaluation.lip_reading import read_words
 from cals.evaluation.methods import Methods, shown
 from cals.evaluation.readability import FILES, ReadabilityConfig, readability
-from cals.face.detector import BlazeFaceMesh
+from cals.face.detector import BlazeFaceMesh, FaceDetector
 from cals.inference.stream import GENERATED, LipFrame
 from cals.media.reader import VideoReader
 from cals.models.reader import Reader, ReaderConfig
@@ -76,7 +77,7 @@ def test_the_command_reads_real_and_generated(
     main(arguments)
     said = capsys.readouterr().out
     assert "without known words: 1 clips of val_unseen" in said
-    assert {path.name for path in out.iterdir() if path.is_file()} == set(FILES)
+    assert {path.name for path in out.iterdir()} == set(FILES)
     document = json.loads((out / "readability.json").read_text())
     one, two, gone = document["clips"]
     # anna/two has no face in its first 3 frames, and generation fades in after them: its first words are not read
@@ -98,14 +99,23 @@ def test_the_command_reads_real_and_generated(
     with pytest.raises(SystemExit):
         main(arguments)
     assert "use --force" in capsys.readouterr().err
-    before = (out / "readability.json").read_bytes()
+    before, done = (out / "readability.json").read_bytes(), []
 
-    def never(*_: object) -> None:
-        raise AssertionError("a clip that was read already is read again")
+    def interrupted(source: ClipSource, detector: FaceDetector) -> RealClip:
+        if len(done) == 2:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        done.append(source.name)
+        return read_clip(source, detector)
 
-    monkeypatch.setattr(protocol, "read_clip", never)
-    main([*arguments, "--force"])
+    monkeypatch.setattr(protocol, "read_clip", interrupted)
+    with pytest.raises(SystemExit):
+        main([*arguments, "--force"])
     assert (out / "readability.json").read_bytes() == before
+    main([*arguments, "--force"])
+    assert done == ["anna/one", "anna/two", "interrupted", "carl/gone"]
+    assert (out / "readability.json").read_bytes() == before
+    assert {path.name for path in out.iterdir()} == set(FILES)
 
 
 def test_the_real_frames_are_read_as_the_real_ones(spoken: Path, tmp_path: Path, detector: BlazeFaceMesh) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -92,12 +93,13 @@ def readability(
     report = ReadabilityReport(settings, network.config, without_words=unknown, seed=config.seed)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
+    finished = out / f"unfinished-{_mark(settings)}"
     with ExitStack() as files:
         places = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in FILES]
         for done, task in enumerate(tasks):
             if progress is not None:
                 progress(done, len(tasks))
-            report.clips.append(_kept(out / f"clips-{_mark(settings)}", task, methods, network, detector))
+            report.clips.append(_kept(finished, task, methods, network, detector))
         if progress is not None:
             progress(len(tasks), len(tasks))
         everything = {
@@ -111,6 +113,7 @@ def readability(
         places[1].write_text(report.markdown() + "\n", encoding="utf-8")
         picture = confusion_picture({n: w for n, w in everything.items() if n not in BASELINES[1:]}, network.config)
         places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    shutil.rmtree(finished)  # the next start is to read anew: code may change where settings do not
     return report
 
 

@@ -81,7 +81,9 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
 
 READER: dict[str, ReaderStageConfig] = {
     "reader-grid-small": ReaderStageConfig(
-        train=TrainConfig(steps=3000, lr=2e-3, weight_decay=0.05, ema=0.998, precision="bf16-mixed"),
+        train=TrainConfig(
+            steps=2000, lr=2e-3, weight_decay=0.05, ema=0.998, validate_every=250, precision="bf16-mixed"
+        ),
     ),
     "reader-debug": ReaderStageConfig(
         model=ReaderConfig(width=2, hidden=8, layers=1),
