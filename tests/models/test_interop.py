@@ -1,5 +1,6 @@
 """SyncNet by its shapes, its layers' names, and a round trip of random weights; its MFCC by two references."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,9 @@ def test_files_that_are_none_are_refused_and_run_nothing(tmp_path: Path, monkeyp
     with pytest.raises(CheckpointError, match="expected the weights of SyncNet"):
         load_syncnet(path)
     path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="expected the weights of SyncNet"):
+        load_syncnet(path)
+    shutil.copy(Path(__file__).parents[2] / "examples" / "speech.wav", path)
     with pytest.raises(CheckpointError, match="expected the weights of SyncNet"):
         load_syncnet(path)
     path.write_bytes(b"no weights at all")
