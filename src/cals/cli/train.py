@@ -38,14 +38,14 @@ def train(
             20, of 10 at least) are held out as seen.
         voices: A folder made by `cals voices`: the corpus in other voices.
         sync: Checkpoint folder of the sync encoders, for `a2l` and `l2f`.
-        a2l: Checkpoint folder of Audio-to-Lip, for `l2f`.
+        a2l: Checkpoint folder of Audio-to-Lip, for `l2f` (but not for its `*-wav2lip` presets, which hear 0.2 s).
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.
     """
     from cals.errors import ConfigError
 
-    _check_libraries()
+    check_libraries()
     from cals.training.loop import RunOptions
     from cals.training.run import Corpus, train_a2l, train_l2f, train_reader, train_sync
 
@@ -53,8 +53,6 @@ def train(
     source = Corpus(folder=corpus, splits=splits, voices=voices)
     if stage not in ("sync", "reader") and sync is None:
         raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
-    if stage == "l2f" and a2l is None:
-        raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
     with frame_progress(f"training {stage}", "steps") as progress:
         if stage == "sync":
             metrics = train_sync(preset, source, options, progress)
@@ -62,14 +60,14 @@ def train(
             metrics = train_reader(preset, source, options, progress)
         elif stage == "a2l" and sync is not None:
             metrics = train_a2l(preset, source, sync, options, progress)
-        elif sync is not None and a2l is not None:
+        elif sync is not None:
             metrics = train_l2f(preset, source, sync, a2l, options, progress)
     print(f"{run / 'model'}")
     for name, value in sorted(metrics.items()):
         print(f"  {name}: {value:.4f}")
 
 
-def _check_libraries() -> None:
+def check_libraries() -> None:
     """ConfigError for a missing one at once: the curves would ask for the last of them only after hours."""
     from cals.errors import ConfigError
 

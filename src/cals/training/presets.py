@@ -1,6 +1,7 @@
 """Named settings, `<stage>-<corpus>-<size>`: one flat list."""
 
 import difflib
+from dataclasses import replace
 from typing import TypeVar
 
 from cals.errors import ConfigError
@@ -10,6 +11,7 @@ from cals.models.mesh_decoder import MeshConfig
 from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
 from cals.models.unet import UNetConfig
+from cals.models.wav2lip import WindowConfig
 from cals.training.config import TrainConfig
 from cals.training.judges import JudgesConfig
 from cals.training.stages.a2l import A2LStageConfig
@@ -60,7 +62,15 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         critic=DiscriminatorConfig(width=16),
         train=TrainConfig(steps=20_000, lr=3e-4, precision="bf16-mixed"),
     ),
-    "l2f-grid-paper": UNetStageConfig(train=TrainConfig(steps=100_000, lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0)),
+    "l2f-grid-paper": UNetStageConfig(
+        train=TrainConfig(steps=100_000, lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0), sync_below=0.75
+    ),
+    "l2f-grid-ablation": UNetStageConfig(  # as small as teaches something in minutes on two cores
+        decoder=UNetConfig(unit=256, width=16, widest=256, levels=5, block_px=2),
+        critic=DiscriminatorConfig(width=8),
+        train=TrainConfig(steps=2000, lr=1e-3, validate_every=100, precision="bf16-mixed"),
+        sync_below=0.75,
+    ),
     "l2f-debug-unet": UNetStageConfig(
         decoder=UNetConfig(unit=16, width=4, widest=16, levels=3, block_px=2),
         train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
@@ -90,6 +100,20 @@ READER: dict[str, ReaderStageConfig] = {
         train=TrainConfig(steps=30, lr=1e-3, log_every=5, validate_every=15),
         clips=2,
     ),
+}
+
+
+def _wav2lip(like: str, window: WindowConfig) -> UNetStageConfig:
+    """Wav2Lip: data, batches and decoder of the preset `like`, another hearing, its expert's loss alone."""
+    base = L2F[like]
+    assert isinstance(base, UNetStageConfig)
+    return replace(base, window=window, judges=replace(base.judges, d_vv=0.0))
+
+
+L2F |= {
+    "l2f-grid-wav2lip": _wav2lip("l2f-grid-ablation", WindowConfig(unit=256, width=16)),
+    "l2f-grid-paper-wav2lip": _wav2lip("l2f-grid-paper", WindowConfig()),
+    "l2f-debug-wav2lip": _wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
 }
 
 

@@ -9,18 +9,19 @@ from pathlib import Path
 from cals.checkpoint import config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names
 from cals.data.words import WordStore
-from cals.errors import CheckpointError
+from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2LConfig
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training.clock import clip_offsets
 from cals.training.loop import RunOptions, train
 from cals.training.presets import A2L, L2F, READER, SYNC, preset
 from cals.training.stages.a2l import A2LStage
-from cals.training.stages.l2f_mesh import MeshStage, measured_mesh
+from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig, measured_mesh
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
@@ -120,12 +121,30 @@ def train_l2f(
     name: str,
     corpus: Corpus,
     sync: Path,
-    a2l: Path,
+    a2l: Path | None,
     options: RunOptions,
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
-    """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`."""
-    config = preset(L2F, name)
+    """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`.
+
+    Presets of Wav2Lip hear windows of sound: of them `a2l` is no part.
+    """
+    return train_lips(preset(L2F, name), corpus, sync, a2l, options, progress)
+
+
+def train_lips(
+    config: MeshStageConfig | UNetStageConfig,
+    corpus: Corpus,
+    sync: Path,
+    a2l: Path | None,
+    options: RunOptions,
+    progress: ProgressCallback | None = None,
+) -> dict[str, float]:
+    """`train_l2f` with settings of one's own."""
+    if isinstance(config, UNetStageConfig) and config.window is not None:
+        return _train_wav2lip(config, config.window, corpus, sync, options, progress)
+    if a2l is None:
+        raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
     listener = load_checkpoint(a2l)
     if listener.kind != "a2l":
         raise CheckpointError(f"{a2l}: expected an Audio-to-Lip checkpoint, found a {listener.kind!r} one")
@@ -141,7 +160,8 @@ def train_l2f(
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
         model.a2l.load_state_dict(listener.weights)
-        return train(UNetStage(config, model, parents, encoders, training, held_out), options, progress)
+        stage = UNetStage(config, model, parents, encoders, training, held_out, options.run)
+        return train(stage, options, progress)
     mesh = _mesh(training, config.decoder.components, options.run)
     sized = dataclasses.replace(config.decoder, triangles=len(mesh.triangles))
     moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
@@ -149,6 +169,21 @@ def train_l2f(
     moving.a2l.load_state_dict(listener.weights)
     offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     return train(MeshStage(config, moving, parents, encoders, training, held_out, offsets), options, progress)
+
+
+def _train_wav2lip(
+    config: UNetStageConfig,
+    window: WindowConfig,
+    corpus: Corpus,
+    sync: Path,
+    options: RunOptions,
+    progress: ProgressCallback | None,
+) -> dict[str, float]:
+    decoder = config.decoder
+    model = Wav2Lip(Wav2LipConfig(mel=window.mel, crop_px=decoder.crop_px, window=window, decoder=decoder))
+    encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
+    parents = {"sync": weights_sha256(sync)}
+    return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
 
 
 def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:

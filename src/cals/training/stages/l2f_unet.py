@@ -1,5 +1,6 @@
 """Lip-to-Face as published: a U-Net draws windows of frames from their sound, a reference and pose priors."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from cals.data.augment import VoiceAugment, voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, stretches
+from cals.errors import CheckpointError
+from cals.files import replacing
 from cals.losses.reconstruction import l1
+from cals.losses.sync import d_av
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
 from cals.models.speaking import UNetLips
 from cals.models.sync import SyncModel
 from cals.models.unet import UNetConfig
+from cals.models.wav2lip import Wav2Lip, WindowConfig
 from cals.training.config import TrainConfig
 from cals.training.judges import Judges, JudgesConfig, with_total
 from cals.training.optim import ParameterGroup, learnable
@@ -26,13 +31,20 @@ from cals.training.sheet import training_sheet
 from cals.training.stage import Losses, Stage
 
 VALIDATION_WINDOWS = 8
+SYNC_START = "sync-start.json"
+"""Where a run keeps the step at which the sync losses began."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UNetStageConfig:
-    """L = recon + gan + d_av + d_vv (paper section 1); SyncTalkFace's weights, Adam 1e-4, batch 40 ([A])."""
+    """L = recon + gan + d_av + d_vv (paper section 1); SyncTalkFace's weights, Adam 1e-4, batch 40 ([A]).
+
+    Wav2Lip is this with a `window` and without d_vv.
+    """
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
+    window: WindowConfig | None = None
+    """Instead of Audio-to-Lip, which then takes no part: each frame's own 0.2 s, encoded by what is learnt here."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     judges: JudgesConfig = field(default_factory=JudgesConfig)
@@ -44,6 +56,11 @@ class UNetStageConfig:
     a2l_lr_share: float = 0.1
     a2l_from_step: int = 0
     """Audio-to-Lip is frozen until this step, then follows."""
+    sync_below: float | None = None
+    """The sync losses wait until held-out windows validate with a d_av under this (paper: 0.75, [K]; 0.69 is chance).
+
+    With None, or where nothing is held out, they do not wait.
+    """
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
 
@@ -62,23 +79,29 @@ class _Windows:
 
 
 class UNetStage(Stage):
-    """Audio-to-Lip follows slowly while the U-Net learns."""
+    """The U-Net learns, and with it Wav2Lip's window encoder, or more slowly Audio-to-Lip.
+
+    `run`, the run directory, keeps when the sync losses began: a run that goes on must know.
+    """
 
     name = "l2f-unet"
-    model: UNetLips
+    model: UNetLips | Wav2Lip
 
     def __init__(
         self,
         config: UNetStageConfig,
-        model: UNetLips,
+        model: UNetLips | Wav2Lip,
         parents: dict[str, str],
         sync: SyncModel,
         training: ClipStore,
         held_out: dict[str, ClipStore],
+        run: Path,
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
-        model.a2l.hidden_step.requires_grad_(False)  # nothing is hidden here, and DDP wants a gradient for the rest
-        self._parents, self._training = parents, training
+        if isinstance(model, UNetLips):
+            # Nothing is hidden here, and DDP wants a gradient for the rest.
+            model.a2l.hidden_step.requires_grad_(False)
+        self._parents, self._training, self._sync = parents, training, sync
         self._held_out = {
             part: store
             for part, store in held_out.items()
@@ -87,9 +110,13 @@ class UNetStage(Stage):
         self._judges = Judges(config.judges, config.critic, sync)
         self.critic, self.critic_lr = self._judges.critic, config.judges.critic_lr
         self.critic_from_step = config.judges.critic_from_step
+        self._start = run / SYNC_START
+        self._sync_from = _read_start(self._start)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Audio-to-Lip is trained already: frozen first, then slowly."""
+        """Audio-to-Lip is trained already: frozen first, then slowly. A window encoder is as new as the U-Net."""
+        if isinstance(self.model, Wav2Lip):
+            return [ParameterGroup(parameters=learnable(self.model))]
         share, start = self.config.a2l_lr_share, self.config.a2l_from_step
         return [
             ParameterGroup(parameters=learnable(self.model.a2l), lr_share=share, from_step=start),
@@ -103,8 +130,17 @@ class UNetStage(Stage):
         drawn = model(mel, batch.frames, batch.reference, batch.real)
         losses = {"recon": self.config.recon * l1(drawn, batch.real)}
         losses |= self._judges.of_pictures(drawn.flatten(0, 1), batch.real.flatten(0, 1), self.step)
-        losses |= self._judges.of_windows(drawn, batch.real, batch.sound, self.step)
+        if self._sync_has_begun():
+            losses |= self._judges.of_windows(drawn, batch.real, batch.sound, self.step)
         return with_total(losses)
+
+    def _sync_has_begun(self) -> bool:
+        if self.config.sync_below is None or not self._held_out:
+            return True
+        # Only the first of several processes validates; the others read what it found.
+        if self._sync_from is None and self.step % self.train.validate_every == 0:
+            self._sync_from = _read_start(self._start)
+        return self._sync_from is not None and self.step >= self._sync_from
 
     def critic_losses(self, critic: nn.Module) -> Losses:
         """As the judges have it."""
@@ -133,24 +169,35 @@ class UNetStage(Stage):
             sound=torch.stack(sound).to(device),
         )
 
-    def _drawn(self, model: UNetLips, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
+    def _drawn(self, model: UNetLips | Wav2Lip, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
         batch = self._windows(self._held_out[part], np.random.default_rng(0), VALIDATION_WINDOWS, device)
         return batch, model(batch.mel, batch.frames, batch.reference, batch.real)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Of held-out windows: L1 of the lower half, and that of the reference copied as the bar to beat."""
-        assert isinstance(model, UNetLips)
+        """Of held-out windows: L1 of the lower half, and that of the reference copied as the bar to beat; d_av."""
+        assert isinstance(model, UNetLips | Wav2Lip)
         metrics: dict[str, float] = {}
+        sync = self._sync.to(device)
         for part in self._held_out:
             batch, drawn = self._drawn(model, part, device)
             half = drawn.shape[-2] // 2
             metrics[f"{part}_l1"] = float(l1(drawn[..., half:, :], batch.real[..., half:, :]))
             metrics[f"{part}_copy_l1"] = float(l1(batch.reference[..., half:, :], batch.real[..., half:, :]))
+            metrics[f"{part}_d_av"] = float(d_av(*sync(drawn[..., half:, :], batch.sound)))
+        self._listen([value for name, value in metrics.items() if name.endswith("_d_av")])
         return metrics
+
+    def _listen(self, found: list[float]) -> None:
+        """Let the sync losses begin where it is time, and write that down."""
+        below = self.config.sync_below
+        if self._sync_from is None and found and below is not None and np.mean(found) < below:
+            self._sync_from = self.step
+            with replacing(self._start) as partial:
+                partial.write_text(json.dumps({"step": self.step, "d_av": float(np.mean(found))}), encoding="utf-8")
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """A sheet of held-out windows' middle frames."""
-        assert isinstance(model, UNetLips)
+        assert isinstance(model, UNetLips | Wav2Lip)
         for part in self._held_out:
             batch, drawn = self._drawn(model, part, device)
             middle = SYNC_FRAMES // 2
@@ -159,10 +206,22 @@ class UNetStage(Stage):
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """A whole lip model, as `cals generate` takes it."""
-        assert isinstance(model, UNetLips)
+        assert isinstance(model, UNetLips | Wav2Lip)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
         held_out = {part: len(store) for part, store in self._held_out.items()}
         return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
+
+
+def _read_start(path: Path) -> int | None:
+    """When the sync losses of a run began; None before that."""
+    if not path.is_file():
+        return None
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: expected the step of a start, found {error}; name another run directory"
+        ) from error
