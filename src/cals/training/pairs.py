@@ -62,7 +62,7 @@ class LookAugment:
     """Probability of a mirror image."""
     morph: float = 0.7
     """Probability of a face whose shape goes towards another speaker's."""
-    share: tuple[float, float] = (-0.3, 0.7)
+    share: tuple[float, float] = (-0.8, 1.2)
     """How far it goes: 0 stays, 1 is the other's whole shape, below 0 what sets the two apart grows."""
 
     def __post_init__(self) -> None:
