@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from cals.cli import interrupt
+from cals.cli.ablation import ablation
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.models import models
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "evaluate": evaluate,
     "readability": readability,
+    "ablation": ablation,
     "models": models,
 }
 

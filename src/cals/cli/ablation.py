@@ -1,0 +1,80 @@
+"""`cals ablation`: the rows of the paper's Table 1, trained and scored."""
+
+from pathlib import Path
+from typing import Literal
+
+from cals.cli.progress import frame_progress
+from cals.cli.train import check_libraries
+
+
+def ablation(
+    *,
+    corpus: Path,
+    videos: Path,
+    splits: Path,
+    sync: Path,
+    a2l: Path,
+    out: Path,
+    decoder: Literal["unet", "mesh", "debug"] = "unet",
+    steps_each: int | None = None,
+    minutes_each: float | None = None,
+    rows: tuple[str, ...] = (),
+    voices: Path | None = None,
+    judge: Path | None = None,
+    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
+    clips: int | None = None,
+    face_models: Path | None = None,
+    accelerator: str = "auto",
+    device: str = "cpu",
+) -> None:
+    """Train Wav2Lip, + A2L, + d_av, + d_vv with the same steps, seed and batches; score them beside the published rows.
+
+    Started again with the same folders it goes on where it stopped.
+
+    Args:
+        corpus: A folder made by `cals prepare`, to train on.
+        videos: The folder with the videos it was made from, to score on.
+        splits: JSON file with the clip names of `train`, `val_seen` and `val_unseen`.
+        sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
+        a2l: Checkpoint folder of Audio-to-Lip, trained against them.
+        out: The folder for a run of each row, plan.json, scores.json, report.json, report.md and a strips-PART.png.
+        decoder: What draws, `mesh` only in the rows with Audio-to-Lip; `debug` is for tests.
+        steps_each: Steps of each row.
+        minutes_each: Instead of steps: as many as the dearest row takes in this time.
+        rows: Some of wav2lip, a2l, a2l+d_av, a2l+d_av+d_vv (all of these by default) and window, which is not
+            published: 0.2 s of sound and no sync loss.
+        voices: A folder made by `cals voices`.
+        judge: Other sync encoders to score with; default: those of `sync`, which flatter the rows that they trained.
+        parts: The parts of the splits to score.
+        clips: At most so many clips a part, evenly spaced; default: all.
+        face_models: Folder with the two face networks, for machines without a network.
+        accelerator: What trains: cpu, cuda, or auto.
+        device: Where the models run to be scored, as torch names it.
+    """
+    check_libraries()
+    from cals.evaluation.ablation import JudgingConfig, judge_rows
+    from cals.training.ablation import TABLE_1, AblationConfig, train_rows
+    from cals.training.run import Corpus
+
+    judging = JudgingConfig(parts=parts, clips=clips)
+    config = AblationConfig(rows=rows or TABLE_1, decoder=decoder, steps_each=steps_each, minutes_each=minutes_each)
+    source = Corpus(folder=corpus, splits=splits, voices=voices)
+    with frame_progress(f"training {len(config.rows)} rows", "steps") as progress:
+        trained = train_rows(config, source, sync, a2l, out, accelerator=accelerator, progress=progress)
+    models = {row.name: row.model for row in trained}
+    notes = {row.name: row.note for row in trained}
+    with frame_progress("scoring", "clips") as progress:
+        report = judge_rows(
+            models,
+            notes,
+            videos,
+            splits,
+            judge or sync,
+            out,
+            judging,
+            face_models=face_models,
+            device=device,
+            progress=progress,
+        )
+    print(report.text())
+    print(f"{out}: report.json, report.md, " + ", ".join(f"strips-{part}.png" for part in parts))

@@ -1,0 +1,196 @@
+"""`cals ablation`, its training: the rows of the paper's Table 1 under one budget.
+
+The table marks its baseline with neither A2L nor d_av nor d_vv and gives it the figures that Table 3 has for Wav2Lip:
+it is Wav2Lip, whose own expert's sync loss the marks do not count. Our expert is the pair of sync encoders, so its loss
+is our d_av. The other rows are read as they are marked: the second one has no sync loss at all. From the first row to
+the second two things change, therefore; the row `window`, which the paper does not have, tells them apart.
+"""
+
+import hashlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.errors import ConfigError, DataError
+from cals.files import replacing, why
+from cals.training.judges import JudgesConfig
+from cals.training.loop import RunOptions
+from cals.training.presets import L2F, preset
+from cals.training.run import Corpus, train_lips
+from cals.training.stages.l2f_mesh import MeshStageConfig
+from cals.training.stages.l2f_unet import SYNC_START, UNetStageConfig
+from cals.types import ProgressCallback
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What a row has of the three; L1 and GAN losses have all of them."""
+
+    a2l: bool
+    """Audio-to-Lip; without it Wav2Lip's window of 0.2 s."""
+    d_av: bool
+    d_vv: bool
+
+
+ROWS: dict[str, Row] = {
+    "wav2lip": Row(a2l=False, d_av=True, d_vv=False),
+    "a2l": Row(a2l=True, d_av=False, d_vv=False),
+    "a2l+d_av": Row(a2l=True, d_av=True, d_vv=False),
+    "a2l+d_av+d_vv": Row(a2l=True, d_av=True, d_vv=True),
+    "window": Row(a2l=False, d_av=False, d_vv=False),
+}
+TABLE_1 = ("wav2lip", "a2l", "a2l+d_av", "a2l+d_av+d_vv")
+"""The rows that are published."""
+Decoder = Literal["unet", "mesh", "debug"]
+DECODERS: dict[Decoder, tuple[str, str]] = {
+    "unet": ("l2f-grid-ablation", "l2f-grid-wav2lip"),
+    "mesh": ("l2f-grid-small", "l2f-grid-wav2lip"),
+    "debug": ("l2f-debug-unet", "l2f-debug-wav2lip"),
+}
+"""Presets of the rows with Audio-to-Lip, and of those without: these have no mesh, as Wav2Lip has none."""
+PROBE_STEPS = 24
+"""How long the dearest row is timed to see how many steps the minutes are; the first half is warming up."""
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationConfig:
+    """Which rows, and their budget: so many steps each, or as many as the dearest row takes in so many minutes."""
+
+    rows: tuple[str, ...] = TABLE_1
+    decoder: Decoder = "unet"
+    steps_each: int | None = None
+    minutes_each: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.rows or not set(self.rows) <= ROWS.keys() or len(set(self.rows)) < len(self.rows):
+            raise ConfigError(f"rows: expected some of {', '.join(ROWS)}, each once, found {', '.join(self.rows)}")
+        if (self.steps_each is None) == (self.minutes_each is None):
+            raise ConfigError("ablation: expected either --minutes-each or --steps-each, found both or none; give one")
+        if (self.steps_each or self.minutes_each or 0) <= 0:
+            raise ConfigError(f"ablation: expected a budget above 0, found {self.steps_each or self.minutes_each}")
+
+
+@dataclass(frozen=True)
+class TrainedRow:
+    """One row's model and a line on how it came about."""
+
+    name: str
+    model: Path
+    note: str
+
+
+def settings(row: Row, decoder: Decoder, steps: int | None = None) -> MeshStageConfig | UNetStageConfig:
+    """A row's stage: its preset with the losses it has, over `steps`."""
+    config = preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
+    # Some presets go without the sync losses; here all that have one have it with the same weight.
+    usual, own = JudgesConfig(), config.judges
+    d_av, d_vv = (own.d_av or usual.d_av) * row.d_av, (own.d_vv or usual.d_vv) * row.d_vv
+    train = config.train if steps is None else replace(config.train, steps=steps)
+    return replace(config, judges=replace(own, d_av=d_av, d_vv=d_vv), train=train)
+
+
+def train_rows(
+    config: AblationConfig,
+    corpus: Corpus,
+    sync: Path,
+    a2l: Path,
+    out: Path,
+    *,
+    accelerator: str = "auto",
+    progress: ProgressCallback | None = None,
+) -> list[TrainedRow]:
+    """Train each row in `out / NAME`, with the same steps, seed and batches; what is done already is not done again.
+
+    Raises ConfigError when `out` holds an ablation with other settings.
+    """
+    steps = _planned(config, corpus, sync, a2l, out, accelerator)
+    done, total = 0, steps * len(config.rows)
+
+    def report(step: int, _: int | None) -> None:
+        if progress is not None:
+            progress(done + step, total)
+
+    found = []
+    for name in config.rows:
+        stage, run = settings(ROWS[name], config.decoder, steps), out / name
+        if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
+            torch.manual_seed(stage.train.seed)  # the first weights are drawn before the loop sets a seed
+            train_lips(stage, corpus, sync, a2l, RunOptions(run=run, accelerator=accelerator), report)
+        found.append(TrainedRow(name, run / "model", _note(ROWS[name], stage, run, steps)))
+        done += steps
+    return found
+
+
+def _planned(config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, out: Path, accelerator: str) -> int:
+    """Steps of each row: as `out` has it already, or newly found and written there."""
+    plan: dict[str, Any] = {
+        "decoder": config.decoder,
+        "steps_each": config.steps_each,
+        "minutes_each": config.minutes_each,
+        "corpus": _sha256(corpus.folder / "manifest.jsonl"),
+        "splits": None if corpus.splits is None else _sha256(corpus.splits),
+        "voices": None if corpus.voices is None else _sha256(corpus.voices / "voices.json"),
+        "sync": weights_sha256(sync),
+        "a2l": weights_sha256(a2l),
+    }
+    place = out / PLAN
+    if place.is_file():
+        there = json.loads(place.read_text(encoding="utf-8"))
+        other = [name for name, value in plan.items() if there.get(name) != value]
+        if other:
+            raise ConfigError(
+                f"{out}: expected an ablation of the same {', '.join(other)}, found another; name another --out"
+            )
+        return int(there["steps"])
+    steps = config.steps_each or _steps_in(config.minutes_each or 0, config, corpus, sync, a2l, accelerator)
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(place) as partial:
+        partial.write_text(json.dumps(plan | {"steps": steps}, indent=1) + "\n", encoding="utf-8")
+    return steps
+
+
+def _steps_in(minutes: float, config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, accelerator: str) -> int:
+    """As many steps as the row with the most losses takes in this time, here and now."""
+    dearest = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
+    short = replace(dearest, train=replace(dearest.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
+    if isinstance(short, UNetStageConfig):
+        short = replace(short, sync_below=None)
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as place:
+        options = RunOptions(run=Path(place) / "run", accelerator=accelerator)
+        train_lips(short, corpus, sync, a2l, options, lambda *_: times.append(time.monotonic()))
+    # Not the last one, in which it validates.
+    return max(1, int(60 * minutes / _median_s(times[PROBE_STEPS // 2 : -1])))
+
+
+def _median_s(times: Sequence[float]) -> float:
+    return statistics.median(after - before for before, after in pairwise(times))
+
+
+def _note(row: Row, stage: MeshStageConfig | UNetStageConfig, run: Path, steps: int) -> str:
+    losses = ["L1", *(["GAN"] if stage.judges.gan else []), *(name for name in ("d_av", "d_vv") if getattr(row, name))]
+    hears = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
+    note = f"{hears}; {' + '.join(losses)}; {steps} steps"
+    waits = isinstance(stage, UNetStageConfig) and stage.sync_below is not None and stage.judges.listen
+    if not waits:
+        return note
+    start = run / SYNC_START
+    begun = f"from step {json.loads(start.read_text(encoding='utf-8'))['step']}" if start.is_file() else "never begun"
+    return f"{note}; sync losses {begun}"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: expected to read it, found {why(error)}; name another folder or file") from error

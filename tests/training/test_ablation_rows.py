@@ -1,0 +1,185 @@
+"""The rows of Table 1: what they are, that they train on the same; the whole command, broken off and started again."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.cli import main
+from cals.errors import ConfigError
+from cals.evaluation import ablation as judging
+from cals.evaluation.order import PUBLISHED
+from cals.training import ablation as rows_module
+from cals.training import run as run_module
+from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, settings, train_rows
+from cals.training.journal import Journal
+from cals.training.run import Corpus
+from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
+from evaluation.conftest import talking
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves cost more than these few steps."""
+    monkeypatch.setattr(Journal, "draw", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces that speak, under the names of two held-out clips."""
+    root = tmp_path_factory.mktemp("videos")
+    talking(root / "a-3.mp4", seed=1)
+    talking(root / "b-2.mp4", seed=2, gap=range(3))
+    (root / "splits.json").write_text(
+        json.dumps({"train": ["a-0", "a-1", "a-2", "b-0", "b-1"], "val_seen": ["a-3"], "val_unseen": ["b-2"]})
+    )
+    return root
+
+
+def test_rows_are_table_1_and_what_they_leave_out() -> None:
+    assert tuple(PUBLISHED) == TABLE_1
+    for decoder in DECODERS:
+        for name, row in ROWS.items():
+            config = settings(row, decoder, 7)
+            assert config.train.steps == 7
+            weights = config.judges.d_av, config.judges.d_vv
+            assert weights == (0.2 * row.d_av, 0.2 * row.d_vv), (decoder, name)
+            assert row.a2l or (isinstance(config, UNetStageConfig) and config.window is not None)
+    changed = settings(ROWS["window"], "unet"), settings(ROWS["a2l"], "unet")
+    different = {
+        f.name for f in dataclasses.fields(changed[0]) if getattr(changed[0], f.name) != getattr(changed[1], f.name)
+    }
+    assert different == {"window"}  # one thing, so that Audio-to-Lip can be told from the sync loss
+
+
+def test_budgets_and_rows_are_checked() -> None:
+    for wrong, words in (
+        ({}, "found both or none"),
+        ({"steps_each": 3, "minutes_each": 1.0}, "found both or none"),
+        ({"steps_each": -3}, "above 0, found -3"),
+        ({"steps_each": 3, "rows": ("a2l", "a2l")}, "each once"),
+        ({"steps_each": 3, "rows": ("a3l",)}, "rows: expected some of wav2lip"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            AblationConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_all_rows_see_the_same_batches(
+    corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: list[UNetStage] = []
+    monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
+    for name in TABLE_1:
+        torch.manual_seed(0)
+        config, source = settings(ROWS[name], "debug"), Corpus(folder=corpus, splits=corpus / "splits.json")
+        options = run_module.RunOptions(run=tmp_path / name)
+        run_module.train_lips(config, source, sync_run / "model", a2l_run / "model", options)
+    shown: list[dict[str, torch.Tensor]] = []
+    for stage in stages:
+        stage.model.register_forward_pre_hook(
+            lambda _, given: shown.append(dict(zip(("mel", "frames", "reference", "real"), given, strict=True)))
+        )
+        stage.losses(stage.model, np.random.default_rng(5), torch.device("cpu"))
+    for batch in shown[1:]:
+        for part, value in batch.items():
+            assert torch.equal(value, shown[0][part]), part
+    weights = [dict(stage.model.decoder.named_parameters()) for stage in stages[1:]]
+    assert all(torch.equal(own[key], weights[0][key]) for own in weights for key in own)  # they begin alike, too
+
+
+def test_minutes_are_steps_of_the_dearest_row(
+    corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[tuple[float, float]] = []
+
+    def pretend(config: UNetStageConfig, *given: object) -> None:
+        timed.append((config.judges.d_av, config.judges.d_vv))
+        for step in range(config.train.steps):
+            given[-1](step + 1, config.train.steps)  # type: ignore[operator]
+
+    now = iter(0.5 * n for n in range(100))
+    monkeypatch.setattr(rows_module, "train_lips", pretend)
+    monkeypatch.setattr(rows_module.time, "monotonic", lambda: next(now))
+    config = AblationConfig(decoder="debug", minutes_each=2.0)
+    parents = (Corpus(folder=corpus), sync_run / "model", a2l_run / "model")
+    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert timed == [(0.2, 0.2)]
+    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert len(timed) == 1  # what is planned stays
+    other = dataclasses.replace(config, minutes_each=3.0)
+    with pytest.raises(ConfigError, match="expected an ablation of the same minutes_each, found another"):
+        rows_module._planned(other, *parents, tmp_path / "out", "cpu")
+
+
+def test_the_command_trains_judges_and_goes_on(
+    corpus: Path,
+    videos: Path,
+    sync_run: Path,
+    a2l_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    source = Corpus(folder=corpus, splits=videos / "splits.json")
+    parents = sync_run / "model", a2l_run / "model"
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 5:  # in the second row
+            raise KeyboardInterrupt
+
+    config = AblationConfig(decoder="debug", steps_each=3)
+    with pytest.raises(KeyboardInterrupt):
+        train_rows(config, source, *parents, out, accelerator="cpu", progress=stop)
+    first = weights_sha256(out / "wav2lip" / "model")
+    arguments = ["ablation", "--corpus", str(corpus), "--videos", str(videos), "--splits", str(videos / "splits.json")]
+    arguments += ["--sync", str(parents[0]), "--a2l", str(parents[1]), "--out", str(out), "--decoder", "debug"]
+    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
+    said = capsys.readouterr().out
+    assert weights_sha256(out / "wav2lip" / "model") == first
+    assert [load_checkpoint(out / row / "model").step for row in TABLE_1] == [3] * 4
+    kinds = [load_checkpoint(out / row / "model").kind for row in TABLE_1]
+    assert kinds == ["wav2lip", "unet", "unet", "unet"]
+
+    document = json.loads((out / "report.json").read_text())
+    assert list(document["means"]) == ["val_seen", "val_unseen"]
+    for rows in document["means"].values():
+        assert list(rows) == ["real", *TABLE_1]
+        assert all({"psnr", "ssim", "lmd", "lse_d", "lse_c"} <= values.keys() for values in rows.values())
+        assert (rows["real"]["psnr"], rows["real"]["lmd"]) == (100, 0)
+        assert all(rows[row]["psnr"] < 60 for row in TABLE_1)
+    assert [clip["used"] >= 40 - 7 for clip in document["clips"]] == [True, True]
+    assert document["clips"][1]["used"] <= 48 - 3
+    assert document["rows"]["wav2lip"] == "0.2 s of sound a frame; L1 + GAN + d_av; 3 steps"
+    assert document["rows"]["a2l+d_av+d_vv"] == "Audio-to-Lip; L1 + GAN + d_av + d_vv; 3 steps"
+    for words in ("| val_unseen | a2l+d_av+d_vv |", "Published, best first:", "2 of 2 clips judged", "31.182"):
+        assert words in said
+        assert words in (out / "report.md").read_text()
+    sheet = cv2.imread(str(out / "strips-val_seen.png"))
+    assert sheet.shape == (5 * 132 + 4, 10 * 132 + 4, 3)
+
+    # Judged again, nothing is: not even the strips; another model's clips are judged anew.
+    judged: list[str] = []
+    real_judged = judging._judged
+
+    def counted(source, *given):  # type: ignore[no-untyped-def]
+        judged.append(source.name)
+        return real_judged(source, *given)
+
+    monkeypatch.setattr(judging, "_judged", counted)
+    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
+    assert judged == []
+    assert json.loads((out / "report.json").read_text()) == document
+    (out / "strips-val_unseen.png").unlink()
+    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
+    assert judged == ["b-2"]
+    assert (out / "strips-val_unseen.png").is_file()
+    shutil.copytree(out / "a2l" / "model", out / "wav2lip" / "model", dirs_exist_ok=True)
+    main([*arguments, "--steps-each", "3", "--accelerator", "cpu", "--parts", "val_seen"])
+    assert judged == ["b-2", "a-3"]
