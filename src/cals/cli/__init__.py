@@ -12,8 +12,10 @@ from rich.logging import RichHandler
 
 from cals.cli import interrupt
 from cals.cli.ablation import ablation
+from cals.cli.context import context
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
+from cals.cli.masked import masked
 from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
@@ -33,6 +35,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "readability": readability,
     "ablation": ablation,
+    "context": context,
+    "masked": masked,
     "models": models,
 }
 
