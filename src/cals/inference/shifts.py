@@ -62,7 +62,7 @@ def _compare(waiting: list[tuple[int, Window]], heard: "Heard", encoders: SyncEn
             found.no_sound += 1
             continue
         found.judged.append(number)
-        found.distances.append((around - seen).norm(dim=1).numpy())
+        found.distances.append((around - seen).norm(dim=1).numpy().copy())  # without its tensor: half the memory
 
 
 class Heard:
