@@ -262,10 +262,13 @@ def test_forward_and_render_agree(mesh: FaceMesh) -> None:
     )
     with torch.no_grad():
         pair = Whole(views, faces.landmarks, views.motion)
-        motion, drawn, spoken = lips(mel, pair, Whole(views, rest[None], torch.tensor([7])))
+        heard = torch.zeros(1, 10, dtype=torch.bool)
+        motion, drawn, spoken = lips(mel, heard, pair, Whole(views, rest[None], torch.tensor([7])))
         assert motion.shape == (1, 10, 2)
         assert drawn.shape == (1, 3, 128, 128)
-        assert lips(mel, pair)[2] is None
+        assert lips(mel, heard, pair)[2] is None
+        hidden = torch.arange(10)[None] == 7
+        assert not torch.allclose(lips(mel, hidden, pair)[0][0, 7], motion[0, 7])
         torch.testing.assert_close(lips.render(lips.units(mel)[0, 7:8], faces, shown), spoken)
 
 

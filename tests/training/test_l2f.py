@@ -194,6 +194,17 @@ def test_every_weight_that_learns_has_a_gradient(name: str, built: Callable[[str
     assert idle == []
 
 
+@pytest.mark.parametrize("masked", [0.0, 0.25, 1.0])
+def test_so_many_stretches_are_heard_in_part(built: Callable[[str], Stage], masked: float) -> None:
+    stage = built("l2f-debug")
+    assert isinstance(stage, MeshStage)
+    stage.config = dataclasses.replace(stage.config, masked=masked)
+    rng = np.random.default_rng(0)
+    shares = np.array([stage._hidden(rng).mean() for _ in range(200)])
+    assert (shares > 0).mean() == pytest.approx(masked, abs=0.07)
+    assert shares.max() <= stage.config.budget
+
+
 @torch.no_grad()
 def test_a_mouth_that_stands_still_leaves_the_metrics_finite(built: Callable[[str], Stage]) -> None:
     stage = built("l2f-debug")

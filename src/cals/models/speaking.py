@@ -93,13 +93,15 @@ class MeshLips(LipModel):
             bank_landmarks=gallery.landmarks[bank],
         )
 
-    def forward(self, mel: Tensor, pairs: Whole, spoken: Whole | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One training step's worth: mel [b m f] -> motion [b t k]; pictures of both kinds.
+    def forward(
+        self, mel: Tensor, hidden: Tensor, pairs: Whole, spoken: Whole | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """One training step's worth: mel [b m f], unheard where `hidden` [b t] -> motion [b t k], pictures.
 
         `pairs` are views, target landmarks and target motion of `MeshDecoder.draw`; `spoken` are views, their rest
         [n 468 3] and which units they say, as numbers into [b * t].
         """
-        motion = self.decoder.motion(self.units(mel))
+        motion = self.decoder.motion(self.a2l(mel, hidden))
         drawn = self.decoder.draw(*pairs.parts)
         if spoken is None:
             return motion, drawn, None

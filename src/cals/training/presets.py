@@ -53,7 +53,7 @@ A2L: dict[str, A2LStageConfig] = {
 L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
         decoder=MeshConfig(unit=256, hidden=256, width=32),
-        train=TrainConfig(steps=4000, lr=5e-4, validate_every=250, precision="bf16-mixed"),
+        train=TrainConfig(steps=3000, lr=5e-4, validate_every=250, precision="bf16-mixed"),
         critic=DiscriminatorConfig(width=16),
         judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
     ),

@@ -26,6 +26,7 @@ from cals.models.mesh_decoder import MeshConfig, Views
 from cals.models.refine import BOTTOM, LEFT, RIGHT, TOP
 from cals.models.speaking import MeshLips, Whole
 from cals.models.sync import SyncModel
+from cals.nn.masking import span_mask
 from cals.nn.warp import drawn_polygon
 from cals.training.config import TrainConfig
 from cals.training.judges import Judges, JudgesConfig, with_total
@@ -56,6 +57,10 @@ class MeshStageConfig:
     windows: int = 4
     """Stretches of which a window is drawn from its sound, for the losses d_av and d_vv; none if neither has weight."""
     a2l_lr_share: float = 1.0
+    masked: float = 0.25
+    """Share of the stretches of which a part is hidden, so that what is missing in the sound is still filled in."""
+    budget: float = 0.4
+    """How much of these is hidden at most, in spans as long as Audio-to-Lip's own stage hides."""
     motion: float = 1.0
     follow: float = 0.5
     """Weight of the concordance of mouth opening and width."""
@@ -69,6 +74,8 @@ class MeshStageConfig:
     room: RoomAugment = field(default_factory=RoomAugment)
 
     def __post_init__(self) -> None:
+        if not (0 <= self.masked <= 1 and 0 < self.budget <= 1):
+            raise ConfigError(f"l2f: expected masked from 0 to 1 and a budget above 0, found {self}")
         if not 0 <= self.windows <= self.clips:
             raise ConfigError(f"l2f: expected windows from 0 to the {self.clips} clips, found {self.windows}")
         if self.judges.listen and not self.windows:
@@ -95,7 +102,6 @@ class MeshStage(Stage):
         offsets: Sequence[float] | None = None,
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
-        model.a2l.hidden_step.requires_grad_(False)  # nothing is hidden here, and DDP wants a gradient for the rest
         self._parents = parents
         self._training, self._held_out = training, held_out
         self._faces = geometry_of(model.decoder.mesh, training, offsets)
@@ -134,7 +140,8 @@ class MeshStage(Stage):
         ).to(device)
         views, target, said, wanted = self._pairs(rng, device)
         spoken, windows = self._windows(rng, batch.clips, batch.starts, device)
-        motion, drawn, speaking = model(mel, Whole(views, target, said), spoken)
+        hidden = torch.from_numpy(np.stack([self._hidden(rng) for _ in batch.clips])).to(device)
+        motion, drawn, speaking = model(mel, hidden, Whole(views, target, said), spoken)
         losses = self._motion_losses(motion, real) | {"recon": config.recon * self._distance(drawn, wanted, target)}
         losses |= self._judges.of_pictures(drawn, wanted, self.step)
         if speaking is not None:
@@ -143,6 +150,12 @@ class MeshStage(Stage):
             sound = batch.mel[which, first : first + SYNC_FRAMES * mels_per_frame].to(device)
             losses |= self._judges.of_windows(speaking.view_as(windows), windows, sound, self.step)
         return with_total(losses)
+
+    def _hidden(self, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """The steps of a stretch that are not heard, [t]."""
+        if rng.random() >= self.config.masked:
+            return np.zeros(self.config.frames, dtype=bool)
+        return span_mask(self.config.frames, rng, budget=self.config.budget)
 
     def critic_losses(self, critic: nn.Module) -> Losses:
         """As the judges have it."""
