@@ -40,7 +40,8 @@ LEGEND = """\
   Encoders that have also trained the rows flatter those that had a sync loss.
 - `real`: the clips themselves. PSNR and SSIM there are of equal pictures.
 - The paper's figures are of LRS2 and of full training; ours are of a small budget. Only the order is compared.
-- An order counts as found where the 95 % bootstrap interval (over clips) of the difference leaves out 0.
+- Two rows are told apart where the 95 % bootstrap interval (over clips) of their difference leaves out 0; with fewer
+  than 6 clips none are.
 """
 
 

@@ -1,5 +1,6 @@
 """Rows of an ablation as a table beside the published one, and whether they come in its order: in words."""
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
@@ -38,6 +39,8 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }
 """Table 1, on LRS2."""
 RESAMPLES, SEED = 2000, 0
+FEWEST = 6
+"""Of fewer clips all could differ one way by chance, more often than 5 % (sign test)."""
 Verdict = Literal["as published", "the other way round", "not told apart"]
 
 
@@ -92,8 +95,10 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]]) -> str:
 
 
 def difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of second - first over the clips that both have."""
+    """95 % bootstrap interval of the mean of second - first over the clips that both have; all numbers for too few."""
     both = sorted(first.keys() & second.keys())
+    if len(both) < FEWEST:
+        return -math.inf, math.inf
     changes = np.array([second[clip] - first[clip] for clip in both])
     drawn = np.random.default_rng(SEED).integers(len(changes), size=(RESAMPLES, len(changes)))
     low, high = np.percentile(changes[drawn].mean(axis=1), [2.5, 97.5])
