@@ -20,6 +20,7 @@ from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
 from cals.cli.score import score
+from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.voices import voices
@@ -31,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "score": score,
     "prepare": prepare,
     "voices": voices,
+    "synthetic": synthetic,
     "train": train,
     "evaluate": evaluate,
     "readability": readability,

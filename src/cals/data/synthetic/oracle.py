@@ -1,0 +1,160 @@
+"""What could be known: the share of the middle frame's mouth that phones within a window explain, by Monte Carlo.
+
+The best prediction from a window is the mean mouth over all speech that sounds like this within it. What lies
+outside is drawn from the same grammar, many times; a phone that is cut by the window's edge is known by name, not in
+its length beyond the edge.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cals.data.synthetic.grammar import F64, I64, PhoneChain, Spoken, speak
+from cals.data.synthetic.mouth import Dominance, mouth_at, targets_and_strengths
+from cals.data.synthetic.phones import LONGEST, PHONES, SHORTEST
+
+SHARE = 0.95
+"""The window is where the curve reaches this share of its gain."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ContextCurve:
+    """Explained share of the variance against the window; with no window at all it is 0."""
+
+    fps: int = 25
+    ks: tuple[int, ...]
+    """Frames on either side of the middle one; the window is (2 k + 1) / fps seconds."""
+    explained: F64 = field(repr=False)
+    """[k 3] of opening, width, protrusion."""
+
+    @property
+    def windows_s(self) -> F64:
+        return (2 * np.array(self.ks) + 1) / self.fps
+
+    @property
+    def mean(self) -> F64:
+        """[k] over the three, each counted in its own variance."""
+        return np.asarray(self.explained.mean(axis=1))
+
+    def window_s(self, share: float = SHARE, *, gain: bool = False) -> float:
+        """`window_at` of the mean."""
+        return window_at(self.windows_s, self.mean, share, gain=gain)
+
+
+def window_at(windows_s: F64, explained: F64, share: float = SHARE, *, gain: bool = False) -> float:
+    """The least window at which a curve reaches `share` of its best, read between the points by straight lines.
+
+    The curve starts from 0 where nothing is heard; with `gain` only what comes on top of the first window counts, as
+    `cals context` has it (where nothing to speak of does, that says nothing).
+    """
+    windows, curve = np.append(0.0, windows_s), np.append(0.0, explained)
+    floor = float(explained[0]) if gain else 0.0
+    goal = floor + share * (float(curve.max()) - floor)
+    i = max(int(np.argmax(curve >= goal)), 1)
+    rise = max(float(curve[i] - curve[i - 1]), 1e-12)
+    return float(windows[i - 1] + (goal - curve[i - 1]) / rise * (windows[i] - windows[i - 1]))
+
+
+def oracle_curve(
+    chain: PhoneChain,
+    dominance: Dominance,
+    ks: tuple[int, ...],
+    *,
+    seed: int = 0,
+    moments: int = 400,
+    completions: int = 48,
+    fps: int = 25,
+) -> ContextCurve:
+    """The curve of the best possible listener, from `moments` moments of speech of this grammar at tempo 1."""
+    rng = np.random.default_rng([seed, 20_01])
+    margin_s = max(dominance.before_s, dominance.after_s) + max(ks) / fps + 1.0
+    spoken = speak(chain, 2 * margin_s + moments * 0.4, rng)
+    times = rng.uniform(margin_s, spoken.edges_s[-1] - margin_s, moments)
+    truth = mouth_at(spoken, times, dominance)
+    explained: list[F64] = []
+    for k in ks:
+        half_s = (k + 0.5) / fps
+        if half_s >= max(dominance.before_s, dominance.after_s):  # then nothing that matters is unknown
+            explained.append(np.ones(3))
+            continue
+        guesses = _completed(chain, spoken, times, half_s, dominance, completions, rng)
+        error = (truth - guesses.mean(axis=1)) ** 2
+        # The mean of so many draws strays itself; what it strays by is known from their spread.
+        stray = guesses.var(axis=1, ddof=1) / completions
+        moves = np.maximum(truth.var(axis=0), 1e-12)  # what stands still is known
+        explained.append(1 - (error - stray).mean(axis=0) / moves)
+    return ContextCurve(fps=fps, ks=ks, explained=np.array(explained))
+
+
+def _completed(
+    chain: PhoneChain,
+    spoken: Spoken,
+    times: F64,
+    half_s: float,
+    dominance: Dominance,
+    draws: int,
+    rng: np.random.Generator,
+) -> F64:
+    """Mouths [t draws 3] of speech that is the same within `half_s` of each time, and drawn anew beyond."""
+    edges, last = spoken.edges_s, len(spoken.phones) - 1
+    left = np.clip(np.searchsorted(edges, times - half_s, side="right") - 1, 0, last)
+    right = np.clip(np.searchsorted(edges, times + half_s, side="left") - 1, 0, last)
+    starts, ends = _outer_edges(spoken, times, half_s, left, right, draws, rng)
+    top, bottom = _known(spoken, times, left, right, dominance, starts, ends)
+    target, strength, shares = targets_and_strengths(chain.phones)
+    means = np.array([PHONES[phone].mean_s for phone in chain.phones])
+    for sign, edge, first in ((-1.0, starts, left), (1.0, ends, right)):
+        walk = chain if sign > 0 else chain.reversed()
+        states = np.repeat(spoken.places[first], draws)
+        place = edge.ravel() * sign  # seconds outward from the middle
+        reach = dominance.before_s if sign > 0 else dominance.after_s
+        while bool((place < reach).any()):
+            states = walk.after(states, rng)
+            never = np.full_like(place, -1.0)
+            weights = dominance.weights(*((place, never) if sign > 0 else (never, place)), shares[states])
+            weighed = (weights[:, None] * strength[states]).reshape(len(times), draws, 3)
+            top += weighed * target[states].reshape(len(times), draws, 3)
+            bottom += weighed
+            place = place + means[states] * rng.uniform(SHORTEST, LONGEST, len(states))
+    return np.asarray(top / bottom)
+
+
+def _outer_edges(
+    spoken: Spoken, times: F64, half_s: float, left: I64, right: I64, draws: int, rng: np.random.Generator
+) -> tuple[F64, F64]:
+    """Where the first known phone begins and the last one ends, drawn, in seconds from the middle, [t draws] each."""
+    means = np.array([PHONES[phone].mean_s for phone in spoken.phones])
+    first_end, last_start = spoken.edges_s[left + 1] - times, spoken.edges_s[right] - times
+    shape = (len(times), draws)
+
+    def drawn(which: I64, seen: F64) -> F64:
+        low = np.maximum(SHORTEST * means[which], seen)[:, None]
+        return np.asarray(low + rng.random(shape) * np.maximum(LONGEST * means[which][:, None] - low, 0))
+
+    starts = first_end[:, None] - drawn(left, first_end + half_s)
+    ends = last_start[:, None] + drawn(right, half_s - last_start)
+    # One phone all over the window: the longer it is, the more ways there are for it to lie so.
+    seen = np.full(len(times), 2 * half_s)
+    low = np.maximum(SHORTEST * means[left] - seen, 0)[:, None]
+    high = np.maximum(LONGEST * means[left] - seen, 0)[:, None]
+    spare = np.sqrt(low**2 + rng.random(shape) * (high**2 - low**2))
+    before = rng.random(shape) * spare
+    alone = (left == right)[:, None]
+    return np.where(alone, -half_s - before, starts), np.where(alone, half_s + spare - before, ends)
+
+
+def _known(
+    spoken: Spoken, times: F64, left: I64, right: I64, dominance: Dominance, starts: F64, ends: F64
+) -> tuple[F64, F64]:
+    """Weighted targets and weights [t draws 3] of the phones that are heard."""
+    target, strength, shares = targets_and_strengths(spoken.phones)
+    top = np.zeros((*starts.shape, 3))
+    bottom = np.zeros_like(top)
+    for row, (low, high) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):
+        begin = np.repeat(spoken.edges_s[None, low : high + 1] - times[row], starts.shape[1], axis=0)
+        end = np.repeat(spoken.edges_s[None, low + 1 : high + 2] - times[row], starts.shape[1], axis=0)
+        begin[:, 0], end[:, -1] = starts[row], ends[row]
+        weights = dominance.weights(begin, -end, shares[low : high + 1])[..., None] * strength[low : high + 1]
+        top[row] = (weights * target[low : high + 1]).sum(axis=1)
+        bottom[row] = weights.sum(axis=1)
+    return top, bottom
