@@ -1,52 +1,141 @@
-"""`cals evaluate`: a model's numbers on held-out clips."""
+"""`cals evaluate`: models and other systems' videos on held-out clips, in one table."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from cals.cli.progress import frame_progress
 
+_Several = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+QUICK = "quick"
 
-def evaluate(
-    protocol: Annotated[Literal["quick"], tyro.conf.Positional],
-    corpus: Annotated[Path, tyro.conf.Positional],
-    *,
-    splits: Path,
-    model: str,
-    out: Path,
-    sync: Path | None = None,
-    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
-    clips: int | None = None,
-    face_models: Path | None = None,
-    device: str = "cpu",
-    batch: int = 8,
-    force: bool = False,
-) -> None:
-    """Drive held-out clips by their own and by others' sound, and compare with the real ones and with baselines.
 
-    Args:
-        protocol: `quick`: how the mouth moves and how the picture looks, in seconds a clip.
-        corpus: The folder with the videos, a sub-folder a speaker.
-        splits: JSON file with the clip names of each part.
-        model: A name from `cals models list`, or a checkpoint folder.
-        out: The folder for quick.json, quick.md and the contact sheet sheet.png.
-        sync: Checkpoint folder of sync encoders, to see whether they find the clips in step.
-        parts: The parts of the splits to look at.
-        clips: At most so many clips a part, evenly spaced; default: all.
-        face_models: Folder with the two face networks, for machines without a network.
-        device: Where the model runs, as torch names it.
-        batch: Frames drawn at once.
-        force: Overwrite an earlier evaluation.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is judged, and how."""
+
+    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[quick] CORPUS")]
+    """A folder with talking videos, a sub-folder a speaker; GRID's .align files beside them give the words."""
+    out: Path
+    """The folder for report.json, report.md, index.html and what they are made from."""
+    model: _Several = ()
+    """A name from `cals models list`, a checkpoint folder, or NAME=FOLDER; may be given several times."""
+    generated: _Several = ()
+    """NAME=FOLDER of videos that any system made of these pairs, called by their ids (see --list-only);
+    may be given several times."""
+    splits: Path | None = None
+    """JSON file with the clip names of each part; default: all clips are one part."""
+    parts: tuple[str, ...] = ("val_seen", "val_unseen")
+    """The parts of the splits to look at."""
+    clips: int | None = None
+    """At most so many clips a part, drawn by lot; default: all."""
+    seconds: float = 20.0
+    """Of longer clips and sounds only the first so many count."""
+    seed: int = 0
+    """Of the drawing of pairs and of the bootstrap."""
+    pairs: Path | None = None
+    """A pairs.json that was written before, in place of drawing."""
+    list_only: bool = False
+    """Only write pairs.json and the driving sounds, for other systems to be run on."""
+    sync: Path | None = None
+    """Checkpoint folder of the sync encoders; default: those that ship (`quick`: none)."""
+    syncnet: Path | None = None
+    """The original SyncNet's file syncnet_v2.model, to judge LSE and offset by."""
+    copy: bool = True
+    """Judge the baseline that copies mouths too."""
+    truth: bool = True
+    """Show the real clips as a row."""
+    shown: int = 2
+    """Pairs a part and kind that are shown side by side on the page."""
+    workers: int = 1
+    """Processes."""
+    face_models: Path | None = None
+    """Folder with the two face networks, for machines without a network."""
+    device: str = "cpu"
+    """Where the models run, as torch names it."""
+    batch: int = 8
+    """Frames drawn at once."""
+    force: bool = False
+    """Overwrite an earlier report and list; what is measured already is kept."""
+
+
+def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+    """Drive held-out faces by their own and by others' sound, and compare with the real clips and with baselines.
+
+    Started again after an interruption, or with further methods, it goes on where it stopped. With the word `quick`
+    before the corpus: one model only, how its mouth moves against what was said, and a contact sheet; of the options
+    it takes --splits, --model, --out, --sync, --parts, --clips, --face-models, --device, --batch and --force.
     """
+    from cals.errors import ConfigError
+
+    match options.corpus:
+        case (first, corpus) if first == QUICK:
+            _quick(Path(corpus), options)
+        case (corpus,):
+            _protocol(Path(corpus), options)
+        case found:
+            raise ConfigError(f"evaluate: expected one corpus, found {' '.join(found) or 'none'}; name its folder")
+
+
+def _protocol(corpus: Path, options: Options) -> None:
+    from cals.errors import ConfigError
+    from cals.evaluation.judge import EvaluationConfig
+    from cals.evaluation.pairs import PAIRS, SOUNDS, PairsConfig, draw_pairs, read_pairs, write_pairs
+    from cals.evaluation.protocol import FILES, evaluate, named_folders, named_models
+
+    if options.pairs is not None and options.splits is not None:
+        raise ConfigError("pairs: expected a list or splits to draw one from, found both; give one of them")
+    if options.pairs is not None:
+        pairs = read_pairs(options.pairs, corpus)
+    else:
+        drawing = PairsConfig(parts=options.parts, clips=options.clips, seconds=options.seconds, seed=options.seed)
+        pairs = draw_pairs(corpus, options.splits, drawing)
+    if options.list_only:
+        with frame_progress("writing sounds", "pairs") as progress:
+            write_pairs(pairs, corpus, options.out, force=options.force, progress=progress)
+        print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")
+        return
+    config = EvaluationConfig(
+        models=named_models(options.model),
+        generated=named_folders(options.generated),
+        sync=options.sync,
+        syncnet=options.syncnet,
+        copy=options.copy,
+        truth=options.truth,
+        shown=options.shown,
+        workers=options.workers,
+        device=options.device,
+        batch=options.batch,
+        face_models=options.face_models,
+    )
+    with frame_progress("evaluating", "pairs") as progress:
+        report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
+    print(report.text())
+    print(f"{options.out}: {', '.join(FILES)}")
+
+
+def _quick(corpus: Path, options: Options) -> None:
+    from cals.errors import ConfigError
     from cals.evaluation.quick import QuickConfig, quick
     from cals.inference.lipsync import LipSync
 
-    config = QuickConfig(parts=parts, clips=clips)
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch)
+    if len(options.model) != 1 or options.splits is None:
+        raise ConfigError("quick: expected one --model and --splits, found others; give one of each")
+    config = QuickConfig(parts=options.parts, clips=options.clips)
+    lips = LipSync(options.model[0], face_models=options.face_models, device=options.device, batch=options.batch)
     with frame_progress(f"evaluating {lips.model.name}", "clips") as progress:
         report = quick(
-            corpus, splits, lips, out, config, sync=sync, face_models=face_models, force=force, progress=progress
+            corpus,
+            options.splits,
+            lips,
+            options.out,
+            config,
+            sync=options.sync,
+            face_models=options.face_models,
+            force=options.force,
+            progress=progress,
         )
     print(report.tables())
-    print(f"{out}: quick.json, quick.md, sheet.png")
+    print(f"{options.out}: quick.json, quick.md, sheet.png")

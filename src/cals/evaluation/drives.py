@@ -1,17 +1,20 @@
 """A real clip, and the videos made from it: driven by its own sound, by another one, and with a mouth copied."""
 
 import dataclasses
+import math
 import wave
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cals.data.manifest import ClipSource
+from cals.errors import MediaError
 from cals.face.align import CROP_SIZE_PX, crop
 from cals.face.detector import FaceDetector
 from cals.face.landmarks import N_POINTS
@@ -27,6 +30,8 @@ from cals.types import F32, U8, TrackedFace
 
 F64 = NDArray[np.float64]
 RATE_HZ = AVTiming().sample_rate_hz
+_ROUNDED_S = 1e-3
+"""Sound may end so much before the frame that it belongs to."""
 COPY_APART = 5
 """A copied mouth comes from a frame at least so many frames away: nearer ones show nearly the same mouth."""
 
@@ -55,6 +60,11 @@ class RealClip:
     end_s: float
 
     @property
+    def middles_s(self) -> F64:
+        """[t], the middle of each frame."""
+        return np.asarray((self.starts_s + np.append(self.starts_s[1:], self.end_s)) / 2)
+
+    @property
     def shift_s(self) -> float:
         """By how much its sound is rolled to drive another clip: half of it, in whole frames."""
         return float(self.starts_s[len(self.starts_s) // 2])
@@ -72,15 +82,18 @@ class RealClip:
         return np.pad(heard, (0, length - len(heard)))
 
 
-def read_clip(source: ClipSource, detector: FaceDetector) -> RealClip:
-    """Decode and track a clip; raises MediaError where it cannot be read."""
+def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.inf) -> RealClip:
+    """Decode and track a clip, or those of its frames that end by `limit_s`; MediaError where it cannot be read."""
     with VideoReader(source.video) as reader:
-        frames = list(tracked(reader, FaceTracker(detector), CROP_SIZE_PX))
+        first = takewhile(lambda frame: float(frame.time_s + frame.duration_s) <= limit_s + _ROUNDED_S, reader)
+        frames = list(tracked(first, FaceTracker(detector), CROP_SIZE_PX))
+    if not frames:
+        raise MediaError(f"{source.video}: expected a frame that ends by {limit_s:.3f} s, found none; name another")
     last = frames[-1].frame
     return RealClip(
         source=source,
         frames=frames,
-        seen=_seen(frames, ((item.frame, item.face) for item in frames)),
+        seen=seen_at(frames, ((item.frame, item.face) for item in frames)),
         starts_s=np.array([float(item.frame.time_s) for item in frames]),
         end_s=float(last.time_s + last.duration_s),
     )
@@ -91,40 +104,51 @@ def driven(clip: RealClip, audio: Path, lips: LipSync, detector: FaceDetector) -
     strengths: list[float] = []
 
     def pictures() -> Iterator[Frame]:
-        with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
-            for done in stream:
-                strengths.append(done.strength)
-                yield done.frame
+        for frame, strength in spoken(clip, audio, lips):
+            strengths.append(strength)
+            yield frame
 
-    seen = _seen(clip.frames, _tracked_anew(pictures(), detector))
+    seen = seen_at(clip.frames, tracked_anew(pictures(), detector))
     return dataclasses.replace(seen, valid=seen.valid & (np.array(strengths) == 1))
 
 
+def spoken(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
+    """The clip's frames saying `audio`, and how far each was changed, 0..1."""
+    with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
+        for done, _ in zip(stream, clip.frames, strict=False):  # of a clip read in part the model knows more frames
+            yield done.frame, done.strength
+
+
 def copied(clip: RealClip, detector: FaceDetector) -> Seen:
+    """What `with_copied_mouths` shows."""
+    return seen_at(clip.frames, tracked_anew(with_copied_mouths(clip), detector))
+
+
+def with_copied_mouths(clip: RealClip) -> Iterator[Frame]:
     """The baseline that hears nothing: every frame gets the mouth of another one, drawn by lot from the clip's name."""
     rng = np.random.default_rng(zlib.crc32(clip.source.name.encode()))
     there = np.flatnonzero(clip.seen.valid)
-
-    def pictures() -> Iterator[Frame]:
-        for index, item in enumerate(clip.frames):
-            choice = there[abs(there - index) >= COPY_APART]
-            if item.view is None or not len(choice):
-                yield item.frame
-                continue
-            view, other = item.view, clip.seen.crops[rng.choice(choice)]
-            yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, other, view.mask))
-
-    return _seen(clip.frames, _tracked_anew(pictures(), detector))
+    for index, item in enumerate(clip.frames):
+        choice = there[abs(there - index) >= COPY_APART]
+        if item.view is None or not len(choice):
+            yield item.frame
+            continue
+        view, other = item.view, clip.seen.crops[rng.choice(choice)]
+        yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, other, view.mask))
 
 
 def write_rolled(clip: RealClip, path: Path) -> None:
     """Its sound as a wav file, rolled by `shift_s`: what was said first is now said in the middle."""
-    rolled = np.roll(clip.wav(), round(clip.shift_s * RATE_HZ))
+    write_wav(path, np.roll(clip.wav(), round(clip.shift_s * RATE_HZ)))
+
+
+def write_wav(path: Path, wav: F32) -> None:
+    """Mono sound [n] at `RATE_HZ` as a wav file of 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE_HZ)
-        file.writeframes(np.rint(np.clip(rolled, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
 
 
 def said_by(speaker: RealClip, clip: RealClip) -> Seen:
@@ -132,20 +156,22 @@ def said_by(speaker: RealClip, clip: RealClip) -> Seen:
 
     Not valid after the end of that sound.
     """
-    middles_s = (clip.starts_s + np.append(clip.starts_s[1:], clip.end_s)) / 2
+    middles_s = clip.middles_s
     then_s = (middles_s - speaker.shift_s) % speaker.end_s
     index = np.searchsorted(speaker.starts_s, then_s, side="right") - 1
     real = speaker.seen
     return Seen(real.crops[index], real.landmarks[index], real.valid[index] & (middles_s < speaker.end_s))
 
 
-def _tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
+def tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
+    """Each frame with the face found in it, whatever is known of the frames that it was made from."""
     tracker = FaceTracker(detector)
     for frame in pictures:
         yield frame, tracker.update(frame, frame.time_s, frame.index)
 
 
-def _seen(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> Seen:
+def seen_at(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> Seen:
+    """What frames show, one for each real one, cut out where that has its face."""
     crops, landmarks, valid = [], [], []
     for item, (frame, face) in zip(real, shown, strict=True):
         if item.view is None or not face.valid:

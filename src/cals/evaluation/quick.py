@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +22,7 @@ from cals.errors import ConfigError, DataError
 from cals.evaluation.drives import RealClip, copied, driven, read_clip, said_by, write_rolled
 from cals.evaluation.offsets import load_sync, offset_scores
 from cals.evaluation.scores import Drives, scores
-from cals.evaluation.table import LEGEND, Means, means, score_tables, target_rows, target_table
+from cals.evaluation.table import LEGEND, Means, means, plain, score_tables, target_rows, target_table
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import contact_sheet
 from cals.inference.lipsync import LipSync
@@ -102,7 +101,7 @@ class QuickReport:
             for t, part, reached in target_rows(found)
         ]
         whole = {"settings": self.settings, "means": found, "targets": targets, "clips": list(map(asdict, self.clips))}
-        return {"format": 1} | {name: _plain(value) for name, value in whole.items()}
+        return {"format": 1} | {name: plain(value) for name, value in whole.items()}
 
     def markdown(self) -> str:
         """The report to read."""
@@ -248,12 +247,3 @@ def _strips(name: str, drives: Drives) -> Iterator[tuple[str, U8]]:
     for method, seen in rows.items():
         for column, moment in enumerate(moments):
             yield (name if method == "real" and not column else f"{method} {moment}"), seen.crops[moment]
-
-
-def _plain(value: Any) -> Any:
-    """As JSON can hold it: rounded, without NaN and infinity."""
-    if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -83,6 +83,13 @@ def motion(generated: F64, real: F64) -> dict[str, float]:
 
 def pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
     """How the crops [t size size 3] look, with the real landmarks [t 468 2]."""
+    found = {name: float(values.mean()) for name, values in pixel_rows(generated, real, landmarks).items()}
+    energy, true_energy = found.pop("energy"), found.pop("true_energy")
+    return found | {"sharpness": sharpness(energy, true_energy)}
+
+
+def pixel_rows(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
+    """The same frame by frame, measure -> [t], and the gradient energies whose means `sharpness` compares."""
     half = real.shape[1] // 2
     frames = []
     for made, true, points in zip(generated, real, landmarks, strict=True):
@@ -98,9 +105,13 @@ def pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
                 gradient_energy(true, lips),
             )
         )
-    *means, energy, true_energy = (float(value) for value in np.mean(frames, axis=0))
-    names = ("psnr", "ssim", "psnr_lower", "ssim_lower", "psnr_lips")
-    return dict(zip(names, means, strict=True)) | {"sharpness": energy / max(true_energy, 1e-9)}
+    names = ("psnr", "ssim", "psnr_lower", "ssim_lower", "psnr_lips", "energy", "true_energy")
+    return dict(zip(names, np.array(frames, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
+
+
+def sharpness(energy: float, true_energy: float) -> float:
+    """Gradient energy over the real one's."""
+    return energy / max(true_energy, 1e-9)
 
 
 def lip_region(points: F64, size_px: int) -> NDArray[np.bool_]:
