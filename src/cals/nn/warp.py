@@ -11,6 +11,8 @@ _SUBPIXEL_BITS = 4
 _FINE = 4
 """Polygons are drawn so many times larger."""
 _LEAST_AREA = 1e-3  # of a triangle, in pixels: below it its map is not defined
+_RIM_PX = 1.0
+"""Triangles are drawn a little fat, and what a sliver says of places outside itself is wild: no further than this."""
 
 
 def triangulated(points: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -83,10 +85,12 @@ def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: T
     flat = area.abs() < _LEAST_AREA
     inverse = torch.stack([by, -ay, -bx, ax], dim=-1) / torch.where(flat, 1.0, area)[..., None]
     linear = inverse.unflatten(-1, (2, 2)) @ moved  # type: ignore[no-untyped-call]
-    affine = torch.cat([linear.flatten(2), corners[:, :, 0], origins[:, :, 0]], dim=-1)  # [b n 8]
+    ends = [origins.amin(dim=2) - _RIM_PX, origins.amax(dim=2) + _RIM_PX]
+    affine = torch.cat([linear.flatten(2), corners[:, :, 0], origins[:, :, 0], *ends], dim=-1)  # [b n 12]
     batch, height, width = covering.shape
-    index = covering.clamp_min(0).flatten(1)[..., None].expand(-1, -1, 8)
-    matrix, corner, origin = torch.split(affine.gather(1, index).view(batch, height, width, 8), [4, 2, 2], dim=-1)
+    index = covering.clamp_min(0).flatten(1)[..., None].expand(-1, -1, affine.shape[-1])
+    parts = affine.gather(1, index).view(batch, height, width, -1)
+    matrix, corner, origin, low, high = torch.split(parts, [4, 2, 2, 2, 2], dim=-1)
     here = pixel_centres(height, width, target.device).expand(batch, -1, -1, -1)
     away = here - corner
     come = origin + torch.stack(
@@ -96,7 +100,7 @@ def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: T
         ],
         dim=-1,
     )
-    return torch.where((covering >= 0)[..., None], come, here)
+    return torch.where((covering >= 0)[..., None], come.clamp(low, high), here)
 
 
 def sampled(pictures: Tensor, places: Tensor) -> Tensor:

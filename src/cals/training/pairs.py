@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from cals.data.store import ClipStore, LoadedClip
 from cals.data.windows import OWN_FRAMES
 from cals.errors import ConfigError
-from cals.face.landmarks import MOUTH_INNER, N_POINTS
+from cals.face.landmarks import MIRROR, MOUTH_INNER
 from cals.models.mesh import FaceMesh, exact, lip_gap, similarity
 from cals.models.mesh_decoder import Views
 from cals.nn.warp import drawn_triangles, pixel_centres, sampled, source_places
@@ -22,22 +22,8 @@ OPEN_FRAMES = 10
 """So many of a clip's most open frames may serve as bank."""
 
 
-MIDLINE = (0, 1, 2, 4, 5, 6, *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200)
-"""The mesh's points that are their own mirror image."""
-_HALF = 248
-"""Of the other points those below come from the picture's left, and their mirror images follow in the same order."""
 _COARSE = 2
 """A morph is known at every second pixel in height and width and linear in between."""
-
-
-def _mirror() -> tuple[int, ...]:
-    left = [point for point in range(_HALF) if point not in MIDLINE]
-    image = {point: point for point in MIDLINE} | dict(zip(left, range(_HALF, N_POINTS), strict=True))
-    return tuple(image[point] if point in image else left[point - _HALF] for point in range(N_POINTS))
-
-
-MIRROR = _mirror()
-"""For each point of a mirrored face the number that it had before."""
 
 
 def mirrored(points: Tensor, width: float) -> Tensor:
@@ -284,13 +270,7 @@ def _morph(
     covering = drawn_triangles(goal / _COARSE, triangles, rows, columns)
     places = _COARSE * source_places(goal / _COARSE, origin / _COARSE, triangles, covering)
     still = (_COARSE * pixel_centres(rows, columns, before.device) - middle) / stretch[:, None] + middle
-    # Triangles are drawn a little fat, and what a sliver says of places outside itself is wild: no further than its
-    # corners go. Where there is no triangle nothing moves.
-    corners = (origin - mesh.vertices(after, before))[:, triangles]
-    ends = torch.cat([corners.amin(dim=2), corners.amax(dim=2)], dim=-1)
-    index = covering.clamp_min(0).flatten(1)[..., None].expand(-1, -1, 4)
-    low, high = ends.gather(1, index).view(*covering.shape, 4).chunk(2, dim=-1)
-    away = torch.where((covering >= 0)[..., None], (places - still).clamp(low, high), 0.0)
+    away = torch.where((covering >= 0)[..., None], places - still, 0.0)  # without a triangle nothing moves
     size = (_COARSE * rows, _COARSE * columns)
     fine = interpolate(away.permute(0, 3, 1, 2), size=size, mode="bilinear", align_corners=False)
     return fine[..., :height, :width].permute(0, 2, 3, 1)
