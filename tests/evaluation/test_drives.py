@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cals import LipSync
 from cals.data.manifest import ClipSource
-from cals.evaluation.drives import RealClip, Seen, copied, read_clip, said_by, write_rolled
+from cals.errors import MediaError
+from cals.evaluation.drives import RealClip, Seen, copied, driven, read_clip, said_by, write_rolled
 from cals.face.detector import FaceDetector
 from cals.media.audio import load_mono
 
@@ -57,6 +59,19 @@ def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, de
     rolled, wav = load_mono(tmp_path / "rolled.wav"), real.wav()
     assert rolled.shape == wav.shape == (48 * 640,)
     assert rolled == pytest.approx(np.roll(wav, 24 * 640), abs=1e-4)
+
+
+def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: FaceDetector) -> None:
+    source = ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4")
+    whole, part = read_clip(source, detector), read_clip(source, detector, limit_s=1.0)
+    assert (len(whole.frames), len(part.frames), part.end_s) == (48, 25, 1.0)
+    assert (part.seen.crops == whole.seen.crops[:25]).all()
+    assert part.middles_s.tolist() == pytest.approx([(k + 0.5) / 25 for k in range(25)])
+    made = driven(part, source.video, LipSync("debug"), detector)
+    assert made.crops.shape == part.seen.crops.shape
+    assert made.valid.all()
+    with pytest.raises(MediaError, match="ends by 0.010 s"):
+        read_clip(source, detector, limit_s=0.01)
 
 
 def test_copied_mouths_are_others_and_the_same_every_time(raw: Path, detector: FaceDetector) -> None:

@@ -128,4 +128,6 @@ def test_tables_have_means_failures_and_the_best() -> None:
     assert table.best("sharpness") == {"a"}  # 1.1 is nearer to 1 than 2
     assert table.frechet["a"][1] == 24
     assert table.frechet["a"][0] > 0
+    assert table.nearest == {min("ab", key=lambda name: table.frechet[name][0])}
+    assert table.rows["c"] == {}  # it has failed, so it is shown
     assert set(table.rows["b"]) == set(MEASURES)

@@ -31,7 +31,7 @@ class Options:
     """The parts of the splits to look at."""
     clips: int | None = None
     """At most so many clips a part, drawn by lot; default: all."""
-    seconds: float = 20.0
+    seconds: float = 10.0
     """Of longer clips and sounds only the first so many count."""
     seed: int = 0
     """Of the drawing of pairs and of the bootstrap."""

@@ -196,6 +196,13 @@ class Table:
     """Method -> distance to the real windows, and how many windows of each."""
     failed: dict[str, int]
 
+    @property
+    def nearest(self) -> set[str]:
+        """Methods of the smallest Frechet distance, if more than one has as many windows as any."""
+        most = max((windows for _, windows in self.frechet.values()), default=0)
+        fair = {name: distance for name, (distance, windows) in self.frechet.items() if windows == most}
+        return {name for name, distance in fair.items() if distance == min(fair.values())} if len(fair) > 1 else set()
+
     def best(self, measure: str) -> set[str]:
         """Methods other than the real clips whose mean is nearest to perfect."""
         goal = MEASURES[measure].best
@@ -232,7 +239,7 @@ def _table(
         of_method = [result.scores[name] for result in scored if name in result.scores]
         cells = {measure: _cell([s[measure] for s in of_method if measure in s], seed) for measure in MEASURES}
         cells = {measure: cell for measure, cell in cells.items() if cell.clips and kind in MEASURES[measure].kinds}
-        if cells:
+        if cells or any(name in result.failed for result in results):
             rows[name] = cells
     distances = {
         name: _frechet([features[r.pair.id][name] for r in scored if name in r.scores]) for name in rows if name != REAL

@@ -15,6 +15,8 @@ NOTES = (
     "few frames of its own, or no video, has failed on that pair and costs the others none of theirs; its means are "
     "then over fewer pairs, which can flatter it.",
     f"{REAL}: the clips themselves. {COPY}: every mouth copied from another frame of its clip, which hears nothing.",
+    "Models are judged on their pictures as drawn, videos of other systems as they were encoded, which costs some PSNR "
+    "and SSIM: to be strict, encode a model's output too (`cals generate`) and give it as a folder.",
     "Values are means over clips, in brackets their 95 % bootstrap interval over clips. Distances of sync encoders "
     "compare only between results by the same encoders; those that also trained a model flatter it.",
     "Fréchet distance: between all windows of 5 frames of a method and the real ones, by features of the visual sync "

@@ -8,7 +8,9 @@ from cals.evaluation.comparison import MEASURES, PairResult, Table
 from cals.evaluation.dot_plot import dot_plot
 from cals.evaluation.evaluation_report import FRECHET, KINDS, NOTES, EvaluationReport, better, said, title, value
 from cals.evaluation.page_style import SCRIPT, STYLE
-from cals.evaluation.readings import REAL
+from cals.evaluation.readings import COPY, REAL
+
+_NONE = '<span class="none" aria-label="none">–</span>'
 
 
 def page(report: EvaluationReport) -> str:
@@ -22,11 +24,12 @@ def page(report: EvaluationReport) -> str:
     settings = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(said(value))}</dd></div>" for name, value in report.settings.items()
     )
+    names = ", ".join(method for method in report.methods if method not in (REAL, COPY))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Evaluation: {escape(', '.join(report.methods))}</title><style>{STYLE}</style></head><body>"
-        f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(", ".join(report.methods))}</h1>'
+        f"<title>Evaluation: {escape(names)}</title><style>{STYLE}</style></head><body>"
+        f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
         f"<p>{escape(_sentence(report.counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
@@ -67,9 +70,10 @@ def _summary(one: Table) -> str:
         lines.append(_line(measure.title, better(measure), cells))
     if one.frechet:
         cells = [
-            f"<td>{one.frechet[m][0]:.3f} <small>{one.frechet[m][1]} windows</small></td>"
+            f"<td{' class=best' if m in one.nearest else ''}>{one.frechet[m][0]:.3f} "
+            f"<small>{one.frechet[m][1]} windows</small></td>"
             if m in one.frechet
-            else "<td></td>"
+            else f"<td>{_NONE}</td>"
             for m in one.rows
         ]
         lines.append(_line(FRECHET.title, better(FRECHET), cells))
@@ -88,7 +92,7 @@ def _line(name: str, way: str, cells: Iterable[str]) -> str:
 
 def _split(text: str) -> str:
     mean, _, interval = text.partition(" ")
-    return f"{mean} <small>{interval.strip('()')}</small>" if mean else '<span class="none">none</span>'
+    return f"{mean} <small>{interval.strip('()')}</small>" if mean else _NONE
 
 
 def _clips(results: list[PairResult], report: EvaluationReport) -> str:

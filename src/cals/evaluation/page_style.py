@@ -27,12 +27,12 @@ button{font:inherit;font-weight:600;color:inherit;background:none;border:0;paddi
 text-decoration:underline dotted}
 th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending] button::after{content:" \\2193"}
 details{margin-top:20px}summary{cursor:pointer;color:var(--main);font-weight:600;padding:4px 0}
-.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:18px;margin-top:12px}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(380px,100%),1fr));gap:18px;margin-top:12px}
 figure{margin:0}figcaption{font-size:.9rem;color:var(--soft);margin-bottom:4px}figcaption strong{color:var(--ink)}
 .clips{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr));gap:18px;margin-top:20px}
 .clips figcaption{margin-top:6px}
 video{width:100%;height:auto;display:block;background:#000;border-radius:6px}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:12px}
+svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:13px}
 .axis{stroke:var(--line)}.goal{stroke:var(--soft);stroke-dasharray:3 3}
 .clip{fill:var(--dot);opacity:.75}.interval{stroke:var(--main);stroke-width:3;stroke-linecap:round}
 .mean{fill:var(--main);stroke:var(--card);stroke-width:1.5}

@@ -35,7 +35,7 @@ class PairsConfig:
     """Of the splits; without splits all clips are one part."""
     clips: int | None = None
     """At most so many a part, drawn by lot; those of a smaller number are among those of a larger one. None for all."""
-    seconds: float = 20.0
+    seconds: float = 10.0
     """Of a longer clip, and of longer sound, only the first so many."""
     seed: int = 0
 
@@ -45,7 +45,7 @@ class PairsConfig:
         if self.clips is not None and self.clips < 1:
             raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
         if not self.seconds >= 2:
-            raise ConfigError(f"seconds: expected 2 or more, found {self.seconds}; 20 is the default")
+            raise ConfigError(f"seconds: expected 2 or more, found {self.seconds}; 10 is the default")
 
 
 @dataclass(frozen=True, kw_only=True)
