@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cals.evaluation.comparison import MEASURES, Table, judged, mean_estimate, tables
+from cals.evaluation.evaluation_report import rows
 from cals.evaluation.observed import Observed
 from cals.evaluation.pairs import Pair
 
@@ -113,6 +114,7 @@ def two_pairs() -> list[Table]:
     for number, psnr in enumerate((20.0, 30.0)):
         pair = replace(PAIR, id=f"self-{number}")
         records = {"real": record(0), "a": record(1, psnr=psnr, energy=4.4), "b": record(2, psnr=psnr + 1, energy=8.0)}
+        records |= {} if number else {"c": record(3, psnr=99, energy=4.0)}
         result, features[pair.id] = judged(pair, records, {"c": "no video"} if number else {}, "")
         results.append(result)
     return tables(results, features, ("real", "a", "b", "c"), seed=0)
@@ -124,10 +126,17 @@ def test_tables_have_means_failures_and_the_best() -> None:
     assert table.rows["a"]["psnr"].estimate.value == 25
     assert table.rows["a"]["psnr"].values == (20, 30)
     assert table.failed == {"a": 0, "b": 0, "c": 1}
-    assert table.best("psnr") == {"b"}
+    assert table.best("psnr") == {"b"}  # c has the easier half only
+    assert rows(table)[0] == ["PSNR", "", "25.00 (20.00 to 30.00)", "26.00 (21.00 to 31.00)", "99.00 (1 clip)"]
     assert table.best("sharpness") == {"a"}  # 1.1 is nearer to 1 than 2
     assert table.frechet["a"][1] == 24
     assert table.frechet["a"][0] > 0
     assert table.nearest == {min("ab", key=lambda name: table.frechet[name][0])}
-    assert table.rows["c"] == {}  # it has failed, so it is shown
-    assert set(table.rows["b"]) == set(MEASURES)
+
+
+def test_a_method_that_failed_everywhere_keeps_its_column() -> None:
+    result, features = judged(PAIR, {"real": record(0), "a": record(1)}, {"b": "no video"}, "")
+    (table,) = tables([result], {PAIR.id: features}, ("real", "a", "b"), seed=0)
+    assert table.rows["b"] == {}
+    assert rows(table)[-1] == ["failed pairs", "0", "0", "1"]
+    assert set(table.rows["a"]) == set(MEASURES)

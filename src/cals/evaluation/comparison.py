@@ -204,13 +204,14 @@ class Table:
         return {name for name, distance in fair.items() if distance == min(fair.values())} if len(fair) > 1 else set()
 
     def best(self, measure: str) -> set[str]:
-        """Methods other than the real clips whose mean is nearest to perfect."""
+        """Methods other than the real clips whose mean is nearest to perfect, among those with the most clips."""
         goal = MEASURES[measure].best
-        means = {name: row[measure].estimate.value for name, row in self.rows.items() if measure in row}
+        cells = {name: row[measure] for name, row in self.rows.items() if measure in row and name != REAL}
+        most = max((cell.clips for cell in cells.values()), default=0)
+        means = {name: cell.estimate.value for name, cell in cells.items() if cell.clips == most}
         away = {
             name: -value if goal == MORE else value if goal == LESS else abs(value - goal)
             for name, value in means.items()
-            if name != REAL and math.isfinite(value)
         }
         return {name for name, value in away.items() if value == min(away.values())} if len(away) > 1 else set()
 

@@ -39,7 +39,7 @@ def dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
         ]
         first, last = _interval(cell)
         parts.append(f'<line class="interval" x1="{x(first):.1f}" x2="{x(last):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        tip = f"{method}: mean {cell.estimate.value:.{measure.digits}f} of {cell.clips} clips"
+        tip = f"{method}: mean {cell.estimate.value:.{measure.digits}f}, clips: {cell.clips}"
         parts.append(
             f'<circle class="mean" cx="{x(cell.estimate.value):.1f}" cy="{y:.1f}" r="4.5">'
             f"<title>{escape(tip)}</title></circle>"

@@ -115,7 +115,7 @@ def rows(one: Table) -> list[list[str]]:
     """A line a measure, a column a method."""
     measured = [name for name in MEASURES if any(name in row for row in one.rows.values())]
     lines = [
-        [MEASURES[name].title, *(value(row.get(name), MEASURES[name].digits) for row in one.rows.values())]
+        [MEASURES[name].title, *(value(row.get(name), MEASURES[name].digits, one.judged) for row in one.rows.values())]
         for name in measured
     ]
     if one.frechet:
@@ -124,13 +124,14 @@ def rows(one: Table) -> list[list[str]]:
     return [*lines, ["failed pairs", *(str(one.failed.get(name, 0)) for name in one.rows)]]
 
 
-def value(cell: Cell | None, digits: int) -> str:
-    """A mean with its interval."""
+def value(cell: Cell | None, digits: int, judged: int) -> str:
+    """A mean with its interval, and how many clips it is of where that is not all of them."""
     if cell is None or not math.isfinite(cell.estimate.value):
         return ""
     mean, low, high = cell.estimate
-    interval = "" if low is None or high is None else f" ({low:.{digits}f} to {high:.{digits}f})"
-    return f"{mean:.{digits}f}{interval}"
+    facts = [] if low is None or high is None else [f"{low:.{digits}f} to {high:.{digits}f}"]
+    facts += [f"{cell.clips} clip{'s' if cell.clips > 1 else ''}"] if cell.clips < judged else []
+    return f"{mean:.{digits}f}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def better(measure: Measure) -> str:

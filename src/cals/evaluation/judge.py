@@ -127,6 +127,7 @@ class Judge:
         common: dict[str, Any] = {
             "format": _FORMAT,
             "encoders": self.tools.encoders.name,
+            "syncnet": None if self._config.syncnet is None else _stamp(self._config.syncnet),
             "features": self._features,
             "seconds": self._seconds,
             "face": _stamp(self._sources[pair.face].video),

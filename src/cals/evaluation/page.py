@@ -64,7 +64,8 @@ def _summary(one: Table) -> str:
             continue
         best = one.best(name)
         cells = [
-            f"<td{' class=best' if method in best else ''}>{_split(value(row.get(name), measure.digits))}</td>"
+            f"<td{' class=best' if method in best else ''}>"
+            f"{_split(value(row.get(name), measure.digits, one.judged))}</td>"
             for method, row in one.rows.items()
         ]
         lines.append(_line(measure.title, better(measure), cells))
@@ -80,7 +81,7 @@ def _summary(one: Table) -> str:
     lines.append(_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
     return _scrolling(
         f"<table><caption>{KINDS[one.kind]}: {one.judged} of {one.pairs} pairs judged. Means over clips with 95 % "
-        f"bootstrap intervals; bold: the nearest to perfect among the generated ones.</caption>"
+        f"bootstrap intervals; bold: the nearest to perfect among the generated ones with all clips.</caption>"
         f'<thead><tr><th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>',
         title(one),
     )
