@@ -99,6 +99,16 @@ def test_it_is_well_formed_and_asks_for_nothing_but_its_clips(site: Path) -> Non
         assert text in reader.text
 
 
+def test_addresses_of_odd_names_are_quoted() -> None:
+    found = report("ours")
+    pair = replace(found.results[0].pair, id='a #"b" 50%')
+    found.results[0] = replace(found.results[0], pair=pair)
+    found.clips[pair.id] = ("real", "ours")
+    reader = Reader()
+    reader.feed(page(found))
+    assert "clips/a%20%23%22b%22%2050%25.mp4" in reader.addresses
+
+
 def test_plots_have_a_dot_a_clip_at_its_place() -> None:
     values = (20.0, 25.0, 30.0)
     cells = {

@@ -84,6 +84,16 @@ def test_a_list_of_other_videos_is_refused(raw: Path, names: Path, tmp_path: Pat
             read_pairs(tmp_path / "bad.json", raw)
 
 
+def test_ids_that_are_no_file_names_are_refused(raw: Path, tmp_path: Path) -> None:
+    text = draw_pairs(raw, None, PairsConfig(clips=1)).text()
+    for name in ("../self", "/etc/self", ""):
+        document = json.loads(text)
+        document["pairs"][0]["id"] = name
+        (tmp_path / "bad.json").write_text(json.dumps(document))
+        with pytest.raises(DataError, match="without slashes"):
+            read_pairs(tmp_path / "bad.json", raw)
+
+
 def test_unheard_sound_leaves_its_pair_out(raw: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus" / "x"
     corpus.mkdir(parents=True)

@@ -58,7 +58,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         names = [name for name, _ in (*self.models, *self.generated)]
-        odd = [name for name in names if not name or name in (REAL, COPY) or set(name) & set('/\\:*?"<>|')]
+        odd = [name for name in names if not name.strip(".") or name in (REAL, COPY) or set(name) & set('/\\:*?"<>|')]
         if odd or len(set(names)) < len(names):
             raise ConfigError(
                 f"methods: expected names that differ, other than {REAL} and {COPY} and fit for a folder, found "

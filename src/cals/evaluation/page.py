@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from html import escape
+from urllib.parse import quote
 
 from cals.evaluation.comparison import MEASURES, PairResult, Table
 from cals.evaluation.dot_plot import dot_plot
@@ -104,7 +105,7 @@ def _clips(results: list[PairResult], report: EvaluationReport) -> str:
         words = " | ".join(methods)
         heard = "its own sound" if pair.kind == "self" else f"the sound of {pair.heard}"
         figures.append(
-            f'<figure><video controls preload="metadata" playsinline src="clips/{escape(pair.id, quote=True)}.mp4" '
+            f'<figure><video controls preload="metadata" playsinline src="clips/{quote(pair.id)}.mp4" '
             f'aria-label="{escape(f"{pair.face} saying {heard}: {words}", quote=True)}"></video>'
             f"<figcaption><strong>{escape(pair.face)}</strong> saying {escape(heard)}<br>"
             f"<small>{escape(words)}</small></figcaption></figure>"

@@ -127,6 +127,9 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
         raise DataError(f"{path}: expected a list of pairs as `cals evaluate` writes it, found {error!r}") from error
     if not fields or not kinds <= {"self", "cross"} or len({line["id"] for line in fields}) < len(fields):
         raise DataError(f"{path}: expected pairs of the kinds self and cross with an id each, found others; repair it")
+    unfit = [line["id"] for line in fields if Path(line["id"]).name != line["id"] or not line["id"]]
+    if unfit:  # they become names of files
+        raise DataError(f"{path}: expected ids without slashes, found {unfit[0]!r}; rename that pair")
     there = sources(corpus)
     strange = sorted({line[of] for line in fields for of in ("face", "heard")} - there.keys())
     if strange:
