@@ -31,6 +31,8 @@ FRAMES, SECONDS, FPS, STEP, SAMPLES = 100, 4.0, 25, 4, 640
 CUTS = (1, 3, 5, 7, 9, 11, 15, 19, 25, 33)
 """Lengths of the stretches in training, in frames: so that cut sound is nothing new."""
 SPEAKERS = 12
+DEAF_S = 0.0125
+"""Half of the mel's analysis window: of less than that at the edge of cut sound no mel frame is centred within."""
 log = logging.getLogger("synthetic")
 
 
@@ -144,7 +146,7 @@ def explained(model: Listener, wav: Tensor, mouth: Tensor, scale: Scale, k: int,
 
 def study(model: Listener, wav: Tensor, mouth: Tensor, scale: Scale, moments: Tensor) -> np.ndarray:
     """Curves [k r], the mean over opening, width and protrusion."""
-    return np.array([explained(model, wav, mouth, scale, k, moments).mean(dim=-1).numpy() for k in KS])
+    return np.array([explained(model, wav, mouth, scale, k, moments).mean(dim=-1).tolist() for k in KS])
 
 
 def results(options: argparse.Namespace) -> dict[str, object]:
@@ -174,36 +176,36 @@ def results(options: argparse.Namespace) -> dict[str, object]:
     curves = {
         name: study(model, test_wav, test_mouth, scale, moments) for name, model in listeners.items() if name != "0.2 s"
     }
-    narrow = explained(listeners["0.2 s"], test_wav, test_mouth, scale, 2, moments).mean(dim=-1).numpy()
-    chain, windows = chain_of(options.phones), (2 * np.array(KS) + 1) / FPS
-    found: dict[str, object] = {"phone_s": chain.mean_phone_s(), "windows_s": windows.tolist()}
+    narrow = explained(listeners["0.2 s"], test_wav, test_mouth, scale, 2, moments).mean(dim=-1)
+    found: dict[str, object] = {"cpu_s": round(time.process_time() - began)}
     for r, reach in enumerate(REACHES_S):
-        oracle = oracle_curve(chain, Dominance.of_reach(reach), KS, moments=1500)
-        learned = curves["full"][:, r]
         found[f"{reach:g}"] = {
-            "support_s": 2 * reach,
-            "oracle": oracle.mean.round(4).tolist(),
-            "learned": learned.round(4).tolist(),
+            "learned": curves["full"][:, r].round(4).tolist(),
             "never_cut": curves["never cut"][:, r].round(4).tolist(),
             "sees_0.2_s": round(float(narrow[r]), 4),
-            "sees_all": round(float(learned.max()), 4),
-            "unseen_explains": round(float(1 - oracle.mean[KS.index(2)]), 4),
         }
-    return found | {
-        "cpu_s": round(time.process_time() - began),
-        "arguments": vars(options) | {"out": None, "plot": None},
-    }
+    arguments = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
+    return found | {"arguments": arguments}
 
 
-def with_windows(found: dict[str, object]) -> dict[str, object]:
-    """The 95 % windows of all curves: from nothing heard, and of the gain over k = 0 as `cals context` has it."""
-    windows = np.array(found["windows_s"])
+def compared(found: dict[str, object], order: str) -> dict[str, object]:
+    """What was learned beside the oracles', with the 95 % windows of all curves.
+
+    `..._gain_window_s` counts the gain over k = 0, as `cals context` does.
+    """
+    chain, windows = chain_of(order), (2 * np.array(KS) + 1) / FPS
     for reach in REACHES_S:
-        one = found[f"{reach:g}"]
-        for name in ("oracle", "learned", "never_cut"):
+        one, dominance = found[f"{reach:g}"], Dominance.of_reach(reach)
+        one["support_s"] = dominance.support_s
+        for name, deaf_s in (("oracle", 0.0), ("hearing", DEAF_S)):
+            one[name] = oracle_curve(chain, dominance, KS, moments=1500, deaf_s=deaf_s).mean.round(4).tolist()
+            one[f"{name}_unseen"] = round(1 - one[name][KS.index(2)], 4)
+        for name in ("oracle", "hearing", "learned", "never_cut"):
             one[f"{name}_window_s"] = round(window_at(windows, np.array(one[name])), 3)
             one[f"{name}_gain_window_s"] = round(window_at(windows, np.array(one[name]), gain=True), 3)
-    return found
+        one["sees_all"] = max(one["learned"])
+        one["misses"] = round(1 - one["sees_0.2_s"] / one["sees_all"], 4)
+    return found | {"phone_s": round(chain.mean_phone_s(), 4), "windows_s": windows.tolist()}
 
 
 def plot(found: dict[str, object], path: Path) -> None:
@@ -217,6 +219,7 @@ def plot(found: dict[str, object], path: Path) -> None:
     for axis, reach in zip(axes, REACHES_S, strict=True):
         one, windows = found[f"{reach:g}"], found["windows_s"]
         axis.plot(windows, one["oracle"], color="black", label="oracle")
+        axis.plot(windows, one["hearing"], color="grey", lw=0.8, label="oracle, deaf at the edges")
         axis.plot(windows, one["learned"], "o-", ms=3, label="learned")
         axis.plot(windows, one["never_cut"], ":", color="tab:red", label="learned on whole clips only")
         axis.plot([0.2], [one["sees_0.2_s"]], "s", color="tab:green", label="only ever hears 0.2 s")
@@ -238,6 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plot", type=Path, required=True)
+    parser.add_argument("--again", type=Path, help="an earlier --out: only the oracles are computed anew")
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--tests", type=int, default=80)
     parser.add_argument("--steps", type=int, default=800)
@@ -245,14 +249,23 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    found = with_windows(results(options))
+    found = json.loads(options.again.read_text(encoding="utf-8")) if options.again else results(options)
+    found = compared(found, options.phones)
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     plot(found, options.plot)
-    print(
-        json.dumps(
-            {key: value for key, value in found.items() if key in map(str, ("0", "0.2", "0.4", "0.6"))}, indent=1
+    names = ("oracle", "hearing", "learned", "never_cut")
+    print("reach", *(f"{name}_window_s" for name in names), "sees_all", "sees_0.2_s", "misses", "oracle/hearing_unseen")
+    for reach in REACHES_S:
+        one = found[f"{reach:g}"]
+        shown = [one[f"{name}_window_s"] for name in names] + [one[f"{name}_gain_window_s"] for name in names]
+        print(
+            f"{reach:g}",
+            *shown,
+            one["sees_all"],
+            one["sees_0.2_s"],
+            one["misses"],
+            *(one[f"{n}_unseen"] for n in names[:2]),
         )
-    )
 
 
 if __name__ == "__main__":

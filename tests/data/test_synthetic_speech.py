@@ -179,6 +179,12 @@ def test_oracle_rises_to_one_where_the_reach_ends(order: str) -> None:
     assert 0.25 < curve.window_s() < 0.6
 
 
+def test_who_is_deaf_at_the_edges_knows_less() -> None:
+    chain, dominance = chain_of("english"), Dominance.of_reach(0.3)
+    sharp, deaf = (oracle_curve(chain, dominance, (3,), moments=500, completions=16, deaf_s=s) for s in (0.0, 0.019))
+    assert deaf.mean[0] < sharp.mean[0] - 0.02
+
+
 def test_oracle_agrees_with_counting() -> None:
     """With long phones and k = 0 only the middle phone is known: the best guess is the mean over all such moments."""
     chain, dominance = chain_of("random"), Dominance.of_reach(0.1)

@@ -64,8 +64,13 @@ def oracle_curve(
     moments: int = 400,
     completions: int = 48,
     fps: int = 25,
+    deaf_s: float = 0.0,
 ) -> ContextCurve:
-    """The curve of the best possible listener, from `moments` moments of speech of this grammar at tempo 1."""
+    """The curve of the best possible listener, from `moments` moments of speech of this grammar at tempo 1.
+
+    `deaf_s` (under half a frame) is how much of the window at either edge tells a listener nothing, as the half of
+    a spectrum's own window does that lies beyond the cut; with 0 a phone is known of which 1 ms is heard.
+    """
     rng = np.random.default_rng([seed, 20_01])
     margin_s = max(dominance.before_s, dominance.after_s) + max(ks) / fps + 1.0
     spoken = speak(chain, 2 * margin_s + moments * 0.4, rng)
@@ -73,7 +78,7 @@ def oracle_curve(
     truth = mouth_at(spoken, times, dominance)
     explained: list[F64] = []
     for k in ks:
-        half_s = (k + 0.5) / fps
+        half_s = (k + 0.5) / fps - deaf_s
         if half_s >= max(dominance.before_s, dominance.after_s):  # then nothing that matters is unknown
             explained.append(np.ones(3))
             continue
