@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cals.errors import CheckpointError, ConfigError
 from cals.files import sync_folder, why
@@ -196,3 +196,12 @@ def _is_plain(hint: Any, value: Any) -> bool:
     if hint is Any:
         return True
     return isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+
+
+def frozen(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give `model` the weights of its checkpoint, for use only; strict: every one must be there and fit."""
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"checkpoint: expected the weights of its config, found {error}; {ANEW}") from error
+    model.eval().requires_grad_(False)

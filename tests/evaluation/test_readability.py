@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FRAMES
 
 from cals import LipSync
 from cals.checkpoint import Checkpoint, save_checkpoint
@@ -28,6 +27,7 @@ from cals.inference.stream import GENERATED, LipFrame
 from cals.media.reader import VideoReader
 from cals.models.reader import Reader, ReaderConfig
 from drawing import write_video
+from evaluation.conftest import FRAMES
 
 WORDS = ((0, 5, "bin"), (5, 12, "blue"), (14, 20, "now"), (20, 26, "bin"), (30, 36, "uh"), (30, 40, "four"))
 """Frames; "uh" is in no vocabulary."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_sample
 from safetensors.torch import save_file
 
 from cals.checkpoint import load_checkpoint, weights_sha256
@@ -23,6 +22,7 @@ from cals.training.presets import SYNC, preset
 from cals.training.run import Corpus, load_sync
 from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
+from training.conftest import draw_sample
 
 
 def log_of(run: Path, kind: str) -> list[dict[str, float]]:

@@ -52,11 +52,12 @@ def ablation(
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
-    from cals.evaluation.ablation import JudgingConfig, judge_rows
+    from cals.evaluation.ablation import judge_rows
+    from cals.evaluation.clips import ClipsConfig
     from cals.training.ablation import TABLE_1, AblationConfig, train_rows
     from cals.training.run import Corpus
 
-    judging = JudgingConfig(parts=parts, clips=clips)
+    judging = ClipsConfig(parts=parts, clips=clips)
     config = AblationConfig(rows=rows or TABLE_1, decoder=decoder, steps_each=steps_each, minutes_each=minutes_each)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
     with frame_progress(f"training {len(config.rows)} rows", "steps") as progress:

@@ -14,8 +14,8 @@ from cals import hub
 from cals.checkpoint import weights_sha256
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
-from cals.data.store import split_names
-from cals.errors import ConfigError, DataError
+from cals.errors import DataError
+from cals.evaluation.clips import ClipsConfig, evenly, names_of
 from cals.evaluation.drives import RealClip, Seen, driven, read_clip
 from cals.evaluation.offsets import clip_lse, load_sync
 from cals.evaluation.order import Scores, in_words, mean_table
@@ -43,21 +43,6 @@ LEGEND = """\
 - Two rows are told apart where the 95 % bootstrap interval (over clips) of their difference leaves out 0; with fewer
   than 6 clips none are.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgingConfig:
-    """Which clips are looked at."""
-
-    parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    clips: int | None = None
-    """At most so many a part, evenly spaced; None for all."""
-
-    def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
-        if self.clips is not None and self.clips < 1:
-            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
 
 
 @dataclass(frozen=True)
@@ -118,7 +103,7 @@ def judge_rows(
     splits: Path,
     judge: Path,
     out: Path,
-    config: JudgingConfig,
+    config: ClipsConfig,
     *,
     face_models: Path | None = None,
     device: str = "cpu",
@@ -161,22 +146,14 @@ def judge_rows(
     return report
 
 
-def _chosen(videos: Path, splits: Path, config: JudgingConfig) -> list[tuple[str, ClipSource]]:
+def _chosen(videos: Path, splits: Path, config: ClipsConfig) -> list[tuple[str, ClipSource]]:
     """Part and clip."""
     there = {clip.name: clip for clip in grid.clips(videos)}
-    chosen = []
-    for part in config.parts:
-        names = sorted(split_names(splits, part))
-        missing = [name for name in names if name not in there]
-        if missing or not names:
-            raise DataError(
-                f"{videos}: expected the clips of {part!r} in {splits}, found none of {missing[:3] or 'them'}; "
-                "name the videos that the splits belong to"
-            )
-        count = len(names) if config.clips is None else min(config.clips, len(names))
-        places = np.unique(np.linspace(0, len(names) - 1, count).round().astype(int))
-        chosen += [(part, there[names[place]]) for place in places]
-    return chosen
+    return [
+        (part, there[name])
+        for part in config.parts
+        for name in evenly(names_of(there, videos, splits, part), config.clips)
+    ]
 
 
 def _known(path: Path, key: dict[str, str]) -> dict[str, Any]:

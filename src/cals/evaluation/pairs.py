@@ -11,8 +11,8 @@ from typing import Any, Literal
 from cals.data.manifest import ClipSource, check_keys
 from cals.data.shards import writing
 from cals.data.sources import grid
-from cals.data.store import split_names
 from cals.errors import ConfigError, DataError, MediaError
+from cals.evaluation.clips import ClipsConfig, names_of
 from cals.evaluation.drives import RATE_HZ, write_wav
 from cals.files import replacing
 from cals.media.audio import load_mono
@@ -28,7 +28,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsConfig:
+class PairsConfig(ClipsConfig):
     """How the list is drawn."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
@@ -40,10 +40,7 @@ class PairsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
-        if self.clips is not None and self.clips < 1:
-            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
+        super().__post_init__()
         if not self.seconds >= 2:
             raise ConfigError(f"seconds: expected 2 or more, found {self.seconds}; 10 is the default")
 
@@ -102,13 +99,7 @@ def draw_pairs(corpus: Path, splits: Path | None, config: PairsConfig) -> PairLi
     there = sources(corpus)
     pairs: list[Pair] = []
     for part in config.parts if splits is not None else (ALL,):
-        names = sorted(there) if splits is None else sorted(split_names(splits, part))
-        missing = [name for name in names if name not in there]
-        if missing or not names:
-            raise DataError(
-                f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3] or 'them'}; "
-                "name the corpus that the splits belong to"
-            )
+        names = names_of(there, corpus, splits, part)
         drawn = sorted(_by_lot(names, config.seed, part)[: config.clips])
         partners = {name: _partner(there[name], [there[n] for n in names], config.seed, part) for name in drawn}
         pairs += [_pair(part, "self", there[name], there[name], corpus) for name in drawn]

@@ -17,8 +17,8 @@ from cals import hub
 from cals.data.manifest import ClipSource
 from cals.data.shards import writing
 from cals.data.sources import grid
-from cals.data.store import split_names
-from cals.errors import ConfigError, DataError
+from cals.errors import DataError
+from cals.evaluation.clips import ClipsConfig, evenly, names_of
 from cals.evaluation.drives import RealClip, copied, driven, read_clip, said_by, write_rolled
 from cals.evaluation.offsets import load_sync, offset_scores
 from cals.evaluation.scores import Drives, scores
@@ -39,18 +39,8 @@ SHEET_CLIPS, SHEET_FRAMES = 3, 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickConfig:
+class QuickConfig(ClipsConfig):
     """Which clips are looked at."""
-
-    parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    clips: int | None = None
-    """At most so many a part, evenly spaced; None for all."""
-
-    def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
-        if self.clips is not None and self.clips < 1:
-            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,16 +169,8 @@ def _chosen(corpus: Path, splits: Path, config: QuickConfig) -> list[tuple[str, 
     there = {clip.name: clip for clip in grid.clips(corpus)}
     chosen = []
     for part in config.parts:
-        names = sorted(split_names(splits, part))
-        missing = [name for name in names if name not in there]
-        if missing or not names:
-            raise DataError(
-                f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3] or 'them'}; "
-                "name the corpus that the splits belong to"
-            )
-        count = len(names) if config.clips is None else min(config.clips, len(names))
-        for index in np.unique(np.linspace(0, len(names) - 1, count).round().astype(int)):
-            clip = there[names[index]]
+        names = names_of(there, corpus, splits, part)
+        for clip in (there[name] for name in evenly(names, config.clips)):
             of_speaker = [there[name] for name in names if there[name].speaker == clip.speaker]
             partner = of_speaker[(of_speaker.index(clip) + 1) % len(of_speaker)]
             chosen.append((part, clip, partner))

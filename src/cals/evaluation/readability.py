@@ -21,7 +21,8 @@ from cals.data.shards import writing
 from cals.data.sources import grid
 from cals.data.store import split_names
 from cals.data.words import TimedWord, mouth_cut, timed_words
-from cals.errors import ConfigError, DataError
+from cals.errors import DataError
+from cals.evaluation.clips import ClipsConfig, evenly
 from cals.evaluation.confusion_picture import confusion_picture
 from cals.evaluation.drives import read_clip
 from cals.evaluation.lip_reading import load_reader, read_words
@@ -40,20 +41,13 @@ FILES = ("readability.json", "readability.md", "confusions.png")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadabilityConfig:
+class ReadabilityConfig(ClipsConfig):
     """Which clips are read."""
 
-    parts: tuple[str, ...] = ("val_seen", "val_unseen")
     clips: int | None = None
     """At most so many a part, evenly spaced among those with known words; None for all."""
     seed: int = 0
     """Of the bootstrap."""
-
-    def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
-        if self.clips is not None and self.clips < 1:
-            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
 
 
 @dataclass(frozen=True)
@@ -157,8 +151,7 @@ def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reade
             )
         able = [there[name] for name in names if known & {word.text for word in there[name].words or ()}]
         unknown[part] = len(names) - len(able)
-        count = len(able) if config.clips is None else min(config.clips, len(able))
-        chosen = [able[i] for i in np.unique(np.linspace(0, len(able) - 1, count).round().astype(int))]
+        chosen = evenly(able, config.clips)
         tasks += [Task(part, clip, chosen[(i + 1) % len(chosen)]) for i, clip in enumerate(chosen)]
     if not tasks:
         raise DataError(

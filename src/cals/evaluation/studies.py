@@ -9,13 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 import cals
 from cals import hub
 from cals.data.shards import writing
 from cals.data.store import ClipStore, LoadedClip, split_names
 from cals.errors import ConfigError, DataError
+from cals.evaluation.clips import ClipsConfig, evenly
 from cals.evaluation.curves import ClipRecord
 from cals.evaluation.mouths import Measure, MeshReader, MouthReader, PictureReader, Subject
 from cals.face.detector import BlazeFaceMesh, FaceModels
@@ -32,13 +31,11 @@ ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
+class StudyConfig(ClipsConfig):
     """Which clips are looked at, and how."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
     """Of the splits; without splits all clips are taken."""
-    clips: int | None = None
-    """At most so many a part, evenly spaced; None for all."""
     every: int = 5
     """Frames from one moment that is looked at to the next."""
     measure: Measure = "picture"
@@ -46,10 +43,7 @@ class StudyConfig:
     """Of the bootstrap."""
 
     def __post_init__(self) -> None:
-        if not self.parts or len(set(self.parts)) < len(self.parts):
-            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
-        if self.clips is not None and self.clips < 1:
-            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
+        super().__post_init__()
         if self.every < 1:
             raise ConfigError(f"every: expected 1 frame or more, found {self.every}; 5 is the default")
         if self.measure not in get_args(Measure):
@@ -81,9 +75,7 @@ def picked(corpus: Path, splits: Path | None, config: StudyConfig) -> list[Pick]
         of_part = [line for line in lines if names is None or line["clip"] in names]
         if not of_part:
             raise DataError(f"{corpus}: expected clips of the part {part!r}, found none of {len(lines)}; name another")
-        count = len(of_part) if config.clips is None else min(config.clips, len(of_part))
-        for index in np.unique(np.linspace(0, len(of_part) - 1, count).round().astype(int)):
-            line = of_part[index]
+        for line in evenly(of_part, config.clips):
             found.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
     return sorted(found, key=lambda pick: pick.shard)
 

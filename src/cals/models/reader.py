@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from cals.checkpoint import ANEW, Checkpoint, config_from_dict
+from cals.checkpoint import Checkpoint, config_from_dict, frozen
 from cals.errors import CheckpointError, ConfigError
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
@@ -140,8 +140,5 @@ def reader_from_checkpoint(checkpoint: Checkpoint) -> Reader:
             f"checkpoint: expected a lip reader, found a {checkpoint.kind!r} model; name what `cals train reader` wrote"
         )
     model = Reader(config_from_dict(ReaderConfig, checkpoint.config))
-    try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"checkpoint: expected the weights of its config, found {error}; {ANEW}") from error
-    return model.eval().requires_grad_(False)
+    frozen(model, checkpoint)
+    return model

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_unshuffle
 
-from cals.checkpoint import ANEW, Checkpoint, config_from_dict
+from cals.checkpoint import Checkpoint, config_from_dict, frozen
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.nn.blocks import ConvBlock, ResidualBlock
@@ -125,8 +125,5 @@ def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
             f"checkpoint: expected sync encoders, found a {checkpoint.kind!r} model; name what `cals train sync` wrote"
         )
     model = SyncModel(config_from_dict(SyncConfig, checkpoint.config))
-    try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"checkpoint: expected the weights of its config, found {error}; {ANEW}") from error
-    return model.eval().requires_grad_(False)
+    frozen(model, checkpoint)
+    return model

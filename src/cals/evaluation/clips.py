@@ -1,0 +1,47 @@
+"""Which clips are looked at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from cals.data.manifest import ClipSource
+from cals.data.store import split_names
+from cals.errors import ConfigError, DataError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsConfig:
+    """Parts of the splits, and how many clips of each."""
+
+    parts: tuple[str, ...] = ("val_seen", "val_unseen")
+    clips: int | None = None
+    """At most so many a part, evenly spaced; None for all."""
+
+    def __post_init__(self) -> None:
+        if not self.parts or len(set(self.parts)) < len(self.parts):
+            raise ConfigError(f"parts: expected one or more, each once, found {self.parts}; name those of the splits")
+        if self.clips is not None and self.clips < 1:
+            raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
+
+
+def names_of(there: Mapping[str, ClipSource], corpus: Path, splits: Path | None, part: str) -> list[str]:
+    """Sorted names of a part's clips, without splits of all; DataError unless the corpus has them and there is one."""
+    names = sorted(there) if splits is None else sorted(split_names(splits, part))
+    missing = [name for name in names if name not in there]
+    if missing or not names:
+        raise DataError(
+            f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3] or 'them'}; "
+            "name the corpus that the splits belong to"
+        )
+    return names
+
+
+def evenly(clips: Sequence[T], count: int | None) -> list[T]:
+    """At most `count` of them, evenly spaced; all for None."""
+    wanted = len(clips) if count is None else min(count, len(clips))
+    return [clips[place] for place in np.unique(np.linspace(0, len(clips) - 1, wanted).round().astype(int))]
