@@ -15,7 +15,8 @@ import numpy as np
 from cals import hub
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
-from cals.evaluation.drives import RealClip, driven, read_clip, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, write_rolled
+from cals.evaluation.entrants import shown_model
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import contact_sheet
 from cals.face.tracker import FaceTracker
@@ -51,8 +52,8 @@ def self_and_cross(clip: RealClip, other: RealClip, lips: LipSync, detector: Fac
     with tempfile.TemporaryDirectory() as place:
         sound = Path(place) / "rolled.wav"
         write_rolled(other, sound)
-        crossed = driven(clip, sound, lips, detector)
-    own = driven(clip, clip.source.video, lips, detector)
+        crossed = shown_model(clip, sound, lips, detector).seen
+    own = shown_model(clip, clip.source.video, lips, detector).seen
     count = min(len(clip.frames), len(other.frames))
     at = np.linspace(10, count - 12, COLUMNS).round().astype(int)
     heard = np.roll(np.arange(len(other.frames)), len(other.frames) // 2)[at]
@@ -69,7 +70,7 @@ def closures(clips: list[RealClip], lips: LipSync, detector: FaceDetector) -> U8
     """Frames around the first sound of words that begin with closed lips: real above generated."""
     pictures, labels = [], []
     for clip in clips:
-        own = driven(clip, clip.source.video, lips, detector)
+        own = shown_model(clip, clip.source.video, lips, detector).seen
         word = next(w for w in clip.source.words or () if w.text in ("bin", "place"))
         first = int(float(word.start_s) * 25)
         at = np.clip(np.arange(first - 3, first + 9), 0, len(clip.frames) - 1)

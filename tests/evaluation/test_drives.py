@@ -8,7 +8,8 @@ import pytest
 from cals import LipSync
 from cals.data.manifest import ClipSource
 from cals.errors import MediaError
-from cals.evaluation.drives import RealClip, Seen, copied, driven, read_clip, said_by, write_rolled
+from cals.evaluation.drives import RealClip, Seen, read_clip, said_by, write_rolled
+from cals.evaluation.entrants import shown_copy, shown_model
 from cals.face.detector import FaceDetector
 from cals.media.audio import load_mono
 
@@ -67,7 +68,7 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
     assert (len(whole.frames), len(part.frames), part.end_s) == (48, 25, 1.0)
     assert (part.seen.crops == whole.seen.crops[:25]).all()
     assert part.middles_s.tolist() == pytest.approx([(k + 0.5) / 25 for k in range(25)])
-    made = driven(part, source.video, LipSync("debug"), detector)
+    made = shown_model(part, source.video, LipSync("debug"), detector).seen
     assert made.crops.shape == part.seen.crops.shape
     assert made.valid.all()
     with pytest.raises(MediaError, match="ends by 0.010 s"):
@@ -76,7 +77,7 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
 
 def test_copied_mouths_are_others_and_the_same_every_time(raw: Path, detector: FaceDetector) -> None:
     real = read_clip(ClipSource(name="anna/two", speaker="anna", video=raw / "anna" / "two.mp4"), detector)
-    first, again = copied(real, detector), copied(real, detector)
+    first, again = shown_copy(real, detector).seen, shown_copy(real, detector).seen
     assert first.valid.tolist() == [False] * 3 + [True] * 45
     assert (first.crops == again.crops).all()
     upper, lower = np.s_[3:, :40], np.s_[3:, 70:100]

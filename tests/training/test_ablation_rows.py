@@ -13,8 +13,8 @@ import torch
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
 from cals.errors import ConfigError
-from cals.evaluation import ablation as judging
-from cals.evaluation.order import PUBLISHED
+from cals.evaluation.ablation import rows as judging
+from cals.evaluation.ablation.order import PUBLISHED
 from cals.training import ablation as rows_module
 from cals.training import run as run_module
 from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, settings, train_rows

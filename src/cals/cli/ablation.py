@@ -52,7 +52,7 @@ def ablation(
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
-    from cals.evaluation.ablation import judge_rows
+    from cals.evaluation.ablation.rows import judge_rows
     from cals.evaluation.clips import ClipsConfig
     from cals.training.ablation import TABLE_1, AblationConfig, train_rows
     from cals.training.run import Corpus

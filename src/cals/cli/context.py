@@ -44,7 +44,7 @@ def context(
         batch: Frames drawn at once.
         force: Overwrite earlier results, and unfinished work with other settings.
     """
-    from cals.evaluation.context import ContextConfig, context
+    from cals.evaluation.studies.context import ContextConfig, context
     from cals.inference.lipsync import LipSync
 
     config = ContextConfig(parts=parts, clips=clips, every=every, reach=reach, measure=measure, seed=seed)

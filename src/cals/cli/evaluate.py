@@ -81,9 +81,9 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 def _protocol(corpus: Path, options: Options) -> None:
     from cals.errors import ConfigError
-    from cals.evaluation.judge import EvaluationConfig
-    from cals.evaluation.pairs import PAIRS, SOUNDS, PairsConfig, draw_pairs, read_pairs, write_pairs
-    from cals.evaluation.protocol import FILES, evaluate, named_folders, named_models
+    from cals.evaluation.protocol.judge import EvaluationConfig
+    from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, PairsConfig, draw_pairs, read_pairs, write_pairs
+    from cals.evaluation.protocol.run import FILES, evaluate, named_folders, named_models
 
     if options.pairs is not None and options.splits is not None:
         raise ConfigError("pairs: expected a list or splits to draw one from, found both; give one of them")

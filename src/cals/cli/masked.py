@@ -52,7 +52,7 @@ def masked(
         batch: Frames drawn at once.
         force: Overwrite earlier results, and unfinished work with other settings.
     """
-    from cals.evaluation.masked import MaskedConfig, masked
+    from cals.evaluation.studies.masked import MaskedConfig, masked
     from cals.inference.lipsync import LipSync
 
     config = MaskedConfig(

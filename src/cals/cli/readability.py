@@ -45,7 +45,7 @@ def readability(
         force: Overwrite an earlier report.
     """
     from cals.errors import ConfigError
-    from cals.evaluation.readability import FILES, ReadabilityConfig, readability
+    from cals.evaluation.reading.readability import FILES, ReadabilityConfig, readability
     from cals.inference.lipsync import LipSync
 
     if len(set(model)) < len(model):

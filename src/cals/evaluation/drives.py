@@ -1,6 +1,5 @@
 """A real clip, and the videos made from it: driven by its own sound, by another one, and with a mouth copied."""
 
-import dataclasses
 import math
 import wave
 import zlib
@@ -99,29 +98,11 @@ def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.
     )
 
 
-def driven(clip: RealClip, audio: Path, lips: LipSync, detector: FaceDetector) -> Seen:
-    """The clip's face saying `audio`; frames that the model left alone, wholly or in part, are not valid."""
-    strengths: list[float] = []
-
-    def pictures() -> Iterator[Frame]:
-        for frame, strength in spoken(clip, audio, lips):
-            strengths.append(strength)
-            yield frame
-
-    seen = seen_at(clip.frames, tracked_anew(pictures(), detector))
-    return dataclasses.replace(seen, valid=seen.valid & (np.array(strengths) == 1))
-
-
 def spoken(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
     """The clip's frames saying `audio`, and how far each was changed, 0..1."""
     with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
         for done, _ in zip(stream, clip.frames, strict=False):  # of a clip read in part the model knows more frames
             yield done.frame, done.strength
-
-
-def copied(clip: RealClip, detector: FaceDetector) -> Seen:
-    """What `with_copied_mouths` shows."""
-    return seen_at(clip.frames, tracked_anew(with_copied_mouths(clip), detector))
 
 
 def with_copied_mouths(clip: RealClip) -> Iterator[Frame]:

@@ -19,6 +19,9 @@ from cals.inference.tracked import TrackedFrame, tracked
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 
+REAL, COPY = "real", "copy"
+"""What stands beside the others in every evaluation: the clip itself, and the baseline that hears nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:

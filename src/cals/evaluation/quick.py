@@ -19,7 +19,8 @@ from cals.data.shards import writing
 from cals.data.sources import grid
 from cals.errors import DataError
 from cals.evaluation.clips import ClipsConfig, evenly, names_of
-from cals.evaluation.drives import RealClip, copied, driven, read_clip, said_by, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, said_by, write_rolled
+from cals.evaluation.entrants import shown_copy, shown_model
 from cals.evaluation.offsets import load_sync, offset_scores
 from cals.evaluation.scores import Drives, scores
 from cals.evaluation.table import LEGEND, Means, means, plain, score_tables, target_rows, target_table
@@ -213,10 +214,10 @@ def _drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector: FaceDete
         write_rolled(speaker, rolled)
         return Drives(
             real=clip.seen,
-            self_driven=driven(clip, clip.source.video, lips, detector),
-            cross_driven=driven(clip, rolled, lips, detector),
+            self_driven=shown_model(clip, clip.source.video, lips, detector).seen,
+            cross_driven=shown_model(clip, rolled, lips, detector).seen,
             meant=said_by(speaker, clip),
-            copied=copied(clip, detector),
+            copied=shown_copy(clip, detector).seen,
             silent=clip.silent,
         )
 

@@ -1,0 +1,124 @@
+"""Rows of an ablation as a table beside the published one, and whether they come in its order: in words."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from cals.evaluation.table import table
+from cals.metrics.bootstrap import mean_estimate
+
+Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""Part -> row -> measure -> clip -> value."""
+
+
+class Measure(NamedTuple):
+    """A measure of Table 1."""
+
+    title: str
+    higher: bool
+    """Whether more is better."""
+    digits: int
+
+
+MEASURES = {
+    "psnr": Measure("PSNR", True, 3),
+    "ssim": Measure("SSIM", True, 4),
+    "lmd": Measure("LMD", False, 3),
+    "lse_d": Measure("LSE-D", False, 4),
+    "lse_c": Measure("LSE-C", True, 4),
+}
+MORE = {"psnr_lips": Measure("lips PSNR", True, 3), "opening": Measure("opening r", True, 3)}
+"""Also measured, not published."""
+PUBLISHED: dict[str, dict[str, float]] = {
+    "wav2lip": {"psnr": 31.182, "ssim": 0.841, "lmd": 1.519, "lse_d": 5.895, "lse_c": 8.795},
+    "a2l": {"psnr": 32.419, "ssim": 0.870, "lmd": 1.311, "lse_d": 5.623, "lse_c": 9.144},
+    "a2l+d_av": {"psnr": 32.501, "ssim": 0.867, "lmd": 1.064, "lse_d": 5.204, "lse_c": 9.421},
+    "a2l+d_av+d_vv": {"psnr": 32.603, "ssim": 0.876, "lmd": 1.056, "lse_d": 5.337, "lse_c": 9.225},
+}
+"""Table 1, on LRS2."""
+FEWEST = 6
+"""Of fewer clips all could differ one way by chance, more often than 5 % (sign test)."""
+Verdict = Literal["as published", "the other way round", "not told apart"]
+
+
+def mean_table(scores: Scores) -> str:
+    """Means over clips: ours, then the paper's."""
+    shown = MEASURES | MORE
+    head = ["part", "row", "clips", *(measure.title for measure in shown.values())]
+    head += [f"paper: {measure.title}" for measure in MEASURES.values()]
+    rows = []
+    for part, found in scores.items():
+        for row, values in found.items():
+            clips = max(len(of_clips) for of_clips in values.values())
+            ours = [_number(_mean(values.get(name, {})), measure.digits) for name, measure in shown.items()]
+            theirs = [_number(PUBLISHED.get(row, {}).get(name), 3) for name in MEASURES]
+            rows.append([part, row, str(clips), *ours, *theirs])
+    return table(head, rows)
+
+
+def in_words(scores: Scores) -> list[str]:
+    """For each part and measure how the published rows rank, and on which pairs ours agree."""
+    return [
+        words
+        for part, rows in scores.items()
+        for name in MEASURES
+        if (words := _sentence(part, name, {row: rows[row][name] for row in PUBLISHED if name in rows.get(row, {})}))
+    ]
+
+
+def _sentence(part: str, name: str, rows: dict[str, dict[str, float]]) -> str:
+    """`rows` are the published ones that were measured: row -> clip -> value."""
+    if len(rows) < 2:
+        return ""
+    measure = MEASURES[name]
+    ours = {row: float(np.mean(list(values.values()))) for row, values in rows.items()}
+    theirs = {row: PUBLISHED[row][name] for row in rows}
+    verdicts: dict[Verdict, list[str]] = {"as published": [], "the other way round": [], "not told apart": []}
+    for first, second in combinations(rows, 2):
+        low, high = difference(rows[first], rows[second])
+        better = second if (theirs[second] > theirs[first]) == measure.higher else first
+        worse = first if better == second else second
+        verdicts[_verdict(low, high, theirs[second] - theirs[first])].append(
+            f"{better} over {worse} ({ours[second] - ours[first]:+.{measure.digits}f} from {first} to {second}, "
+            f"{low:+.{measure.digits}f} to {high:+.{measure.digits}f})"
+        )
+    pairs = sum(map(len, verdicts.values()))
+    clips = max(len(values) for values in rows.values())
+    counted = "; ".join(f"{verdict}: {', '.join(found)}" for verdict, found in verdicts.items() if found)
+    return (
+        f"- {measure.title}, {part}, {clips} clips. Published, best first: {_ranked(theirs, measure)}. Ours: "
+        f"{_ranked(ours, measure)}. {len(verdicts['as published'])} of {pairs} pairs as published. {counted}."
+    )
+
+
+def difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of second - first over the clips that both have; all numbers for too few."""
+    both = sorted(first.keys() & second.keys())
+    if len(both) < FEWEST:
+        return -math.inf, math.inf
+    _, low, high = mean_estimate(np.array([second[clip] - first[clip] for clip in both]))
+    assert low is not None  # there are more clips than one
+    assert high is not None
+    return low, high
+
+
+def _verdict(low: float, high: float, published: float) -> Verdict:
+    if low <= 0 <= high:
+        return "not told apart"
+    return "as published" if (low > 0) == (published > 0) else "the other way round"
+
+
+def _ranked(values: dict[str, float], measure: Measure) -> str:
+    order: Sequence[str] = sorted(values, key=lambda row: values[row], reverse=measure.higher)
+    return ", ".join(order)
+
+
+def _mean(values: dict[str, float]) -> float | None:
+    return float(np.mean(list(values.values()))) if values else None
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

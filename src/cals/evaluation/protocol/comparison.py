@@ -1,0 +1,268 @@
+"""From records of every frame to what is said of each method: the same frames for all, means over clips, intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.evaluation.entrants import REAL
+from cals.evaluation.offsets import longest_run
+from cals.evaluation.protocol.judge import MIN_FRAMES
+from cals.evaluation.protocol.observed import WINDOW, Observed
+from cals.evaluation.protocol.pairs import Kind, Pair
+from cals.evaluation.scores import MIN_SILENT, sharpness
+from cals.inference.score import MIN_JUDGED
+from cals.metrics.bootstrap import Estimate, mean_estimate
+from cals.metrics.frechet import frechet_distance
+from cals.metrics.landmarks import landmark_distance
+from cals.metrics.lse import lse_of_shifts
+from cals.metrics.motion import correlation, jitter
+from cals.metrics.offset import TOLERATED_OFFSET
+from cals.types import F32
+
+
+class Measure(NamedTuple):
+    """A column of the tables."""
+
+    title: str
+    meaning: str
+    best: float
+    """The value that is perfect: infinite where more, or less, is always better; NaN where none is."""
+    digits: int
+    kinds: tuple[Kind, ...]
+
+
+_SELF: tuple[Kind, ...] = ("self",)
+_BOTH: tuple[Kind, ...] = ("self", "cross")
+MORE, LESS = math.inf, -math.inf
+MEASURES = {
+    "psnr": Measure("PSNR", "of the 128 px crop, in dB", MORE, 2, _SELF),
+    "ssim": Measure("SSIM", "of the 128 px crop", MORE, 3, _SELF),
+    "psnr_lips": Measure("mouth PSNR", "of the outer lips and 4 px around, in dB", MORE, 2, _SELF),
+    "ssim_lips": Measure("mouth SSIM", "of the upright box around that region", MORE, 3, _SELF),
+    "lmd": Measure("LMD", "distance of 20 lip points in crop pixels, their mean place taken off", LESS, 3, _SELF),
+    "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", MORE, 3, _SELF),
+    "width": Measure("width r", "Pearson correlation of mouth width with the real one", MORE, 3, _SELF),
+    "sharpness": Measure("sharpness", "gradient energy of the mouth over the real one's", 1, 2, _SELF),
+    "jitter": Measure("jitter", "second difference of the lip points over the real one's", 1, 2, _SELF),
+    "silence": Measure(
+        "open in silence",
+        "how much wider than really the mouth is open before the first word, in inter-ocular distances; where the "
+        "words are known",
+        0,
+        3,
+        _SELF,
+    ),
+    "lse_d": Measure("LSE-D", "distance of sound and lips at the best shift", LESS, 3, _BOTH),
+    "lse_c": Measure("LSE-C", "how far below the median over all shifts that is", MORE, 3, _BOTH),
+    "offset": Measure("offset", "the best shift in frames of 40 ms; > 0: the sound comes late", 0, 2, _BOTH),
+    "in_step": Measure("in step", "share of clips whose best shift is one frame at most", MORE, 2, _BOTH),
+    "identity": Measure("identity", "similarity to the real face, by gradients of the inner face", MORE, 3, _BOTH),
+    "wrapped_psnr": Measure(
+        "wrapped PSNR", "PSNR with differences that wrap around at 256, only for old tables", MORE, 2, _SELF
+    ),
+}
+OF_REAL = ("lse_d", "lse_c", "offset", "in_step", "identity")
+"""What the real clips have a row for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairResult:
+    """One pair: the frames that all methods were judged on, and their values."""
+
+    pair: Pair
+    frames: int = 0
+    used: int = 0
+    without_face: dict[str, int] = field(default_factory=dict)
+    """Method -> frames in which it shows no face, or left it alone; dropped for every method alike."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Method -> why it has no values."""
+    left_out: str = ""
+    """Why none has."""
+    aligned_alone: tuple[str, ...] = ()
+    """Methods whose pictures have another size than the real ones."""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+Features = dict[str, tuple[F32, F32]]
+"""Method -> its windows' features and the real ones' [n d]."""
+
+
+def judged(
+    pair: Pair, records: Mapping[str, Observed], failed: Mapping[str, str], left_out: str
+) -> tuple[PairResult, Features]:
+    """The values of every method on the frames that all of them have, and features for the Frechet distance.
+
+    A method with fewer than `MIN_FRAMES` frames of its own has failed, and costs the others none of theirs.
+    """
+    if left_out or REAL not in records:
+        return PairResult(pair=pair, failed=dict(failed), left_out=left_out or "the real clip was not measured"), {}
+    found, real = dict(failed), records[REAL]
+    short = {name: int((record.valid & real.valid).sum()) for name, record in records.items()}
+    found |= {
+        name: f"a face, drawn in full, in {count} of {real.valid.sum()} frames"
+        for name, count in short.items()
+        if count < MIN_FRAMES and name != REAL
+    }
+    kept = {name: record for name, record in records.items() if name not in found}
+    use = np.all([record.valid for record in kept.values()], axis=0)
+    frames, used = len(use), int(use.sum())
+    facts = PairResult(
+        pair=pair,
+        frames=frames,
+        used=used,
+        without_face={name: int((~record.valid).sum()) for name, record in records.items()},
+        failed=found,
+        left_out="" if used >= MIN_FRAMES else f"all methods show a face in {used} of {frames} frames",
+        aligned_alone=tuple(name for name, record in kept.items() if record.own_place),
+    )
+    if facts.left_out or len(kept) < 2:
+        return facts, {}
+    for name, record in kept.items():
+        facts.scores[name] = _scores(pair.kind, record, real, use)
+    return facts, {name: _features(record, real, use) for name, record in kept.items() if name != REAL}
+
+
+def _scores(kind: Kind, made: Observed, real: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+    values = {name: column[use] for name, column in made.values.items()}
+    found = {"identity": float(values["identity"].mean())}
+    if kind == "self" and made is not real:
+        names = ("psnr", "ssim", "psnr_lips", "ssim_lips", "wrapped_psnr")
+        found |= {name: float(np.nanmean(values[name])) for name in names}
+        found["sharpness"] = sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
+        found["lmd"] = landmark_distance(made.lips[use], real.lips[use])
+        found |= {name: correlation(values[name], real.values[name][use]) for name in ("opening", "width")}
+        first, count = longest_run(use)
+        if count >= 3:
+            run = slice(first, first + count)
+            found["jitter"] = jitter(made.lips[run], real.lips[run])
+        quiet = values["silent"] > 0
+        if quiet.sum() >= MIN_SILENT:
+            found["silence"] = float((values["opening"] - real.values["opening"][use])[quiet].mean())
+    return found | _lse(made, use)
+
+
+def _lse(made: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+    """Of the windows whose every frame counts."""
+    moments = use[made.frame_of]
+    side = WINDOW // 2
+    whole = np.zeros(len(moments), bool)
+    if len(moments) >= WINDOW:
+        whole[side:-side] = np.lib.stride_tricks.sliding_window_view(moments, WINDOW).all(axis=1)
+    distances = made.distances[whole & np.isfinite(made.distances).all(axis=1)]
+    if len(distances) < MIN_JUDGED:
+        return {}
+    spoken = lse_of_shifts(distances)
+    near = float(abs(spoken.offset_frames) <= TOLERATED_OFFSET)
+    return {
+        "lse_d": spoken.lse_d,
+        "lse_c": spoken.lse_c,
+        "offset": float(spoken.offset_frames),
+        "in_step": near,
+    }
+
+
+def _features(made: Observed, real: Observed, use: NDArray[np.bool_]) -> tuple[F32, F32]:
+    blocks = made.frame_of[: len(made.features) * WINDOW].reshape(-1, WINDOW)
+    whole = use[blocks].all(axis=1)
+    if not whole.any():
+        return np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32)
+    return made.features[whole], real.features[whole]
+
+
+class Cell(NamedTuple):
+    """A measure of one method in one part."""
+
+    estimate: Estimate
+    clips: int
+    values: tuple[float, ...]
+
+
+@dataclass
+class Table:
+    """One part and kind."""
+
+    part: str
+    kind: Kind
+    pairs: int
+    judged: int
+    rows: dict[str, dict[str, Cell]]
+    """Method -> measure -> value."""
+    frechet: dict[str, tuple[float, int]]
+    """Method -> distance to the real windows, and how many windows of each."""
+    failed: dict[str, int]
+
+    @property
+    def nearest(self) -> set[str]:
+        """Methods of the smallest Frechet distance, if more than one has as many windows as any."""
+        most = max((windows for _, windows in self.frechet.values()), default=0)
+        fair = {name: distance for name, (distance, windows) in self.frechet.items() if windows == most}
+        return {name for name, distance in fair.items() if distance == min(fair.values())} if len(fair) > 1 else set()
+
+    def best(self, measure: str) -> set[str]:
+        """Methods other than the real clips whose mean is nearest to perfect, among those with the most clips."""
+        goal = MEASURES[measure].best
+        cells = {name: row[measure] for name, row in self.rows.items() if measure in row and name != REAL}
+        most = max((cell.clips for cell in cells.values()), default=0)
+        means = {name: cell.estimate.value for name, cell in cells.items() if cell.clips == most}
+        away = {
+            name: -value if goal == MORE else value if goal == LESS else abs(value - goal)
+            for name, value in means.items()
+        }
+        return {name for name, value in away.items() if value == min(away.values())} if len(away) > 1 else set()
+
+
+def tables(
+    results: Sequence[PairResult], features: Mapping[str, Features], methods: Sequence[str], seed: int
+) -> list[Table]:
+    """A table for every part and kind, self-driven ones first."""
+    groups: dict[tuple[str, Kind], list[PairResult]] = {}
+    for result in sorted(results, key=lambda result: result.pair.kind != "self"):
+        groups.setdefault((result.pair.part, result.pair.kind), []).append(result)
+    return [_table(part, kind, group, features, methods, seed) for (part, kind), group in groups.items()]
+
+
+def _table(
+    part: str,
+    kind: Kind,
+    results: Sequence[PairResult],
+    features: Mapping[str, Features],
+    methods: Sequence[str],
+    seed: int,
+) -> Table:
+    scored = [result for result in results if result.scores]
+    rows: dict[str, dict[str, Cell]] = {}
+    for name in methods:
+        of_method = [result.scores[name] for result in scored if name in result.scores]
+        cells = {measure: _cell([s[measure] for s in of_method if measure in s], seed) for measure in MEASURES}
+        cells = {measure: cell for measure, cell in cells.items() if cell.clips and kind in MEASURES[measure].kinds}
+        if cells or any(name in result.failed for result in results):
+            rows[name] = cells
+    distances = {
+        name: _frechet([features[r.pair.id][name] for r in scored if name in r.scores]) for name in rows if name != REAL
+    }
+    return Table(
+        part=part,
+        kind=kind,
+        pairs=len(results),
+        judged=len(scored),
+        rows=rows,
+        frechet={name: found for name, found in distances.items() if found is not None},
+        failed={name: sum(name in result.failed for result in results) for name in methods if name != REAL},
+    )
+
+
+def _cell(values: Sequence[float], seed: int) -> Cell:
+    known = tuple(value for value in values if math.isfinite(value))
+    return Cell(mean_estimate(np.array(known), seed), len(known), known)
+
+
+def _frechet(both: Sequence[tuple[F32, F32]]) -> tuple[float, int] | None:
+    there = [(made, real) for made, real in both if len(made)]
+    if sum(len(made) for made, _ in there) < 2:
+        return None
+    made, real = (np.concatenate([pair[side] for pair in there]) for side in (0, 1))
+    return frechet_distance(made, real), len(made)

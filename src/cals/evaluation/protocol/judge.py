@@ -1,0 +1,218 @@
+"""One pair after another: every method's video is made or read, measured, and its record written at once."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cals import hub
+from cals.checkpoint import weights_sha256
+from cals.data.manifest import ClipSource
+from cals.data.shards import writing
+from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
+from cals.evaluation.drives import RATE_HZ, RealClip, read_clip
+from cals.evaluation.entrants import COPY, REAL, Shown, output_of, shown_copy, shown_model, shown_real, shown_video
+from cals.evaluation.offsets import load_sync
+from cals.evaluation.protocol.observed import WINDOW, Instruments, Observed, observe
+from cals.evaluation.protocol.pairs import Pair, PairList, sources
+from cals.evaluation.protocol.side_by_side import write_view
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.inference.lipsync import LipSync
+from cals.inference.score import SyncScorer
+from cals.media.audio import load_mono
+
+logger = logging.getLogger(__name__)
+
+MIN_FRAMES = 25
+"""A video with fewer usable frames is not judged: correlations over less than a second say little."""
+RECORDS = "records"
+_FORMAT = 1
+"""Of what is measured; records of another one are made anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What stands side by side, and what it is judged by."""
+
+    models: tuple[tuple[str, str], ...] = ()
+    """Names in the tables, and registered names or checkpoint folders."""
+    generated: tuple[tuple[str, Path], ...] = ()
+    """Names in the tables, and folders of videos called by the pairs' ids."""
+    sync: Path | None = None
+    """Checkpoint folder of the sync encoders; None for those that ship."""
+    syncnet: Path | None = None
+    """The original SyncNet's weights, to judge by instead."""
+    copy: bool = True
+    """Whether the baseline that copies mouths is judged too."""
+    truth: bool = True
+    """Whether the real clips are shown as a row, for what needs no comparison with them."""
+    shown: int = 2
+    """Pairs a part and kind that are shown side by side."""
+    workers: int = 1
+    device: str = "cpu"
+    batch: int = 8
+    face_models: Path | None = None
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in (*self.models, *self.generated)]
+        odd = [name for name in names if not name.strip(".") or name in (REAL, COPY) or set(name) & set('/\\:*?"<>|')]
+        if odd or len(set(names)) < len(names):
+            raise ConfigError(
+                f"methods: expected names that differ, other than {REAL} and {COPY} and fit for a folder, found "
+                f"{', '.join(names)}; give names, as in --model NAME=FOLDER"
+            )
+        if not names:
+            raise ConfigError(
+                "methods: expected a model or a folder of videos, found none; give --model or --generated"
+            )
+        if self.workers < 1 or self.shown < 0:
+            raise ConfigError(
+                f"workers, shown: expected 1 or more and 0 or more, found {self.workers} and {self.shown}; give others"
+            )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Real first, then what was asked for, then the baseline."""
+        return (REAL, *(name for name, _ in (*self.models, *self.generated)), *((COPY,) if self.copy else ()))
+
+
+@dataclass
+class Outcome:
+    """What became of a pair."""
+
+    pair: str
+    left_out: str = ""
+    """Why no method could be judged."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Method -> why it has no result."""
+
+
+class Judge:
+    """Everything loaded that pairs are judged with; one for each process."""
+
+    def __init__(self, config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
+        self._config, self._out, self._seconds = config, out, pairs.seconds
+        self._sources: dict[str, ClipSource] = sources(corpus)
+        self._shown = {pair.id for pair in pairs.shown(config.shown)}
+        self.lips = {name: self._load(model) for name, model in config.models}
+        scorer = SyncScorer(
+            sync=config.sync, syncnet=config.syncnet, face_models=config.face_models, device=config.device
+        )
+        shipped = hub.SHIPPED / hub.DEFAULT_MODEL / "sync"
+        judging = load_sync(config.sync or shipped)
+        self._features = weights_sha256(config.sync or shipped)[:12]
+        self.tools = Instruments(scorer.encoders, judging.visual)
+        if (scorer.encoders.frames, judging.config.frames) != (WINDOW, WINDOW):
+            raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
+        self._detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
+
+    def _load(self, model: str) -> LipSync:
+        config = self._config
+        return LipSync(model, face_models=config.face_models, device=config.device, batch=config.batch)
+
+    def place(self, pair: Pair, method: str) -> Path:
+        """The record of a method on a pair; its view lies beside it."""
+        return self._out / RECORDS / method / f"{pair.id}.npz"
+
+    def view(self, pair: Pair, method: str) -> Path:
+        """The square around its face, of the pairs that are shown."""
+        return self.place(pair, method).with_suffix(".mp4")
+
+    def keys(self, pair: Pair) -> dict[str, dict[str, Any]]:
+        """What each method's record is of, and measured with; a generated video that is missing has none."""
+        sound = self._out / pair.sound
+        common: dict[str, Any] = {
+            "format": _FORMAT,
+            "encoders": self.tools.encoders.name,
+            "syncnet": None if self._config.syncnet is None else _stamp(self._config.syncnet),
+            "features": self._features,
+            "seconds": self._seconds,
+            "face": _stamp(self._sources[pair.face].video),
+            "sound": hashlib.sha256(sound.read_bytes()).hexdigest()[:12],
+        }
+        found = {REAL: common}
+        found |= {name: common | {"model": lips.model.fingerprint} for name, lips in self.lips.items()}
+        for name, folder in self._config.generated:
+            video = output_of(folder, pair.id)
+            if video is not None:
+                found[name] = common | {"video": _stamp(video)}
+        return found | ({COPY: common | {"copy": 1}} if self._config.copy else {})
+
+    def records(self, pair: Pair) -> dict[str, Observed]:
+        """What has been measured of a pair so far, by method."""
+        read = {name: Observed.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
+        return {name: record for name, record in read.items() if record is not None}
+
+    def judge(self, pair: Pair) -> Outcome:
+        """Measure what is not measured yet; a method that cannot be is only said to have failed."""
+        outcome = Outcome(pair.id)
+        if not (self._out / pair.sound).is_file():
+            outcome.left_out = "its sound cannot be read"
+            return outcome
+        keys, known = self.keys(pair), self.records(pair)
+        for name in self._config.methods:
+            if name not in keys:
+                outcome.failed[name] = "no video of this pair"
+        if REAL in known and known[REAL].valid.sum() < MIN_FRAMES:
+            outcome.left_out = _no_face(known[REAL])
+            return outcome
+        left = [name for name in keys if name not in known or not self._view_is_there(pair, name)]
+        if left:
+            with writing(self._out):
+                self._measure(pair, left, keys, outcome)
+        return outcome
+
+    def _view_is_there(self, pair: Pair, method: str) -> bool:
+        return pair.id not in self._shown or self.view(pair, method).is_file()
+
+    def _measure(self, pair: Pair, left: list[str], keys: dict[str, dict[str, Any]], outcome: Outcome) -> None:
+        sound = self._out / pair.sound
+        try:
+            heard_s = len(load_mono(sound, RATE_HZ)) / RATE_HZ
+            clip = read_clip(self._sources[pair.face], self._detector, heard_s)
+        except MediaError as error:
+            outcome.left_out = str(error)
+            return
+        enough = clip.seen.valid.sum() >= MIN_FRAMES
+        for name in left if enough else [REAL]:
+            try:
+                shown = self._show(pair, name, clip, sound)
+            except (MediaError, NoFaceError) as error:
+                logger.warning("%s: %s failed: %s", pair.id, name, error)
+                outcome.failed[name] = str(error)
+                continue
+            # the real clip is in step with its own sound only
+            heard = None if name == REAL and pair.kind == "cross" else sound
+            pixels = name != REAL and pair.kind == "self"
+            if enough and pair.id in self._shown:
+                write_view(self.view(pair, name), clip, [item.frame for item in shown.items])
+            record = observe(clip, shown, heard, self.tools, keys[name], pixels=pixels)
+            record.save(self.place(pair, name))
+            if not enough:
+                outcome.left_out = _no_face(record)
+
+    def _show(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> Shown:
+        made: dict[str, Callable[[], Shown]] = {
+            REAL: lambda: shown_real(clip),
+            COPY: lambda: shown_copy(clip, self._detector),
+        }
+        if name in made:
+            return made[name]()
+        if name in self.lips:
+            return shown_model(clip, sound, self.lips[name], self._detector)
+        video = output_of(dict(self._config.generated)[name], pair.id)
+        if video is None:  # gone since it was looked for
+            raise MediaError(f"{pair.id}: expected a video of {name}, found none any more; make it again")
+        return shown_video(clip, video, self._detector)
+
+
+def _no_face(record: Observed) -> str:
+    return f"a face in {record.valid.sum()} of {len(record.valid)} frames"
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of change, as JSON gives them back."""
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns]

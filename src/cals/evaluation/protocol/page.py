@@ -1,0 +1,176 @@
+"""`index.html` of an evaluation: one file beside its clips, which any browser opens from disk."""
+
+import math
+from collections.abc import Iterable
+from html import escape
+from urllib.parse import quote
+
+from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.protocol.comparison import MEASURES, PairResult, Table
+from cals.evaluation.protocol.dot_plot import dot_plot
+from cals.evaluation.protocol.page_style import SCRIPT, STYLE
+from cals.evaluation.protocol.report import FRECHET, KINDS, NOTES, EvaluationReport, better, said, title, value
+
+_NONE = '<span class="none" aria-label="none">–</span>'
+
+
+def page(report: EvaluationReport) -> str:
+    """The whole page; it asks for nothing but the clips, and without scripts only its sorting is missing."""
+    sections = [_section(number, one, report) for number, one in enumerate(report.tables) if one.rows]
+    links = "".join(
+        f'<li><a href="#t{number}">{escape(title(one))}</a></li>'
+        for number, one in enumerate(report.tables)
+        if one.rows
+    )
+    settings = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(said(value))}</dd></div>" for name, value in report.settings.items()
+    )
+    names = ", ".join(method for method in report.methods if method not in (REAL, COPY))
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Evaluation: {escape(names)}</title><style>{STYLE}</style></head><body>"
+        f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
+        f"<p>{escape(_sentence(report.counts()))}</p>"
+        f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
+        '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
+        f"{''.join(sections)}{_missing(report)}{_meanings()}"
+        f'<section aria-labelledby="how"><h2 id="how">How it was made</h2><dl>{settings}</dl></section>'
+        f"</main><script>{SCRIPT}</script></body></html>"
+    )
+
+
+def _section(number: int, one: Table, report: EvaluationReport) -> str:
+    plots = [
+        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> {better(MEASURES[name])}</figcaption>"
+        f"{dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {title(one)}')}</figure>"
+        for name in MEASURES
+        if (cells := {method: row[name] for method, row in one.rows.items() if name in row})
+    ]
+    results = [r for r in report.results if (r.pair.part, r.pair.kind) == (one.part, one.kind)]
+    return (
+        f'<section aria-labelledby="t{number}"><h2 id="t{number}">{escape(title(one))}</h2>'
+        f"{_summary(one)}{_clips(results, report)}"
+        f'<details open><summary>Plots: a dot a clip, means with their 95 % interval</summary><div class="plots">'
+        f"{''.join(plots)}</div></details>"
+        f"<details><summary>Every clip</summary>{_per_clip(one, results)}</details></section>"
+    )
+
+
+def _summary(one: Table) -> str:
+    head = "".join(f'<th scope="col">{escape(method)}</th>' for method in one.rows)
+    lines = []
+    for name, measure in MEASURES.items():
+        if not any(name in row for row in one.rows.values()):
+            continue
+        best = one.best(name)
+        cells = [
+            f"<td{' class=best' if method in best else ''}>"
+            f"{_split(value(row.get(name), measure.digits, one.judged))}</td>"
+            for method, row in one.rows.items()
+        ]
+        lines.append(_line(measure.title, better(measure), cells))
+    if one.frechet:
+        cells = [
+            f"<td{' class=best' if m in one.nearest else ''}>{one.frechet[m][0]:.3f} "
+            f"<small>{one.frechet[m][1]} windows</small></td>"
+            if m in one.frechet
+            else f"<td>{_NONE}</td>"
+            for m in one.rows
+        ]
+        lines.append(_line(FRECHET.title, better(FRECHET), cells))
+    lines.append(_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
+    return _scrolling(
+        f"<table><caption>{KINDS[one.kind]}: {one.judged} of {one.pairs} pairs judged. Means over clips with 95 % "
+        f"bootstrap intervals; bold: the nearest to perfect among the generated ones with all clips.</caption>"
+        f'<thead><tr><th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>',
+        title(one),
+    )
+
+
+def _line(name: str, way: str, cells: Iterable[str]) -> str:
+    return f'<tr><th scope="row">{escape(name)} <small>{way}</small></th>{"".join(cells)}</tr>'
+
+
+def _split(text: str) -> str:
+    mean, _, interval = text.partition(" ")
+    return f"{mean} <small>{interval.strip('()')}</small>" if mean else _NONE
+
+
+def _clips(results: list[PairResult], report: EvaluationReport) -> str:
+    shown = [result for result in results if result.pair.id in report.clips]
+    figures = []
+    for result in shown:
+        pair, methods = result.pair, report.clips[result.pair.id]
+        words = " | ".join(methods)
+        heard = "its own sound" if pair.kind == "self" else f"the sound of {pair.heard}"
+        figures.append(
+            f'<figure><video controls preload="metadata" playsinline src="clips/{quote(pair.id)}.mp4" '
+            f'aria-label="{escape(f"{pair.face} saying {heard}: {words}", quote=True)}"></video>'
+            f"<figcaption><strong>{escape(pair.face)}</strong> saying {escape(heard)}<br>"
+            f"<small>{escape(words)}</small></figcaption></figure>"
+        )
+    return f'<div class="clips">{"".join(figures)}</div>' if figures else ""
+
+
+def _per_clip(one: Table, results: list[PairResult]) -> str:
+    names = [name for name in MEASURES if any(name in row for row in one.rows.values())]
+    head = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
+        for text in ("pair", "method", "frames", *(MEASURES[name].title for name in names))
+    )
+    lines = []
+    for result in results:
+        for method, scores in result.scores.items():
+            cells = "".join(_number(scores.get(name), MEASURES[name].digits) for name in names)
+            lines.append(
+                f'<tr><th scope="row">{escape(result.pair.id)}</th><td>{escape(method)}</td>'
+                f"<td>{result.used}</td>{cells}</tr>"
+            )
+    return _scrolling(
+        f"<table class=sortable><caption>Every pair and method; the heads sort.</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>",
+        f"Every clip, {title(one)}",
+    )
+
+
+def _number(number: float | None, digits: int) -> str:
+    return "<td></td>" if number is None or not math.isfinite(number) else f"<td>{number:.{digits}f}</td>"
+
+
+def _scrolling(table: str, name: str) -> str:
+    """A frame that keyboards can scroll where the table is wider than the page."""
+    return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name, quote=True)}">{table}</div>'
+
+
+def _missing(report: EvaluationReport) -> str:
+    lines = [(pair, "every method", reason) for pair, reason in report.left_out.items()]
+    lines += [(pair, name, why) for name, pairs in report.failed.items() for pair, why in pairs.items() if name != REAL]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(pair)}</th><td class=words>{escape(name)}</td>'
+        f"<td class=words>{escape(why)}</td></tr>"
+        for pair, name, why in lines
+    )
+    table = _scrolling(
+        '<table><thead><tr><th scope="col">pair</th><th scope="col" class=words>method</th>'
+        f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
+        "What is missing",
+    )
+    body = table if lines else "<p>Nothing: every method has a result for every pair.</p>"
+    return f'<section aria-labelledby="failed"><h2 id="failed">What is missing</h2>{body}</section>'
+
+
+def _meanings() -> str:
+    terms = "".join(
+        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>"
+        for m in (*MEASURES.values(), FRECHET)
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in NOTES)
+    return (
+        '<section aria-labelledby="measured"><h2 id="measured">What is measured</h2>'
+        f"<dl>{terms}</dl><ul>{notes}</ul></section>"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,146 @@
+"""What `cals evaluate` found, as JSON, Markdown and text."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.protocol.comparison import LESS, MEASURES, MORE, Cell, Measure, PairResult, Table
+from cals.evaluation.table import plain, table
+
+NOTES = (
+    "Self-driven: each face says its own sound and is compared with the real clip. Cross-driven: it says another "
+    "clip's, so only sound, lips and the person can be judged.",
+    "Frames in which one method shows no face, or left it alone, are dropped for every method alike. A method with too "
+    "few frames of its own, or no video, has failed on that pair and costs the others none of theirs; its means are "
+    "then over fewer pairs, which can flatter it.",
+    f"{REAL}: the clips themselves. {COPY}: every mouth copied from another frame of its clip, which hears nothing.",
+    "Models are judged on their pictures as drawn, videos of other systems as they were encoded, which costs some PSNR "
+    "and SSIM: to be strict, encode a model's output too (`cals generate`) and give it as a folder.",
+    "Values are means over clips, in brackets their 95 % bootstrap interval over clips. Distances of sync encoders "
+    "compare only between results by the same encoders; those that also trained a model flatter it.",
+    "Fréchet distance: between all windows of 5 frames of a method and the real ones, by features of the visual sync "
+    "encoder, not by Inception. It falls as windows are added, so only equal numbers compare; it has no interval, "
+    "since resampled windows look further apart.",
+)
+FRECHET = Measure("Fréchet distance", "between windows of the mouth, generated and real", LESS, 3, ("self", "cross"))
+KINDS = {"self": "Self-driven", "cross": "Cross-driven"}
+
+
+@dataclass
+class EvaluationReport:
+    """All of it."""
+
+    settings: dict[str, Any]
+    methods: tuple[str, ...]
+    results: list[PairResult]
+    tables: list[Table]
+    clips: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Pair -> the methods shown side by side, where that was asked for."""
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Pair -> why no method was judged on it."""
+        return {result.pair.id: result.left_out for result in self.results if result.left_out}
+
+    @property
+    def failed(self) -> dict[str, dict[str, str]]:
+        """Method -> pair -> why it has no result there."""
+        found: dict[str, dict[str, str]] = {name: {} for name in self.methods if name != REAL}
+        for result in self.results:
+            for name, reason in result.failed.items():
+                found.setdefault(name, {})[result.pair.id] = reason
+        return found
+
+    def counts(self) -> str:
+        """How much of it was judged."""
+        scored = [result for result in self.results if result.scores]
+        used, frames = sum(r.used for r in scored), sum(r.frames for r in scored)
+        dropped = {name: sum(r.without_face.get(name, 0) for r in scored) for name in self.methods}
+        text = f"{len(scored)} of {len(self.results)} pairs judged, on {used} of their {frames} frames"
+        text += f"; without a face: {', '.join(f'{name} {count}' for name, count in dropped.items())}"
+        failures = ", ".join(f"{name} {len(pairs)}" for name, pairs in self.failed.items() if pairs)
+        alone = sum(bool(result.aligned_alone) for result in scored)
+        text += f"; failed pairs: {failures}" if failures else "; no method failed"
+        text += f"; pictures of another size, aligned by themselves: in {alone} pairs" if alone else ""
+        return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+
+    def text(self) -> str:
+        """Tables and counts as text that is Markdown too."""
+        blocks = []
+        for one in self.tables:
+            if one.rows:
+                head = [f"{one.judged} of {one.pairs} pairs", *one.rows]
+                blocks.append(f"## {title(one)}\n\n{table(head, rows(one))}")
+        return "\n\n".join([*blocks, self.counts()])
+
+    def markdown(self) -> str:
+        """The report to read."""
+        settings = "\n".join(f"- {name}: {said(value)}" for name, value in self.settings.items())
+        meanings = "\n".join(f"- {m.title}: {m.meaning}" for m in (*MEASURES.values(), FRECHET))
+        notes = "\n".join(f"- {note}" for note in NOTES)
+        return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n## What is measured\n\n{meanings}\n\n{notes}"
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        means = [
+            {
+                "part": one.part,
+                "kind": one.kind,
+                "pairs": one.pairs,
+                "judged": one.judged,
+                "failed": one.failed,
+                "frechet": {name: {"value": v, "windows": n} for name, (v, n) in one.frechet.items()},
+                "methods": {
+                    name: {m: cell.estimate._asdict() | {"clips": cell.clips} for m, cell in row.items()}
+                    for name, row in one.rows.items()
+                },
+            }
+            for one in self.tables
+        ]
+        pairs = [
+            asdict(result.pair) | {k: v for k, v in vars(result).items() if k != "pair"} for result in self.results
+        ]
+        whole = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
+        found: dict[str, Any] = plain({"format": 1} | whole)
+        return found
+
+
+def title(one: Table) -> str:
+    """What a table is of."""
+    return f"{KINDS[one.kind]}, {one.part}"
+
+
+def rows(one: Table) -> list[list[str]]:
+    """A line a measure, a column a method."""
+    measured = [name for name in MEASURES if any(name in row for row in one.rows.values())]
+    lines = [
+        [MEASURES[name].title, *(value(row.get(name), MEASURES[name].digits, one.judged) for row in one.rows.values())]
+        for name in measured
+    ]
+    if one.frechet:
+        cells = [f"{one.frechet[n][0]:.3f} ({one.frechet[n][1]} windows)" if n in one.frechet else "" for n in one.rows]
+        lines.append([FRECHET.title, *cells])
+    return [*lines, ["failed pairs", *(str(one.failed.get(name, 0)) for name in one.rows)]]
+
+
+def value(cell: Cell | None, digits: int, judged: int) -> str:
+    """A mean with its interval, and how many clips it is of where that is not all of them."""
+    if cell is None or not math.isfinite(cell.estimate.value):
+        return ""
+    mean, low, high = cell.estimate
+    facts = [] if low is None or high is None else [f"{low:.{digits}f} to {high:.{digits}f}"]
+    facts += [f"{cell.clips} clip{'s' if cell.clips > 1 else ''}"] if cell.clips < judged else []
+    return f"{mean:.{digits}f}" + (f" ({', '.join(facts)})" if facts else "")
+
+
+def better(measure: Measure) -> str:
+    """Which way is good, in words."""
+    if measure.best == MORE:
+        return "higher is better"
+    return "lower is better" if measure.best == LESS else f"{measure.best:g} is best"
+
+
+def said(value: object) -> str:
+    """A setting in one line."""
+    return ", ".join(f"{k} = {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

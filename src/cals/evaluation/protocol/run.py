@@ -1,0 +1,198 @@
+"""`cals evaluate`: models and other systems' videos on the same pairs, the same frames, in the same table."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+import cals
+from cals.data.shards import writing
+from cals.errors import DataError
+from cals.evaluation.entrants import REAL, output_of
+from cals.evaluation.protocol.comparison import Features, PairResult, judged, tables
+from cals.evaluation.protocol.judge import EvaluationConfig, Judge, Outcome
+from cals.evaluation.protocol.page import page
+from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
+from cals.evaluation.protocol.report import EvaluationReport
+from cals.evaluation.protocol.side_by_side import joined
+from cals.inference.report import new_file
+from cals.types import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+FILES = ("report.json", "report.md", "index.html")
+CLIPS = "clips"
+
+
+def evaluate(
+    corpus: Path,
+    pairs: PairList,
+    out: Path,
+    config: EvaluationConfig,
+    *,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> EvaluationReport:
+    """Judge every method on every pair; writes the pairs, their sounds, records, and the `FILES` to `out`.
+
+    Interrupted, or with further methods, it goes on with what has no record yet, or one of another file or model.
+    Raises DataError when a folder of videos has none of the pairs, or nothing can be judged.
+    """
+    _check_folders(config, pairs)
+    judge = Judge(config, corpus, out, pairs)  # says what is wrong with a model before any work
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        places = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in FILES]
+        unheard = write_pairs(pairs, corpus, out, force=force)
+        outcomes = _work(judge, config, corpus, out, pairs, progress)
+        report = _gathered(judge, config, corpus, pairs, outcomes, unheard)
+        report.clips = _clips(judge, config, out, pairs, report)
+        texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), page(report))
+        for place, text in zip(places, texts, strict=True):
+            place.write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def named_models(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """NAME=FOLDER, a registered name, or a folder, which is called by its own name."""
+    return tuple((name or Path(place).resolve().name, place) for name, place in map(_named, texts))
+
+
+def named_folders(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+    """NAME=FOLDER, or a folder."""
+    return tuple((name or Path(place).resolve().name, Path(place)) for name, place in map(_named, texts))
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, place = text.partition("=")
+    return (name, place) if equals else ("", text)
+
+
+def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
+    for name, folder in config.generated:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: expected a folder with the videos of {name}, found none; name another")
+        if not any(output_of(folder, pair.id) for pair in pairs.pairs):
+            raise DataError(
+                f"{folder}: expected videos of {name} called by the ids of {PAIRS}, such as {pairs.pairs[0].id}.mp4, "
+                "found none of them; rename them, or write the list with --list-only"
+            )
+
+
+def _work(
+    judge: Judge,
+    config: EvaluationConfig,
+    corpus: Path,
+    out: Path,
+    pairs: PairList,
+    progress: ProgressCallback | None,
+) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
+    if progress is not None:
+        progress(0, len(pairs.pairs))
+    for outcome in map(judge.judge, pairs.pairs) if config.workers == 1 else _by_workers(config, corpus, out, pairs):
+        outcomes[outcome.pair] = outcome
+        if progress is not None:
+            progress(len(outcomes), len(pairs.pairs))
+    return outcomes
+
+
+_judge: Judge | None = None
+
+
+def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    torch.set_num_threads(max((os.cpu_count() or 1) // config.workers, 1))
+    global _judge  # one per process: loading is slower than a short clip
+    _judge = Judge(config, corpus, out, pairs)
+
+
+def _judge_one(pair: Pair) -> Outcome:
+    assert _judge is not None
+    return _judge.judge(pair)
+
+
+def _by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> Iterator[Outcome]:
+    # spawned, since torch's threads do not outlive a fork
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        config.workers, mp_context=spawn, initializer=_start_worker, initargs=(config, corpus, out, pairs)
+    ) as pool:
+        jobs = [pool.submit(_judge_one, pair) for pair in pairs.pairs]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"workers: expected {config.workers} to work through the pairs, found one killed, most often for want "
+                "of memory; run the same command with fewer --workers, it goes on where it stopped"
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _gathered(
+    judge: Judge,
+    config: EvaluationConfig,
+    corpus: Path,
+    pairs: PairList,
+    outcomes: dict[str, Outcome],
+    unheard: dict[str, str],
+) -> EvaluationReport:
+    results: list[PairResult] = []
+    features: dict[str, Features] = {}
+    for pair in pairs.pairs:
+        outcome = outcomes[pair.id]
+        out_for = unheard.get(pair.id, outcome.left_out)
+        records = {} if out_for else judge.records(pair)
+        result, features[pair.id] = judged(pair, records, outcome.failed, out_for)
+        if not config.truth:
+            result.scores.pop(REAL, None)
+        results.append(result)
+    if not any(result.scores for result in results):
+        reasons = {result.left_out or next(iter(result.failed.values()), "") for result in results}
+        raise DataError(
+            f"{corpus}: expected pairs that can be judged, found none of {len(results)} "
+            f"({'; '.join(sorted(reasons)[:3])}); name another corpus or other methods"
+        )
+    methods = tuple(name for name in config.methods if name != REAL or config.truth)
+    settings = {
+        "methods": {name: f"{lips.model.name} ({lips.model.fingerprint})" for name, lips in judge.lips.items()}
+        | {name: f"videos in {folder}" for name, folder in config.generated},
+        "corpus": str(corpus),
+        "seconds": pairs.seconds,
+        "seed": pairs.seed,
+        "encoders": judge.tools.encoders.name,
+        "device": config.device,
+        "batch": config.batch,
+        "cals": cals.__version__,
+    }
+    return EvaluationReport(settings, methods, results, tables(results, features, methods, pairs.seed))
+
+
+def _clips(
+    judge: Judge, config: EvaluationConfig, out: Path, pairs: PairList, report: EvaluationReport
+) -> dict[str, tuple[str, ...]]:
+    """Pair -> the methods that its clip shows from left to right; the clips lie in `CLIPS`."""
+    failed = {result.pair.id: result.failed for result in report.results}
+    found: dict[str, tuple[str, ...]] = {}
+    for pair in pairs.shown(config.shown):
+        views = {
+            name: view
+            for name in config.methods
+            if name not in failed[pair.id] and (view := judge.view(pair, name)).is_file()
+        }
+        if len(views) > 1:
+            joined(out / CLIPS / f"{pair.id}.mp4", views, out / pair.sound)
+            found[pair.id] = tuple(views)
+    return found

@@ -1,0 +1,1 @@
+"""`cals readability`: whether a lip reader reads generated mouths as it reads real ones."""

@@ -1,0 +1,52 @@
+"""A frozen lip reader on the mouths of one clip."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cals.checkpoint import load_checkpoint
+from cals.data.words import TimedWord, joined
+from cals.errors import CheckpointError
+from cals.evaluation.reading.readings import Reading
+from cals.face.align import CROP_SIZE_PX
+from cals.metrics.accuracy import chosen_among
+from cals.models.reader import BLANK, Reader, reader_from_checkpoint
+from cals.types import U8
+
+
+def load_reader(folder: Path) -> Reader:
+    """The frozen reader of a checkpoint folder, which must look at crops of our size."""
+    model = reader_from_checkpoint(load_checkpoint(folder))
+    if model.config.crop_px != CROP_SIZE_PX:
+        raise CheckpointError(
+            f"{folder}: expected a reader of crops of {CROP_SIZE_PX} px, found {model.config.crop_px} px; name another"
+        )
+    return model
+
+
+@torch.inference_mode()
+def read_words(
+    network: Reader, mouth: U8, words: Sequence[TimedWord], valid: NDArray[np.bool_], *, blanked: bool = False
+) -> list[Reading]:
+    """What the reader says of each word in a mouth [t h w 3], not looking at frames that are not `valid` [t].
+
+    With `blanked` it does not see the word's own frames either.
+    """
+    if not words:
+        return []
+    config, device = network.config, next(network.parameters()).device
+    batch = joined([(mouth, words)], config.context, BLANK)
+    hidden = (batch.index == BLANK) | ~torch.from_numpy(valid)[batch.index.clamp_min(0)]
+    index = batch.index.masked_fill(hidden | batch.own if blanked else hidden, BLANK)
+    frames = batch.mouths.to(device).float() / 255
+    scores = network(frames, index.to(device), batch.own.to(device)).float().cpu().numpy()
+    slots = np.array([config.slot_of[word] for word in config.words])
+    said_slots = np.array([config.slot_of[text] for text in batch.texts])
+    within = chosen_among(scores, slots[None] == said_slots[:, None])
+    return [
+        Reading(text, config.words[best], config.words[near])
+        for text, best, near in zip(batch.texts, scores.argmax(axis=1), within, strict=True)
+    ]

@@ -1,0 +1,50 @@
+"""Ways to make a real clip's face speak that are judged side by side: models, and videos made by other systems."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cals.data.manifest import ClipSource
+from cals.data.sources import folder
+from cals.errors import ConfigError, DataError
+from cals.evaluation.drives import RealClip, Seen
+from cals.evaluation.entrants import COPY, REAL, shown_copy, shown_model, shown_real, shown_video
+from cals.evaluation.reading.readings import BASELINES
+from cals.face.detector import FaceDetector
+from cals.inference.lipsync import LipSync
+
+
+class Methods:
+    """Ways to make a clip's face speak: models, and folders with videos that another system made."""
+
+    def __init__(self, models: dict[str, LipSync], generated: Sequence[Path], detector: FaceDetector) -> None:
+        self._models, self._detector = models, detector
+        self._videos: dict[str, dict[str, Path]] = {}
+        for place in generated:
+            name = place.resolve().name
+            if name in self._videos or name in models:
+                raise ConfigError(f"{place}: expected methods of different names, found another {name!r}; rename it")
+            self._videos[name] = {clip.name: clip.video for clip in folder.clips(place)}
+        taken = [name for name in (*models, *self._videos) if name in BASELINES]
+        if taken:
+            raise ConfigError(
+                f"methods: expected other names than {', '.join(BASELINES)}, found {taken[0]!r}; rename it"
+            )
+
+    def check(self, clips: Sequence[ClipSource]) -> None:
+        """DataError unless there is a video of every clip."""
+        for name, videos in self._videos.items():
+            missing = [clip.name for clip in clips if clip.name not in videos]
+            if missing:
+                raise DataError(
+                    f"{name}: expected a video of every clip, as SPEAKER/CLIP.mp4, found none of {len(missing)}, for "
+                    f"example {missing[0]}; make them, or read fewer clips"
+                )
+
+    def seen(self, clip: RealClip) -> dict[str, Seen]:
+        """What each method makes of a clip."""
+        own, detector = clip.source.video, self._detector
+        found = {REAL: shown_real(clip), COPY: shown_copy(clip, detector)}
+        found |= {name: shown_model(clip, own, lips, detector) for name, lips in self._models.items()}
+        videos = {name: of_clip[clip.source.name] for name, of_clip in self._videos.items()}
+        found |= {name: shown_video(clip, video, detector) for name, video in videos.items()}
+        return {name: shown.seen for name, shown in found.items()}

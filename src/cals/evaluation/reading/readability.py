@@ -1,0 +1,188 @@
+"""`cals readability`: how well a frozen lip reader reads generated mouths, beside the real ones."""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import cals
+from cals import hub
+from cals.checkpoint import weights_sha256
+from cals.data.manifest import ClipSource
+from cals.data.shards import writing
+from cals.data.sources import grid
+from cals.data.store import split_names
+from cals.data.words import TimedWord, mouth_cut, timed_words
+from cals.errors import DataError
+from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.drives import read_clip
+from cals.evaluation.entrants import REAL
+from cals.evaluation.journal import Journal
+from cals.evaluation.reading.confusion_picture import confusion_picture
+from cals.evaluation.reading.lip_reading import load_reader, read_words
+from cals.evaluation.reading.methods import Methods
+from cals.evaluation.reading.readings import BASELINES, BLANKED, SHUFFLED, ClipReading, ReadabilityReport
+from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.inference.lipsync import LipSync
+from cals.inference.report import new_file
+from cals.models.reader import Reader
+from cals.types import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+FILES = ("readability.json", "readability.md", "confusions.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadabilityConfig(ClipsConfig):
+    """Which clips are read."""
+
+    clips: int | None = None
+    """At most so many a part, evenly spaced among those with known words; None for all."""
+    seed: int = 0
+    """Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A clip to read, and the next one of its part, at whose times its mouth is read for `shuffled`."""
+
+    part: str
+    source: ClipSource
+    other: ClipSource
+
+
+def readability(
+    corpus: Path,
+    splits: Path,
+    reader: Path,
+    models: dict[str, LipSync],
+    out: Path,
+    config: ReadabilityConfig,
+    *,
+    generated: Sequence[Path] = (),
+    face_models: Path | None = None,
+    device: str = "cpu",
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> ReadabilityReport:
+    """Read held-out clips and what is made of them; writes `FILES` into `out`, all or none.
+
+    Broken off, it goes on with the next clip when started again with the same settings. Raises DataError when no clip
+    of the parts has known words, or none of them a face.
+    """
+    network = load_reader(reader).to(device)
+    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    methods = Methods(models, generated, detector)
+    tasks, unknown = _tasks(corpus, splits, config, network)
+    methods.check([task.source for task in tasks])
+    settings = _settings(corpus, splits, reader, models, generated, config)
+    report = ReadabilityReport(settings, network.config, without_words=unknown, seed=config.seed)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        places = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in FILES]
+        journal = Journal(out / ".readability.jsonl", settings, asdict, ClipReading.from_document, force=force)
+        for done, task in enumerate(tasks):
+            if progress is not None:
+                progress(done, len(tasks))
+            key = f"{task.part}-{task.source.key}"
+            if key not in journal.records:
+                journal.add(key, _read(task, methods, network, detector))
+            report.clips.append(journal.records[key])
+        if progress is not None:
+            progress(len(tasks), len(tasks))
+        everything = {
+            name: [w for clip in report.clips for w in clip.readings.get(name, [])] for name in report.methods
+        }
+        if not everything.get(REAL):
+            raise DataError(
+                f"{corpus}: expected words with a face in all their frames, found none; name another corpus"
+            )
+        places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        places[1].write_text(report.markdown() + "\n", encoding="utf-8")
+        picture = confusion_picture({n: w for n, w in everything.items() if n not in BASELINES[1:]}, network.config)
+        places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    journal.close()
+    return report
+
+
+def _settings(
+    corpus: Path,
+    splits: Path,
+    reader: Path,
+    models: dict[str, LipSync],
+    generated: Sequence[Path],
+    config: ReadabilityConfig,
+) -> dict[str, Any]:
+    return {
+        "models": {name: lips.model.fingerprint for name, lips in models.items()},
+        "generated": [str(place) for place in generated],
+        "reader": f"{reader} ({weights_sha256(reader)[:12]})",
+        "corpus": str(corpus),
+        "splits": str(splits),
+        "parts": list(config.parts),
+        "clips": config.clips,
+        "seed": config.seed,
+        "cals": cals.__version__,
+    }
+
+
+def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reader) -> tuple[list[Task], dict[str, int]]:
+    """Clips with words that the reader knows, and how many of each part have none."""
+    there, known = {clip.name: clip for clip in grid.clips(corpus)}, set(network.config.words)
+    tasks, unknown = [], {}
+    for part in config.parts:
+        names = sorted(split_names(splits, part))
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise DataError(
+                f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3]}; name the corpus "
+                "that the splits belong to"
+            )
+        able = [there[name] for name in names if known & {word.text for word in there[name].words or ()}]
+        unknown[part] = len(names) - len(able)
+        chosen = evenly(able, config.clips)
+        tasks += [Task(part, clip, chosen[(i + 1) % len(chosen)]) for i, clip in enumerate(chosen)]
+    if not tasks:
+        raise DataError(
+            f"{corpus}: expected clips with .align files and words that the reader knows, found none in "
+            f"{', '.join(config.parts)}; name other parts"
+        )
+    return tasks, unknown
+
+
+def _read(task: Task, methods: Methods, network: Reader, detector: FaceDetector) -> ClipReading:
+    clip, config = read_clip(task.source, detector), network.config
+    ticks_s = (np.arange(int(clip.end_s * config.fps)) + 0.5) / config.fps
+    index = np.searchsorted(clip.starts_s, ticks_s, side="right") - 1
+    seen = methods.seen(clip) if clip.seen.valid.any() else {}
+    valid = np.all([one.valid[index] for one in seen.values()], axis=0) if seen else np.zeros(len(index), bool)
+    mouths = {name: mouth_cut(one.crops[index], config.cut) for name, one in seen.items()}
+
+    def words(source: ClipSource) -> list[TimedWord]:
+        found = timed_words(source.words or (), len(index), config.fps)
+        return [word for word in found if word.text in config.slot_of]
+
+    own = [word for word in words(task.source) if valid[word.start : word.end].all()]
+    readings = {name: read_words(network, mouth, own, valid) for name, mouth in mouths.items()}
+    if seen:
+        readings[BLANKED] = read_words(network, mouths[REAL], own, valid, blanked=True)
+        if task.other != task.source:
+            others = [word for word in words(task.other) if valid[word.start : word.end].all()]
+            readings[SHUFFLED] = read_words(network, mouths[REAL], others, valid)
+    else:
+        logger.warning("%s: left out, without a face", task.source.name)
+    order = [name for name in (*BASELINES, *readings) if name in readings]
+    return ClipReading(
+        part=task.part,
+        clip=task.source.name,
+        left_out=len(words(task.source)) - len(own),
+        readings={name: readings[name] for name in dict.fromkeys(order)},
+    )

@@ -1,0 +1,167 @@
+"""What the lip reader read, clip by clip, and what it says of a model: accuracy, and its share of the real one."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.table import table
+from cals.metrics.bootstrap import Estimate, share_estimate
+from cals.models.reader import ReaderConfig
+
+BLANKED, SHUFFLED = "blanked", "shuffled"
+BASELINES = (REAL, BLANKED, COPY, SHUFFLED)
+ALL = "all"
+"""Every slot together."""
+PUBLISHED = 0.977
+"""Accuracy on generated over accuracy on real, as the paper reports it for another reader and corpus."""
+LEGEND = """\
+- `real`: the clip itself. `blanked`: the same with each word's own frames hidden: what its times and the context frames
+  give away. `copy`: every mouth drawn by lot from the clip. `shuffled`: real mouths read at the times of another
+  sentence of the part, as if they said that one. Others: the clip's own sound drives its face.
+- accuracy: share of words read right among the whole vocabulary; in slot: among the words that fit in that place of the
+  sentence. of real: accuracy over that on `real`, on the same words. In brackets: 95 % bootstrap interval over clips.
+"""
+
+
+class Reading(NamedTuple):
+    """One word, and what was read: of the whole vocabulary, and of its slot's words."""
+
+    said: str
+    read: str
+    in_slot: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipReading:
+    """What was read of one clip."""
+
+    part: str
+    clip: str
+    left_out: int
+    """Words without a face in one of their frames, for one method at least: left out for all of them."""
+    readings: dict[str, list[Reading]]
+    """By method: `BASELINES` and the models. The words of all but `shuffled` are the same."""
+
+    @staticmethod
+    def from_document(document: dict[str, Any]) -> "ClipReading":
+        """The inverse of `asdict` and JSON."""
+        readings = {method: [Reading(*word) for word in words] for method, words in document["readings"].items()}
+        return ClipReading(**(document | {"readings": readings}))
+
+
+class Score(NamedTuple):
+    """Of one part, slot and method."""
+
+    part: str
+    slot: str
+    method: str
+    words: int
+    accuracy: Estimate
+    of_real: Estimate
+    """NaN for real mouths and for shuffled ones, or where no real one was read right."""
+    in_slot: Estimate
+
+
+@dataclass
+class ReadabilityReport:
+    """All of it."""
+
+    settings: dict[str, Any]
+    reader: ReaderConfig
+    clips: list[ClipReading] = field(default_factory=list)
+    without_words: dict[str, int] = field(default_factory=dict)
+    """Clips by part whose words nobody has written down."""
+    seed: int = 0
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Real, baselines, models: those that were read."""
+        return tuple(dict.fromkeys(method for clip in self.clips for method in clip.readings))
+
+    def scores(self) -> list[Score]:
+        """For every part, for all words and slot by slot, of every method."""
+        slots = (ALL, *self.reader.slots)
+        parts = dict.fromkeys(clip.part for clip in self.clips)
+        found = [self._score(part, slot, method) for part in parts for slot in slots for method in self.methods]
+        return [score for score in found if score.words]
+
+    def _score(self, part: str, slot: str, method: str) -> Score:
+        clips = [clip for clip in self.clips if clip.part == part]
+        said, right, within = self._counts(clips, slot, method).T
+        _, really, _ = self._counts(clips, slot, REAL).T
+        # The real mouth is the measure itself, and the shuffled one was asked for other words.
+        of_real = Estimate(math.nan) if method in (REAL, SHUFFLED) else share_estimate(right, really, self.seed)
+        accuracy, in_slot = (share_estimate(found, said, self.seed) for found in (right, within))
+        return Score(part, slot, method, int(said.sum()), accuracy, of_real, in_slot)
+
+    def _counts(self, clips: Sequence[ClipReading], slot: str, method: str) -> np.ndarray:
+        """[clips 3]: words said, read right, read right among those of their slot."""
+        slot_of = self.reader.slot_of
+        rows = []
+        for clip in clips:
+            words = [word for word in clip.readings.get(method, []) if slot in (ALL, slot_of[word.said])]
+            rows.append([len(words), sum(w.read == w.said for w in words), sum(w.in_slot == w.said for w in words)])
+        return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+    def tables(self) -> str:
+        """All words by method, then slot by slot, then what was left out: text that is Markdown too."""
+        scores = self.scores()
+
+        def values(s: Score) -> list[str]:
+            return [s.method, str(s.words), *map(_percent, (s.accuracy, s.of_real, s.in_slot))]
+
+        whole = [[s.part, *values(s)] for s in scores if s.slot == ALL]
+        by_slot = [[s.part, s.slot, *values(s)] for s in scores if s.slot != ALL]
+        head = ["words", "accuracy", "of real", "in slot"]
+        return "\n\n".join(
+            [
+                table(["part", "read from", *head], whole),
+                table(["part", "slot", "read from", *head], by_slot),
+                self.counts(),
+            ]
+        )
+
+    def counts(self) -> str:
+        """How much of it was read."""
+        read = sum(len(clip.readings.get(REAL, [])) for clip in self.clips)
+        out = sum(clip.left_out for clip in self.clips)
+        unknown = ", ".join(f"{count} clips of {part}" for part, count in self.without_words.items() if count)
+        return (
+            f"{read} words of {len(self.clips)} clips read; {out} left out for want of a face; published ratio "
+            f"{100 * PUBLISHED:.1f} % (another reader, another corpus)"
+            + (f"; without known words: {unknown}" if unknown else "")
+        )
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        scores = [
+            score._asdict() | {name: _document(getattr(score, name)) for name in ("accuracy", "of_real", "in_slot")}
+            for score in self.scores()
+        ]
+        return {
+            "format": 1,
+            "settings": self.settings,
+            "scores": scores,
+            "without_words": self.without_words,
+            "clips": [asdict(clip) for clip in self.clips],
+        }
+
+    def markdown(self) -> str:
+        """The report to read."""
+        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        return f"# Readability\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}\n![confusions](confusions.png)"
+
+
+def _percent(share: Estimate) -> str:
+    value, low, high = (None if x is None else 100 * x for x in share)
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.1f} %" + ("" if low is None or high is None else f" ({low:.0f}-{high:.0f})")
+
+
+def _document(share: Estimate) -> dict[str, float | None]:
+    return share._asdict() | {"value": None if math.isnan(share.value) else share.value}

@@ -1,0 +1,176 @@
+"""What the two studies share: which clips, how work goes on after an interruption, and how results are written."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, get_args
+
+import cals
+from cals import hub
+from cals.data.shards import writing
+from cals.data.store import ClipStore, LoadedClip, split_names
+from cals.errors import ConfigError, DataError
+from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.journal import Journal
+from cals.evaluation.studies.curves import ClipRecord
+from cals.evaluation.studies.mouths import Measure, MeshReader, MouthReader, PictureReader, Subject
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.features.mel import MelConfig
+from cals.inference.lipsync import LipSync
+from cals.inference.report import new_file
+from cals.types import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+ALL = "all"
+"""The part that a corpus without splits is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig(ClipsConfig):
+    """Which clips are looked at, and how."""
+
+    parts: tuple[str, ...] = ("val_seen", "val_unseen")
+    """Of the splits; without splits all clips are taken."""
+    every: int = 5
+    """Frames from one moment that is looked at to the next."""
+    measure: Measure = "picture"
+    seed: int = 0
+    """Of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.every < 1:
+            raise ConfigError(f"every: expected 1 frame or more, found {self.every}; 5 is the default")
+        if self.measure not in get_args(Measure):
+            raise ConfigError(
+                f"measure: expected one of {', '.join(get_args(Measure))}, found {self.measure!r}; use picture"
+            )
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One prepared clip that is looked at."""
+
+    part: str
+    key: str
+    clip: str
+    speaker: str
+    shard: str
+
+
+def picked(corpus: Path, splits: Path | None, config: StudyConfig) -> list[Pick]:
+    """The clips of each part, in the order of the shards; DataError where a part has none."""
+    manifest = corpus / "manifest.jsonl"
+    if not manifest.is_file():
+        raise DataError(f"{corpus}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
+    lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    found = []
+    for part in config.parts if splits is not None else (ALL,):
+        names = None if splits is None else split_names(splits, part)
+        of_part = [line for line in lines if names is None or line["clip"] in names]
+        if not of_part:
+            raise DataError(f"{corpus}: expected clips of the part {part!r}, found none of {len(lines)}; name another")
+        for line in evenly(of_part, config.clips):
+            found.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
+    return sorted(found, key=lambda pick: pick.shard)
+
+
+def loaded(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pick, LoadedClip]]:
+    """The clips one by one; only one shard of them is in memory at a time."""
+    for _, group in groupby(picks, lambda pick: pick.shard):
+        of_shard = list(group)
+        store = ClipStore(corpus, mel, {pick.clip for pick in of_shard})
+        place = {store.key(index): index for index in range(len(store))}
+        for pick in of_shard:
+            yield pick, store[place[pick.key]]
+
+
+def reader_of(measure: Measure, face_models: Path | None, batch: int) -> MouthReader:
+    """What finds the mouths."""
+    if measure == "mesh":
+        return MeshReader()
+    return PictureReader(BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models))), batch)
+
+
+def settings_of(lips: LipSync, corpus: Path, splits: Path | None, config: StudyConfig) -> dict[str, Any]:
+    """What a study was made with, as JSON has it."""
+    return {
+        "model": f"{lips.model.name} ({lips.model.fingerprint})",
+        "corpus": str(corpus),
+        "splits": None if splits is None else str(splits),
+        "parts": list(config.parts) if splits is not None else [ALL],
+        "clips": config.clips,
+        "every": config.every,
+        "measure": config.measure,
+        "seed": config.seed,
+        "device": str(next(lips.model.network.parameters()).device),
+        "cals": cals.__version__,
+    }
+
+
+def journal_of(path: Path, settings: dict[str, Any], *, force: bool) -> Journal[ClipRecord]:
+    """Where a study keeps its finished clips."""
+    return Journal(path, settings, ClipRecord.document, ClipRecord.read, force=force)
+
+
+def measured(
+    corpus: Path,
+    picks: list[Pick],
+    mel: MelConfig,
+    journal: Journal[ClipRecord],
+    of_clip: Callable[[Pick, Subject], ClipRecord],
+    progress: ProgressCallback | None,
+) -> list[ClipRecord]:
+    """The record of every clip, in their order; those that the journal has already are not measured again.
+
+    Raises DataError when not one of them has a moment to look at.
+    """
+    left = [pick for pick in picks if pick.key not in journal.records]
+    for pick, clip in loaded(corpus, left, mel):
+        if progress is not None:
+            progress(len(journal.records), len(picks))
+        record = of_clip(pick, Subject(clip))
+        if not any(one.lmd for one in record.series.values()):
+            logger.warning("%s: left out, with %d frames and %d without a face", pick.key, clip.frames, record.dropped)
+        journal.add(pick.key, record)
+    if progress is not None:
+        progress(len(picks), len(picks))
+    records = [journal.records[pick.key] for pick in picks]
+    if not any(one.lmd for record in records for one in record.series.values()):
+        raise DataError(
+            f"{corpus}: expected clips that are long enough and show faces, found none in {len(records)}; name longer "
+            "clips, or use --measure mesh where the faces are drawn ones"
+        )
+    return records
+
+
+@contextmanager
+def results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[Path]]:
+    """Places for the results in `out`, which appear all together when the work is done, or not at all."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        yield [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
+
+
+def rows_by_part(records: list[ClipRecord]) -> dict[str, list[ClipRecord]]:
+    """Records by part, and all of them together where there are several parts; clips with nothing are left out."""
+    judged = [record for record in records if any(one.lmd for one in record.series.values())]
+    parts = {name: [r for r in judged if r.part == name] for name in dict.fromkeys(r.part for r in judged)}
+    return parts if len(parts) < 2 else parts | {ALL: judged}
+
+
+def counts(records: list[ClipRecord]) -> str:
+    """How much of it was judged."""
+    judged = [record for record in records if any(one.lmd for one in record.series.values())]
+    out = [record.clip for record in records if record not in judged]
+    return (
+        f"{len(judged)} of {len(records)} clips judged, at {sum(len(r.moments) for r in judged)} moments; "
+        f"{sum(r.dropped for r in records)} pictures dropped for want of a face"
+        + (f"; left out: {', '.join(out)}" if out else "")
+    )

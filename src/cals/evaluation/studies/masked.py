@@ -1,0 +1,265 @@
+"""`cals masked`: mouths made while their own sound is hidden (paper section 1, Fig. 2; protocol ours)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from cals.errors import ConfigError
+from cals.evaluation.studies.common import (
+    Pick,
+    StudyConfig,
+    counts,
+    journal_of,
+    loaded,
+    measured,
+    picked,
+    reader_of,
+    results,
+    rows_by_part,
+    settings_of,
+)
+from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, series, values
+from cals.evaluation.studies.hiding import Way, take_a2l, ways
+from cals.evaluation.studies.masked_sheet import masked_sheet
+from cals.evaluation.studies.mouths import MouthReader, PictureReader, Subject, check_crops
+from cals.evaluation.studies.plots import Panel, draw, plotter
+from cals.inference.lipsync import LipSync
+from cals.metrics.bootstrap import Estimate, draws, estimate
+from cals.types import ProgressCallback
+
+SHEET_CLIPS = 3
+COMPARED = (("hidden", "silenced"), ("hidden", "baseline silenced"))
+"""Whose differences are given with an interval of their own: the same clips under both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedConfig(StudyConfig):
+    """How much is hidden, and where."""
+
+    every: int = 10
+    lengths: tuple[int, ...] = (1, 3, 5, 8, 10, 15)
+    """Frames hidden at once, around each moment."""
+    margin: int = 10
+    """Frames left at either end of the clip: what is hidden has to have neighbours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.lengths or min(self.lengths) < 1 or list(self.lengths) != sorted(set(self.lengths)):
+            raise ConfigError(f"lengths: expected frames from 1 on, rising, found {self.lengths}; try 1 3 5 8 10 15")
+        if self.margin < 0:
+            raise ConfigError(f"margin: expected 0 frames or more, found {self.margin}; 10 is the default")
+
+
+Points = dict[str, dict[str, Estimate]]
+"""Measure -> way, or `hidden - other way`, -> value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedReport:
+    """All of it."""
+
+    settings: dict[str, Any]
+    clips: list[ClipRecord]
+    points: dict[str, dict[int, Points]]
+    """Part -> frames hidden -> values."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        points = {
+            part: {
+                str(length): {name: {way: _numbers(e) for way, e in of.items()} for name, of in found.items()}
+                for length, found in by_length.items()
+            }
+            for part, by_length in self.points.items()
+        }
+        clips = [record.document() for record in self.clips]
+        return {"format": 1, "settings": self.settings, "points": points, "clips": clips}
+
+    def summary(self) -> str:
+        """What was found, as Markdown: a table a measure."""
+        names = list(next(iter(next(iter(self.points.values())).values()))[MEASURES[0]])
+        texts = []
+        for measure in MEASURES:
+            lines = [f"{measure}:\n", f"| part | frames | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+            for part, by_length in self.points.items():
+                for length, found in by_length.items():
+                    row = " | ".join(_cell(name, found[measure][name]) for name in names)
+                    lines.append(f"| {part} | {length} | {row} |")
+            texts.append("\n".join(lines))
+        return "\n\n".join([*texts, counts(self.clips)])
+
+    def markdown(self) -> str:
+        """The report to read."""
+        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        return (
+            f"# Mouths of {self.settings['model']} while their sound is hidden\n\n{settings}\n\n{self.summary()}\n\n"
+            "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
+            "opening: correlation of mouth openings, pooled within clips; lmd: pixels of the 128 px crop. Intervals: "
+            "95 %, bootstrap over clips. hidden: the training's corruption; silenced: digital silence in its place; "
+            "full: nothing is taken away.\n"
+        )
+
+
+def masked(
+    lips: LipSync,
+    corpus: Path,
+    out: Path,
+    config: MaskedConfig,
+    *,
+    baseline: LipSync | None = None,
+    a2l: Path | None = None,
+    splits: Path | None = None,
+    face_models: Path | None = None,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> MaskedReport:
+    """Measure on a prepared corpus; writes `masked.json`, `.md`, `.png` and `sheet.png` into `out`, all or none.
+
+    `a2l` replaces the model's own Audio-to-Lip. Interrupted work goes on where it stopped. Raises DataError when the
+    corpus has no clips to look at.
+    """
+    plotter()
+    network = lips.model.network
+    other = None if baseline is None else baseline.model.network
+    compared = ways(network, other)
+    for way in compared:
+        check_crops(way.network, network)
+    picks = picked(corpus, splits, config)
+    settings = settings_of(lips, corpus, splits, config) | {
+        "baseline": None if baseline is None else f"{baseline.model.name} ({baseline.model.fingerprint})",
+        "a2l": None if a2l is None else f"{a2l} ({take_a2l(network, a2l)})",
+        "lengths": list(config.lengths),
+        "margin": config.margin,
+    }
+    reader = reader_of(config.measure, face_models, lips.batch)
+    names = ("masked.json", "masked.md", "masked.png", "sheet.png")
+    with results(out, names, force=force) as (document, text, picture, sheet):
+        journal = journal_of(out / ".masked.jsonl", settings, force=force)
+        records = measured(
+            corpus,
+            picks,
+            network.mel,
+            journal,
+            lambda pick, subject: of_clip(pick, subject, compared, reader, config),
+            progress,
+        )
+        report = MaskedReport(settings=settings, clips=records, points=points_of(records, compared, config))
+        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
+        text.write_text(report.markdown(), encoding="utf-8")
+        draw(picture, _panels(report, compared))
+        artist = reader_of("picture", face_models, lips.batch)
+        assert isinstance(artist, PictureReader)
+        shown = _shown(picks, records)
+        rows = [
+            row
+            for _, clip in loaded(corpus, shown, network.mel)
+            for row in masked_sheet(Subject(clip), compared, artist, config.margin)
+        ]
+        sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
+    journal.close()
+    return report
+
+
+def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthReader, config: MaskedConfig) -> ClipRecord:
+    """What a clip's mouths are like where sound is lost around each moment, for every length and way."""
+    clip, longest = subject.clip, config.lengths[-1]
+    edge = config.margin + longest // 2
+    moments = list(range(edge, clip.frames - config.margin - (longest - longest // 2) + 1, config.every))
+    found: dict[str, Series] = {}
+    dropped = 0
+    if moments:
+        frames = sorted({frame for span in spans(moments, longest) for frame in span})
+        place = {frame: index for index, frame in enumerate(frames)}
+        real = reader.real(subject, frames)
+        whole = {
+            way.name: reader.made(way.network, subject, way.units(clip.mel, [frames]), frames)
+            for way in compared
+            if way.loss == "full"
+        }
+        for length in config.lengths:
+            lost = spans(moments, length)
+            flat = [frame for span in lost for frame in span]
+            at = [place[frame] for frame in flat]
+            made = {
+                series_name(way.name, length): whole[way.name][at]
+                if way.loss == "full"
+                else reader.made(way.network, subject, way.units(clip.mel, lost), flat)
+                for way in compared
+            }
+            of_length, without = series(real[at], made)
+            found |= of_length
+            dropped += without
+    return ClipRecord(part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=found)
+
+
+def spans(moments: list[int], length: int) -> list[range]:
+    """`length` frames around each moment."""
+    return [range(moment - length // 2, moment - length // 2 + length) for moment in moments]
+
+
+def series_name(way: str, length: int) -> str:
+    """What a record calls it."""
+    return f"{way} {length}"
+
+
+def points_of(records: list[ClipRecord], compared: list[Way], config: MaskedConfig) -> dict[str, dict[int, Points]]:
+    """Part -> frames hidden -> measure -> way -> value; differences are of the same resamples."""
+    found: dict[str, dict[int, Points]] = {}
+    for part, of_part in rows_by_part(records).items():
+        number, found[part] = len(of_part), {}
+        drawn = draws(number, config.seed)
+        for length in config.lengths:
+            each = {
+                way.name: values([record.series[series_name(way.name, length)] for record in of_part], drawn)
+                for way in compared
+            }
+            found[part][length] = {
+                measure: {name: estimate(of[measure], number) for name, of in each.items()}
+                | {
+                    f"{a} - {b}": estimate(each[a][measure] - each[b][measure], number)
+                    for a, b in COMPARED
+                    if a in each and b in each
+                }
+                for measure in MEASURES
+            }
+    return found
+
+
+def _shown(picks: list[Pick], records: list[ClipRecord]) -> list[Pick]:
+    """Clips for the sheet: one of each of some speakers, who are evenly spaced among those that were judged."""
+    judged = [pick for pick, record in zip(picks, records, strict=True) if record.moments]
+    first = list({(pick.part, pick.speaker): pick for pick in reversed(judged)}.values())
+    first.sort(key=lambda pick: (pick.part, pick.speaker))
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(SHEET_CLIPS, len(first))).round().astype(int))
+    return sorted((first[index] for index in chosen), key=lambda pick: pick.shard)
+
+
+def _panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
+    return [
+        [
+            Panel(
+                title=f"{report.settings['model']}, {part}: {measure}",
+                across="frames hidden",
+                up=up,
+                lines={
+                    way.name: (list(by_length), [found[measure][way.name] for found in by_length.values()])
+                    for way in compared
+                },
+            )
+            for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
+        ]
+        for part, by_length in report.points.items()
+    ]
+
+
+def _cell(name: str, found: Estimate) -> str:
+    """Differences with their interval, values without: the plot and the JSON have those."""
+    return str(found) if " - " in name else f"{found.value:.3f}"
+
+
+def _numbers(found: Estimate) -> list[float | None]:
+    return [None if value is None else round(value, 5) for value in found]

@@ -1,0 +1,65 @@
+"""Curves with their intervals as a picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cals.errors import ConfigError
+from cals.metrics.bootstrap import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    across: str
+    up: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[Estimate]]]
+    """Label -> where on the axis, and what."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """Label -> a height to compare with, dotted."""
+    places: Mapping[str, float] = field(default_factory=dict)
+    """Label -> a place on the axis, dashed."""
+
+
+def plotter() -> Any:
+    """matplotlib without a window; ConfigError where it is not installed, so ask before long work."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ConfigError("plots: expected matplotlib, found none; pip install 'cals[train]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def draw(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
+    """A grid of panels, row by row, as PNG."""
+    pyplot = plotter()
+    columns = max(map(len, panels))
+    size = (6.2 * columns, 4.2 * len(panels))
+    figure, axes = pyplot.subplots(len(panels), columns, figsize=size, squeeze=False)
+    for row, of_row in zip(axes, panels, strict=True):
+        for axis, panel in zip(row, of_row, strict=True):
+            _draw(axis, panel)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, format="png")
+    pyplot.close(figure)
+
+
+def _draw(axis: Any, panel: Panel) -> None:
+    for number, (label, (places, estimates)) in enumerate(panel.lines.items()):
+        colour = f"C{number}"
+        axis.plot(places, [e.value for e in estimates], label=label, color=colour, marker=".")
+        if all(e.low is not None for e in estimates):
+            axis.fill_between(places, [e.low for e in estimates], [e.high for e in estimates], color=colour, alpha=0.15)
+    for number, (label, height) in enumerate(panel.levels.items()):
+        axis.axhline(height, linestyle=":", color=f"C{number % 10}", label=label, linewidth=1.2)
+    for number, (label, place) in enumerate(panel.places.items()):
+        axis.axvline(place, linestyle="--", color=("black", "grey")[number % 2], label=label, linewidth=1)
+    axis.set(title=panel.title, xlabel=panel.across, ylabel=panel.up)
+    axis.grid(alpha=0.25)
+    axis.legend(fontsize=8)

@@ -1,0 +1,110 @@
+"""Pooled correlations, resamples and windows against values that are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cals.evaluation.studies.curves import (
+    ClipRecord,
+    Series,
+    gained,
+    series,
+    values,
+)
+from cals.face.landmarks import MOUTH_68
+from cals.metrics.bootstrap import RESAMPLES, draws, estimate
+from cals.metrics.motion import correlation
+
+
+def clip(rng: np.random.Generator, moments: int, noise: float = 0.0, level: float = 0.0) -> Series:
+    real = rng.normal(size=moments)
+    made = real + noise * rng.normal(size=moments) + level
+    return Series(real=(real + level).tolist(), made=made.tolist(), lmd=rng.uniform(0, 2, moments).tolist())
+
+
+def test_one_clip_is_pearsons_and_the_mean() -> None:
+    one = clip(np.random.default_rng(0), 30, noise=1.0)
+    found = values([one], draws(1, seed=0))
+    assert found["opening"][0] == pytest.approx(correlation(np.array(one.made), np.array(one.real)))
+    assert found["lmd"][0] == pytest.approx(np.mean(one.lmd))
+    assert estimate(found["opening"], 1).low is None
+
+
+def test_large_mouths_prove_nothing() -> None:
+    """Mouths that do not follow are not said to, however much people differ in their mean opening."""
+    rng = np.random.default_rng(1)
+    clips = [clip(rng, 10, level=level) for level in range(20)]
+    shuffled = [Series(real=c.real, made=rng.permutation(c.made).tolist(), lmd=c.lmd) for c in clips]
+    everything = np.concatenate([c.made for c in shuffled]), np.concatenate([c.real for c in shuffled])
+    assert correlation(*everything) > 0.9
+    assert abs(values(shuffled, draws(20, seed=0))["opening"][0]) < 0.2
+    assert values(clips, draws(20, seed=0))["opening"][0] == pytest.approx(1)
+
+
+def test_a_resample_counts_clips_as_often_as_they_were_drawn() -> None:
+    rng = np.random.default_rng(2)
+    clips = [clip(rng, 4 + i, noise=0.5) for i in range(5)]
+    counts = draws(5, seed=3)
+    assert counts.shape == (1 + RESAMPLES, 5)
+    assert counts[0].tolist() == [1] * 5
+    assert (counts.sum(axis=1) == 5).all()
+    row = counts[7].astype(int)
+    again = [one for one, times in zip(clips, row, strict=True) for _ in range(times)]
+    for measure, value in values(again, np.ones((1, len(again)))).items():
+        assert values(clips, counts)[measure][7] == pytest.approx(value[0])
+    assert (draws(5, seed=3) == counts).all()
+    assert (draws(5, seed=4) != counts).any()
+
+
+def test_the_interval_holds_the_value_and_narrows_with_clips() -> None:
+    rng = np.random.default_rng(3)
+    clips = [clip(rng, 5, noise=1.0) for _ in range(200)]
+    few, many = (estimate(values(clips[:n], draws(n, seed=0))["opening"], n) for n in (10, 200))
+    assert few.low is not None
+    assert many.low is not None
+    assert few.high is not None
+    assert many.high is not None
+    assert few.low < few.value < few.high
+    assert many.low < 2**-0.5 < many.high  # equal parts of signal and noise
+    assert many.high - many.low < 0.5 * (few.high - few.low)
+
+
+def test_still_mouths_follow_nothing() -> None:
+    still = Series(real=[1.0, 2.0], made=[3.0, 3.0], lmd=[1.0, 1.0])
+    empty = Series(real=[], made=[], lmd=[])
+    found = values([still, empty], np.array([[1.0, 1.0], [0.0, 2.0]]))
+    assert found["opening"].tolist() == [0, 0]
+    assert found["lmd"].tolist() == [1, 0]
+
+
+def test_the_gain_is_reached_where_it_is_said_to_be() -> None:
+    rising = 1 - np.exp(-np.arange(26) / 4.0)
+    wanted = int(np.argmax(rising >= 0.95 * rising[-1]))
+    curves = np.stack([rising, 0.3 + 0.1 * rising, -rising, np.zeros(26)])
+    assert gained(curves, 1)[:2].tolist() == [wanted, wanted]
+    assert np.isnan(gained(curves, 1)[2:]).all()  # never better than the first
+    assert gained(curves, -1)[2] == wanted
+    peak = np.concatenate([np.arange(6), [2.0, 1.0]])[None]
+    assert gained(peak, 1).tolist() == [5]
+
+
+def test_what_one_condition_lacks_is_dropped_from_all() -> None:
+    real = np.random.default_rng(4).uniform(20, 100, (4, 468, 2))
+    lost = real.copy()
+    lost[2] = np.nan
+    moved = real.copy()
+    moved[1, MOUTH_68[3], 0] += 20.0  # one of twenty: 19 off itself, 1 off each of the others
+    found, dropped = series(real, {"a": moved, "b": lost})
+    assert dropped == 1
+    assert found["a"].lmd == pytest.approx([0, (19 + 19 * 1) / 20, 0])
+    assert found["b"].lmd == pytest.approx([0, 0, 0])
+    assert found["a"].real == found["b"].made
+    assert len(found["a"].real) == 3
+
+
+def test_a_record_survives_json() -> None:
+    record = ClipRecord(
+        part="p", clip="c", frames=9, moments=[3], dropped=0, series={"1": Series(real=[0.1], made=[0.2], lmd=[0.3])}
+    )
+    assert ClipRecord.read(json.loads(json.dumps(record.document()))) == record
