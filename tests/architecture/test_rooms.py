@@ -44,6 +44,7 @@ ONLY_IN = {
     "filelock": {"hub"},
     "platformdirs": {"hub"},
     "ai_edge_litert": {"face"},
+    "dlib": {"evaluation"},
     "lightning": {"training"},
     "torch": {
         "features",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import drawn_face
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
 from cals.data.store import ClipStore, split_names
+from cals.data.windows import ClipBatch, stretches
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.inference.gallery import pictures
@@ -28,6 +30,7 @@ from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f
 from cals.training.stage import Stage
+from cals.training.stages import l2f_mesh
 from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig, measured_mesh
 
 PRESETS = ("l2f-debug", "l2f-debug-unet")
@@ -194,13 +197,34 @@ def test_every_weight_that_learns_has_a_gradient(name: str, built: Callable[[str
     assert idle == []
 
 
+def test_stretches_are_cut_to_any_length(built: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = built("l2f-debug")
+    assert isinstance(stage, MeshStage)
+    rng, heard = np.random.default_rng(0), []
+
+    def counted(*given: object, **named: int) -> ClipBatch:
+        heard.append((named["clips"], named["frames"]))
+        return stretches(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(l2f_mesh, "stretches", counted)
+    for cut, lengths in ((0.0, {30}), (1.0, set(range(1, 31)))):
+        heard.clear()
+        stage.config = dataclasses.replace(stage.config, cut=cut)
+        found = [stage.losses(stage.model, rng, torch.device("cpu")) for _ in range(12)]
+        assert {frames for _, frames in heard} <= lengths
+        assert all(clips == 2 * min(30 // frames, 8) for clips, frames in heard)
+        assert all(math.isfinite(value.item()) for losses in found for value in losses.values())
+        assert [losses["follow"].item() > 0 for losses in found] == [cut == 0] * 12
+    assert len({frames for _, frames in heard}) > 4
+
+
 @pytest.mark.parametrize("masked", [0.0, 0.25, 1.0])
 def test_so_many_stretches_are_heard_in_part(built: Callable[[str], Stage], masked: float) -> None:
     stage = built("l2f-debug")
     assert isinstance(stage, MeshStage)
     stage.config = dataclasses.replace(stage.config, masked=masked)
     rng = np.random.default_rng(0)
-    shares = np.array([stage._hidden(rng).mean() for _ in range(200)])
+    shares = np.array([stage._hidden(rng, stage.config.frames).mean() for _ in range(200)])
     assert (shares > 0).mean() == pytest.approx(masked, abs=0.07)
     assert shares.max() <= stage.config.budget
 

@@ -43,6 +43,8 @@ class Options:
     """Checkpoint folder of the sync encoders; default: those that ship (`quick`: none)."""
     syncnet: Path | None = None
     """The original SyncNet's file syncnet_v2.model, to judge LSE and offset by."""
+    dlib: Path | None = None
+    """dlib's shape_predictor_68_face_landmarks.dat, for LMD by its points too (pip install dlib-bin)."""
     copy: bool = True
     """Judge the baseline that copies mouths too."""
     truth: bool = True
@@ -102,6 +104,7 @@ def _protocol(corpus: Path, options: Options) -> None:
         generated=named_folders(options.generated),
         sync=options.sync,
         syncnet=options.syncnet,
+        dlib=options.dlib,
         copy=options.copy,
         truth=options.truth,
         shown=options.shown,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -99,3 +99,22 @@ class LipModel(nn.Module, ABC):
     @abstractmethod
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """The faces [b 3 h w] in 0..1 making the mouths of units [b d]; their own mouths do not shine through."""
+
+
+class WholeLips(LipModel):
+    """Draws each crop whole, from its unit, a reference frame and the current frame's pose prior."""
+
+    decoder: nn.Module
+
+    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
+        """The reference is the quietest frame of the gallery that is not the frame's own."""
+        reference = gallery.crops[gallery.away_from(faces.times_s).float().argmax(dim=1)]
+        return cast(Tensor, self.decoder(units, reference, prior(faces.crops)))
+
+    def drawn(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:
+        """A training step's crops [b t 3 h w] from units [b t d], references and real crops, both [b t 3 h w].
+
+        Of the real crops only the pose prior is seen.
+        """
+        found: Tensor = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
+        return found.view_as(real)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cals.errors import ConfigError
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, Look, prior
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, Look, WholeLips
 from cals.models.mesh import lip_gap
 from cals.models.mesh_decoder import MeshConfig, MeshDecoder, Views
 from cals.models.response import LEVELS, USUAL, measured_response
@@ -131,7 +131,7 @@ class UNetLipsConfig(SpeakingConfig):
             raise ConfigError(f"unet: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}")
 
 
-class UNetLips(LipModel):
+class UNetLips(WholeLips):
     """Units, a reference frame and the current frame's pose prior make the crop."""
 
     config: UNetLipsConfig
@@ -145,16 +145,7 @@ class UNetLips(LipModel):
         """[b m f] -> [b t d]."""
         return self.a2l(mel)
 
-    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The reference is the quietest frame of the gallery that is not the frame's own."""
-        reference = gallery.crops[gallery.away_from(faces.times_s).float().argmax(dim=1)]
-        return self.decoder(units, reference, prior(faces.crops))
-
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
-        """One training step's worth: mel [b m f], which units to draw [b t], references and real crops [b t 3 h w].
-
-        Of the real crops only the pose prior is seen; returns [b t 3 h w].
-        """
+        """One training step's worth: mel [b m f], which units to draw [b t], and what `drawn` takes and gives."""
         units = self.units(mel).gather(1, frames[..., None].expand(-1, -1, self.config.a2l.unit))
-        drawn = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
-        return drawn.view_as(real)
+        return self.drawn(units, reference, real)

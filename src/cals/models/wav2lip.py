@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cals.errors import ConfigError
 from cals.features.mel import MelConfig
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
+from cals.models.lips import LipConfig, WholeLips
 from cals.models.sync import AudioEncoder, SyncConfig
 from cals.models.unet import UNet, UNetConfig
 
@@ -72,7 +72,7 @@ class Wav2LipConfig(LipConfig):
             raise ConfigError(f"wav2lip: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}")
 
 
-class Wav2Lip(LipModel):
+class Wav2Lip(WholeLips):
     """A window of sound, a reference frame and the current frame's pose prior make the crop."""
 
     config: Wav2LipConfig
@@ -86,13 +86,6 @@ class Wav2Lip(LipModel):
         """[b m f] -> [b t d]."""
         return self.window(mel)
 
-    def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The reference is the quietest frame of the gallery that is not the frame's own, as in `UNetLips`."""
-        reference = gallery.crops[gallery.away_from(faces.times_s).float().argmax(dim=1)]
-        return self.decoder(units, reference, prior(faces.crops))
-
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
         """One training step's worth, as `UNetLips` takes it; only the windows of `frames` [b t] are encoded."""
-        units = self.window(mel, frames)
-        drawn = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
-        return drawn.view_as(real)
+        return self.drawn(self.window(mel, frames), reference, real)

@@ -4,6 +4,8 @@ import difflib
 from dataclasses import replace
 from typing import TypeVar
 
+from cals.data.augment import VoiceAugment
+from cals.data.rooms import RoomAugment
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.discriminator import DiscriminatorConfig
@@ -56,6 +58,17 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         train=TrainConfig(steps=3000, lr=5e-4, validate_every=250, precision="bf16-mixed"),
         critic=DiscriminatorConfig(width=16),
         judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
+    ),
+    "l2f-drawn-small": MeshStageConfig(  # of drawn people only the motion is asked for, at any length of sound
+        decoder=MeshConfig(unit=256, hidden=256, width=8),
+        train=TrainConfig(steps=1200, lr=5e-4, validate_every=400, precision="bf16-mixed"),
+        judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
+        pairs=1,
+        masked=0.0,
+        cut=0.5,
+        # An echo would carry sound beyond its reach, and noise hide what the known answer counts on.
+        voice=VoiceAugment(noise_db=(-100.0, -80.0), band_limit=0.0, codec=0.0),
+        room=RoomAugment(reverb=0.0, drift=0.0),
     ),
     "l2f-grid-unet": UNetStageConfig(
         decoder=UNetConfig(unit=256, width=24, widest=384, levels=5, block_px=2),

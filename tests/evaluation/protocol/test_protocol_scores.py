@@ -35,6 +35,7 @@ def record(seed: int = 0, gone: tuple[int, ...] = (), lag: int = 0, **values: fl
         valid=valid,
         values=columns,
         lips=rng.normal(size=(FRAMES, 20, 2)),
+        dlib_lips=np.full((FRAMES, 20, 2), np.nan),
         frame_of=np.arange(FRAMES),
         distances=distances,
         features=rng.normal(size=(FRAMES // 5, 3)).astype(np.float32),
@@ -76,6 +77,18 @@ def test_a_copy_of_the_real_clip_is_perfect() -> None:
     assert {name: found[name] for name in perfect} == pytest.approx(perfect)
     assert found["sharpness"] == 0.5
     assert "psnr" not in result.scores["real"]  # equal pictures would say nothing
+
+
+def test_dlibs_points_have_a_distance_of_their_own() -> None:
+    """One point of 20 that is 2 px off moves the mean place by 0.1 px, in each frame that counts."""
+    real, made = (replace(record(seed, gone=(7,)), dlib_lips=np.zeros((FRAMES, 20, 2))) for seed in (0, 1))
+    made.dlib_lips[:, 3, 0] = 2
+    made.dlib_lips[7] = np.nan
+    result, _ = judged(PAIR, {"real": real, "made": made, "copy": replace(record(2), dlib_lips=real.dlib_lips)}, {}, "")
+    assert result.scores["made"]["lmd_dlib"] == pytest.approx((1.9 + 19 * 0.1) / 20)
+    assert result.scores["copy"]["lmd_dlib"] == 0
+    without, _ = judged(PAIR, {"real": record(0), "made": record(1)}, {}, "")
+    assert "lmd_dlib" not in without.scores["made"]
 
 
 def test_cross_driven_pairs_are_judged_by_sound_and_person_only() -> None:
@@ -140,4 +153,4 @@ def test_a_method_that_failed_everywhere_keeps_its_column() -> None:
     (table,) = tables([result], {PAIR.id: features}, ("real", "a", "b"), seed=0)
     assert table.rows["b"] == {}
     assert rows(table)[-1] == ["failed pairs", "0", "0", "1"]
-    assert set(table.rows["a"]) == set(MEASURES)
+    assert set(table.rows["a"]) == set(MEASURES) - {"lmd_dlib"}

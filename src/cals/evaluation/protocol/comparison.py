@@ -44,6 +44,7 @@ MEASURES = {
     "psnr_lips": Measure("mouth PSNR", "of the outer lips and 4 px around, in dB", MORE, 2, _SELF),
     "ssim_lips": Measure("mouth SSIM", "of the upright box around that region", MORE, 3, _SELF),
     "lmd": Measure("LMD", "distance of 20 lip points in crop pixels, their mean place taken off", LESS, 3, _SELF),
+    "lmd_dlib": Measure("LMD, dlib", "the same by the points of dlib's predictor", LESS, 3, _SELF),
     "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", MORE, 3, _SELF),
     "width": Measure("width r", "Pearson correlation of mouth width with the real one", MORE, 3, _SELF),
     "sharpness": Measure("sharpness", "gradient energy of the mouth over the real one's", 1, 2, _SELF),
@@ -134,6 +135,8 @@ def _scores(kind: Kind, made: Observed, real: Observed, use: NDArray[np.bool_]) 
         found |= {name: float(np.nanmean(values[name])) for name in names}
         found["sharpness"] = sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
         found["lmd"] = landmark_distance(made.lips[use], real.lips[use])
+        if np.isfinite(made.dlib_lips[use]).all():
+            found["lmd_dlib"] = landmark_distance(made.dlib_lips[use], real.dlib_lips[use])
         found |= {name: correlation(values[name], real.values[name][use]) for name in ("opening", "width")}
         first, count = longest_run(use)
         if count >= 3:

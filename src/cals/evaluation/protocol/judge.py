@@ -12,6 +12,7 @@ from cals.checkpoint import weights_sha256
 from cals.data.manifest import ClipSource
 from cals.data.shards import writing
 from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
+from cals.evaluation.dlib_landmarks import DlibPredictor
 from cals.evaluation.drives import RATE_HZ, RealClip, read_clip
 from cals.evaluation.entrants import COPY, REAL, Shown, output_of, shown_copy, shown_model, shown_real, shown_video
 from cals.evaluation.offsets import load_sync
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 MIN_FRAMES = 25
 """A video with fewer usable frames is not judged: correlations over less than a second say little."""
 RECORDS = "records"
-_FORMAT = 1
+_FORMAT = 2
 """Of what is measured; records of another one are made anew."""
 
 
@@ -44,6 +45,8 @@ class EvaluationConfig:
     """Checkpoint folder of the sync encoders; None for those that ship."""
     syncnet: Path | None = None
     """The original SyncNet's weights, to judge by instead."""
+    dlib: Path | None = None
+    """dlib's 68-point predictor, for LMD by its points too."""
     copy: bool = True
     """Whether the baseline that copies mouths is judged too."""
     truth: bool = True
@@ -103,7 +106,8 @@ class Judge:
         shipped = hub.SHIPPED / hub.DEFAULT_MODEL / "sync"
         judging = load_sync(config.sync or shipped)
         self._features = weights_sha256(config.sync or shipped)[:12]
-        self.tools = Instruments(scorer.encoders, judging.visual)
+        dlib = None if config.dlib is None else DlibPredictor(config.dlib)
+        self.tools = Instruments(scorer.encoders, judging.visual, dlib)
         if (scorer.encoders.frames, judging.config.frames) != (WINDOW, WINDOW):
             raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
         self._detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
@@ -128,6 +132,7 @@ class Judge:
             "encoders": self.tools.encoders.name,
             "syncnet": None if self._config.syncnet is None else _stamp(self._config.syncnet),
             "features": self._features,
+            "dlib": None if self._config.dlib is None else _stamp(self._config.dlib),
             "seconds": self._seconds,
             "face": _stamp(self._sources[pair.face].video),
             "sound": hashlib.sha256(sound.read_bytes()).hexdigest()[:12],

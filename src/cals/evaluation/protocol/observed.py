@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cals.evaluation.dlib_landmarks import DlibPredictor
 from cals.evaluation.drives import F64, RealClip, Seen
 from cals.evaluation.entrants import Shown
 from cals.evaluation.scores import EQUAL_DB, lip_region, openings, pixel_rows
@@ -44,6 +45,8 @@ class Observed:
     """Measure -> [t]; NaN where not valid."""
     lips: F64
     """[t 20 2] in crop pixels."""
+    dlib_lips: F64
+    """[t 20 2], the same points as dlib's predictor finds them; NaN where not valid, or without a predictor."""
     frame_of: NDArray[np.int64]
     """[k], the frame shown at each moment."""
     distances: F32
@@ -55,7 +58,9 @@ class Observed:
 
     def save(self, path: Path) -> None:
         """As one file, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in ("valid", "lips", "frame_of", "distances", "features")}
+        arrays = {
+            name: getattr(self, name) for name in ("valid", "lips", "dlib_lips", "frame_of", "distances", "features")
+        }
         arrays["own_place"] = np.array(self.own_place)
         arrays |= {f"values.{name}": values for name, values in self.values.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +89,7 @@ class Instruments:
     encoders: SyncEncoders
     features: nn.Module
     """Visual sync encoder whose trunk gives the features of the Frechet distance."""
+    dlib: DlibPredictor | None = None
 
 
 def observe(
@@ -119,6 +125,12 @@ def observe(
         valid=seen.valid,
         values={name: _spread(column, seen.valid) for name, column in values.items()},
         lips=seen.landmarks[:, list(MOUTH_68)],
+        dlib_lips=_spread(
+            np.full((len(there), len(MOUTH_68), 2), np.nan)
+            if tools.dlib is None
+            else tools.dlib.mouths(seen.crops[there]),
+            seen.valid,
+        ),
         frame_of=frame_of,
         distances=distances,
         features=_features(seen, frame_of, tools.features),
@@ -180,6 +192,6 @@ def _features(seen: Seen, frame_of: NDArray[np.int64], encoder: nn.Module) -> F3
 
 def _spread(column: F64, valid: NDArray[np.bool_]) -> F64:
     """Values of the valid frames at their places among all."""
-    found = np.full(len(valid), np.nan)
+    found = np.full((len(valid), *column.shape[1:]), np.nan)
     found[valid] = column
     return found

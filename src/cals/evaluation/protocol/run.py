@@ -173,6 +173,7 @@ def _gathered(
         "seconds": pairs.seconds,
         "seed": pairs.seed,
         "encoders": judge.tools.encoders.name,
+        "dlib": None if config.dlib is None else str(config.dlib),
         "device": config.device,
         "batch": config.batch,
         "cals": cals.__version__,

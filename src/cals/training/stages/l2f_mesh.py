@@ -61,6 +61,9 @@ class MeshStageConfig:
     """Share of the stretches of which a part is hidden, so that what is missing in the sound is still filled in."""
     budget: float = 0.4
     """How much of these is hidden at most, in spans as long as Audio-to-Lip's own stage hides."""
+    cut: float = 0.0
+    """Share of the steps whose stretches are of 1 to `frames` frames, more of them: so that sound cut short is nothing
+    new, as the context study cuts it. Such steps teach motion only, without `follow` and windows."""
     motion: float = 1.0
     follow: float = 0.5
     """Weight of the concordance of mouth opening and width."""
@@ -74,8 +77,8 @@ class MeshStageConfig:
     room: RoomAugment = field(default_factory=RoomAugment)
 
     def __post_init__(self) -> None:
-        if not (0 <= self.masked <= 1 and 0 < self.budget <= 1):
-            raise ConfigError(f"l2f: expected masked from 0 to 1 and a budget above 0, found {self}")
+        if not (0 <= self.masked <= 1 and 0 <= self.cut <= 1 and 0 < self.budget <= 1):
+            raise ConfigError(f"l2f: expected masked and cut from 0 to 1 and a budget above 0, found {self}")
         if not 0 <= self.windows <= self.clips:
             raise ConfigError(f"l2f: expected windows from 0 to the {self.clips} clips, found {self.windows}")
         if self.judges.listen and not self.windows:
@@ -122,11 +125,13 @@ class MeshStage(Stage):
         """By name, each with its weight; `total` is their sum."""
         config = self.config
         mels_per_frame = self.model.mel.timing.mels_per_frame
+        cut = config.cut > 0 and rng.random() < config.cut
+        frames = round(config.frames ** rng.random()) if cut else config.frames
         batch = stretches(
             self._training,
             rng,
-            clips=config.clips,
-            frames=config.frames,
+            clips=config.clips * min(config.frames // frames, 8),
+            frames=frames,
             step=mels_per_frame,
             room=config.room,
             power=config.speakers,
@@ -134,15 +139,16 @@ class MeshStage(Stage):
         mel = voices(batch.mel.to(device), rng, config.voice, self.model.mel.floor_db)
         real = torch.stack(
             [
-                self._faces[clip].heard[start : start + config.frames]
+                self._faces[clip].heard[start : start + frames]
                 for clip, start in zip(batch.clips, batch.starts, strict=True)
             ]
         ).to(device)
         views, target, said, wanted = self._pairs(rng, device)
-        spoken, windows = self._windows(rng, batch.clips, batch.starts, device)
-        hidden = torch.from_numpy(np.stack([self._hidden(rng) for _ in batch.clips])).to(device)
+        spoken, windows = (None, torch.empty(0)) if cut else self._windows(rng, batch.clips, batch.starts, device)
+        hidden = torch.from_numpy(np.stack([self._hidden(rng, frames) for _ in batch.clips])).to(device)
         motion, drawn, speaking = model(mel, hidden, Whole(views, target, said), spoken)
-        losses = self._motion_losses(motion, real) | {"recon": config.recon * self._distance(drawn, wanted, target)}
+        losses = self._motion_losses(motion, real, follow=0.0 if cut else config.follow)
+        losses |= {"recon": config.recon * self._distance(drawn, wanted, target)}
         losses |= self._judges.of_pictures(drawn, wanted, self.step)
         if speaking is not None:
             which = torch.arange(len(windows))
@@ -151,24 +157,24 @@ class MeshStage(Stage):
             losses |= self._judges.of_windows(speaking.view_as(windows), windows, sound, self.step)
         return with_total(losses)
 
-    def _hidden(self, rng: np.random.Generator) -> NDArray[np.bool_]:
+    def _hidden(self, rng: np.random.Generator, frames: int) -> NDArray[np.bool_]:
         """The steps of a stretch that are not heard, [t]."""
-        if rng.random() >= self.config.masked:
-            return np.zeros(self.config.frames, dtype=bool)
-        return span_mask(self.config.frames, rng, budget=self.config.budget)
+        if frames < self.config.frames or rng.random() >= self.config.masked:
+            return np.zeros(frames, dtype=bool)
+        return span_mask(frames, rng, budget=self.config.budget)
 
     def critic_losses(self, critic: nn.Module) -> Losses:
         """As the judges have it."""
         return self._judges.critic_losses(critic)
 
-    def _motion_losses(self, motion: Tensor, real: Tensor) -> Losses:
+    def _motion_losses(self, motion: Tensor, real: Tensor, follow: float) -> Losses:
         energy = self.model.decoder.mesh.basis.square().sum(dim=(1, 2))
         shares = 0.9 * energy / energy.sum() + 0.1 / len(energy)  # a little for what is small but seen, like pouting
         readout = self._readout.to(motion.device)
-        follow = concordance((motion @ readout).transpose(1, 2), (real @ readout).transpose(1, 2))
+        apart = concordance((motion @ readout).transpose(1, 2), (real @ readout).transpose(1, 2)) if follow else 0.0
         return {
             "motion": self.config.motion * ((motion - real).square() * shares).sum(dim=-1).mean(),
-            "follow": self.config.follow * follow,
+            "follow": motion.new_tensor(0.0) + follow * apart,
         }
 
     def _distance(self, drawn: Tensor, wanted: Tensor, target: Tensor) -> Tensor:
