@@ -1,57 +1,48 @@
 """`cals context`: how much sound around a frame a model needs."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
 from cals.cli.progress import frame_progress
+from cals.cli.study import StudyOptions
 
 
-def context(
-    model: Annotated[str, tyro.conf.Positional],
-    corpus: Annotated[Path, tyro.conf.Positional],
-    *,
-    out: Path,
-    splits: Path | None = None,
-    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
-    clips: int | None = None,
-    every: int = 5,
-    reach: int = 25,
-    measure: Literal["picture", "mesh"] = "picture",
-    seed: int = 0,
-    face_models: Path | None = None,
-    device: str = "cpu",
-    batch: int = 16,
-    force: bool = False,
-) -> None:
-    """Cut the sound to k frames on either side of a moment, draw that moment, and see how good its mouth is by k.
+@dataclass(frozen=True, kw_only=True)
+class ContextOptions(StudyOptions):
+    """Which windows are tried."""
 
-    Args:
-        model: A name from `cals models list`, or a checkpoint folder.
-        corpus: A folder made by `cals prepare` or `cals synthetic`.
-        out: The folder for context.json, context.md and context.png; started again, it goes on where it stopped.
-        splits: JSON file with the clip names of each part; default: all clips of the corpus.
-        parts: The parts of the splits to look at.
-        clips: At most so many clips a part, evenly spaced; default: all.
-        every: Frames from one moment to the next.
-        reach: The largest k; only moments with so many frames on either side are looked at.
-        measure: `picture`: draw the face and track it anew; `mesh`: take the mesh that the model says, for models that
-            have one: cheap, and for drawn faces that no tracker finds.
-        seed: Of the bootstrap.
-        face_models: Folder with the two face networks, for machines without a network.
-        device: Where the model runs, as torch names it.
-        batch: Frames drawn at once.
-        force: Overwrite earlier results, and unfinished work with other settings.
-    """
-    from cals.evaluation.studies.context import ContextConfig, context
+    every: int = 5
+    """Frames from one moment to the next."""
+    reach: int = 25
+    """The largest k; only moments with so many frames on either side are looked at."""
+
+
+def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
+    """Cut the sound to k frames on either side of a moment, draw that moment, and see how good its mouth is by k."""
+    from cals.evaluation.studies.context import FILES, ContextConfig, context
     from cals.inference.lipsync import LipSync
 
-    config = ContextConfig(parts=parts, clips=clips, every=every, reach=reach, measure=measure, seed=seed)
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch)
+    config = ContextConfig(
+        parts=options.parts,
+        clips=options.clips,
+        every=options.every,
+        reach=options.reach,
+        measure=options.measure,
+        seed=options.seed,
+    )
+    lips = LipSync(options.model, face_models=options.face_models, device=options.device, batch=options.batch)
     with frame_progress(f"context of {lips.model.name}", "clips") as progress:
         report = context(
-            lips, corpus, out, config, splits=splits, face_models=face_models, force=force, progress=progress
+            lips,
+            options.corpus,
+            options.out,
+            config,
+            splits=options.splits,
+            face_models=options.face_models,
+            force=options.force,
+            progress=progress,
         )
     print(report.summary())
-    print(f"{out}: context.json, context.md, context.png")
+    print(f"{options.out}: {', '.join(FILES)}")

@@ -1,80 +1,63 @@
 """`cals masked`: mouths made while their own sound is hidden."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from cals.cli.progress import frame_progress
+from cals.cli.study import StudyOptions
 
 
-def masked(
-    model: Annotated[str, tyro.conf.Positional],
-    corpus: Annotated[Path, tyro.conf.Positional],
-    *,
-    out: Path,
-    baseline: str | None = None,
-    a2l: Path | None = None,
-    splits: Path | None = None,
-    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
-    clips: int | None = None,
-    every: int = 10,
-    lengths: tuple[int, ...] = (1, 3, 5, 8, 10, 15),
-    margin: int = 10,
-    measure: Literal["picture", "mesh"] = "picture",
-    seed: int = 0,
-    face_models: Path | None = None,
-    device: str = "cpu",
-    batch: int = 16,
-    force: bool = False,
-) -> None:
-    """Hide the sound of some frames and see how good their mouths are, made from what is heard around them.
+@dataclass(frozen=True, kw_only=True)
+class MaskedOptions(StudyOptions):
+    """How much is hidden, and what it is compared with."""
 
-    Args:
-        model: A name from `cals models list`, or a checkpoint folder; one with an Audio-to-Lip.
-        corpus: A folder made by `cals prepare` or `cals synthetic`.
-        out: The folder for masked.json, masked.md, masked.png and sheet.png; started again, it goes on where it
-            stopped.
-        baseline: Another model, which gets silence in place of what is hidden.
-        a2l: Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which
-            may have forgotten what hidden sound is.
-        splits: JSON file with the clip names of each part; default: all clips of the corpus.
-        parts: The parts of the splits to look at.
-        clips: At most so many clips a part, evenly spaced; default: all.
-        every: Frames from one moment to the next.
-        lengths: Frames hidden at once around a moment, rising.
-        margin: Frames left at either end of a clip.
-        measure: `picture`: draw the faces and track them anew; `mesh`: take the mesh that the model says, for models
-            that have one: cheap, and for drawn faces that no tracker finds.
-        seed: Of the bootstrap.
-        face_models: Folder with the two face networks, for machines without a network.
-        device: Where the models run, as torch names it.
-        batch: Frames drawn at once.
-        force: Overwrite earlier results, and unfinished work with other settings.
-    """
-    from cals.evaluation.studies.masked import MaskedConfig, masked
+    baseline: str | None = None
+    """Another model, which gets silence in place of what is hidden."""
+    a2l: Path | None = None
+    """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may
+    have forgotten what hidden sound is."""
+    every: int = 10
+    """Frames from one moment to the next."""
+    lengths: tuple[int, ...] = (1, 3, 5, 8, 10, 15)
+    """Frames hidden at once around a moment, rising."""
+    margin: int = 10
+    """Frames left at either end of a clip."""
+
+
+def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
+    """Hide the sound of some frames and see how good their mouths are, made from what is heard around them."""
+    from cals.evaluation.studies.masked import FILES, MaskedConfig, masked
     from cals.inference.lipsync import LipSync
 
     config = MaskedConfig(
-        parts=parts, clips=clips, every=every, lengths=lengths, margin=margin, measure=measure, seed=seed
+        parts=options.parts,
+        clips=options.clips,
+        every=options.every,
+        lengths=options.lengths,
+        margin=options.margin,
+        measure=options.measure,
+        seed=options.seed,
     )
-    lips, other = (
-        None if name is None else LipSync(name, face_models=face_models, device=device, batch=batch)
-        for name in (model, baseline)
-    )
-    assert lips is not None
+
+    def loaded(model: str) -> LipSync:
+        return LipSync(model, face_models=options.face_models, device=options.device, batch=options.batch)
+
+    lips, baseline = loaded(options.model), None if options.baseline is None else loaded(options.baseline)
     with frame_progress(f"masked sound of {lips.model.name}", "clips") as progress:
         report = masked(
             lips,
-            corpus,
-            out,
+            options.corpus,
+            options.out,
             config,
-            baseline=other,
-            a2l=a2l,
-            splits=splits,
-            face_models=face_models,
-            force=force,
+            baseline=baseline,
+            a2l=options.a2l,
+            splits=options.splits,
+            face_models=options.face_models,
+            force=options.force,
             progress=progress,
         )
     print(report.summary())
-    print(f"{out}: masked.json, masked.md, masked.png, sheet.png")
+    print(f"{options.out}: {', '.join(FILES)}")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
 from cals.inference.report import new_file
+from cals.metrics.bootstrap import Estimate
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -147,6 +150,40 @@ def measured(
             "clips, or use --measure mesh where the faces are drawn ones"
         )
     return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport(ABC):
+    """What a study found, and of what."""
+
+    settings: dict[str, Any]
+    clips: list[ClipRecord]
+
+    @abstractmethod
+    def found(self) -> dict[str, Any]:
+        """The results, as JSON has them."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """The results, as Markdown."""
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        clips = [record.document() for record in self.clips]
+        return {"format": 1, "settings": self.settings, **self.found(), "clips": clips}
+
+    def page(self, title: str, below: str) -> str:
+        """The report to read; `below` has the pictures and what is measured."""
+        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        return (
+            f"# {title}\n\n{settings}\n\n{self.summary()}\n\n{below} opening: correlation of mouth openings, pooled "
+            "within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
+        )
+
+
+def numbers(found: Estimate) -> list[float | None]:
+    """An estimate as JSON has it."""
+    return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
 
 
 @contextmanager

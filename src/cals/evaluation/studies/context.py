@@ -14,9 +14,11 @@ from cals.errors import ConfigError
 from cals.evaluation.studies.common import (
     Pick,
     StudyConfig,
+    StudyReport,
     counts,
     journal_of,
     measured,
+    numbers,
     picked,
     reader_of,
     results,
@@ -41,6 +43,7 @@ from cals.types import ProgressCallback
 
 PUBLISHED_S = 1.2
 """Where LMD is best in the paper's Fig. 3."""
+FILES = ("context.json", "context.md", "context.png")
 WHOLE, NONE = "whole", "none"
 """The clip's sound in full; and silence in its place, which shows what the picture alone gives away."""
 _AT_ONCE = 32
@@ -75,34 +78,29 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContextReport:
+class ContextReport(StudyReport):
     """All of it."""
 
-    settings: dict[str, Any]
-    clips: list[ClipRecord]
     curves: dict[str, dict[str, Curve]]
     """Part -> measure -> curve."""
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def found(self) -> dict[str, Any]:
         curves = {
             part: {
                 name: {
-                    "window_s": _numbers(curve.window_s),
+                    "window_s": numbers(curve.window_s),
                     "best_s": curve.best_s,
-                    WHOLE: _numbers(curve.whole),
-                    NONE: _numbers(curve.none),
-                    "at": [_numbers(point) for point in curve.at],
+                    WHOLE: numbers(curve.whole),
+                    NONE: numbers(curve.none),
+                    "at": [numbers(point) for point in curve.at],
                 }
                 for name, curve in of_part.items()
             }
             for part, of_part in self.curves.items()
         }
-        clips = [record.document() for record in self.clips]
-        return {"format": 1, "settings": self.settings, "curves": curves, "clips": clips}
+        return {"curves": curves}
 
     def summary(self) -> str:
-        """What was found, as Markdown."""
         lines = [
             "| part | measure | no sound | k = 0 | best | whole clip | 95 % of the gain at, s | best at, s |",
             "|---|---|---|---|---|---|---|---|",
@@ -119,13 +117,10 @@ class ContextReport:
 
     def markdown(self) -> str:
         """The report to read."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
-        return (
-            f"# How much context {self.settings['model']} needs\n\n{settings}\n\n{self.summary()}\n\n"
+        return self.page(
+            f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
-            "drawn. opening: correlation of mouth openings, pooled within clips; lmd: pixels of the 128 px crop. "
-            "Intervals: 95 %, bootstrap over clips. `no sound` is silence in place of the whole clip: what the "
-            "picture alone gives away.\n"
+            "drawn. `no sound` is silence in place of the whole clip: what the picture alone gives away.",
         )
 
     def _compared(self) -> str:
@@ -150,7 +145,7 @@ def context(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> ContextReport:
-    """Measure on a prepared corpus; writes `context.json`, `context.md` and `context.png` into `out`, all or none.
+    """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
 
     Interrupted work goes on where it stopped. Raises DataError when the corpus has no clips to look at.
     """
@@ -160,7 +155,7 @@ def context(
     picks = picked(corpus, splits, config)
     settings = settings_of(lips, corpus, splits, config) | {"reach": config.reach}
     reader = reader_of(config.measure, face_models, lips.batch)
-    with results(out, ("context.json", "context.md", "context.png"), force=force) as (document, text, picture):
+    with results(out, FILES, force=force) as (document, text, picture):
         journal = journal_of(out / ".context.jsonl", settings, force=force)
         records = measured(
             corpus,
@@ -246,10 +241,6 @@ def _panels(report: ContextReport) -> list[Panel]:
             )
         )
     return panels
-
-
-def _numbers(found: Estimate) -> list[float | None]:
-    return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
 
 
 def _seconds(found: Estimate) -> str:

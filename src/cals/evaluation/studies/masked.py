@@ -12,10 +12,12 @@ from cals.errors import ConfigError
 from cals.evaluation.studies.common import (
     Pick,
     StudyConfig,
+    StudyReport,
     counts,
     journal_of,
     loaded,
     measured,
+    numbers,
     picked,
     reader_of,
     results,
@@ -31,6 +33,7 @@ from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import Estimate, draws, estimate
 from cals.types import ProgressCallback
 
+FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")
 SHEET_CLIPS = 3
 COMPARED = (("hidden", "silenced"), ("hidden", "baseline silenced"))
 """Whose differences are given with an interval of their own: the same clips under both."""
@@ -59,28 +62,23 @@ Points = dict[str, dict[str, Estimate]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedReport:
+class MaskedReport(StudyReport):
     """All of it."""
 
-    settings: dict[str, Any]
-    clips: list[ClipRecord]
     points: dict[str, dict[int, Points]]
     """Part -> frames hidden -> values."""
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def found(self) -> dict[str, Any]:
         points = {
             part: {
-                str(length): {name: {way: _numbers(e) for way, e in of.items()} for name, of in found.items()}
+                str(length): {name: {way: numbers(e) for way, e in of.items()} for name, of in found.items()}
                 for length, found in by_length.items()
             }
             for part, by_length in self.points.items()
         }
-        clips = [record.document() for record in self.clips]
-        return {"format": 1, "settings": self.settings, "points": points, "clips": clips}
+        return {"points": points}
 
     def summary(self) -> str:
-        """What was found, as Markdown: a table a measure."""
         names = list(next(iter(next(iter(self.points.values())).values()))[MEASURES[0]])
         texts = []
         for measure in MEASURES:
@@ -94,13 +92,10 @@ class MaskedReport:
 
     def markdown(self) -> str:
         """The report to read."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
-        return (
-            f"# Mouths of {self.settings['model']} while their sound is hidden\n\n{settings}\n\n{self.summary()}\n\n"
+        return self.page(
+            f"Mouths of {self.settings['model']} while their sound is hidden",
             "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
-            "opening: correlation of mouth openings, pooled within clips; lmd: pixels of the 128 px crop. Intervals: "
-            "95 %, bootstrap over clips. hidden: the training's corruption; silenced: digital silence in its place; "
-            "full: nothing is taken away.\n"
+            "hidden: the training's corruption; silenced: digital silence in its place; full: nothing is taken away.",
         )
 
 
@@ -117,7 +112,7 @@ def masked(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> MaskedReport:
-    """Measure on a prepared corpus; writes `masked.json`, `.md`, `.png` and `sheet.png` into `out`, all or none.
+    """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
 
     `a2l` replaces the model's own Audio-to-Lip. Interrupted work goes on where it stopped. Raises DataError when the
     corpus has no clips to look at.
@@ -136,8 +131,7 @@ def masked(
         "margin": config.margin,
     }
     reader = reader_of(config.measure, face_models, lips.batch)
-    names = ("masked.json", "masked.md", "masked.png", "sheet.png")
-    with results(out, names, force=force) as (document, text, picture, sheet):
+    with results(out, FILES, force=force) as (document, text, picture, sheet):
         journal = journal_of(out / ".masked.jsonl", settings, force=force)
         records = measured(
             corpus,
@@ -259,7 +253,3 @@ def _panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
 def _cell(name: str, found: Estimate) -> str:
     """Differences with their interval, values without: the plot and the JSON have those."""
     return str(found) if " - " in name else f"{found.value:.3f}"
-
-
-def _numbers(found: Estimate) -> list[float | None]:
-    return [None if value is None else round(value, 5) for value in found]
