@@ -11,7 +11,7 @@ demo: $(READY)
 
 test: $(READY) check
 	$(BIN)/cals models download > /dev/null
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check
