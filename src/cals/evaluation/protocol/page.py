@@ -34,7 +34,7 @@ def page(report: EvaluationReport) -> str:
         f"<p>{escape(_sentence(report.counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
-        f"{''.join(sections)}{_missing(report)}{_meanings()}"
+        f"{''.join(sections)}{_missing(report)}{_meanings(report)}"
         f'<section aria-labelledby="how"><h2 id="how">How it was made</h2><dl>{settings}</dl></section>'
         f"</main><script>{SCRIPT}</script></body></html>"
     )
@@ -160,10 +160,9 @@ def _missing(report: EvaluationReport) -> str:
     return f'<section aria-labelledby="failed"><h2 id="failed">What is missing</h2>{body}</section>'
 
 
-def _meanings() -> str:
+def _meanings(report: EvaluationReport) -> str:
     terms = "".join(
-        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>"
-        for m in (*MEASURES.values(), FRECHET)
+        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>" for m in report.measured()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in NOTES)
     return (

@@ -74,10 +74,15 @@ class EvaluationReport:
                 blocks.append(f"## {title(one)}\n\n{table(head, rows(one))}")
         return "\n\n".join([*blocks, self.counts()])
 
+    def measured(self) -> list[Measure]:
+        """The measures that stand in the tables."""
+        there = {name for one in self.tables for row in one.rows.values() for name in row}
+        return [*(measure for name, measure in MEASURES.items() if name in there), FRECHET]
+
     def markdown(self) -> str:
         """The report to read."""
         settings = "\n".join(f"- {name}: {said(value)}" for name, value in self.settings.items())
-        meanings = "\n".join(f"- {m.title}: {m.meaning}" for m in (*MEASURES.values(), FRECHET))
+        meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.measured())
         notes = "\n".join(f"- {note}" for note in NOTES)
         return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n## What is measured\n\n{meanings}\n\n{notes}"
 
