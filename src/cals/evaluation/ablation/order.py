@@ -76,6 +76,13 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]]) -> str:
     measure = MEASURES[name]
     ours = {row: float(np.mean(list(values.values()))) for row, values in rows.items()}
     theirs = {row: PUBLISHED[row][name] for row in rows}
+    clips = max(len(values) for values in rows.values())
+    ranks = (
+        f"- {measure.title}, {part}, {clips} clips. Published, best first: {_ranked(theirs, measure)}. Ours: "
+        f"{_ranked(ours, measure)}."
+    )
+    if clips < FEWEST:
+        return f"{ranks} No pair is told apart: that takes {FEWEST} clips."
     verdicts: dict[Verdict, list[str]] = {"as published": [], "the other way round": [], "not told apart": []}
     for first, second in combinations(rows, 2):
         low, high = difference(rows[first], rows[second])
@@ -86,12 +93,8 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]]) -> str:
             f"{low:+.{measure.digits}f} to {high:+.{measure.digits}f})"
         )
     pairs = sum(map(len, verdicts.values()))
-    clips = max(len(values) for values in rows.values())
     counted = "; ".join(f"{verdict}: {', '.join(found)}" for verdict, found in verdicts.items() if found)
-    return (
-        f"- {measure.title}, {part}, {clips} clips. Published, best first: {_ranked(theirs, measure)}. Ours: "
-        f"{_ranked(ours, measure)}. {len(verdicts['as published'])} of {pairs} pairs as published. {counted}."
-    )
+    return f"{ranks} {len(verdicts['as published'])} of {pairs} pairs as published. {counted}."
 
 
 def difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
