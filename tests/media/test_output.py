@@ -181,6 +181,7 @@ def test_full_disk(clip, tmp_path, suffix, kilobytes):
 def test_a_real_ctrl_c_leaves_nothing(clip, out):
     program = f"""
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background deaf to it
 from cals.media import VideoReader, VideoWriter
 with VideoReader({str(clip)!r}) as reader, VideoWriter({str(out)!r}, reader.format) as writer:
     for frame in reader:
