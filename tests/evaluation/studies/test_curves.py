@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from cals.data.synthetic.oracle import window_at
 from cals.evaluation.studies.curves import (
     ClipRecord,
     Series,
@@ -79,14 +80,21 @@ def test_still_mouths_follow_nothing() -> None:
 
 
 def test_the_gain_is_reached_where_it_is_said_to_be() -> None:
-    rising = 1 - np.exp(-np.arange(26) / 4.0)
-    wanted = int(np.argmax(rising >= 0.95 * rising[-1]))
+    rising = np.minimum(np.arange(26) / 10, 1.0)  # 0.95 lies halfway from the ninth step to the tenth
     curves = np.stack([rising, 0.3 + 0.1 * rising, -rising, np.zeros(26)])
-    assert gained(curves, 1)[:2].tolist() == [wanted, wanted]
+    assert gained(curves, 1)[:2] == pytest.approx(9.5)
     assert np.isnan(gained(curves, 1)[2:]).all()  # never better than the first
-    assert gained(curves, -1)[2] == wanted
+    assert gained(curves, -1)[2] == pytest.approx(9.5)
     peak = np.concatenate([np.arange(6), [2.0, 1.0]])[None]
-    assert gained(peak, 1).tolist() == [5]
+    assert gained(peak, 1).tolist() == [4.75]
+    assert gained(np.array([[0.0, 1.0, 0.2]]), 1).tolist() == [0.95]
+
+
+def test_the_window_is_counted_as_the_oracle_counts_it() -> None:
+    rng = np.random.default_rng(5)
+    curve = np.sort(rng.uniform(size=26))
+    windows = (2 * np.arange(26) + 1) / 25
+    assert (2 * gained(curve[None], 1)[0] + 1) / 25 == pytest.approx(window_at(windows, curve, gain=True))
 
 
 def test_what_one_condition_lacks_is_dropped_from_all() -> None:

@@ -89,8 +89,12 @@ def values(clips: Sequence[Series], counts: F64) -> dict[str, F64]:
 def gained(curves: F64, better: int, share: float = 0.95) -> F64:
     """Where each curve [r k] first reaches `share` of its gain from the first point to its best one, [r].
 
-    NaN for a curve whose first point is its best. `better` is 1 where more is better, else -1.
+    Between two points by a straight line, as the oracle of drawn speech counts too; NaN for a curve whose first point
+    is its best. `better` is 1 where more is better, else -1.
     """
     gain = better * (curves - curves[:, :1])
-    best = gain.max(axis=1)
-    return np.where(best > 0, (gain >= share * best[:, None]).argmax(axis=1), np.nan)
+    goal = share * gain.max(axis=1)
+    rows, reached = np.arange(len(gain)), np.maximum((gain >= goal[:, None]).argmax(axis=1), 1)
+    before, after = gain[rows, reached - 1], gain[rows, reached]
+    rise = np.where(goal > 0, after - before, 1.0)
+    return np.where(goal > 0, reached - 1 + (goal - before) / rise, np.nan)
