@@ -7,7 +7,7 @@ STYLE = """
 --main:#7db8f0;--dot:#44678a;--best:#1f3526}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
-header,main{max-width:1180px;margin:0 auto;padding:0 24px}
+header,main{max-width:1480px;margin:0 auto;padding:0 24px}
 header{padding-top:36px}h1{margin:0 0 8px;font-size:1.9rem;line-height:1.2;overflow-wrap:anywhere}
 h2{margin:0 0 14px;font-size:1.3rem;scroll-margin-top:12px}
 .eyebrow{margin:0;color:var(--soft);font-family:ui-monospace,monospace;font-size:.85rem}
@@ -18,7 +18,7 @@ section{margin:28px 0;padding:22px 24px;background:var(--card);border:1px solid 
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding-bottom:8px}
 th,td{padding:6px 12px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,.words{text-align:left}td.words{white-space:normal;min-width:12em}
+th:first-child,.words{text-align:left}th:first-child{position:sticky;left:0;background:var(--card)}td.words{white-space:normal;min-width:12em}
 thead th{border-bottom:2px solid var(--line)}
 tbody th{font-weight:500}tbody th small{display:block;font-size:.78rem}
 td small{display:block;font-size:.78rem}
@@ -29,7 +29,7 @@ th[aria-sort=ascending] button::after{content:" \\2191"}th[aria-sort=descending]
 details{margin-top:20px}summary{cursor:pointer;color:var(--main);font-weight:600;padding:4px 0}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(380px,100%),1fr));gap:18px;margin-top:12px}
 figure{margin:0}figcaption{font-size:.9rem;color:var(--soft);margin-bottom:4px}figcaption strong{color:var(--ink)}
-.clips{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(460px,100%),1fr));gap:18px;margin-top:20px}
+.clips{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(640px,100%),1fr));gap:18px;margin-top:20px}
 .clips figcaption{margin-top:6px}
 video{width:100%;height:auto;display:block;background:#000;border-radius:6px}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:13px}
