@@ -11,9 +11,9 @@ import tyro
 class StudyOptions:
     """A model, a corpus, and how they are looked at."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A name from `cals models list`, or a checkpoint folder."""
-    corpus: Annotated[Path, tyro.conf.Positional]
+    corpus: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CORPUS")]
     """A folder made by `cals prepare` or `cals synthetic`."""
     out: Path
     """The folder for the results; started again with the same one, the study goes on where it stopped."""
