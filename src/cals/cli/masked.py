@@ -28,7 +28,10 @@ class MaskedOptions(StudyOptions):
 
 
 def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
-    """Hide the sound of some frames and see how good their mouths are, made from what is heard around them."""
+    """Hide the sound of some frames and see how good their mouths are, made from what is heard around them.
+
+    The model has to have an Audio-to-Lip, which alone knows what hidden sound is.
+    """
     from cals.evaluation.studies.masked import FILES, MaskedConfig, masked
     from cals.inference.lipsync import LipSync
 

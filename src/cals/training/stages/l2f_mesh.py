@@ -171,10 +171,10 @@ class MeshStage(Stage):
         energy = self.model.decoder.mesh.basis.square().sum(dim=(1, 2))
         shares = 0.9 * energy / energy.sum() + 0.1 / len(energy)  # a little for what is small but seen, like pouting
         readout = self._readout.to(motion.device)
-        apart = concordance((motion @ readout).transpose(1, 2), (real @ readout).transpose(1, 2)) if follow else 0.0
+        apart = concordance((motion @ readout).transpose(1, 2), (real @ readout).transpose(1, 2))
         return {
             "motion": self.config.motion * ((motion - real).square() * shares).sum(dim=-1).mean(),
-            "follow": motion.new_tensor(0.0) + follow * apart,
+            "follow": follow * apart,
         }
 
     def _distance(self, drawn: Tensor, wanted: Tensor, target: Tensor) -> Tensor:
