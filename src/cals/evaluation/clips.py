@@ -29,11 +29,16 @@ class ClipsConfig:
             raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
 
 
-def names_of(there: Mapping[str, ClipSource], corpus: Path, splits: Path | None, part: str) -> list[str]:
-    """Sorted names of a part's clips, without splits of all; DataError unless the corpus has them and there is one."""
+def names_of(
+    there: Mapping[str, ClipSource], corpus: Path, splits: Path | None, part: str, *, some: bool = True
+) -> list[str]:
+    """Sorted names of a part's clips, without splits of all; DataError unless the corpus has them.
+
+    An empty part is an error too where there have to be `some`.
+    """
     names = sorted(there) if splits is None else sorted(split_names(splits, part))
     missing = [name for name in names if name not in there]
-    if missing or not names:
+    if missing or (some and not names):
         raise DataError(
             f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3] or 'them'}; "
             "name the corpus that the splits belong to"

@@ -17,10 +17,9 @@ from cals.checkpoint import weights_sha256
 from cals.data.manifest import ClipSource
 from cals.data.shards import writing
 from cals.data.sources import grid
-from cals.data.store import split_names
 from cals.data.words import TimedWord, mouth_cut, timed_words
 from cals.errors import DataError
-from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.clips import ClipsConfig, evenly, names_of
 from cals.evaluation.drives import read_clip
 from cals.evaluation.entrants import REAL
 from cals.evaluation.journal import Journal
@@ -139,13 +138,7 @@ def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reade
     there, known = {clip.name: clip for clip in grid.clips(corpus)}, set(network.config.words)
     tasks, unknown = [], {}
     for part in config.parts:
-        names = sorted(split_names(splits, part))
-        missing = [name for name in names if name not in there]
-        if missing:
-            raise DataError(
-                f"{corpus}: expected the clips of {part!r} in {splits}, found none of {missing[:3]}; name the corpus "
-                "that the splits belong to"
-            )
+        names = names_of(there, corpus, splits, part, some=False)
         able = [there[name] for name in names if known & {word.text for word in there[name].words or ()}]
         unknown[part] = len(names) - len(able)
         chosen = evenly(able, config.clips)
