@@ -45,6 +45,7 @@ ONLY_IN = {
     "platformdirs": {"hub"},
     "ai_edge_litert": {"face"},
     "dlib": {"evaluation"},
+    "pocketsphinx": {"evaluation"},
     "lightning": {"training"},
     "torch": {
         "features",

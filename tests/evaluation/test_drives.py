@@ -1,5 +1,6 @@
 """Who says what when: rolled sound and the real mouths that belong to it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,21 @@ def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, de
     rolled, wav = load_mono(tmp_path / "rolled.wav"), real.wav()
     assert rolled.shape == wav.shape == (48 * 640,)
     assert rolled == pytest.approx(np.roll(wav, 24 * 640), abs=1e-4)
+
+
+@pytest.mark.parametrize("late_frames", [2, -3, 0.5])
+def test_a_late_picture_gets_its_sound_later(
+    raw: Path, tmp_path: Path, detector: FaceDetector, late_frames: float
+) -> None:
+    real = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
+    late, moved = replace(real, picture_late_s=late_frames / 25), round(late_frames * 640)
+    wav, before = late.wav(), real.wav()
+    assert wav.shape == before.shape
+    if moved > 0:
+        assert (wav[moved:] == before[:-moved]).all()
+        assert (wav[:moved] == 0).all()
+    else:
+        assert (wav[: len(wav) + moved - 3200] == before[-moved:-3200]).all()  # beyond: what the file has there
 
 
 def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: FaceDetector) -> None:

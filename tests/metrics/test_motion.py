@@ -30,6 +30,15 @@ def test_span_is_the_ratio_of_the_swings() -> None:
     assert math.isnan(span(real, np.zeros(60)))
 
 
+def test_jitter_of_some_frames_only() -> None:
+    real = RNG.normal(size=(30, 20, 2))
+    generated = 2 * real
+    generated[20:] *= 50
+    counts = np.arange(28) < 18
+    assert jitter(generated, real, counts) == pytest.approx(2.0)
+    assert math.isnan(jitter(generated, real, np.zeros(28, bool)))
+
+
 def test_leak_is_what_the_face_adds_to_what_the_mouths_share() -> None:
     time = np.arange(100) * 2 * np.pi / 100
     own, other = np.sin(time), np.cos(time)  # of correlation 0

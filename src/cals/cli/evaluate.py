@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from cals.cli.progress import frame_progress
+
+if TYPE_CHECKING:
+    from cals.evaluation.protocol.pairs import PairList
 
 _Several = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 QUICK = "quick"
@@ -25,6 +28,11 @@ class Options:
     generated: _Several = ()
     """NAME=FOLDER of videos that any system made of these pairs, called by their ids (see --list-only);
     may be given several times."""
+    drive: Literal["pairs", "rolled"] = "pairs"
+    """Sounds: each clip's own and another's, or only its own, brought in step and rolled by half its length."""
+    offsets: Path | None = None
+    """With --drive rolled: JSON of clip names and the frames of 1/25 s by which their pictures are late; others are
+    found."""
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips are one part."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
@@ -66,6 +74,9 @@ class Options:
 def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     """Drive held-out faces by their own and by others' sound, and compare with the real clips and with baselines.
 
+    With `--drive rolled` any folder of people talking freely will do, without splits, words or a second clip: each face
+    is driven by its own sound half a clip too late, and compared with the mouth that belongs to it.
+
     Started again after an interruption, or with further methods, it goes on where it stopped. With the word `quick`
     before the corpus: one model only, how its mouth moves against what was said, and a contact sheet; of the options
     it takes --splits, --model, --out, --sync, --parts, --clips, --face-models, --device, --batch and --force.
@@ -82,28 +93,19 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 
 def _protocol(corpus: Path, options: Options) -> None:
-    from cals.errors import ConfigError
     from cals.evaluation.protocol.judge import EvaluationConfig
-    from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, PairsConfig, draw_pairs, read_pairs, write_pairs
-    from cals.evaluation.protocol.run import FILES, evaluate, named_folders, named_models
+    from cals.evaluation.protocol.run import FILES, SHEET, evaluate, named_folders, named_models
 
-    if options.pairs is not None and options.splits is not None:
-        raise ConfigError("pairs: expected a list or splits to draw one from, found both; give one of them")
-    if options.pairs is not None:
-        pairs = read_pairs(options.pairs, corpus)
-    else:
-        drawing = PairsConfig(parts=options.parts, clips=options.clips, seconds=options.seconds, seed=options.seed)
-        pairs = draw_pairs(corpus, options.splits, drawing)
+    pairs = _pairs(corpus, options)
     if options.list_only:
-        with frame_progress("writing sounds", "pairs") as progress:
-            write_pairs(pairs, corpus, options.out, force=options.force, progress=progress)
-        print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")
+        _list(corpus, options, pairs)
         return
     config = EvaluationConfig(
         models=named_models(options.model),
         generated=named_folders(options.generated),
         sync=options.sync,
         syncnet=options.syncnet,
+        offsets=options.offsets,
         dlib=options.dlib,
         copy=options.copy,
         truth=options.truth,
@@ -116,7 +118,45 @@ def _protocol(corpus: Path, options: Options) -> None:
     with frame_progress("evaluating", "pairs") as progress:
         report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
     print(report.text())
-    print(f"{options.out}: {', '.join(FILES)}")
+    print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
+
+
+def _pairs(corpus: Path, options: Options) -> "PairList":
+    """Those of a list, or drawn."""
+    from cals.errors import ConfigError
+    from cals.evaluation.protocol.pairs import PairsConfig, draw_pairs, read_pairs
+
+    rolled = options.drive == "rolled"
+    if options.pairs is not None and options.splits is not None:
+        raise ConfigError("pairs: expected a list or splits to draw one from, found both; give one of them")
+    if options.pairs is not None:
+        pairs = read_pairs(options.pairs, corpus)
+    else:
+        drawing = PairsConfig(
+            parts=options.parts, clips=options.clips, seconds=options.seconds, seed=options.seed, rolled=rolled
+        )
+        pairs = draw_pairs(corpus, options.splits, drawing)
+    if (rolled or options.offsets is not None) and not pairs.rolled:
+        raise ConfigError(
+            "drive: expected --offsets only with rolled sounds, and --drive rolled only with a list of such, found "
+            "others; leave them out, or give --drive rolled without --pairs"
+        )
+    return pairs
+
+
+def _list(corpus: Path, options: Options, pairs: "PairList") -> None:
+    """Write pairs and sounds for other systems."""
+    from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, write_pairs
+    from cals.evaluation.protocol.rolled import load_tools, read_told, write_rolled_pairs
+
+    with frame_progress("writing sounds", "pairs") as progress:
+        if pairs.rolled:
+            tools = load_tools(options.sync, options.syncnet, options.face_models, options.device)
+            told = read_told(options.offsets, pairs)
+            write_rolled_pairs(pairs, corpus, options.out, *tools, told, force=options.force, progress=progress)
+        else:
+            write_pairs(pairs, corpus, options.out, force=options.force, progress=progress)
+    print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")
 
 
 def _quick(corpus: Path, options: Options) -> None:

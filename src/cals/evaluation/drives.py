@@ -57,6 +57,8 @@ class RealClip:
     starts_s: F64
     """[t], when each frame begins."""
     end_s: float
+    picture_late_s: float = 0.0
+    """By how much the file shows its picture after the sound that belongs to it; `wav` puts that right."""
 
     @property
     def middles_s(self) -> F64:
@@ -75,10 +77,11 @@ class RealClip:
         return np.append(self.starts_s[1:], self.end_s) <= first_s
 
     def wav(self) -> F32:
-        """Its sound, mono at `RATE_HZ`, exactly as long as the picture: cut, or silent at the end."""
-        length = round(self.end_s * RATE_HZ)
-        heard = load_mono(self.source.video, RATE_HZ)[:length]
-        return np.pad(heard, (0, length - len(heard)))
+        """Its sound, mono at `RATE_HZ`, in step with the picture and exactly as long: cut, or silent where it lacks."""
+        length, before = round(self.end_s * RATE_HZ), round(self.picture_late_s * RATE_HZ)
+        heard = load_mono(self.source.video, RATE_HZ)
+        heard = np.pad(heard, (before, 0)) if before > 0 else heard[-before:]
+        return np.pad(heard[:length], (0, max(length - len(heard), 0)))
 
 
 def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.inf) -> RealClip:
@@ -137,11 +140,14 @@ def said_by(speaker: RealClip, clip: RealClip) -> Seen:
 
     Not valid after the end of that sound.
     """
-    middles_s = clip.middles_s
-    then_s = (middles_s - speaker.shift_s) % speaker.end_s
-    index = np.searchsorted(speaker.starts_s, then_s, side="right") - 1
-    real = speaker.seen
-    return Seen(real.crops[index], real.landmarks[index], real.valid[index] & (middles_s < speaker.end_s))
+    index, real = rolled_index(speaker, clip), speaker.seen
+    return Seen(real.crops[index], real.landmarks[index], real.valid[index] & (clip.middles_s < speaker.end_s))
+
+
+def rolled_index(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
+    """[t], the frame of `speaker` to which its rolled sound belongs, at every frame of `clip`."""
+    then_s = (clip.middles_s - speaker.shift_s) % speaker.end_s
+    return np.asarray(np.searchsorted(speaker.starts_s, then_s, side="right") - 1, dtype=np.int64)
 
 
 def tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:

@@ -1,5 +1,7 @@
 """What stands side by side in an evaluation: models, videos of other systems, the real clip, and copied mouths."""
 
+import math
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -32,6 +34,8 @@ class Shown:
     """Frame by frame; a view only where `seen` is valid."""
     own_place: bool = False
     """Its pictures have another size than the real ones, so its face was looked for and aligned by itself."""
+    compute: float = math.nan
+    """Seconds of processor time that a second of it took, all threads together; NaN for what was not made here."""
 
 
 def shown_real(clip: RealClip) -> Shown:
@@ -47,8 +51,10 @@ def shown_copy(clip: RealClip, detector: FaceDetector) -> Shown:
 
 def shown_model(clip: RealClip, sound: Path, lips: LipSync, detector: FaceDetector) -> Shown:
     """The clip's face saying `sound`; frames that the model left alone, wholly or in part, are not valid."""
+    began_s = time.process_time()
     frames, strengths = zip(*spoken(clip, sound, lips), strict=True)
-    return _in_place(clip, frames, detector, np.array(strengths) == 1)
+    compute = (time.process_time() - began_s) / clip.end_s
+    return replace(_in_place(clip, frames, detector, np.array(strengths) == 1), compute=compute)
 
 
 def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
@@ -73,9 +79,10 @@ def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
     return _by_itself(clip, at, detector, lasts)
 
 
-def output_of(folder: Path, name: str) -> Path | None:
-    """The video called `name` in a folder of outputs."""
-    return next((path for suffix in sorted(VIDEO_SUFFIXES) if (path := folder / f"{name}{suffix}").is_file()), None)
+def output_of(folder: Path, *names: str) -> Path | None:
+    """The video called by the first of `names` that there is in a folder of outputs."""
+    places = (folder / f"{name}{suffix}" for name in names for suffix in sorted(VIDEO_SUFFIXES))
+    return next(filter(Path.is_file, places), None)
 
 
 def _in_place(clip: RealClip, frames: Iterable[Frame], detector: FaceDetector, counts: NDArray[np.bool_]) -> Shown:

@@ -114,10 +114,10 @@ def sharpness(energy: float, true_energy: float) -> float:
     return energy / max(true_energy, 1e-9)
 
 
-def lip_region(points: F64, size_px: int) -> NDArray[np.bool_]:
+def lip_region(points: F64, size_px: int, margin_px: int = LIP_MARGIN_PX) -> NDArray[np.bool_]:
     """The outer lips of one face [468 2] with a margin, filled: [size size]."""
     canvas = np.zeros((size_px, size_px), np.uint8)
     outline = np.rint(points[list(MOUTH_OUTER)] - 0.5).astype(np.int32)  # cv2's pixel centres are whole numbers
     cv2.fillConvexPoly(canvas, cv2.convexHull(outline), 1)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * LIP_MARGIN_PX + 1,) * 2)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
     return np.asarray(cv2.dilate(canvas, disc)) > 0

@@ -30,17 +30,22 @@ def leak(generated: NDArray[Any], own: NDArray[Any], meant: NDArray[Any]) -> flo
     return correlation(generated, own) - correlation(meant, own)
 
 
-def jitter(generated: NDArray[Any], real: NDArray[Any]) -> float:
+def jitter(generated: NDArray[Any], real: NDArray[Any], counts: NDArray[np.bool_] | None = None) -> float:
     """How much generated points [t n 2] tremble: their mean second difference as a share of the real one.
 
     1 is as restless as the real face, more is trembling, less is smooth or timid motion; NaN if the real one is still.
+    `counts` [t - 2] says which three frames in a row are looked at, by their first; default: all.
     """
-    restless, really = (_second_difference(points) for points in (generated, real))
+    restless, really = (_second_difference(points, counts) for points in (generated, real))
     return restless / really if really >= _STILL else math.nan
 
 
-def _second_difference(points: NDArray[Any]) -> float:
+def _second_difference(points: NDArray[Any], counts: NDArray[np.bool_] | None) -> float:
     if len(points) < 3:
         raise ValueError(f"jitter: expected 3 frames or more, found {len(points)}")
     change = np.diff(points.astype(np.float64), 2, axis=0)
+    if counts is not None:
+        if not counts.any():
+            return math.nan
+        change = change[counts]
     return float(np.hypot(change[..., 0], change[..., 1]).mean())

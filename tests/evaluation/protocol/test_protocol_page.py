@@ -24,7 +24,7 @@ from cals.media.reader import VideoReader
 from cals.metrics.bootstrap import mean_estimate
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-VOID = {"meta", "br", "link", "input"}
+VOID = {"meta", "br", "link", "input", "img"}
 
 
 class Reader(HTMLParser):

@@ -13,9 +13,11 @@ from cals.evaluation.offsets import longest_run
 from cals.evaluation.protocol.judge import MIN_FRAMES
 from cals.evaluation.protocol.observed import WINDOW, Observed
 from cals.evaluation.protocol.pairs import Kind, Pair
+from cals.evaluation.protocol.rolled_scores import meant_frames, score_rolled
 from cals.evaluation.scores import MIN_SILENT, sharpness
 from cals.inference.score import MIN_JUDGED
 from cals.metrics.bootstrap import Estimate, mean_estimate
+from cals.metrics.closures import CLOSED_SHARE, MARGIN_S, Interval
 from cals.metrics.frechet import frechet_distance
 from cals.metrics.landmarks import landmark_distance
 from cals.metrics.lse import lse_of_shifts
@@ -36,7 +38,9 @@ class Measure(NamedTuple):
 
 
 _SELF: tuple[Kind, ...] = ("self",)
-_BOTH: tuple[Kind, ...] = ("self", "cross")
+_ROLLED: tuple[Kind, ...] = ("rolled",)
+_KNOWN: tuple[Kind, ...] = ("self", "rolled")
+_ALL: tuple[Kind, ...] = ("self", "cross", "rolled")
 MORE, LESS = math.inf, -math.inf
 MEASURES = {
     "psnr": Measure("PSNR", "of the 128 px crop, in dB", MORE, 2, _SELF),
@@ -45,10 +49,30 @@ MEASURES = {
     "ssim_lips": Measure("mouth SSIM", "of the upright box around that region", MORE, 3, _SELF),
     "lmd": Measure("LMD", "distance of 20 lip points in crop pixels, their mean place taken off", LESS, 3, _SELF),
     "lmd_dlib": Measure("LMD, dlib", "the same by the points of dlib's predictor", LESS, 3, _SELF),
-    "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", MORE, 3, _SELF),
-    "width": Measure("width r", "Pearson correlation of mouth width with the real one", MORE, 3, _SELF),
-    "sharpness": Measure("sharpness", "gradient energy of the mouth over the real one's", 1, 2, _SELF),
-    "jitter": Measure("jitter", "second difference of the lip points over the real one's", 1, 2, _SELF),
+    "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", MORE, 3, _KNOWN),
+    "width": Measure("width r", "Pearson correlation of mouth width with the real one", MORE, 3, _KNOWN),
+    "leak": Measure(
+        "leak",
+        "correlation of the opening with the one that the face has at that moment in the clip, less what that one has "
+        "with the one to be said",
+        0,
+        3,
+        _ROLLED,
+    ),
+    "span": Measure("span", "standard deviation of the opening over the real one's", 1, 2, _ROLLED),
+    "sharpness": Measure("sharpness", "gradient energy of the mouth over the real one's", 1, 2, _KNOWN),
+    "jitter": Measure("jitter", "second difference of the lip points over the real one's", 1, 2, _KNOWN),
+    "flicker": Measure(
+        "flicker", "change of the pixels within the outer lips from frame to frame over the real one's", 1, 2, _ROLLED
+    ),
+    "closures": Measure(
+        "closures",
+        f"share of /p b m/ in which the lips are open by less than {CLOSED_SHARE:g} of their median at some moment "
+        f"from {1000 * MARGIN_S:.0f} ms before to {1000 * MARGIN_S:.0f} ms after; compare with the real clips' share",
+        math.nan,
+        2,
+        _ROLLED,
+    ),
     "silence": Measure(
         "open in silence",
         "how much wider than really the mouth is open before the first word, in inter-ocular distances; where the "
@@ -57,11 +81,12 @@ MEASURES = {
         3,
         _SELF,
     ),
-    "lse_d": Measure("LSE-D", "distance of sound and lips at the best shift", LESS, 3, _BOTH),
-    "lse_c": Measure("LSE-C", "how far below the median over all shifts that is", MORE, 3, _BOTH),
-    "offset": Measure("offset", "the best shift in frames of 40 ms; > 0: the sound comes late", 0, 2, _BOTH),
-    "in_step": Measure("in step", "share of clips whose best shift is one frame at most", MORE, 2, _BOTH),
-    "identity": Measure("identity", "similarity to the real face, by gradients of the inner face", MORE, 3, _BOTH),
+    "lse_d": Measure("LSE-D", "distance of sound and lips at the best shift", LESS, 3, _ALL),
+    "lse_c": Measure("LSE-C", "how far below the median over all shifts that is", MORE, 3, _ALL),
+    "offset": Measure("offset", "the best shift in frames of 40 ms; > 0: the sound comes late", 0, 2, _ALL),
+    "in_step": Measure("in step", "share of clips whose best shift is one frame at most", MORE, 2, _ALL),
+    "identity": Measure("identity", "similarity to the real face, by gradients of the inner face", MORE, 3, _ALL),
+    "compute": Measure("compute", "seconds of processor time, all threads, for a second of video", LESS, 2, _ROLLED),
     "wrapped_psnr": Measure(
         "wrapped PSNR", "PSNR with differences that wrap around at 256, only for old tables", MORE, 2, _SELF
     ),
@@ -93,9 +118,15 @@ Features = dict[str, tuple[F32, F32]]
 
 
 def judged(
-    pair: Pair, records: Mapping[str, Observed], failed: Mapping[str, str], left_out: str
+    pair: Pair,
+    records: Mapping[str, Observed],
+    failed: Mapping[str, str],
+    left_out: str,
+    bilabials: Sequence[Interval] | None = None,
 ) -> tuple[PairResult, Features]:
     """The values of every method on the frames that all of them have, and features for the Frechet distance.
+
+    `bilabials` is when the lips should close in the sound of a rolled pair, where that is known.
 
     A method with fewer than `MIN_FRAMES` frames of its own has failed, and costs the others none of theirs.
     """
@@ -110,6 +141,7 @@ def judged(
     }
     kept = {name: record for name, record in records.items() if name not in found}
     use = np.all([record.valid for record in kept.values()], axis=0)
+    use &= meant_frames(real) >= 0 if pair.kind == "rolled" else True
     frames, used = len(use), int(use.sum())
     facts = PairResult(
         pair=pair,
@@ -124,6 +156,8 @@ def judged(
         return facts, {}
     for name, record in kept.items():
         facts.scores[name] = _scores(pair.kind, record, real, use)
+        if pair.kind == "rolled":
+            facts.scores[name] |= score_rolled(record, real, use, bilabials)
     return facts, {name: _features(record, real, use) for name, record in kept.items() if name != REAL}
 
 

@@ -19,6 +19,7 @@ from cals.evaluation.offsets import load_sync
 from cals.evaluation.protocol.observed import WINDOW, Instruments, Observed, observe
 from cals.evaluation.protocol.pairs import Pair, PairList, sources
 from cals.evaluation.protocol.side_by_side import write_view
+from cals.evaluation.protocol.strips import write_strip
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.inference.lipsync import LipSync
 from cals.inference.score import SyncScorer
@@ -45,6 +46,8 @@ class EvaluationConfig:
     """Checkpoint folder of the sync encoders; None for those that ship."""
     syncnet: Path | None = None
     """The original SyncNet's weights, to judge by instead."""
+    offsets: Path | None = None
+    """JSON file with frames by which clips' pictures are late, for rolled sounds; else they are found."""
     dlib: Path | None = None
     """dlib's 68-point predictor, for LMD by its points too."""
     copy: bool = True
@@ -96,7 +99,7 @@ class Judge:
     """Everything loaded that pairs are judged with; one for each process."""
 
     def __init__(self, config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
-        self._config, self._out, self._seconds = config, out, pairs.seconds
+        self._config, self.out, self._seconds = config, out, pairs.seconds
         self._sources: dict[str, ClipSource] = sources(corpus)
         self._shown = {pair.id for pair in pairs.shown(config.shown)}
         self.lips = {name: self._load(model) for name, model in config.models}
@@ -110,7 +113,7 @@ class Judge:
         self.tools = Instruments(scorer.encoders, judging.visual, dlib)
         if (scorer.encoders.frames, judging.config.frames) != (WINDOW, WINDOW):
             raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
-        self._detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
+        self.detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
 
     def _load(self, model: str) -> LipSync:
         config = self._config
@@ -118,31 +121,35 @@ class Judge:
 
     def place(self, pair: Pair, method: str) -> Path:
         """The record of a method on a pair; its view lies beside it."""
-        return self._out / RECORDS / method / f"{pair.id}.npz"
+        return self.out / RECORDS / method / f"{pair.id}.npz"
 
     def view(self, pair: Pair, method: str) -> Path:
         """The square around its face, of the pairs that are shown."""
         return self.place(pair, method).with_suffix(".mp4")
 
+    def strip(self, pair: Pair, method: str) -> Path:
+        """Its row of the contact sheet, of rolled pairs."""
+        return self.place(pair, method).with_suffix(".png")
+
     def keys(self, pair: Pair) -> dict[str, dict[str, Any]]:
         """What each method's record is of, and measured with; a generated video that is missing has none."""
-        sound = self._out / pair.sound
+        sound = self.out / pair.sound
         common: dict[str, Any] = {
             "format": _FORMAT,
             "encoders": self.tools.encoders.name,
-            "syncnet": None if self._config.syncnet is None else _stamp(self._config.syncnet),
+            "syncnet": None if self._config.syncnet is None else stamp(self._config.syncnet),
             "features": self._features,
-            "dlib": None if self._config.dlib is None else _stamp(self._config.dlib),
+            "dlib": None if self._config.dlib is None else stamp(self._config.dlib),
             "seconds": self._seconds,
-            "face": _stamp(self._sources[pair.face].video),
+            "face": stamp(self._sources[pair.face].video),
             "sound": hashlib.sha256(sound.read_bytes()).hexdigest()[:12],
-        }
+        } | ({"kind": "rolled"} if pair.kind == "rolled" else {})
         found = {REAL: common}
         found |= {name: common | {"model": lips.model.fingerprint} for name, lips in self.lips.items()}
         for name, folder in self._config.generated:
-            video = output_of(folder, pair.id)
+            video = output_of(folder, *pair.names)
             if video is not None:
-                found[name] = common | {"video": _stamp(video)}
+                found[name] = common | {"video": stamp(video)}
         return found | ({COPY: common | {"copy": 1}} if self._config.copy else {})
 
     def records(self, pair: Pair) -> dict[str, Observed]:
@@ -153,7 +160,7 @@ class Judge:
     def judge(self, pair: Pair) -> Outcome:
         """Measure what is not measured yet; a method that cannot be is only said to have failed."""
         outcome = Outcome(pair.id)
-        if not (self._out / pair.sound).is_file():
+        if not (self.out / pair.sound).is_file():
             outcome.left_out = "its sound cannot be read"
             return outcome
         keys, known = self.keys(pair), self.records(pair)
@@ -163,20 +170,23 @@ class Judge:
         if REAL in known and known[REAL].valid.sum() < MIN_FRAMES:
             outcome.left_out = _no_face(known[REAL])
             return outcome
-        left = [name for name in keys if name not in known or not self._view_is_there(pair, name)]
+        left = [name for name in keys if name not in known or not self._is_shown(pair, name)]
         if left:
-            with writing(self._out):
+            with writing(self.out):
                 self._measure(pair, left, keys, outcome)
         return outcome
 
-    def _view_is_there(self, pair: Pair, method: str) -> bool:
-        return pair.id not in self._shown or self.view(pair, method).is_file()
+    def _is_shown(self, pair: Pair, method: str) -> bool:
+        """Whether there are the pictures that a report shows of it."""
+        wanted = [self.view(pair, method)] if pair.id in self._shown else []
+        wanted += [self.strip(pair, method)] if pair.kind == "rolled" else []
+        return all(place.is_file() for place in wanted)
 
     def _measure(self, pair: Pair, left: list[str], keys: dict[str, dict[str, Any]], outcome: Outcome) -> None:
-        sound = self._out / pair.sound
+        sound = self.out / pair.sound
         try:
             heard_s = len(load_mono(sound, RATE_HZ)) / RATE_HZ
-            clip = read_clip(self._sources[pair.face], self._detector, heard_s)
+            clip = read_clip(self._sources[pair.face], self.detector, heard_s)
         except MediaError as error:
             outcome.left_out = str(error)
             return
@@ -189,11 +199,13 @@ class Judge:
                 outcome.failed[name] = str(error)
                 continue
             # the real clip is in step with its own sound only
-            heard = None if name == REAL and pair.kind == "cross" else sound
-            pixels = name != REAL and pair.kind == "self"
+            heard = None if name == REAL and pair.kind != "self" else sound
+            pixels, rolled = name != REAL and pair.kind == "self", pair.kind == "rolled"
             if enough and pair.id in self._shown:
                 write_view(self.view(pair, name), clip, [item.frame for item in shown.items])
-            record = observe(clip, shown, heard, self.tools, keys[name], pixels=pixels)
+            if enough and rolled:
+                write_strip(self.strip(pair, name), clip, shown, with_meant=name == REAL)
+            record = observe(clip, shown, heard, self.tools, keys[name], pixels=pixels, rolled=rolled)
             record.save(self.place(pair, name))
             if not enough:
                 outcome.left_out = _no_face(record)
@@ -201,23 +213,23 @@ class Judge:
     def _show(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> Shown:
         made: dict[str, Callable[[], Shown]] = {
             REAL: lambda: shown_real(clip),
-            COPY: lambda: shown_copy(clip, self._detector),
+            COPY: lambda: shown_copy(clip, self.detector),
         }
         if name in made:
             return made[name]()
         if name in self.lips:
-            return shown_model(clip, sound, self.lips[name], self._detector)
-        video = output_of(dict(self._config.generated)[name], pair.id)
+            return shown_model(clip, sound, self.lips[name], self.detector)
+        video = output_of(dict(self._config.generated)[name], *pair.names)
         if video is None:  # gone since it was looked for
             raise MediaError(f"{pair.id}: expected a video of {name}, found none any more; make it again")
-        return shown_video(clip, video, self._detector)
+        return shown_video(clip, video, self.detector)
 
 
 def _no_face(record: Observed) -> str:
     return f"a face in {record.valid.sum()} of {len(record.valid)} frames"
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
     """Size and time of change, as JSON gives them back."""
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns]

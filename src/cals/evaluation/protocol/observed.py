@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cals.evaluation.dlib_landmarks import DlibPredictor
-from cals.evaluation.drives import F64, RealClip, Seen
+from cals.evaluation.drives import F64, RealClip, Seen, rolled_index
 from cals.evaluation.entrants import Shown
 from cals.evaluation.scores import EQUAL_DB, lip_region, openings, pixel_rows
 from cals.face.landmarks import MOUTH_68, mouth_width
@@ -22,9 +22,10 @@ from cals.files import replacing
 from cals.inference.shifts import Shifts, measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks
+from cals.metrics.flicker import compute_changes
 from cals.metrics.frechet import trunk_features
 from cals.metrics.identity import identity_features, mean_identity
-from cals.metrics.image import ssim, wrapped_psnr
+from cals.metrics.image import gradient_energy, ssim, wrapped_psnr
 from cals.metrics.offset import MAX_OFFSET
 from cals.types import F32, U8
 
@@ -54,6 +55,7 @@ class Observed:
     features: F32
     """[k // 5, d] of the windows that follow one another; NaN where one of their frames is not valid."""
     own_place: bool = False
+    compute: float = math.nan
     """See `Shown`."""
 
     def save(self, path: Path) -> None:
@@ -61,7 +63,7 @@ class Observed:
         arrays = {
             name: getattr(self, name) for name in ("valid", "lips", "dlib_lips", "frame_of", "distances", "features")
         }
-        arrays["own_place"] = np.array(self.own_place)
+        arrays |= {"own_place": np.array(self.own_place), "compute": np.array(self.compute)}
         arrays |= {f"values.{name}": values for name, values in self.values.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial, partial.open("wb") as file:
@@ -77,9 +79,9 @@ class Observed:
             return None
         if json.loads(str(arrays.pop("key"))) != key:
             return None
-        own_place = bool(arrays.pop("own_place"))
+        own_place, compute = bool(arrays.pop("own_place")), float(arrays.pop("compute", math.nan))
         values = {name.removeprefix("values."): arrays.pop(name) for name in list(arrays) if name.startswith("values.")}
-        return Observed(key=key, values=values, own_place=own_place, **arrays)
+        return Observed(key=key, values=values, own_place=own_place, compute=compute, **arrays)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,12 @@ def observe(
     key: dict[str, Any],
     *,
     pixels: bool,
+    rolled: bool = False,
 ) -> Observed:
-    """Measure what is shown, against the real clip where `pixels`, and against `sound` where there is one."""
+    """Measure what is shown, against the real clip where `pixels`, and against `sound` where there is one.
+
+    With `rolled` also what is compared with the mouth that belongs to the clip's own sound, rolled.
+    """
     seen = shown.seen
     there = np.flatnonzero(seen.valid)
     values = _motion(seen.landmarks[there]) | {
@@ -110,6 +116,8 @@ def observe(
     }
     if pixels:
         values |= _pixels(seen.crops[there], clip.seen.crops[there], clip.seen.landmarks[there])
+    if rolled:
+        values |= {name: column[there] for name, column in _rolled(clip, seen).items()}
     fps = tools.encoders.fps
     # as `shifts.at_rate` counts moments: those whose middle is before the end
     moments = (np.arange(max(math.ceil(clip.end_s * fps - 0.5), 0)) + 0.5) / fps
@@ -135,6 +143,7 @@ def observe(
         distances=distances,
         features=_features(seen, frame_of, tools.features),
         own_place=shown.own_place,
+        compute=shown.compute,
     )
 
 
@@ -148,6 +157,21 @@ def _identity(crops: U8, reference: U8) -> F64:
         return np.zeros(0)
     real = mean_identity(reference)
     return np.array([identity_features(crop) @ real for crop in crops], dtype=np.float64)
+
+
+def _rolled(clip: RealClip, seen: Seen) -> dict[str, F64]:
+    """[t]: each mouth by itself, when it is shown, and the number of the real frame whose mouth belongs there."""
+    size_px = seen.crops.shape[1]
+    regions, energy = np.zeros(seen.crops.shape[:3], bool), np.full(len(seen.valid), np.nan)
+    for t in np.flatnonzero(seen.valid):
+        regions[t] = lip_region(seen.landmarks[t], size_px, margin_px=0)
+        energy[t] = gradient_energy(seen.crops[t], lip_region(seen.landmarks[t], size_px))
+    return {
+        "change": compute_changes(seen.crops, regions),
+        "own_energy": energy,
+        "middle_s": clip.middles_s,
+        "meant": rolled_index(clip, clip).astype(np.float64),
+    }
 
 
 def _pixels(made: U8, real: U8, landmarks: F64) -> dict[str, F64]:

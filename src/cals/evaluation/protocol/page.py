@@ -9,7 +9,7 @@ from cals.evaluation.entrants import COPY, REAL
 from cals.evaluation.protocol.comparison import MEASURES, PairResult, Table
 from cals.evaluation.protocol.dot_plot import dot_plot
 from cals.evaluation.protocol.page_style import SCRIPT, STYLE
-from cals.evaluation.protocol.report import FRECHET, KINDS, NOTES, EvaluationReport, better, said, title, value
+from cals.evaluation.protocol.report import FRECHET, KINDS, OFFSETS, EvaluationReport, better, said, title, value
 
 _NONE = '<span class="none" aria-label="none">–</span>'
 
@@ -34,7 +34,7 @@ def page(report: EvaluationReport) -> str:
         f"<p>{escape(_sentence(report.counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
-        f"{''.join(sections)}{_missing(report)}{_meanings(report)}"
+        f"{''.join(sections)}{_sheet(report)}{_offsets(report)}{_missing(report)}{_meanings(report)}"
         f'<section aria-labelledby="how"><h2 id="how">How it was made</h2><dl>{settings}</dl></section>'
         f"</main><script>{SCRIPT}</script></body></html>"
     )
@@ -103,7 +103,8 @@ def _clips(results: list[PairResult], report: EvaluationReport) -> str:
     for result in shown:
         pair, methods = result.pair, report.clips[result.pair.id]
         words = " | ".join(methods)
-        heard = "its own sound" if pair.kind == "self" else f"the sound of {pair.heard}"
+        own = {"self": "its own sound", "rolled": "its own sound, rolled"}
+        heard = own.get(pair.kind, f"the sound of {pair.heard}")
         figures.append(
             f'<figure><video controls preload="metadata" playsinline src="clips/{quote(pair.id)}.mp4" '
             f'aria-label="{escape(f"{pair.face} saying {heard}: {words}", quote=True)}"></video>'
@@ -143,6 +144,32 @@ def _scrolling(table: str, name: str) -> str:
     return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name, quote=True)}">{table}</div>'
 
 
+def _sheet(report: EvaluationReport) -> str:
+    if not report.sheet:
+        return ""
+    return (
+        '<section aria-labelledby="sheet"><h2 id="sheet">Mouths at the same moments</h2>'
+        "<p>Of each clip: the real frames, the real mouths that belong to the rolled sound, and what was generated.</p>"
+        f'<img src="{quote(report.sheet)}" loading="lazy" alt="Rows of lower faces: real, meant, generated"></section>'
+    )
+
+
+def _offsets(report: EvaluationReport) -> str:
+    if not report.offsets:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{one.late_frames:g}</td>'
+        f"<td class=words>{escape(one.why)}</td></tr>"
+        for name, one in report.offsets.items()
+    )
+    table = _scrolling(
+        '<table><thead><tr><th scope="col">pair</th><th scope="col">frames of 1/25 s</th>'
+        f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
+        OFFSETS,
+    )
+    return f'<section aria-labelledby="offsets"><h2 id="offsets">{OFFSETS}</h2>{table}</section>'
+
+
 def _missing(report: EvaluationReport) -> str:
     lines = [(pair, "every method", reason) for pair, reason in report.left_out.items()]
     lines += [(pair, name, why) for name, pairs in report.failed.items() for pair, why in pairs.items() if name != REAL]
@@ -164,7 +191,7 @@ def _meanings(report: EvaluationReport) -> str:
     terms = "".join(
         f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>" for m in report.measured()
     )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in NOTES)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (
         '<section aria-labelledby="measured"><h2 id="measured">What is measured</h2>'
         f"<dl>{terms}</dl><ul>{notes}</ul></section>"

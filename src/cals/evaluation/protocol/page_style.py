@@ -32,6 +32,7 @@ figure{margin:0}figcaption{font-size:.9rem;color:var(--soft);margin-bottom:4px}f
 .clips{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(640px,100%),1fr));gap:18px;margin-top:20px}
 .clips figcaption{margin-top:6px}
 video{width:100%;height:auto;display:block;background:#000;border-radius:6px}
+img{max-width:100%;height:auto}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:13px}
 .axis{stroke:var(--line)}.goal{stroke:var(--soft);stroke-dasharray:3 3}
 .clip{fill:var(--dot);opacity:.75}.interval{stroke:var(--main);stroke-width:3;stroke-linecap:round}

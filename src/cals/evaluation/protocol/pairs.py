@@ -21,7 +21,8 @@ from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["self", "cross"]
+Kind = Literal["self", "cross", "rolled"]
+"""A face says its own sound, another's, or its own rolled by half."""
 PAIRS, SOUNDS = "pairs.json", "sounds"
 ALL = "all"
 """The part that a corpus without splits is."""
@@ -38,6 +39,8 @@ class PairsConfig(ClipsConfig):
     seconds: float = 10.0
     """Of a longer clip, and of longer sound, only the first so many."""
     seed: int = 0
+    rolled: bool = False
+    """Every clip once, by its own sound rolled by half, in place of twice, by its own and by another's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +68,11 @@ class Pair:
         """File of the sound, beside the list."""
         return f"{SOUNDS}/{self.id}.wav"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a system's output for it may be called."""
+        return (self.id, self.face) if self.kind == "rolled" else (self.id,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairList:
@@ -74,6 +82,11 @@ class PairList:
     seconds: float
     seed: int
     pairs: tuple[Pair, ...]
+
+    @property
+    def rolled(self) -> bool:
+        """Whether its sounds are the clips' own, rolled."""
+        return any(pair.kind == "rolled" for pair in self.pairs)
 
     def text(self) -> str:
         """As it is written down."""
@@ -101,6 +114,9 @@ def draw_pairs(corpus: Path, splits: Path | None, config: PairsConfig) -> PairLi
     for part in config.parts if splits is not None else (ALL,):
         names = names_of(there, corpus, splits, part)
         drawn = sorted(_by_lot(names, config.seed, part)[: config.clips])
+        if config.rolled:
+            pairs += [_pair(part, "rolled", there[name], there[name], corpus) for name in drawn]
+            continue
         partners = {name: _partner(there[name], [there[n] for n in names], config.seed, part) for name in drawn}
         pairs += [_pair(part, "self", there[name], there[name], corpus) for name in drawn]
         pairs += [_pair(part, "cross", there[n], other, corpus) for n, other in partners.items() if other is not None]
@@ -116,8 +132,11 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
         kinds = {line["kind"] for line in fields}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected a list of pairs as `cals evaluate` writes it, found {error!r}") from error
-    if not fields or not kinds <= {"self", "cross"} or len({line["id"] for line in fields}) < len(fields):
-        raise DataError(f"{path}: expected pairs of the kinds self and cross with an id each, found others; repair it")
+    mixed = not (kinds <= {"self", "cross"} or kinds == {"rolled"})
+    if not fields or mixed or len({line["id"] for line in fields}) < len(fields):
+        raise DataError(
+            f"{path}: expected pairs of the kinds self and cross, or all rolled, with an id each, found others"
+        )
     unfit = [line["id"] for line in fields if Path(line["id"]).name != line["id"] or not line["id"]]
     if unfit:  # they become names of files
         raise DataError(f"{path}: expected ids without slashes, found {unfit[0]!r}; rename that pair")
@@ -146,19 +165,10 @@ def write_pairs(
 
     What is there already is kept; DataError when it is another list, unless `force`.
     """
-    place = out / PAIRS
-    if place.is_file() and not force and not _is_same(place, pairs):
-        raise DataError(
-            f"{place}: expected no list or the same one, found another; give that one as --pairs, name another --out, "
-            "or use --force"
-        )
     there = sources(corpus)
     without: dict[str, str] = {}
+    write_list(pairs, out, force=force)
     with writing(out):
-        (out / SOUNDS).mkdir(parents=True, exist_ok=True)
-        check_place(place, force=True, apart_from=())
-        with replacing(place) as partial:
-            partial.write_text(pairs.text(), encoding="utf-8")
         for done, pair in enumerate(pairs.pairs):
             if progress is not None:
                 progress(done, len(pairs.pairs))
@@ -177,6 +187,21 @@ def write_pairs(
     return without
 
 
+def write_list(pairs: PairList, out: Path, *, force: bool = False) -> None:
+    """Write the list, and make the folder of its sounds; DataError when another list is there, unless `force`."""
+    place = out / PAIRS
+    if place.is_file() and not force and not _is_same(place, pairs):
+        raise DataError(
+            f"{place}: expected no list or the same one, found another; give that one as --pairs, name another --out, "
+            "or use --force"
+        )
+    with writing(out):
+        (out / SOUNDS).mkdir(parents=True, exist_ok=True)
+        check_place(place, force=True, apart_from=())
+        with replacing(place) as partial:
+            partial.write_text(pairs.text(), encoding="utf-8")
+
+
 def _is_same(place: Path, pairs: PairList) -> bool:
     """Wherever the corpus lies."""
     try:
@@ -188,9 +213,9 @@ def _is_same(place: Path, pairs: PairList) -> bool:
 
 
 def _pair(part: str, kind: Kind, face: ClipSource, heard: ClipSource, corpus: Path) -> Pair:
-    name = f"self-{face.key}" if kind == "self" else f"cross-{face.key}-by-{heard.key}"
+    names = {"self": f"self-{face.key}", "cross": f"cross-{face.key}-by-{heard.key}", "rolled": face.key}
     video = face.video.relative_to(corpus).as_posix()
-    return Pair(id=name, part=part, kind=kind, face=face.name, heard=heard.name, video=video)
+    return Pair(id=names[kind], part=part, kind=kind, face=face.name, heard=heard.name, video=video)
 
 
 def _partner(face: ClipSource, others: Sequence[ClipSource], seed: int, part: str) -> ClipSource | None:

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cals.evaluation.clip_offset import ClipOffset
 from cals.evaluation.entrants import COPY, REAL
 from cals.evaluation.protocol.comparison import LESS, MEASURES, MORE, Cell, Measure, PairResult, Table
 from cals.evaluation.table import plain, table
@@ -23,8 +24,19 @@ NOTES = (
     "encoder, not by Inception. It falls as windows are added, so only equal numbers compare; it has no interval, "
     "since resampled windows look further apart.",
 )
-FRECHET = Measure("Fréchet distance", "between windows of the mouth, generated and real", LESS, 3, ("self", "cross"))
-KINDS = {"self": "Self-driven", "cross": "Cross-driven"}
+ROLLED_NOTES = (
+    "Rolled: each face says its own sound, brought in step with its picture and then rolled by half its length, and is "
+    f"compared with the real mouth that belongs to that sound. {REAL}: the clips themselves, by closures and identity "
+    "only; their closures are those of the mouths that belong to the sound.",
+    *NOTES[1:2],
+    f"{COPY}: every mouth copied from another frame of its clip, which hears nothing.",
+    *NOTES[4:],
+)
+FRECHET = Measure(
+    "Fréchet distance", "between windows of the mouth, generated and real", LESS, 3, ("self", "cross", "rolled")
+)
+OFFSETS = "By how much each sound was delayed"
+KINDS = {"self": "Self-driven", "cross": "Cross-driven", "rolled": "Driven by its own sound, rolled"}
 
 
 @dataclass
@@ -37,6 +49,11 @@ class EvaluationReport:
     tables: list[Table]
     clips: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Pair -> the methods shown side by side, where that was asked for."""
+    notes: tuple[str, ...] = NOTES
+    offsets: dict[str, ClipOffset] = field(default_factory=dict)
+    """Pair -> by how much its sound was delayed before it was rolled."""
+    sheet: str = ""
+    """Picture beside the page with every pair's mouths, if there is one."""
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -79,12 +96,18 @@ class EvaluationReport:
         there = {name for one in self.tables for row in one.rows.values() for name in row}
         return [*(measure for name, measure in MEASURES.items() if name in there), FRECHET]
 
+    def offset_table(self) -> str:
+        """By how much each sound was delayed, and who says so."""
+        lines = [[name, f"{one.late_frames:g}", one.why] for name, one in self.offsets.items()]
+        return table(["pair", "frames of 1/25 s", "why"], lines)
+
     def markdown(self) -> str:
         """The report to read."""
         settings = "\n".join(f"- {name}: {said(value)}" for name, value in self.settings.items())
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.measured())
-        notes = "\n".join(f"- {note}" for note in NOTES)
-        return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n## What is measured\n\n{meanings}\n\n{notes}"
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        offsets = f"## {OFFSETS}\n\n{self.offset_table()}\n\n" if self.offsets else ""
+        return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
 
     def document(self) -> dict[str, Any]:
         """All of it as JSON has it."""
@@ -104,7 +127,10 @@ class EvaluationReport:
             for one in self.tables
         ]
         pairs = [
-            asdict(result.pair) | {k: v for k, v in vars(result).items() if k != "pair"} for result in self.results
+            asdict(result.pair)
+            | {k: v for k, v in vars(result).items() if k != "pair"}
+            | ({"offset": asdict(self.offsets[result.pair.id])} if result.pair.id in self.offsets else {})
+            for result in self.results
         ]
         whole = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
         found: dict[str, Any] = plain({"format": 1} | whole)
@@ -141,6 +167,8 @@ def value(cell: Cell | None, digits: int, judged: int) -> str:
 
 def better(measure: Measure) -> str:
     """Which way is good, in words."""
+    if math.isnan(measure.best):
+        return "no value is best"
     if measure.best == MORE:
         return "higher is better"
     return "lower is better" if measure.best == LESS else f"{measure.best:g} is best"

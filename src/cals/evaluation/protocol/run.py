@@ -16,19 +16,23 @@ import torch
 import cals
 from cals.data.shards import writing
 from cals.errors import DataError
-from cals.evaluation.entrants import REAL, output_of
+from cals.evaluation.entrants import COPY, REAL, output_of
 from cals.evaluation.protocol.comparison import Features, PairResult, judged, tables
 from cals.evaluation.protocol.judge import EvaluationConfig, Judge, Outcome
 from cals.evaluation.protocol.page import page
 from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
-from cals.evaluation.protocol.report import EvaluationReport
+from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
+from cals.evaluation.protocol.rolled import facts_of, read_told, write_rolled_pairs
 from cals.evaluation.protocol.side_by_side import joined
+from cals.evaluation.protocol.strips import encode_png, join_strips
 from cals.inference.report import new_file
-from cals.types import ProgressCallback
+from cals.types import U8, ProgressCallback
 
 logger = logging.getLogger(__name__)
 
 FILES = ("report.json", "report.md", "index.html")
+SHEET = "sheet.png"
+"""What there is too where sounds are rolled."""
 CLIPS = "clips"
 
 
@@ -51,15 +55,59 @@ def evaluate(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        places = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in FILES]
-        unheard = write_pairs(pairs, corpus, out, force=force)
+        names = (*FILES, SHEET) if pairs.rolled else FILES
+        places = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
+        unheard = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _work(judge, config, corpus, out, pairs, progress)
         report = _gathered(judge, config, corpus, pairs, outcomes, unheard)
         report.clips = _clips(judge, config, out, pairs, report)
+        if pairs.rolled:
+            _add_rolled(report, config, out)
+            places[-1].write_bytes(encode_png(_sheet(judge, report)))
         texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), page(report))
-        for place, text in zip(places, texts, strict=True):
+        for place, text in zip(places, texts, strict=False):
             place.write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _write_sounds(
+    judge: Judge,
+    config: EvaluationConfig,
+    corpus: Path,
+    out: Path,
+    pairs: PairList,
+    force: bool,
+    progress: ProgressCallback | None,
+) -> dict[str, str]:
+    if not pairs.rolled:
+        return write_pairs(pairs, corpus, out, force=force)
+    tools, told = (judge.tools.encoders, judge.detector), read_told(config.offsets, pairs)
+    return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
+
+
+def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
+    """What a report says of rolled sounds only."""
+    found = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
+    known = {name: facts for name, facts in found.items() if facts is not None}
+    recogniser = next((facts.key["recogniser"] for facts in known.values()), None)
+    closures = (
+        "Closures were not measured: pocketsphinx, which finds the phones, is not there; pip install 'cals[phones]'."
+        if recogniser is None
+        else f"Closures: the phones are those that {recogniser} finds, which knows English only."
+    )
+    report.settings |= {"drive": "rolled", "told offsets": None if config.offsets is None else str(config.offsets)}
+    report.offsets = {name: facts.offset for name, facts in known.items()}
+    report.notes, report.sheet = (*ROLLED_NOTES, closures), SHEET
+
+
+def _sheet(judge: Judge, report: EvaluationReport) -> U8:
+    strips: list[tuple[tuple[str, ...], Path]] = []
+    for result in report.results:
+        if result.scores:
+            strips.append(((f"{result.pair.face} real", "meant"), judge.strip(result.pair, REAL)))
+            made = (name for name in result.scores if name not in (REAL, COPY))
+            strips += [((name,), judge.strip(result.pair, name)) for name in made]
+    return join_strips(strips)
 
 
 def named_models(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -81,7 +129,7 @@ def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
     for name, folder in config.generated:
         if not folder.is_dir():
             raise DataError(f"{folder}: expected a folder with the videos of {name}, found none; name another")
-        if not any(output_of(folder, pair.id) for pair in pairs.pairs):
+        if not any(output_of(folder, *pair.names) for pair in pairs.pairs):
             raise DataError(
                 f"{folder}: expected videos of {name} called by the ids of {PAIRS}, such as {pairs.pairs[0].id}.mp4, "
                 "found none of them; rename them, or write the list with --list-only"
@@ -155,7 +203,9 @@ def _gathered(
         outcome = outcomes[pair.id]
         out_for = unheard.get(pair.id, outcome.left_out)
         records = {} if out_for else judge.records(pair)
-        result, features[pair.id] = judged(pair, records, outcome.failed, out_for)
+        facts = facts_of(judge.out, pair) if pair.kind == "rolled" else None
+        bilabials = None if facts is None else facts.bilabials
+        result, features[pair.id] = judged(pair, records, outcome.failed, out_for, bilabials)
         if not config.truth:
             result.scores.pop(REAL, None)
         results.append(result)

@@ -1,0 +1,74 @@
+"""When which phone is said, in English, by pocketsphinx, where that is installed."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cals.evaluation.drives import RATE_HZ
+from cals.types import F32
+
+BILABIALS = ("P", "B", "M")
+"""Phones in which the lips close, as the CMU dictionary writes them."""
+_FRAMES_HZ = 100
+_LOOP = {"lw": 6.5, "beam": 1e-40, "pbeam": 1e-40, "dict": None, "lm": None}
+
+Phone = tuple[str, float, float]
+"""Its name, and when it begins and ends in seconds."""
+
+
+class PhoneRecogniser:
+    """The words that are heard, aligned with the sound; where none are found, a loop over phones.
+
+    ImportError where pocketsphinx is not installed.
+    """
+
+    def __init__(self) -> None:
+        import pocketsphinx
+
+        self._library = pocketsphinx
+        self._acoustics = Path(pocketsphinx.get_model_path()) / "en-us"
+        self.name = f"pocketsphinx {version('pocketsphinx')}"
+
+    def find(self, wav: F32) -> list[Phone]:
+        """The phones of mono sound [n] at `RATE_HZ` in order, silence left out."""
+        pcm = np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes()
+        try:
+            found = self._align_words(pcm)
+        except RuntimeError:  # an utterance that its aligner gives up on
+            found = []
+        return [phone for phone in found or self._loop_phones(pcm) if phone[0].isalpha() and phone[0] != "SIL"]
+
+    def _align_words(self, pcm: bytes) -> list[Phone]:
+        decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL")
+        _decode(decoder, pcm)
+        heard = decoder.hyp()
+        if heard is None or not heard.hypstr:
+            return []
+        decoder.set_align_text(heard.hypstr)
+        _decode(decoder, pcm)
+        decoder.set_alignment()
+        _decode(decoder, pcm)
+        phones = [phone for word in decoder.get_alignment() for phone in word]
+        return [(p.name, p.start / _FRAMES_HZ, (p.start + p.duration) / _FRAMES_HZ) for p in phones]
+
+    def _loop_phones(self, pcm: bytes) -> list[Phone]:
+        places = {"hmm": str(self._acoustics / "en-us"), "allphone": str(self._acoustics / "en-us-phone.lm.bin")}
+        decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL", **places, **_LOOP)
+        _decode(decoder, pcm)
+        return [(s.word, s.start_frame / _FRAMES_HZ, (s.end_frame + 1) / _FRAMES_HZ) for s in decoder.seg()]
+
+
+def load_recogniser() -> PhoneRecogniser | None:
+    """The recogniser, or None where it is not installed."""
+    try:
+        return PhoneRecogniser()
+    except ImportError:
+        return None
+
+
+def _decode(decoder: Any, pcm: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()

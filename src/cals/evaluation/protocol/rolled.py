@@ -1,0 +1,157 @@
+"""Rolled pairs: the sound of every clip, brought in step with its picture and rolled by half its length.
+
+Any folder of talking faces will do: who says its own words half a clip too late is driven across without a second
+clip, and the mouth that belongs to each moment is known.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cals import hub
+from cals.data.manifest import ClipSource
+from cals.data.shards import writing
+from cals.errors import DataError, MediaError
+from cals.evaluation.clip_offset import ClipOffset, choose_offset, read_offsets
+from cals.evaluation.drives import RealClip, read_clip, write_rolled
+from cals.evaluation.phones import BILABIALS, PhoneRecogniser, load_recogniser
+from cals.evaluation.protocol.judge import stamp
+from cals.evaluation.protocol.pairs import Pair, PairList, sources, write_list
+from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.files import replacing
+from cals.inference.score import SyncScorer
+from cals.inference.sync_encoders import SyncEncoders
+from cals.metrics.closures import Interval
+from cals.types import ProgressCallback
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledSound:
+    """What is known of a rolled sound; it is written beside it."""
+
+    key: dict[str, Any]
+    """What it was made of, and with."""
+    offset: ClipOffset
+    bilabials: tuple[Interval, ...] | None
+    """When /p b m/ are said in the rolled sound; None where nobody has listened."""
+
+    def save(self, path: Path) -> None:
+        """As JSON, whole or not at all."""
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def read(path: Path, key: dict[str, Any] | None = None) -> "RolledSound | None":
+        """The inverse; None where there is none, or none of this key."""
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            offset, phones = ClipOffset(**document["offset"]), document["bilabials"]
+            found = None if phones is None else tuple((float(start), float(end)) for start, end in phones)
+        except (OSError, ValueError, KeyError, TypeError):  # what a crash left, say
+            return None
+        if key is not None and document["key"] != key:
+            return None
+        return RolledSound(key=document["key"], offset=offset, bilabials=found)
+
+
+def facts_of(out: Path, pair: Pair) -> RolledSound | None:
+    """What is known of a pair's sound."""
+    return RolledSound.read((out / pair.sound).with_suffix(".json"))
+
+
+def load_tools(
+    sync: Path | None, syncnet: Path | None, face_models: Path | None, device: str
+) -> tuple[SyncEncoders, FaceDetector]:
+    """What offsets are found with, where nothing is judged."""
+    scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
+    return scorer.encoders, BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+
+
+def read_told(path: Path | None, pairs: PairList) -> dict[str, float]:
+    """Offsets of clips that are not to be found, from a file if there is one."""
+    return {} if path is None else read_offsets(path, [pair.heard for pair in pairs.pairs])
+
+
+def write_rolled_pairs(
+    pairs: PairList,
+    corpus: Path,
+    out: Path,
+    encoders: SyncEncoders,
+    detector: FaceDetector,
+    told: Mapping[str, float],
+    *,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> dict[str, str]:
+    """Write the list and every rolled sound to `out`; returns the pairs whose sound cannot be had, and why.
+
+    `told` are the offsets that are not to be found. What was made of the same file in the same way is kept; DataError
+    where a sound of another offset is there, unless `force`.
+    """
+    there, without, recogniser = sources(corpus), {}, load_recogniser()
+    write_list(pairs, out, force=force)
+    for done, pair in enumerate(pairs.pairs):
+        if progress is not None:
+            progress(done, len(pairs.pairs))
+        source, sound = there[pair.heard], out / pair.sound
+        key = {
+            "format": _FORMAT,
+            "video": stamp(source.video),
+            "seconds": pairs.seconds,
+            "encoders": encoders.name,
+            "told": told.get(pair.heard),
+            "recogniser": None if recogniser is None else recogniser.name,
+        }
+        if sound.is_file() and RolledSound.read(sound.with_suffix(".json"), key) is not None:
+            continue
+        try:
+            clip, offset = _read_in_step(source, encoders, detector, pairs.seconds, told.get(pair.heard))
+            if not force:
+                _check_same(sound, offset)
+            heard = None if recogniser is None else find_bilabials(clip, recogniser)
+            with writing(out):
+                with replacing(sound) as partial:
+                    write_rolled(clip, partial)
+                RolledSound(key=key, offset=offset, bilabials=heard).save(sound.with_suffix(".json"))
+        except MediaError as error:
+            logger.warning("%s: left out: %s", pair.id, error)
+            without[pair.id] = str(error)
+    if progress is not None:
+        progress(len(pairs.pairs), len(pairs.pairs))
+    return without
+
+
+def find_bilabials(clip: RealClip, recogniser: PhoneRecogniser) -> tuple[Interval, ...]:
+    """When /p b m/ are said in the clip's rolled sound; those that the roll cuts in two are left out."""
+    found = []
+    for name, start_s, end_s in recogniser.find(clip.wav()):
+        begin_s = (start_s + clip.shift_s) % clip.end_s
+        if name in BILABIALS and begin_s + end_s - start_s <= clip.end_s:
+            found.append((begin_s, begin_s + end_s - start_s))
+    return tuple(sorted(found))
+
+
+def _check_same(sound: Path, offset: ClipOffset) -> None:
+    """Raise DataError where there is a sound of another offset, on which other systems may have been run."""
+    old = RolledSound.read(sound.with_suffix(".json"))
+    if old is not None and sound.is_file() and old.offset.late_frames != offset.late_frames:
+        raise DataError(
+            f"{sound}: expected a sound delayed by {offset.late_frames:g} frames, found one by "
+            f"{old.offset.late_frames:g}, on which other systems may have been run; give the --offsets and --sync it "
+            "was made with, use --force to make it anew, or name another --out"
+        )
+
+
+def _read_in_step(
+    source: ClipSource, encoders: SyncEncoders, detector: FaceDetector, seconds: float, told: float | None
+) -> tuple[RealClip, ClipOffset]:
+    clip = read_clip(source, detector, seconds)
+    offset = choose_offset(clip, encoders, told)
+    return replace(clip, picture_late_s=offset.late_s), offset
