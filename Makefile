@@ -7,7 +7,12 @@ READY := $(VENV)/.ready
 .PHONY: demo test check lock clean
 
 demo: $(READY)
+	mkdir -p demo
 	$(BIN)/cals generate --face examples/astronaut.jpg --audio examples/speech.wav --out demo/astronaut.mp4 --force
+	$(BIN)/cals generate --face examples/grid-s20.mp4 --audio examples/speech.wav --out demo/grid-s20.mp4 --force
+	$(BIN)/cals sheet demo/astronaut.mp4 demo/grid-s20.mp4 --out demo/demo.png --force
+	@printf '\nTo watch, with sound:  %s\n                       %s\nTo look at:            %s\n' \
+		"$(CURDIR)/demo/astronaut.mp4" "$(CURDIR)/demo/grid-s20.mp4" "$(CURDIR)/demo/demo.png"
 
 test: $(READY) check
 	$(BIN)/cals models download > /dev/null
@@ -23,7 +28,6 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	mkdir -p demo
 	touch $@
 
 # Write the lock file anew from pyproject.toml's ranges, in a throw-away environment.

@@ -35,6 +35,7 @@ def test_commands(clone: Path) -> None:
         comment = container.metadata["comment"]
     assert "model grid-small" in comment  # what ships is what speaks
     assert (clone / "talking.track.json").is_file()
+    assert (clone / "faces.png").is_file()
 
 
 def test_python_blocks(clone: Path) -> None:
@@ -53,6 +54,7 @@ def test_make_targets_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
+    for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
         for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"

@@ -398,7 +398,7 @@ def test_a_folder_named_like_a_model_is_no_trouble(tmp_path: Path, monkeypatch: 
 
 
 def test_a_moment_after_the_end_is_refused(talking: Path, tmp_path: Path, lips: LipSync) -> None:
-    with pytest.raises(ConfigError, match=r"expected a time within .* \(4.56 s\), found 99 s"):
+    with pytest.raises(ConfigError, match=r"expected a time within .* \(6.72 s\), found 99 s"):
         lips.generate(talking, SPEECH, tmp_path / "o.mp4", person="220,150@99")
 
 

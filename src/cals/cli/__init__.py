@@ -20,6 +20,7 @@ from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
 from cals.cli.score import score
+from cals.cli.sheet import sheet
 from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
@@ -29,6 +30,7 @@ from cals.errors import CalsError
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "track": track,
+    "sheet": sheet,
     "score": score,
     "prepare": prepare,
     "voices": voices,

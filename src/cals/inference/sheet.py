@@ -1,0 +1,152 @@
+"""Contact sheets of faces: a row a video, to see at a glance what the mouths do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cals import hub
+from cals.errors import ConfigError
+from cals.face.align import face_pose
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.draw import contact_sheet
+from cals.face.sampling import sample, similarity
+from cals.inference.following import follow, no_face
+from cals.inference.report import new_file
+from cals.media.frame import Frame
+from cals.media.reader import VideoReader
+from cals.types import U8, ProgressCallback, TrackedFace, affine_inverse
+
+COLUMNS = 10
+CELL_PX = 216
+_EYES = (0.5, 0.36)
+"""Where the middle between the eyes lies in a cell, in cell sizes."""
+_EYE_DISTANCE = 0.31
+"""Inter-ocular distance in cell sizes; brows and chin are then inside, the mouth open or not."""
+_KEPT_PER_COLUMN = 8
+_NAME_LETTERS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    time_s: Fraction
+    valid: bool
+    picture: U8 = field(repr=False)
+
+
+class FaceRow:
+    """The faces of a stream of frames, evenly spaced over its length, which need not be known beforehand.
+
+    Memory does not grow with the stream: when too many are kept, every other one is dropped, and from then on only
+    every second, fourth ... frame is kept.
+    """
+
+    def __init__(self, columns: int = COLUMNS) -> None:
+        if columns < 1:
+            raise ConfigError(f"columns: expected 1 or more, found {columns}; {COLUMNS} suits most screens")
+        self.columns = columns
+        self._kept: list[_Cell] = []
+        self._seen, self._spacing = 0, 1
+        self._end_s = Fraction(0)
+
+    def add(self, frame: Frame, face: TrackedFace) -> None:
+        """Take in the next frame and the face in it, whether there is one or not."""
+        if self._seen % self._spacing == 0 and len(self._kept) == _KEPT_PER_COLUMN * self.columns:
+            self._kept = self._kept[::2]
+            self._spacing *= 2
+        if self._seen % self._spacing == 0:
+            self._kept.append(_Cell(frame.time_s, face.valid, crop_face(frame, face)))
+        self._seen += 1
+        self._end_s = frame.time_s + frame.duration_s
+
+    def cells(self, name: str = "") -> tuple[list[U8], list[str]]:
+        """One picture [CELL_PX CELL_PX 3] and label a column; the columns of a short video that has no frame are white.
+
+        The pictures are those nearest to the middles of `columns` equal parts of the time.
+        """
+        middles = [self._end_s * (2 * i + 1) / (2 * self.columns) for i in range(self.columns)]
+        nearest = [min(self._kept, key=lambda cell: abs(cell.time_s - middle)) for middle in middles if self._kept]
+        chosen = list(dict.fromkeys(nearest))
+        labels = [f"{float(cell.time_s):.2f} s" + ("" if cell.valid else " no face") for cell in chosen]
+        if labels:
+            labels[0] = f"{name[:_NAME_LETTERS]} {labels[0]}".strip()
+        blank = np.full((CELL_PX, CELL_PX, 3), 255, dtype=np.uint8)
+        missing = self.columns - len(chosen)
+        return [cell.picture for cell in chosen] + [blank] * missing, labels + [""] * missing
+
+
+def crop_face(frame: Frame, face: TrackedFace) -> U8:
+    """Cut out the upright face [CELL_PX CELL_PX 3], as large with any mouth; where there is none, shrink the frame."""
+    if not face.valid:
+        return _fit(frame.rgb())
+    eye_distance_px, angle, middle = face_pose(face.landmarks)
+    eyes = (_EYES[0] * CELL_PX, _EYES[1] * CELL_PX)
+    to_frame = similarity(eye_distance_px / (_EYE_DISTANCE * CELL_PX), angle, eyes, middle)
+    return sample(frame, affine_inverse(to_frame), CELL_PX, CELL_PX)
+
+
+def _fit(rgb: U8) -> U8:
+    height, width = rgb.shape[:2]
+    zoom = CELL_PX / max(height, width)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    cell = np.full((CELL_PX, CELL_PX, 3), 255, dtype=np.uint8)
+    y, x = (CELL_PX - size[1]) // 2, (CELL_PX - size[0]) // 2
+    cell[y : y + size[1], x : x + size[0]] = small
+    return cell
+
+
+def check_sheet(path: Path) -> None:
+    """ConfigError where a sheet could not be drawn to `path`, to be called before any work."""
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"sheet: expected a name ending in .png, found {path.name}; rename it")
+
+
+def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
+    """Write named rows, all of the same number of columns, as a PNG to `path` (the partial file of `new_file`)."""
+    cells = [row.cells(name) for name, row in rows]
+    pictures = [picture for of_row, _ in cells for picture in of_row]
+    labels = [label for _, of_row in cells for label in of_row]
+    sheet = contact_sheet(pictures, rows[0][1].columns, labels)
+    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+def sheet_videos(
+    videos: Sequence[Path],
+    out: Path,
+    *,
+    columns: int = COLUMNS,
+    person: str = "largest",
+    keep_going: bool = False,
+    force: bool = False,
+    face_models: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """Write a contact sheet with a row a video, each over its own length.
+
+    Raises NoFaceError, with nothing written, when a video has no frame with the person.
+    """
+    check_sheet(out)
+    if not videos:
+        raise ConfigError("sheet: expected one or more videos, found none; name them")
+    rows = [(video.stem, FaceRow(columns)) for video in videos]
+    with new_file(out, force=force, apart_from=videos) as partial:
+        detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+        done = 0
+        for video, (_, row) in zip(videos, rows, strict=True):
+            tracker = follow(video, person, detector, keep_going=keep_going)
+            any_face = False
+            with VideoReader(video, keep_going=keep_going) as reader:
+                for frame in reader:
+                    face = tracker.update(frame, frame.time_s, frame.index)
+                    row.add(frame, face)
+                    any_face = any_face or face.valid
+                    done += 1
+                    if progress is not None:
+                        progress(done, None)
+            if not any_face:
+                raise no_face(video, person, tracker)
+        draw_sheet(rows, partial)
