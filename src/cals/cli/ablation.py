@@ -15,7 +15,7 @@ def ablation(
     sync: Path,
     a2l: Path,
     out: Path,
-    decoder: Literal["unet", "mesh", "debug"] = "unet",
+    decoder: Literal["unet", "debug"] = "unet",
     steps_each: int | None = None,
     minutes_each: float | None = None,
     rows: tuple[str, ...] = (),
@@ -38,7 +38,7 @@ def ablation(
         sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
         a2l: Checkpoint folder of Audio-to-Lip, trained against them.
         out: The folder for a run of each row, plan.json, scores.json, report.json, report.md and a strips-PART.png.
-        decoder: What draws, `mesh` only in the rows with Audio-to-Lip; `debug` is for tests.
+        decoder: What draws; `debug` is for tests.
         steps_each: Steps of each row.
         minutes_each: Instead of steps: as many as the dearest row takes in this time.
         rows: Some of wav2lip, a2l, a2l+d_av, a2l+d_av+d_vv (all of these by default) and window, which is not

@@ -17,6 +17,7 @@ def generate(
     model: str = hub.DEFAULT_MODEL,
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
+    strength: float = 1.0,
     codec: str = "auto",
     crf: int | None = None,
     preset: str | None = None,
@@ -42,6 +43,7 @@ def generate(
             longer one, `loop` starts a shorter one again, `audio` holds its last frame, `video` keeps the
             picture's length and the mouth rests after the speech.
         person: Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds.
+        strength: How much the mouth moves, 0.5 to 1.5; 1 is as this person does.
         codec: Video encoder; `auto` picks one that players know.
         crf: Quality, lower is better; the default is near visually lossless.
         preset: Encoder speed, as the encoder names it.
@@ -64,6 +66,7 @@ def generate(
             out,
             length=length,
             person=person,
+            strength=strength,
             keep_going=keep_going,
             codec=codec,
             crf=crf,

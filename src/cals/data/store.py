@@ -63,6 +63,7 @@ class ClipStore:
             sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
         ]
         self._loaded: dict[int, LoadedClip] = {}
+        self._mels: dict[int, Tensor] = {}
         keys = {line["key"]: line["shard"] for line in lines if line["key"] in wanted}
         self._voices = None if voices is None else VoiceBank(voices, mel, keys)
 
@@ -86,15 +87,20 @@ class ClipStore:
         """A clip's landmarks [t 468 3] in crop pixels, without decoding it."""
         return self._samples[index].landmarks.astype(np.float32)
 
+    def mel(self, index: int) -> Tensor:
+        """A clip's mel [m f] in dB, without decoding its pictures."""
+        if index not in self._mels:
+            self._mels[index] = log_mel(torch.from_numpy(self._samples[index].wav[None]), self.features)[0]
+        return self._mels[index]
+
     def __getitem__(self, index: int) -> LoadedClip:
         if index not in self._loaded:
             sample = self._samples[index]
-            wav = torch.from_numpy(sample.wav[None])
             self._loaded[index] = LoadedClip(
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
                 crops=decoded(sample.crops, int(sample.facts["frames"])),
-                mel=log_mel(wav, self.features)[0],
+                mel=self.mel(index),
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )
@@ -102,8 +108,8 @@ class ClipStore:
 
     def variants(self, index: int) -> list[Tensor]:
         """The clip's mel [m f] and, with `voices`, the same in other voices: all in time with the crops."""
-        clip = self[index]
-        return [clip.mel] if self._voices is None else [clip.mel, *self._voices[clip.key]]
+        mel = self.mel(index)
+        return [mel] if self._voices is None else [mel, *self._voices[self.key(index)]]
 
 
 def decoded(video: bytes, frames: int) -> U8:

@@ -1,11 +1,13 @@
 """Where the generated face replaces the original one."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, inter_ocular_px
-from cals.types import F32, U8, CropTransform, TrackedFace
+from cals.types import F32, U8, CropTransform
 
 _JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
 """From below the left ear down along the jaw, round the chin, up to below the right ear."""
@@ -24,16 +26,23 @@ _EYE_MARGIN = 0.14
 _BORDER = 0.05
 """Rim along the crop's edge that is always 0, as a share of its size: no seam where the crop ends."""
 _SUBPIXEL_BITS = 4
+_CHIN_LINE = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365)
+"""The part of the jaw that moves with the mouth."""
+_OVER = 0.05
+"""Its fading begins so far over the line of the cheeks, in inter-ocular distances."""
+_INSIDE, _OUTSIDE, _EDGE = 0.03, 0.05, 0.15
+"""Where a moved face ends: so far inside the cheeks' outline, so far outside the chin's, fading over that width; in
+inter-ocular distances."""
 
 
-def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, height: int) -> F32:
-    """Soft mask [size size] of the lower face in crop space for a frame of `width` x `height`.
+def lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, width: int, height: int) -> F32:
+    """Soft mask [size size] of the lower face with `landmarks` [468 2+] in crop pixels, for a frame of that size.
 
     1 over mouth, chin and cheeks, exactly 0 beyond the jaw and its allowance, over the eyes and where the crop lies
     outside the frame.
     """
     size = transform.size_px
-    points = transform.to_crop(face.landmarks[:, :2].astype(np.float64))
+    points = np.asarray(landmarks[:, :2], dtype=np.float64)
     unit = inter_ocular_px(points)
     down = _down(points)
     jaw = points[list(_JAW)]
@@ -51,6 +60,43 @@ def lower_face_mask(face: TrackedFace, transform: CropTransform, width: int, hei
     around = max(1, round(2 * _LIP_MARGIN * unit))
     cv2.polylines(canvas, [lips], True, 255, thickness=around, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return _blurred(canvas, feather) * _allowed(points, unit, transform, width, height)
+
+
+def moving_face_mask(
+    landmarks: NDArray[Any], target: NDArray[Any], transform: CropTransform, width: int, height: int
+) -> F32:
+    """Soft mask [size size] for a face [468 2+] whose lower part is moved to `target` [468 2+], both in crop pixels.
+
+    Unlike `lower_face_mask` it reaches the outline of jaw and cheeks, and the chin's old and new place: a jaw that
+    stays while the lips move is seen, and read, as the old mouth. Towards the eyes it fades as widely as that one.
+    """
+    size = transform.size_px
+    points, moved = (np.asarray(part[:, :2], dtype=np.float64) for part in (landmarks, target))
+    unit = inter_ocular_px(points)
+    edge, chins = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
+    cheeks = points[list(_CHEEKS)] - _OVER * unit * _down(points)
+    cv2.fillPoly(edge, [_fixed(np.concatenate([points[list(_JAW)], cheeks]))], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for face in (points, moved):
+        cv2.fillPoly(chins, [_fixed(face[[*_CHIN_LINE, 291, 61]])], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    edge = np.maximum(cv2.erode(edge, _disc(_INSIDE * unit)), cv2.dilate(chins, _disc(_OUTSIDE * unit)))
+    below = _blurred(_below(points, cheeks, size), max(2, round(_FEATHER * unit)))
+    return _blurred(edge, max(2, round(_EDGE * unit))) * below * _allowed(points, unit, transform, width, height)
+
+
+def _below(points: NDArray[np.float64], cheeks: NDArray[np.float64], size: int) -> U8:
+    """Everything under the line over the cheeks."""
+    left, right, down = points[_JAW[0]], points[_JAW[-1]], _down(points)
+    side = np.array([-down[1], down[0]])  # from right to left in an upright face
+    far = 2.0 * size
+    ends = [left + far * side, left + far * (side + down), right + far * (down - side), right - far * side]
+    line = np.concatenate([cheeks, np.stack([left, *ends, right])])
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    cv2.fillPoly(canvas, [_fixed(line)], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return canvas
+
+
+def _disc(radius_px: float) -> U8:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, round(radius_px)) + 1,) * 2))
 
 
 def _down(points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from cals.face.detector import FaceDetector
 from cals.face.landmarks import mouth_opening
-from cals.face.mesh_fit import fit_mesh, region_of_landmarks
-from cals.face.picture import ArrayPicture
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
-from cals.models.lips import OWN_S, Gallery, Look
+from cals.models.lips import OWN_S, Gallery
 from cals.types import U8
 
 LOOK_S = 8.0
@@ -36,12 +33,10 @@ class _Seen:
             self.times_s.append(float(frame.source_s))
 
 
-def looked_at(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
-    """Galleries by track of the first `LOOK_S` seconds."""
+def build_galleries(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
+    """Galleries by track of tracked frames."""
     people: dict[int, _Seen] = defaultdict(_Seen)
     for item in items:
-        if item.frame.time_s > LOOK_S:
-            break
         if item.view is not None:
             people[item.face.track].add(item.view, item.frame)
     return {track: gallery(seen.views, seen.times_s) for track, seen in people.items()}
@@ -99,18 +94,6 @@ def gallery(views: list[View], times_s: list[float]) -> Gallery:
 def pictures(crops: Iterable[U8]) -> torch.Tensor:
     """Crops [h w 3] as a network takes them, [b 3 h w] in 0..1."""
     return torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2).float() / 255
-
-
-def look_with(detector: FaceDetector) -> Look:
-    """How a model sees its trial drawings: through the mesh that found the real faces, nothing else."""
-
-    def look(crops: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-        drawn = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        regions = [region_of_landmarks(points) for points in expected.cpu().numpy()]
-        fits = [fit_mesh(detector, ArrayPicture(rgb), region) for rgb, region in zip(drawn, regions, strict=True)]
-        return torch.from_numpy(np.stack([fit.landmarks for fit in fits])).to(crops.device)
-
-    return look
 
 
 def _apart(order: list[int], times_s: list[float], count: int) -> list[int]:

@@ -8,26 +8,30 @@ from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
+from torch import Tensor
+
 import cals
 from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.inference.following import follow, no_face
-from cals.inference.gallery import look_with, looked_at
 from cals.inference.load import LoadedModel, load_model
+from cals.inference.painters import CropPainter, MouthPainter, Painter
 from cals.inference.precision import Precision, draw_in
 from cals.inference.report import GenerateReport, new_file
-from cals.inference.stream import LipFrame, generated
-from cals.inference.tracked import tracked
-from cals.inference.windows import UnitTrack, unit_blocks
+from cals.inference.stream import LipFrame, generate_frames
+from cals.inference.tracked import FrameTracker, TrackedFrame
+from cals.inference.windows import unit_blocks
 from cals.media import audio as sound
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
-from cals.models.lips import Gallery
+from cals.models.speaking import MeshLips
 from cals.types import ProgressCallback
 
 T = TypeVar("T")
+STRENGTH = (0.5, 1.5)
+"""How much less or more than the person would a mouth may be told to move."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -68,16 +72,20 @@ class LipSync:
         *,
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
+        strength: float = 1.0,
         keep_going: bool = False,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
+        `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
+        take 1 only.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
+        self._check_strength(strength)
         with VideoReader(face, keep_going=keep_going) as reader:
             still = reader.format.is_image
         audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, keep_going)
+        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going)
 
     def _stream(
         self,
@@ -87,21 +95,22 @@ class LipSync:
         audio_s: Fraction,
         length: LengthPolicy,
         person: str | int,
+        strength: float,
         keep_going: bool,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
-        detector = BlazeFaceMesh(self._face_models)
-        tracker = follow(face, person, detector, keep_going=keep_going)
-        galleries = {} if still else self._galleries(face, person, keep_going)
+        tracker = follow(face, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+        follower = FrameTracker(tracker, network.crop_px)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
             wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
-            units = UnitTrack(unit_blocks(network, _closed_by(stages, wav)))
+            units = unit_blocks(network, _closed_by(stages, wav))
+            painter = self._painter(face, still, follower, units, strength, keep_going)
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
-            seen = _closed_by(stages, tracked(frames, tracker, network.crop_px))
-            for done in _closed_by(stages, generated(seen, units, network, self.batch, look_with(detector), galleries)):
+            seen = _closed_by(stages, follower.track(frames))
+            for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
                 any_face = any_face or done.face.valid
                 if still and not any_face:
                     break
@@ -109,11 +118,25 @@ class LipSync:
         if not any_face:
             raise no_face(face, person, tracker)
 
-    def _galleries(self, face: Path, person: str | int, keep_going: bool) -> dict[int, Gallery]:
-        """A look ahead with a tracker of its own, which numbers the tracks as the one that follows will."""
-        tracker = follow(face, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
-        with VideoReader(face, keep_going=keep_going, quiet=True) as reader:
-            return looked_at(tracked(reader, tracker, self.model.network.crop_px))
+    def _painter(
+        self,
+        face: Path,
+        still: bool,
+        follower: FrameTracker,
+        units: Iterator[Tensor],
+        strength: float,
+        keep_going: bool,
+    ) -> Painter:
+        """What draws, after a look ahead at the video."""
+        network = self.model.network
+        with ExitStack() as stages:
+            ahead: Iterator[TrackedFrame] = iter(())
+            if not still:
+                reader = stages.enter_context(VideoReader(face, keep_going=keep_going, quiet=True))
+                ahead = _closed_by(stages, follower.look_ahead(reader))
+            if isinstance(network, MeshLips):
+                return MouthPainter(network, units, ahead, strength)
+            return CropPainter(network, units, ahead)
 
     def generate(
         self,
@@ -123,6 +146,7 @@ class LipSync:
         *,
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
+        strength: float = 1.0,
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,
@@ -137,6 +161,7 @@ class LipSync:
         `report` names a JSON file for it, which then also tells what happened to every frame.
         """
         started = time.monotonic()
+        self._check_strength(strength)
         face, audio, out = Path(face), Path(audio), Path(out)
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going) as reader:
@@ -160,7 +185,7 @@ class LipSync:
             with writer:
                 audio_s = sound.probe(audio, keep_going=keep_going).duration_s
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, audio, audio_s, length, person, keep_going)
+                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going)
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)
@@ -171,6 +196,16 @@ class LipSync:
             if report is not None:
                 facts.write(place)
         return facts
+
+    def _check_strength(self, strength: float) -> None:
+        low, high = STRENGTH
+        if not low <= strength <= high:
+            raise ConfigError(f"strength: expected {low} to {high}, found {strength:g}; 1 moves as the person does")
+        if strength != 1 and not isinstance(self.model.network, MeshLips):
+            raise ConfigError(
+                f"strength: expected 1 for {self.model.name}, which draws mouths whole, found {strength:g}; choose a "
+                "model that says motion"
+            )
 
     def _provenance(self) -> dict[str, str]:
         return {

@@ -9,8 +9,9 @@ from cals import hub
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
-from cals.models.factory import from_checkpoint
+from cals.models.factory import from_checkpoint, load_front
 from cals.models.lips import LipModel
+from cals.models.whisper import WhisperEncoder
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 
 def _from_folder(folder: Path, name: str) -> LoadedModel:
     network = from_checkpoint(load_checkpoint(folder))
+    if any(isinstance(part, WhisperEncoder) for part in network.modules()):
+        load_front(network, load_checkpoint(hub.FRONT))
     return LoadedModel(name, weights_sha256(folder)[:12], network)
 
 

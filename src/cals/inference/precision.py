@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from cals.errors import ConfigError
 from cals.models.lips import LipModel
-from cals.models.refine import Refinement
 from cals.models.unet import UNet
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -32,7 +31,7 @@ def draw_in(network: LipModel, precision: Precision) -> None:
     device = next(network.parameters()).device
     low = precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
     for part in network.modules():
-        if isinstance(part, Refinement | UNet):
+        if isinstance(part, UNet):
             part.to(memory_format=torch.channels_last if low else torch.contiguous_format)  # type: ignore[call-overload]
             part.__dict__.pop("forward", None)
             if low:

@@ -56,6 +56,11 @@ class UnitTrack:
         index = torch.tensor(below) - self._first
         return torch.lerp(self._held[index], self._held[index + 1], share)
 
+    def window(self, first: int, last: int) -> Tensor:
+        """Units `first` to `last`, both of them, [last - first + 1 d]; `first` may not fall."""
+        self._reach(first, last)
+        return self._held[first - self._first : last + 1 - self._first]
+
     def _reach(self, low: int, high: int) -> None:
         if low < self._first:
             raise ValueError(f"units are given in rising order: asked for {low}, held from {self._first}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 
 from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
@@ -12,6 +13,7 @@ from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
+from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "debug": (DebugConfig, DebugLips),
@@ -51,3 +53,18 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
             "checkpoint: expected finite weights, found NaN or infinity; save it from an earlier step"
         )
     return model.eval()
+
+
+def load_front(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give the phonetic front-ends in `network` their weights, which its own checkpoint does not hold.
+
+    Raises CheckpointError when the checkpoint holds another kind of model or a front-end of other sizes.
+    """
+    if checkpoint.kind != KIND:
+        raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {checkpoint.kind!r} one")
+    found = config_from_dict(WhisperConfig, checkpoint.config)
+    for part in network.modules():
+        if isinstance(part, WhisperEncoder):
+            if part.config != found:
+                raise CheckpointError(f"front-end: expected {part.config}, found {found}")
+            part.load_weights(checkpoint.weights)

@@ -1,7 +1,6 @@
 """What every lip-sync model offers: sound to units, units to crops."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Self, cast
 
@@ -10,7 +9,6 @@ from torch import Tensor, nn
 
 from cals.errors import ConfigError
 from cals.features.mel import MelConfig
-from cals.models.response import USUAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +58,6 @@ class Gallery(Faces):
 
     seen: Tensor = field(repr=False)
     """Landmarks [n 468 3] in crop pixels of all frames looked at."""
-    response: Tensor = field(default_factory=lambda: torch.tensor(USUAL))
-    """How far this mouth goes when it is drawn, []; see `models.response`."""
-
-
-Look = Callable[[Tensor, Tensor], Tensor]
-"""Landmarks [b 468 3] that a face mesh finds in crops [b 3 h w], near those [b 468 3] expected there."""
 
 
 def prior(crops: Tensor) -> Tensor:
@@ -91,10 +83,6 @@ class LipModel(nn.Module, ABC):
     @abstractmethod
     def units(self, mel: Tensor) -> Tensor:
         """Lip motion units, [b m f] log-mel in dB -> [b t d] with t = m / mels_per_frame."""
-
-    def tried(self, gallery: Gallery, look: Look) -> Gallery:
-        """The gallery with what drawing trial faces and looking at them tells of the person; here nothing."""
-        return gallery
 
     @abstractmethod
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cals.errors import DataError
 from cals.face.landmarks import LEFT_BROW, LEFT_EYE, MOUTH_INNER, N_POINTS, OVAL, RIGHT_BROW, RIGHT_EYE
-from cals.nn.warp import triangulated
+from cals.nn.warp import triangulate
 from cals.types import F32
 
 P = ParamSpec("P")
@@ -68,7 +68,7 @@ class FaceMesh(nn.Module):
         With many frames it is the mean of the quietest. A few may show any expression: the fewer they are, the more of
         their difference from the template is taken out that is likelier motion than shape (a Wiener estimate).
         """
-        shapes = self._upright(landmarks, self.template)
+        shapes = self.upright(landmarks, self.template)
         opening = lip_gap(shapes)
         quiet = shapes[opening <= opening.quantile(QUIET)].mean(dim=0)
         doubt = 1 - (len(landmarks) - 1) / ENOUGH
@@ -84,7 +84,7 @@ class FaceMesh(nn.Module):
     @exact
     def motion(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Coefficients [b k] of faces [b 468 3] against each one's rest [b 468 3] or [468 3]; the pose is taken out."""
-        return self._coefficients(self._upright(landmarks, rest) - rest)
+        return self._coefficients(self.upright(landmarks, rest) - rest)
 
     @exact
     def moved(self, landmarks: Tensor, rest: Tensor, change: Tensor) -> Tensor:
@@ -105,7 +105,8 @@ class FaceMesh(nn.Module):
         moves = torch.cat([self.basis.abs().sum(dim=(0, 2)) > 0, self.upper.new_zeros(len(OVAL))])
         return self.triangles[moves[self.triangles].any(dim=1)]
 
-    def _upright(self, landmarks: Tensor, rest: Tensor) -> Tensor:
+    def upright(self, landmarks: Tensor, rest: Tensor) -> Tensor:
+        """Faces [b 468 3] in the pose and size of `rest` [468 3]."""
         scale, turn, middle, rest_middle = similarity(rest.expand_as(landmarks), landmarks, self.upper)
         return (landmarks - middle) @ turn.transpose(-1, -2) / scale[:, None, None] + rest_middle
 
@@ -133,7 +134,7 @@ def similarity(source: Tensor, target: Tensor, points: Tensor) -> tuple[Tensor, 
     return scale, turn, b_middle, a_middle
 
 
-def measured(clips: Sequence[F32], speakers: Sequence[str], components: int) -> FaceMesh:
+def measure_mesh(clips: Sequence[F32], speakers: Sequence[str], components: int) -> FaceMesh:
     """The mesh of a corpus from each clip's landmarks [t 468 3] in crop pixels; every speaker weighs the same.
 
     Raises DataError when there are too few frames for that many components.
@@ -156,7 +157,7 @@ def measured(clips: Sequence[F32], speakers: Sequence[str], components: int) -> 
     motions = {name: [] for name in names}  # type: dict[str, list[Tensor]]
     for shape, name in zip(shapes, speakers, strict=True):
         rest = draft.resting(shape)
-        motions[name].append((draft._upright(shape, rest) - rest) * fade)
+        motions[name].append((draft.upright(shape, rest) - rest) * fade)
     # Most of its eigenvalues are zero: in single precision the solver may not converge.
     scatter = torch.zeros(3 * N_POINTS, 3 * N_POINTS, dtype=torch.float64)
     for name in names:
@@ -182,7 +183,7 @@ def _cut(mesh: FaceMesh) -> Tensor:
     opening[0] = _OPEN if lip_gap(mesh.template + mesh.basis[0]) > lip_gap(mesh.template) else -_OPEN
     opened = mesh.template + torch.einsum("k,kpc->pc", opening, mesh.basis)
     points = mesh.vertices(opened[None], mesh.template[None])[0].numpy()
-    triangles = torch.from_numpy(triangulated(points))
+    triangles = torch.from_numpy(triangulate(points))
     inner = torch.zeros(len(points), dtype=torch.bool)
     inner[list(MOUTH_INNER)] = True
     return triangles[~inner[triangles].all(dim=1)]

@@ -1,18 +1,17 @@
 """The CALS models: Audio-to-Lip, and one of two decoders for Lip-to-Face."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from cals.errors import ConfigError
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, Look, WholeLips
-from cals.models.mesh import lip_gap
-from cals.models.mesh_decoder import MeshConfig, MeshDecoder, Views
-from cals.models.response import LEVELS, USUAL, measured_response
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, WholeLips
+from cals.models.motion import MeshConfig, MeshDecoder
+from cals.models.mouth import match_light, mouth_flow
+from cals.models.speaker import fit_speaker, match_weights, move_face, speak_as
 from cals.models.unet import UNet, UNetConfig
+from cals.nn.warp import sample_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +29,9 @@ class SpeakingConfig(LipConfig):
             )
 
 
-class Whole:
-    """Parts of a batch that reach `forward` as they are: mixed precision rounds every tensor that it finds."""
-
-    def __init__(self, *parts: Any) -> None:
-        self.parts = parts
-
-
 @dataclass(frozen=True, kw_only=True)
 class MeshLipsConfig(SpeakingConfig):
-    """Moves the person's own pixels."""
+    """Says motion, and moves the person's own pixels by it."""
 
     decoder: MeshConfig = field(default_factory=MeshConfig)
 
@@ -50,7 +42,7 @@ class MeshLipsConfig(SpeakingConfig):
 
 
 class MeshLips(LipModel):
-    """Units move the mesh of the current frame's face, whose own motion is taken out first."""
+    """Units give the motion of an average speaker; this person moves in their own span, with their own mouths."""
 
     config: MeshLipsConfig
 
@@ -63,60 +55,25 @@ class MeshLips(LipModel):
         """[b m f] -> [b t d]."""
         return self.a2l(mel)
 
+    def motion(self, units: Tensor) -> Tensor:
+        """Units [... d] to motion [... k] of the average speaker."""
+        return self.decoder.motion(units)
+
+    def forward(self, mel: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """One training step's worth: mel [b m f], unheard where `hidden` [b t] -> motion [b t k]."""
+        return self.decoder.motion(self.a2l(mel, hidden))
+
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """Also true of one frame only: then its expression is estimated and taken out."""
-        rest = self.decoder.mesh.resting(gallery.seen)
-        return self.decoder.speak(self._views(faces, rest, gallery), rest, self.decoder.motion(units), gallery.response)
-
-    def tried(self, gallery: Gallery, look: Look) -> Gallery:
-        """Finds the person's `response`: each frame of the gallery is told some openings, and looked at."""
+        """Each face from the gallery's frame with the nearest mouth, on its own: nothing is smoothed over time."""
         mesh = self.decoder.mesh
-        rest, gaps = mesh.resting(gallery.seen), lip_gap(mesh.basis)
-        every = torch.arange(len(gallery.crops), device=gaps.device).repeat_interleave(len(LEVELS))
-        faces = Faces(gallery.crops[every], gallery.landmarks[every], gallery.times_s[every])
-        views = self._views(faces, rest, gallery)
-        # Coefficients have a spread of 1 in speech, so this is the likeliest motion of each opening.
-        levels = torch.tensor(LEVELS, device=gaps.device).repeat(len(gallery.crops))
-        said = levels[:, None] * gaps / gaps.norm()
-        drawn = self.decoder.speak(views, rest, said, torch.ones_like(gallery.response))
-        found = look(drawn, mesh.moved(faces.landmarks, rest, said - views.motion))
-        shown = (mesh.motion(found, rest) - views.motion) @ gaps
-        return replace(gallery, response=measured_response((said - views.motion) @ gaps, shown))
-
-    def _views(self, faces: Faces, rest: Tensor, gallery: Gallery) -> Views:
-        bank = most_open(faces.times_s, gallery)
-        return Views(
-            crops=faces.crops,
-            landmarks=faces.landmarks,
-            motion=self.decoder.mesh.motion(faces.landmarks, rest),
-            bank_crops=gallery.crops[bank],
-            bank_landmarks=gallery.landmarks[bank],
-        )
-
-    def forward(
-        self, mel: Tensor, hidden: Tensor, pairs: Whole, spoken: Whole | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One training step's worth: mel [b m f], unheard where `hidden` [b t] -> motion [b t k], pictures.
-
-        `pairs` are views, target landmarks and target motion of `MeshDecoder.draw`; `spoken` are views, their rest
-        [n 468 3] and which units they say, as numbers into [b * t].
-        """
-        motion = self.decoder.motion(self.a2l(mel, hidden))
-        drawn = self.decoder.draw(*pairs.parts)
-        if spoken is None:
-            return motion, drawn, None
-        views, rest, which = spoken.parts
-        said = motion.flatten(0, 1)[which]
-        return motion, drawn, self.decoder.speak(views, rest, said, torch.tensor(USUAL, device=said.device))
-
-
-def most_open(times_s: Tensor, gallery: Faces) -> Tensor:
-    """For each time [b] the gallery's frame with the widest open mouth that is far enough away to serve it, [b].
-
-    Where there is none (a photo) any will do: its mouth is nobody's speech.
-    """
-    gaps = lip_gap(gallery.landmarks).expand(len(times_s), -1)
-    return (gaps + 1e3 * gallery.away_from(times_s)).argmax(dim=1)
+        speaker = fit_speaker(self.decoder, gallery.seen)
+        motion = speak_as(self.decoder, speaker, self.motion(units))
+        target = move_face(mesh, speaker, faces.landmarks, motion)
+        own = mesh.motion(gallery.landmarks, speaker.rest)
+        away = (motion[:, None] - own).square() @ match_weights(mesh)
+        source = (away + 1e6 * ~gallery.away_from(faces.times_s)).argmin(dim=1)
+        places = mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)
+        return match_light(sample_places(gallery.crops[source], places), faces.crops)
 
 
 @dataclass(frozen=True, kw_only=True)

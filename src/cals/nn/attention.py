@@ -29,20 +29,22 @@ class TransformerLayer(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
-        """[b t width] -> [b t width]."""
+    def forward(self, x: Tensor, angles: Tensor, near: Tensor | None = None) -> Tensor:
+        """[b t width] -> [b t width]; with `near` [t t] a step attends only where it is True."""
         qkv = self.to_qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = rotated(qkv[0], angles), rotated(qkv[1], angles), qkv[2]
-        attended = scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=near, dropout_p=dropout)
         x = x + self.drop(self.to_out(attended.transpose(1, 2).flatten(2)))
         return x + self.drop(self.feed(self.norm_feed(x)))
 
 
 class Transformer(nn.Module):
-    """A stack of layers with a last norm."""
+    """A stack of layers with a last norm; in each a step attends to those at most `reach` steps away, 0 for all."""
 
-    def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float, reach: int = 0) -> None:
         super().__init__()
+        self.reach = reach
         self.layers = nn.ModuleList(TransformerLayer(width, heads, hidden, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head_width = width // heads
@@ -50,7 +52,9 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b t width] -> [b t width]."""
         angles = rotary_angles(x.shape[1], self.head_width, x.device)
+        place = torch.arange(x.shape[1], device=x.device)
+        near = (place[:, None] - place).abs() <= self.reach if self.reach else None
         for layer in self.layers:
-            x = layer(x, angles)
+            x = layer(x, angles, near)
         out: Tensor = self.norm(x)
         return out

@@ -15,7 +15,7 @@ _RIM_PX = 1.0
 """Triangles are drawn a little fat, and what a sliver says of places outside itself is wild: no further than this."""
 
 
-def triangulated(points: NDArray[np.floating]) -> NDArray[np.int64]:
+def triangulate(points: NDArray[np.floating]) -> NDArray[np.int64]:
     """Delaunay triangles [n 3] (indices) of points [v 2]."""
     low, high = points.min(axis=0) - 1, points.max(axis=0) + 1
     subdivision = cv2.Subdiv2D((*np.floor(low).astype(int), *np.ceil(high - low + 1).astype(int)))
@@ -26,7 +26,7 @@ def triangulated(points: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.asarray(distances.argmin(axis=-1)[inside], dtype=np.int64)
 
 
-def drawn_triangles(vertices: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
+def draw_triangles(vertices: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
     """Which triangle covers each pixel: vertices [b v 2] in pixels, triangles [n 3] -> [b h w], -1 where none does.
 
     A later triangle is drawn over an earlier one. Not differentiable, and drawn on the CPU wherever the tensors are.
@@ -39,7 +39,7 @@ def drawn_triangles(vertices: Tensor, triangles: Tensor, height: int, width: int
     return torch.from_numpy(maps).to(vertices.device).long()
 
 
-def drawn_polygon(corners: Tensor, height: int, width: int) -> Tensor:
+def draw_polygon(corners: Tensor, height: int, width: int) -> Tensor:
     """Soft-edged inside of polygons [b n 2] in pixels -> [b 1 h w] in 0..1; on the CPU, not differentiable."""
     masks = np.zeros((len(corners), height, width), dtype=np.float32)
     shapes = corners.detach().float().cpu()
@@ -75,7 +75,7 @@ def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
 def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: Tensor) -> Tensor:
     """Where each pixel comes from, [b h w 2] in source pixels, affine within each triangle.
 
-    `target` and `source` [b v 2] are the vertices after and before; `covering` is `drawn_triangles` of the target.
+    `target` and `source` [b v 2] are the vertices after and before; `covering` is `draw_triangles` of the target.
     Differentiable in both; a pixel under no triangle stays.
     """
     corners, origins = target[:, triangles], source[:, triangles]  # [b n 3 2]
@@ -103,7 +103,7 @@ def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: T
     return torch.where((covering >= 0)[..., None], come.clamp(low, high), here)
 
 
-def sampled(pictures: Tensor, places: Tensor) -> Tensor:
+def sample_places(pictures: Tensor, places: Tensor) -> Tensor:
     """Pictures [b c h w] read at places [b y x 2] in pixels, bilinear; the edge goes on outside."""
     height, width = pictures.shape[-2:]
     size = torch.tensor([width, height], device=places.device, dtype=places.dtype)

@@ -26,7 +26,6 @@ from cals.training.judges import JudgesConfig
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F, preset
 from cals.training.run import Corpus, train_lips
-from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import SYNC_START, UNetStageConfig
 from cals.types import ProgressCallback
 
@@ -50,13 +49,12 @@ ROWS: dict[str, Row] = {
 }
 TABLE_1 = ("wav2lip", "a2l", "a2l+d_av", "a2l+d_av+d_vv")
 """The rows that are published."""
-Decoder = Literal["unet", "mesh", "debug"]
+Decoder = Literal["unet", "debug"]
 DECODERS: dict[Decoder, tuple[str, str]] = {
     "unet": ("l2f-grid-ablation", "l2f-grid-wav2lip"),
-    "mesh": ("l2f-grid-small", "l2f-grid-wav2lip"),
     "debug": ("l2f-debug-unet", "l2f-debug-wav2lip"),
 }
-"""Presets of the rows with Audio-to-Lip, and of those without: these have no mesh, as Wav2Lip has none."""
+"""Presets of the rows with Audio-to-Lip, and of those without."""
 PROBE_STEPS = 24
 """How long the dearest row is timed to see how many steps the minutes are; the first half is warming up."""
 PLAN = "plan.json"
@@ -89,9 +87,10 @@ class TrainedRow:
     note: str
 
 
-def settings(row: Row, decoder: Decoder, steps: int | None = None) -> MeshStageConfig | UNetStageConfig:
+def settings(row: Row, decoder: Decoder, steps: int | None = None) -> UNetStageConfig:
     """A row's stage: its preset with the losses it has, over `steps`."""
     config = preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
+    assert isinstance(config, UNetStageConfig)
     # Some presets go without the sync losses; here all that have one have it with the same weight.
     usual, own = JudgesConfig(), config.judges
     d_av, d_vv = (own.d_av or usual.d_av) * row.d_av, (own.d_vv or usual.d_vv) * row.d_vv
@@ -163,8 +162,7 @@ def _steps_in(minutes: float, config: AblationConfig, corpus: Corpus, sync: Path
     """As many steps as the row with the most losses takes in this time, here and now."""
     dearest = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
     short = replace(dearest, train=replace(dearest.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
-    if isinstance(short, UNetStageConfig):
-        short = replace(short, sync_below=None)
+    short = replace(short, sync_below=None)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         options = RunOptions(run=Path(place) / "run", accelerator=accelerator)
@@ -177,11 +175,11 @@ def _median_s(times: Sequence[float]) -> float:
     return statistics.median(after - before for before, after in pairwise(times))
 
 
-def _note(row: Row, stage: MeshStageConfig | UNetStageConfig, run: Path, steps: int) -> str:
+def _note(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> str:
     losses = ["L1", *(["GAN"] if stage.judges.gan else []), *(name for name in ("d_av", "d_vv") if getattr(row, name))]
     hears = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
     note = f"{hears}; {' + '.join(losses)}; {steps} steps"
-    waits = isinstance(stage, UNetStageConfig) and stage.sync_below is not None and stage.judges.listen
+    waits = stage.sync_below is not None and stage.judges.listen
     if not waits:
         return note
     start = run / SYNC_START

@@ -5,17 +5,18 @@ from dataclasses import replace
 from typing import TypeVar
 
 from cals.data.augment import VoiceAugment
+from cals.data.noises import NoiseAugment
 from cals.data.rooms import RoomAugment
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.discriminator import DiscriminatorConfig
-from cals.models.mesh_decoder import MeshConfig
+from cals.models.motion import MeshConfig
 from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import WindowConfig
+from cals.models.whisper import WhisperConfig
 from cals.training.config import TrainConfig
-from cals.training.judges import JudgesConfig
 from cals.training.stages.a2l import A2LStageConfig
 from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStageConfig
@@ -39,6 +40,14 @@ SYNC: dict[str, SyncStageConfig] = {
 }
 A2L: dict[str, A2LStageConfig] = {
     "a2l-grid-small": A2LStageConfig(
+        model=A2LConfig(
+            whisper=WhisperConfig(), unit=256, width=192, layers=3, heads=4, hidden=768, dropout=0.2, reach=20
+        ),
+        train=TrainConfig(steps=1000, lr=5e-4, weight_decay=0.05),
+        clips=16,
+        unmasked_weight=0.25,
+    ),
+    "a2l-grid-mel": A2LStageConfig(  # hears the mel through convolutions of its own, as published
         model=A2LConfig(unit=256, channels=(16, 32), width=256, layers=4, heads=4, hidden=1024),
         train=TrainConfig(steps=4000, lr=5e-4, precision="bf16-mixed"),
         unmasked_weight=0.25,
@@ -54,21 +63,19 @@ A2L: dict[str, A2LStageConfig] = {
 
 L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
-        decoder=MeshConfig(unit=256, hidden=256, width=32),
-        train=TrainConfig(steps=3000, lr=5e-4, validate_every=250, precision="bf16-mixed"),
-        critic=DiscriminatorConfig(width=16),
-        judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
+        decoder=MeshConfig(unit=256, hidden=256),
+        train=TrainConfig(steps=2000, lr=5e-4, weight_decay=0.05, validate_every=100),
     ),
-    "l2f-drawn-small": MeshStageConfig(  # of drawn people only the motion is asked for, at any length of sound
-        decoder=MeshConfig(unit=256, hidden=256, width=8),
+    "l2f-drawn-small": MeshStageConfig(  # for `cals context`: any length of sound
+        decoder=MeshConfig(unit=256, hidden=256),
         train=TrainConfig(steps=1200, lr=5e-4, validate_every=400, precision="bf16-mixed"),
-        judges=JudgesConfig(gan=0.0, d_av=0.0, d_vv=0.0),
-        pairs=1,
         masked=0.0,
         cut=0.5,
+        rate=0.0,
         # An echo would carry sound beyond its reach, and noise hide what the known answer counts on.
         voice=VoiceAugment(noise_db=(-100.0, -80.0), band_limit=0.0, codec=0.0),
         room=RoomAugment(reverb=0.0, drift=0.0),
+        noise=NoiseAugment(mixed=0.0, babble=0.0, alone=0.0),
     ),
     "l2f-grid-unet": UNetStageConfig(
         decoder=UNetConfig(unit=256, width=24, widest=384, levels=5, block_px=2),
@@ -92,13 +99,10 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         frames=30,
     ),
     "l2f-debug": MeshStageConfig(
-        decoder=MeshConfig(unit=16, components=4, hidden=16, width=8),
+        decoder=MeshConfig(unit=16, components=4, hidden=16),
         train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
-        critic=DiscriminatorConfig(width=4),
         clips=2,
         frames=30,
-        pairs=2,
-        windows=1,
     ),
 }
 

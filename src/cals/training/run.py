@@ -6,22 +6,26 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from cals.checkpoint import config_from_dict, load_checkpoint, weights_sha256
+from cals import hub
+from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names
 from cals.data.words import WordStore
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
-from cals.models.a2l import A2LConfig
+from cals.models.a2l import A2L, A2LConfig
+from cals.models.factory import load_front
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
+from cals.training import presets
 from cals.training.clock import clip_offsets
+from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
-from cals.training.presets import A2L, L2F, READER, SYNC, preset
+from cals.training.presets import preset
 from cals.training.stages.a2l import A2LStage
-from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig, measured_mesh
+from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
@@ -86,7 +90,7 @@ def train_sync(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the sync encoders; the network is at `options.run / "model"`."""
-    config = preset(SYNC, name)
+    config = preset(presets.SYNC, name)
     return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
 
 
@@ -94,7 +98,7 @@ def train_reader(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the lip reader, on clips whose words and their times are known."""
-    config = preset(READER, name)
+    config = preset(presets.READER, name)
     return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
 
 
@@ -106,7 +110,7 @@ def train_a2l(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
-    config = preset(A2L, name)
+    config = preset(presets.A2L, name)
     encoders = load_sync(sync)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:
         raise CheckpointError(
@@ -114,7 +118,8 @@ def train_a2l(
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
     training, held_out = corpus.stores(config.model.mel)
-    return train(A2LStage(config, encoders, weights_sha256(sync), training, held_out), options, progress)
+    front = None if config.model.whisper is None else load_checkpoint(hub.FRONT)
+    return train(A2LStage(config, encoders, weights_sha256(sync), training, held_out, front), options, progress)
 
 
 def train_l2f(
@@ -129,7 +134,7 @@ def train_l2f(
 
     Presets of Wav2Lip hear windows of sound: of them `a2l` is no part.
     """
-    return train_lips(preset(L2F, name), corpus, sync, a2l, options, progress)
+    return train_lips(preset(presets.L2F, name), corpus, sync, a2l, options, progress)
 
 
 def train_lips(
@@ -159,16 +164,26 @@ def train_lips(
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
-        model.a2l.load_state_dict(listener.weights)
+        _take_over(model.a2l, listener)
         stage = UNetStage(config, model, parents, encoders, training, held_out, options.run)
         return train(stage, options, progress)
     mesh = _mesh(training, config.decoder.components, options.run)
     sized = dataclasses.replace(config.decoder, triangles=len(mesh.triangles))
     moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
     moving.decoder.mesh.load_state_dict(mesh.state_dict())
-    moving.a2l.load_state_dict(listener.weights)
+    _take_over(moving.a2l, listener)
     offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
-    return train(MeshStage(config, moving, parents, encoders, training, held_out, offsets), options, progress)
+    geometry, opening_px = measure_geometry(mesh, training, offsets)
+    moving.decoder.opening_px.fill_(opening_px)
+    real = {part: measure_geometry(mesh, store)[0] for part, store in held_out.items()}
+    return train(MeshStage(config, moving, parents, training, held_out, geometry, real), options, progress)
+
+
+def _take_over(a2l: A2L, trained: Checkpoint) -> None:
+    """Give Audio-to-Lip the weights of its own stage, and its front-end those that ship."""
+    a2l.load_state_dict(trained.weights)
+    if a2l.config.whisper is not None:
+        load_front(a2l, load_checkpoint(hub.FRONT))
 
 
 def _train_wav2lip(
@@ -189,7 +204,7 @@ def _train_wav2lip(
 def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
     """The mesh that a run goes on with; measured for a new one only, since its networks know no other."""
     if not (run / "model").is_dir():
-        return measured_mesh(training, components)
+        return measure_corpus_mesh(training, components)
     weights = load_checkpoint(run / "model").weights
     buffers = {name.removeprefix(MESH): value for name, value in weights.items() if name.startswith(MESH)}
     found = len(buffers.get("basis", ()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cals.models.mesh_decoder import MeshConfig
 from torch import Tensor, nn
 
 import drawn_face
@@ -17,7 +18,6 @@ from cals.inference.load import LoadedModel
 from cals.models.a2l import A2LConfig
 from cals.models.lips import LipModel
 from cals.models.mesh import lip_gap, measured
-from cals.models.mesh_decoder import MeshConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
 

@@ -12,7 +12,7 @@ from cals.data.synthetic.grammar import F64
 from cals.data.synthetic.people import FRAME_PX, Look, Scene
 from cals.data.synthetic.texture import painted, places
 from cals.face.landmarks import MOUTH_INNER, OVAL, inter_ocular_px
-from cals.nn.warp import drawn_triangles, sampled, source_places
+from cals.nn.warp import draw_triangles, sample_places, source_places
 from cals.types import F32, U8, affine_apply
 
 _FINER = 2
@@ -76,8 +76,10 @@ class Portrait:
         triangles = torch.from_numpy(self.geometry.triangles)
         target = torch.from_numpy(at[None, :, :2]).float()
         source = torch.from_numpy(places(self.geometry.template)[None]).float()
-        covering = drawn_triangles(target, triangles, size, size)
-        pixels = sampled(self.skin, source_places(target, source, triangles, covering))[0].permute(1, 2, 0).numpy()
+        covering = draw_triangles(target, triangles, size, size)
+        pixels = (
+            sample_places(self.skin, source_places(target, source, triangles, covering))[0].permute(1, 2, 0).numpy()
+        )
         number = covering[0].numpy()
         known, unit = number >= 0, inter_ocular_px(at)
         light = _spread(self._shades(at)[np.maximum(number, 0), None], known, 0.07 * unit)

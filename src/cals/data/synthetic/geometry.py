@@ -16,7 +16,7 @@ from cals import hub
 from cals.checkpoint import load_checkpoint
 from cals.data.synthetic.grammar import F64, I64
 from cals.face.landmarks import LEFT_EYE, MOUTH_INNER, MOUTH_OUTER, OVAL, RIGHT_EYE
-from cals.nn.warp import triangulated
+from cals.nn.warp import triangulate
 
 OPEN_PX, WIDE_PX, FORWARD_PX = 14.0, 6.0, 6.0
 """What a track of 1 is, in a crop of 128 px, before the person's own proportions."""
@@ -120,7 +120,7 @@ def geometry() -> Geometry:
 
 def _cut(closed: F64, opened: F64) -> I64:
     """Triangles of the face with its mouth open, none between the lips or outside the face, the farthest first."""
-    triangles = triangulated(opened[:, :2])
+    triangles = triangulate(opened[:, :2])
     outline = opened[list(OVAL), :2].astype(np.float32)
     middles = opened[triangles, :2].mean(axis=1).astype(np.float32).tolist()
     of_face = np.array([cv2.pointPolygonTest(outline, middle, measureDist=False) > 0 for middle in middles])

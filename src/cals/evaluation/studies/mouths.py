@@ -1,7 +1,6 @@
 """A prepared clip's frames drawn with any units, and where their mouths then are: what the two studies look at."""
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Literal, Protocol
 
 import numpy as np
@@ -18,12 +17,12 @@ from cals.face.mask import lower_face_mask
 from cals.face.mesh_fit import fit_mesh, region_of_landmarks
 from cals.face.paste import paste
 from cals.face.picture import ArrayPicture
-from cals.inference.gallery import LOOK_S, gallery, look_with, pictures
+from cals.inference.gallery import LOOK_S, gallery, pictures
 from cals.inference.tracked import View
 from cals.models.lips import Faces, Gallery, LipModel
 from cals.models.mesh import similarity
 from cals.models.speaking import MeshLips
-from cals.types import F32, U8, CropTransform, TrackedFace
+from cals.types import F32, U8, CropTransform
 
 Measure = Literal["picture", "mesh"]
 FPS = 25
@@ -40,9 +39,8 @@ class Subject:
         self.region = region_of_landmarks(clip.landmarks.mean(axis=0))
         """Where a mesh is fitted in any of its crops: the same for all, so that it says nothing of their mouths."""
         ahead = self.times_s <= LOOK_S
-        nothing = np.zeros((CROP_SIZE_PX, CROP_SIZE_PX), np.float32)
         views = [
-            View(_AS_IT_IS, crop, nothing, points)
+            View(_AS_IT_IS, crop, points, (CROP_SIZE_PX, CROP_SIZE_PX))
             for crop, points in zip(clip.crops[ahead], clip.landmarks[ahead], strict=True)
         ]
         self.gallery: Gallery = gallery(views, self.times_s[ahead].tolist())
@@ -61,8 +59,7 @@ class Subject:
         """The crop as `made` changes it: blended into the real one as into a video's frame."""
         if frame not in self._masks:
             points = self.clip.landmarks[frame]
-            face = TrackedFace(frame, Fraction(frame, FPS), True, 0, False, 1.0, None, points)
-            self._masks[frame] = lower_face_mask(face, _AS_IT_IS, CROP_SIZE_PX, CROP_SIZE_PX)
+            self._masks[frame] = lower_face_mask(points, _AS_IT_IS, CROP_SIZE_PX, CROP_SIZE_PX)
         real = self.clip.crops[frame]
         picture = ArrayPicture(real)
         return picture.patched(paste(picture, _AS_IT_IS, real, made, self._masks[frame]))
@@ -85,7 +82,6 @@ class PictureReader:
 
     def __init__(self, detector: FaceDetector, batch: int) -> None:
         self._detector, self._batch = detector, batch
-        self._tried: dict[int, tuple[Subject, Gallery]] = {}
 
     def real(self, subject: Subject, frames: Sequence[int]) -> F64:
         return self._fitted(subject, (subject.clip.crops[frame] for frame in frames))
@@ -96,7 +92,7 @@ class PictureReader:
     def drawn(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
         """The crops themselves."""
         device = next(network.parameters()).device
-        known = self._known(network, subject).to(device)
+        known = subject.gallery.to(device)
         for first in range(0, len(frames), self._batch):
             part = frames[first : first + self._batch]
             with torch.inference_mode():
@@ -106,16 +102,6 @@ class PictureReader:
             pixels = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
             for frame, made in zip(part, pixels, strict=True):
                 yield subject.pasted(frame, made)
-
-    def _known(self, network: LipModel, subject: Subject) -> Gallery:
-        """The gallery after the network's trial drawings, remembered for the last subject."""
-        seen = self._tried.get(id(network))
-        if seen is None or seen[0] is not subject:
-            device = next(network.parameters()).device
-            with torch.inference_mode():
-                tried = network.tried(subject.gallery.to(device), look_with(self._detector))
-            seen = self._tried[id(network)] = (subject, tried)
-        return seen[1]
 
     def _fitted(self, subject: Subject, crops: Iterator[U8]) -> F64:
         found = []

@@ -15,6 +15,7 @@ from cals.data.store import ClipStore
 from cals.data.windows import lower_halves, stretches
 from cals.losses.reconstruction import unit_error
 from cals.models.a2l import A2L, A2LConfig
+from cals.models.factory import load_front
 from cals.models.sync import SyncModel
 from cals.nn.masking import span_mask
 from cals.training.config import TrainConfig
@@ -50,6 +51,7 @@ class A2LStage(Stage):
         sync_sha256: str,
         training: ClipStore,
         held_out: dict[str, ClipStore],
+        front: Checkpoint | None = None,
     ) -> None:
         self.config, self.train = config, config.train
         self.model = A2L(config.model)
@@ -57,9 +59,9 @@ class A2LStage(Stage):
         self._training, self._held_out = training, held_out
         self._targets = _targets(sync, training)
         self._held_out_targets = {part: _targets(sync, store) for part, store in held_out.items()}
-        heard = torch.cat([training[i].mel for i in range(len(training))])
-        self.model.mel_mean.copy_(heard.mean(dim=0))
-        self.model.mel_std.copy_(heard.std(dim=0).clamp_min(1.0))
+        if front is not None:
+            load_front(self.model, front)
+        self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Squared error at hidden steps (and, weighted, at heard ones); `coverage` is the share hidden."""
@@ -97,7 +99,7 @@ class A2LStage(Stage):
         for part, store in self._held_out.items():
             sums = np.zeros(3)
             for i, targets in enumerate(self._held_out_targets[part]):
-                mel = store[i].mel[None].to(device)
+                mel = store.mel(i)[None].to(device)
                 mask = span_mask(
                     len(targets), np.random.default_rng(i), budget=self.config.budget, span=self.config.span
                 )

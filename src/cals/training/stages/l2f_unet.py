@@ -100,7 +100,7 @@ class UNetStage(Stage):
         self.config, self.train, self.model = config, config.train, model
         if isinstance(model, UNetLips):
             # Nothing is hidden here, and DDP wants a gradient for the rest.
-            model.a2l.hidden_step.requires_grad_(False)
+            model.a2l.front.hidden_step.requires_grad_(False)
         self._parents, self._training, self._sync = parents, training, sync
         self._held_out = {
             part: store

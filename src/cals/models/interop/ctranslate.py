@@ -1,0 +1,82 @@
+"""Whisper's encoder out of a CTranslate2 model file, for the phonetic front-end."""
+
+import struct
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cals.errors import CheckpointError
+from cals.models.whisper import WhisperConfig, weight_shapes
+
+_KINDS = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+
+
+def load_whisper_encoder(data: bytes, config: WhisperConfig) -> dict[str, Tensor]:
+    """The weights that `WhisperEncoder.load_weights` takes, float16, from the bytes of a CTranslate2 `model.bin`.
+
+    Raises CheckpointError when the bytes are no such file or the model has other sizes.
+    """
+    try:
+        arrays = read_arrays(data)
+    except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"whisper: expected a CTranslate2 model.bin, found other content ({error})") from error
+    weights = {}
+    for name, shape in weight_shapes(config).items():
+        source = _source_name(name)
+        if source not in arrays or arrays[source].shape != shape:
+            found = list(arrays[source].shape) if source in arrays else "none"
+            raise CheckpointError(f"whisper: expected {source} of {list(shape)} in model.bin, found {found}")
+        weights[name] = torch.from_numpy(arrays[source].astype(np.float16))
+    return weights
+
+
+def read_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
+    """Arrays by name: little endian, a version, a specification's name and revision, then one record an array."""
+    place = 0
+
+    def number(form: str) -> int:
+        nonlocal place
+        (value,) = struct.unpack_from("<" + form, data, place)
+        place += struct.calcsize("<" + form)
+        return int(value)
+
+    def text() -> str:
+        nonlocal place
+        size = number("H")
+        value = data[place : place + size - 1].decode("ascii")  # it ends with a zero
+        place += size
+        return value
+
+    number("I"), text(), number("I")
+    arrays = {}
+    for _ in range(number("I")):
+        name = text()
+        shape = [number("I") for _ in range(number("B"))]
+        kind = np.dtype(_KINDS[number("B")])
+        size = number("I")
+        arrays[name] = np.frombuffer(data, kind, size // kind.itemsize, place).reshape(shape)
+        place += size
+    return arrays
+
+
+def _source_name(name: str) -> str:
+    """What CTranslate2 calls a weight of ours."""
+    first, _, rest = name.partition("_")
+    if name == "positions":
+        return "encoder/position_encodings/encodings"
+    if not first.isdigit():
+        return f"encoder/{first}/{rest}"
+    part, _, kind = rest.rpartition("_")
+    attention, feed = f"encoder/layer_{first}/self_attention", f"encoder/layer_{first}/ffn"
+    norms = {"weight": "gamma", "bias": "beta"}
+    places = {
+        "qkv": f"{attention}/linear_0/{kind}",
+        "out": f"{attention}/linear_1/{kind}",
+        "up": f"{feed}/linear_0/{kind}",
+        "down": f"{feed}/linear_1/{kind}",
+        "attention_norm": f"{attention}/layer_norm/{norms[kind]}",
+        "feed_norm": f"{feed}/layer_norm/{norms[kind]}",
+    }
+    return places[part]
