@@ -32,6 +32,11 @@ def test_round_trip(folder: Path) -> None:
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]  # nothing temporary stays
 
 
+def test_others_may_read_it(folder: Path) -> None:
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {CONFIG: 0o644, WEIGHTS: 0o644}
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
 def test_saving_again_replaces_it_whole(folder: Path) -> None:
     before = weights_sha256(folder)
     save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))

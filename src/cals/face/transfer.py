@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.landmarks import MOUTH_OUTER
+from cals.face.inner_mouth import render_inner_mouth
+from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.face.paste import colour_offset
 from cals.face.sampling import covered_box
-from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_inverse
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_apply, affine_inverse
 
 FINEST = 4.0
 """Pixels kept for each pixel of a crop of 128: faces larger than 512 px are reduced to that."""
@@ -65,12 +66,14 @@ def transfer(
     lips: NDArray[Any],
     parts: Sequence[tuple[SourceFace, F32, float]],
     strength: float = 1.0,
+    inner: tuple[NDArray[Any], float] | None = None,
 ) -> Patch:
     """The face of `picture` with pixels of other faces where `mask` [128 128] says, as a patch of the smallest box.
 
     Each of `parts` is a face, the places [128 128 2] in its crop that belong at the pixels of this crop, and its share;
     shares add up to 1. Its light is brought to that of `crop` [128 128 3]. `lips` are landmarks [n 2] that neither
-    light nor colour is compared within. `strength` 0..1 scales the mask.
+    light nor colour is compared within. `strength` 0..1 scales the mask. `inner`, landmarks [468 2+] and a share, has
+    an inner mouth drawn where the parts show none.
     """
     box, to_box = _box_of(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
@@ -85,6 +88,8 @@ def transfer(
         matrix = source.matrix
         at = there[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
         rgb += np.float32(share) * (_read(source.pixels, at).astype(np.float32) * gain + there[..., 2:])
+    if inner is not None and inner[1] > 0:
+        _draw_inner(rgb, to_box, inner[0], inner[1], _brightness(crop, skin))
     alpha = np.clip(_warp(mask, to_box, box), 0, 1) * np.float32(min(strength, 1.0))
     return Patch(box=box, rgb=np.rint(np.clip(rgb, 0, 255)).astype(np.uint8), alpha=alpha.astype(np.float32))
 
@@ -116,6 +121,25 @@ def _read(image: U8, places: NDArray[Any]) -> U8:
     """Pixels of `image` at places [h w 2], bicubic; beyond its edge the edge goes on."""
     x, y = (np.ascontiguousarray(places[..., i] - 0.5, dtype=np.float32) for i in (0, 1))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+
+
+def _draw_inner(rgb: F32, to_box: NDArray[np.float64], landmarks: NDArray[Any], share: float, light: float) -> None:
+    """Draw an inner mouth into `rgb` [h w 3], at its own resolution."""
+    lips = affine_apply(to_box, landmarks[list(MOUTH_INNER), :2].astype(np.float64))
+    low, high = np.floor(lips.min(axis=0)).astype(int), np.ceil(lips.max(axis=0)).astype(int) + 1
+    x0, y0, x1, y1 = Box(*low, *high).clipped(rgb.shape[1], rgb.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return
+    grid = np.stack(np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y0, y1) + 0.5), axis=-1)
+    places = affine_apply(affine_inverse(to_box), grid.reshape(-1, 2)).reshape(grid.shape)
+    colours, cover = render_inner_mouth(places, landmarks, light)
+    part = rgb[y0:y1, x0:x1]
+    part += (share * cover)[..., None] * (colours - part)
+
+
+def _brightness(crop: U8, skin: F32) -> float:
+    """Mean brightness of the skin, 0..1."""
+    return float(np.einsum("hwc,hw->", crop.astype(np.float32), skin) / max(float(skin.sum()), 1e-6) / (3 * 255))
 
 
 def _gain(crop: U8, moved: F32, skin: F32) -> F32:

@@ -48,9 +48,10 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 
 
 def _from_folder(folder: Path, name: str) -> LoadedModel:
-    network = from_checkpoint(load_checkpoint(folder))
+    checkpoint = load_checkpoint(folder)
+    network = from_checkpoint(checkpoint)
     if any(isinstance(part, WhisperEncoder) for part in network.modules()):
-        load_front(network, load_checkpoint(hub.FRONT))
+        load_front(network, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
     return LoadedModel(name, weights_sha256(folder)[:12], network)
 
 

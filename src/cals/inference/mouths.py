@@ -1,5 +1,6 @@
 """A person's own mouths, kept to speak with: some hundred frames that cover how they move and turn."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +47,7 @@ class MouthBank:
         self._decoder, self._costs = decoder, costs
         self._arrays = _Arrays()
         self.sources: list[SourceFace] = []
-        self._times: set[float] = set()
+        self._first_s, self._latest_s = math.inf, -math.inf
         self._seen: list[Tensor] = []
         self._fitted = 0
         self._speaker: Speaker | None = None
@@ -54,12 +55,13 @@ class MouthBank:
 
     def add(self, items: list[tuple[Frame, View]]) -> None:
         """Take in frames, unless they are shown again, as all of a photo's are."""
-        new = [(frame, view) for frame, view in items if float(frame.source_s) not in self._times]
+        new = [(frame, view) for frame, view in items if float(frame.source_s) > self._latest_s]
         if not new:
             return
-        self._times |= {float(frame.source_s) for frame, _ in new}
+        self._latest_s = float(new[-1][0].source_s)
+        self._first_s = min(self._first_s, float(new[0][0].source_s))
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in new])
-        if max(self._times) - min(self._times) <= _FIT_S:
+        if self._latest_s - self._first_s <= _FIT_S:
             self._seen += list(landmarks)
         held = self._arrays
         held.landmarks = torch.cat([held.landmarks, landmarks])
@@ -67,7 +69,6 @@ class MouthBank:
         times_s = torch.tensor([float(frame.source_s) for frame, _ in new], dtype=torch.float64)
         held.times_s = torch.cat([held.times_s, times_s])
         self.sources += [keep_source(frame, view.transform, view.crop) for frame, view in new]
-        self._keep(held.times_s.argsort(stable=True))
         if self._speaker is None or len(self._seen) >= 2 * self._fitted:
             self.fit()
         else:

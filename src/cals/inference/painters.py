@@ -20,7 +20,7 @@ from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
 from cals.models.lips import Faces, LipModel
 from cals.models.mesh import lip_gap
-from cals.models.mouth import mouth_flow
+from cals.models.mouth import mouth_flow, unknown_inside
 from cals.models.sources import SourceCosts, choose_sources
 from cals.models.speaker import move_face, speak_as
 from cals.models.speaking import MeshLips
@@ -160,7 +160,8 @@ class MouthPainter(Painter):
             moved = target[i].numpy()
             mask = moving_face_mask(view.landmarks, moved, view.transform, *view.frame_px)
             lips = outer_lips(view.landmarks, moved)
-            painted.append(transfer(item.frame, view.transform, view.crop, mask, lips, taken, strength))
+            inner = moved, unknown_inside(bank.landmarks[shares[0][0]], target[i])
+            painted.append(transfer(item.frame, view.transform, view.crop, mask, lips, taken, strength, inner))
         return painted
 
     def _bank(self, track: int, seen: Seen, found_again: bool) -> MouthBank:

@@ -1,7 +1,7 @@
 """Which kinds of model there are: kind -> config and network."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsCon
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 
+FRONT_PARENT = "front"
+"""The phonetic front-end among a checkpoint's parents."""
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
@@ -55,16 +57,23 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
     return model.eval()
 
 
-def load_front(network: nn.Module, checkpoint: Checkpoint) -> None:
+def load_front(network: nn.Module, front: Checkpoint, sha256: str, parents: Mapping[str, str]) -> None:
     """Give the phonetic front-ends in `network` their weights, which its own checkpoint does not hold.
 
-    Raises CheckpointError when the checkpoint holds another kind of model or a front-end of other sizes.
+    `sha256` is that of the weights of `front`; `parents`, those of the network's checkpoint, say which one it was
+    trained with (older ones do not). Raises CheckpointError when that was another, or `front` does not fit.
     """
-    if checkpoint.kind != KIND:
-        raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {checkpoint.kind!r} one")
-    found = config_from_dict(WhisperConfig, checkpoint.config)
+    if front.kind != KIND:
+        raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {front.kind!r} one; {ANEW}")
+    expected = parents.get(FRONT_PARENT, sha256)
+    if expected != sha256:
+        raise CheckpointError(
+            f"front-end: expected the weights that the model was trained with, sha256 {expected}, found {sha256}; "
+            "use the version of cals that trained the model, or train it anew"
+        )
+    found = config_from_dict(WhisperConfig, front.config)
     for part in network.modules():
         if isinstance(part, WhisperEncoder):
             if part.config != found:
-                raise CheckpointError(f"front-end: expected {part.config}, found {found}")
-            part.load_weights(checkpoint.weights)
+                raise CheckpointError(f"front-end: expected {part.config}, found {found}; train the model anew")
+            part.load_weights(front.weights)

@@ -100,10 +100,12 @@ class FaceMesh(nn.Module):
         return torch.cat([landmarks[..., :2], centre + _RING * (oval - centre)], dim=1)
 
     @property
-    def moving(self) -> Tensor:
-        """The triangles of which a corner moves with speech, [n 3]; the others map to themselves."""
-        moves = torch.cat([self.basis.abs().sum(dim=(0, 2)) > 0, self.upper.new_zeros(len(OVAL))])
-        return self.triangles[moves[self.triangles].any(dim=1)]
+    def lower(self) -> Tensor:
+        """The triangles that reach into the lower face, where speech moves anything, [n 3]."""
+        ring = torch.ones(len(OVAL), dtype=torch.bool, device=self.upper.device)
+        below = torch.cat([self.template[:, 1] > _STILL_Y, ring])
+        corners = below[self.triangles]
+        return self.triangles[corners.any(dim=1) & (self.triangles < N_POINTS).any(dim=1)]
 
     def upright(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Faces [b 468 3] in the pose and size of `rest` [468 3]."""

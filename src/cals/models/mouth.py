@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from cals.face.landmarks import MOUTH_INNER
-from cals.models.mesh import FaceMesh, exact
+from cals.models.mesh import FaceMesh, exact, lip_gap
 from cals.nn.warp import draw_triangles, source_places
 
+_STRETCH, _DOUBT_PX = 2.5, 2.0
+"""An open mouth may be stretched to so many times its opening; over so many pixels more its inside is given up."""
 _LEAST_GAP_PX = 0.05
 """Lips that meet: so far apart that the triangles between them keep their order."""
 
@@ -30,10 +32,10 @@ _MOUTH = _mouth_triangles()
 def mouth_flow(mesh: FaceMesh, source: Tensor, target: Tensor, size_px: int) -> Tensor:
     """Places [b h w 2] in pictures with landmarks `source` [b 468 3] that show what belongs at `target` [b 468 3].
 
-    Whole faces are moved, lips, teeth and chin alike; the open mouth goes with the lips around it, and lies under them.
+    The lower face is moved whole, lips, teeth and chin; the open mouth goes with the lips around it, under them.
     """
     target = part_lips(target)
-    triangles = torch.cat([_MOUTH.to(mesh.triangles), mesh.triangles])
+    triangles = torch.cat([_MOUTH.to(mesh.triangles), mesh.lower])
     before, after = mesh.vertices(part_lips(source), source), mesh.vertices(target, target)
     return source_places(after, before, triangles, draw_triangles(after, triangles, size_px, size_px))
 
@@ -46,6 +48,12 @@ def part_lips(landmarks: Tensor) -> Tensor:
     parted = landmarks.clone()
     parted[:, upper, 1], parted[:, lower, 1] = middle - half, middle + half
     return parted
+
+
+def unknown_inside(source: Tensor, target: Tensor) -> float:
+    """How little a mouth [468 3] shows of the inside of another one [468 3]: 0 where it is open too, 1 where not."""
+    seen, wanted = float(lip_gap(source)), float(lip_gap(target))
+    return min(max((wanted - _STRETCH * max(seen, 0.0)) / _DOUBT_PX, 0.0), 1.0)
 
 
 def match_light(moved: Tensor, crops: Tensor) -> Tensor:

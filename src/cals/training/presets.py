@@ -45,6 +45,7 @@ A2L: dict[str, A2LStageConfig] = {
         ),
         train=TrainConfig(steps=1000, lr=5e-4, weight_decay=0.05),
         clips=16,
+        whole=0.3,
         unmasked_weight=0.25,
     ),
     "a2l-grid-mel": A2LStageConfig(  # hears the mel through convolutions of its own, as published

@@ -13,7 +13,7 @@ from cals.data.words import WordStore
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.factory import load_front
+from cals.models.factory import FRONT_PARENT, load_front
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
@@ -118,8 +118,9 @@ def train_a2l(
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
     training, held_out = corpus.stores(config.model.mel)
-    front = None if config.model.whisper is None else load_checkpoint(hub.FRONT)
-    return train(A2LStage(config, encoders, weights_sha256(sync), training, held_out, front), options, progress)
+    parents = {"sync": weights_sha256(sync)} | _front_parent(config.model)
+    front = load_checkpoint(hub.FRONT) if FRONT_PARENT in parents else None
+    return train(A2LStage(config, encoders, parents, training, held_out, front), options, progress)
 
 
 def train_l2f(
@@ -159,7 +160,7 @@ def train_lips(
             f"{a2l}: expected units of width {config.decoder.unit}, found {a2l_config.unit}; "
             "train Audio-to-Lip with the preset of the same size"
         )
-    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)}
+    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)} | _front_parent(a2l_config)
     encoders, (training, held_out) = load_sync(sync), corpus.stores(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
@@ -183,7 +184,12 @@ def _take_over(a2l: A2L, trained: Checkpoint) -> None:
     """Give Audio-to-Lip the weights of its own stage, and its front-end those that ship."""
     a2l.load_state_dict(trained.weights)
     if a2l.config.whisper is not None:
-        load_front(a2l, load_checkpoint(hub.FRONT))
+        load_front(a2l, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), trained.parents)
+
+
+def _front_parent(config: A2LConfig) -> dict[str, str]:
+    """The front-end that Audio-to-Lip hears with, as a parent; none where it hears the mel."""
+    return {} if config.whisper is None else {FRONT_PARENT: weights_sha256(hub.FRONT)}
 
 
 def _train_wav2lip(

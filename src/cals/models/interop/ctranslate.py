@@ -10,25 +10,34 @@ from torch import Tensor
 from cals.errors import CheckpointError
 from cals.models.whisper import WhisperConfig, weight_shapes
 
+_TINY = "name the model.bin of tiny.en in float16 or float32"
+_HEADS = "encoder/num_heads"
 _KINDS = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 def load_whisper_encoder(data: bytes, config: WhisperConfig) -> dict[str, Tensor]:
     """The weights that `WhisperEncoder.load_weights` takes, float16, from the bytes of a CTranslate2 `model.bin`.
 
-    Raises CheckpointError when the bytes are no such file or the model has other sizes.
+    Raises CheckpointError when the bytes are no such file, the model has other sizes, or its weights are quantised.
     """
     try:
         arrays = read_arrays(data)
     except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
         raise CheckpointError(f"whisper: expected a CTranslate2 model.bin, found other content ({error})") from error
+    heads = int(arrays.get(_HEADS, np.array(config.heads)))
+    if heads != config.heads:
+        raise CheckpointError(f"whisper: expected {config.heads} heads in model.bin, found {heads}; {_TINY}")
     weights = {}
     for name, shape in weight_shapes(config).items():
         source = _source_name(name)
-        if source not in arrays or arrays[source].shape != shape:
-            found = list(arrays[source].shape) if source in arrays else "none"
-            raise CheckpointError(f"whisper: expected {source} of {list(shape)} in model.bin, found {found}")
-        weights[name] = torch.from_numpy(arrays[source].astype(np.float16))
+        if source not in arrays or arrays[source].shape != shape or arrays[source].dtype.kind != "f":
+            found = f"{arrays[source].dtype} of {list(arrays[source].shape)}" if source in arrays else "none"
+            raise CheckpointError(
+                f"whisper: expected {source}, floats of {list(shape)}, in model.bin, found {found}; {_TINY}"
+            )
+        weights[name] = torch.from_numpy(arrays[source].copy()).to(torch.float16)
+        if not bool(weights[name].isfinite().all()):
+            raise CheckpointError(f"whisper: expected finite weights, found others in {source}; {_TINY}")
     return weights
 
 

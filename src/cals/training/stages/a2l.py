@@ -15,7 +15,7 @@ from cals.data.store import ClipStore
 from cals.data.windows import lower_halves, stretches
 from cals.losses.reconstruction import unit_error
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.factory import load_front
+from cals.models.factory import FRONT_PARENT, load_front
 from cals.models.sync import SyncModel
 from cals.nn.masking import span_mask
 from cals.training.config import TrainConfig
@@ -33,6 +33,8 @@ class A2LStageConfig:
     """Length of the stretches trained on, in video frames."""
     budget: float = 0.8
     span: int = 5
+    whole: float = 0.0
+    """Share of the windows of which nothing is hidden (with a weight for unmasked steps): later stages hide nothing."""
     unmasked_weight: float = 0.0
     """Weight of steps that are heard; 0 is published, more helps what later consumes unmasked units."""
     voice: VoiceAugment = field(default_factory=VoiceAugment)
@@ -48,19 +50,19 @@ class A2LStage(Stage):
         self,
         config: A2LStageConfig,
         sync: SyncModel,
-        sync_sha256: str,
+        parents: dict[str, str],
         training: ClipStore,
         held_out: dict[str, ClipStore],
         front: Checkpoint | None = None,
     ) -> None:
         self.config, self.train = config, config.train
         self.model = A2L(config.model)
-        self._parent = sync_sha256
+        self._parents = parents
         self._training, self._held_out = training, held_out
         self._targets = _targets(sync, training)
         self._held_out_targets = {part: _targets(sync, store) for part, store in held_out.items()}
         if front is not None:
-            load_front(self.model, front)
+            load_front(self.model, front, parents[FRONT_PARENT], parents)
         self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
@@ -81,6 +83,8 @@ class A2LStage(Stage):
             ]
         ).to(device)
         masks = [span_mask(config.frames, rng, budget=config.budget, span=config.span) for _ in batch.clips]
+        for mask in masks:
+            mask &= rng.random() >= config.whole
         hidden = torch.from_numpy(np.stack(masks)).to(device)
         mel = voices(batch.mel.to(device), rng, config.voice, config.model.mel.floor_db)
         units = model(mel, hidden)
@@ -116,12 +120,12 @@ class A2LStage(Stage):
         return metrics
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """The network, and which sync encoder its units imitate."""
+        """The network, which sync encoder its units imitate, and what it hears with."""
         return Checkpoint(
             kind="a2l",
             config=dataclasses.asdict(self.config.model),
             weights=dict(model.state_dict()),
-            parents={"sync": self._parent},
+            parents=self._parents,
             step=step,
             metrics=metrics,
         )

@@ -1,0 +1,43 @@
+"""The phonetic front-end's checkpoint, out of the file in which Whisper is published."""
+
+import dataclasses
+import hashlib
+import logging
+from pathlib import Path
+
+from cals import hub
+from cals.checkpoint import Checkpoint
+from cals.errors import CheckpointError
+from cals.files import why
+from cals.models.interop.ctranslate import load_whisper_encoder
+from cals.models.whisper import KIND, WhisperConfig
+from cals.training.release import check_place, write_release
+
+logger = logging.getLogger(__name__)
+
+
+def import_front(source: Path | None, out: Path, *, force: bool = False) -> Path:
+    """Write the lower half of Whisper tiny.en's encoder in half precision to `out`; returns `out`.
+
+    `source` is a CTranslate2 `model.bin`, None the one of `hub.WHISPER`, fetched if need be. Another conversion than
+    that is taken if its sizes fit, with a warning. With `force` an older checkpoint at `out` is replaced; its card and
+    licence stay. Raises CheckpointError.
+    """
+    place = out.resolve()
+    check_place(place, [] if source is None else [source], force=force)
+    path = hub.download((hub.WHISPER,))[0] if source is None else source
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a CTranslate2 model.bin, found {why(error)}; name the file") from error
+    config = WhisperConfig()
+    weights = load_whisper_encoder(data, config)
+    found = hashlib.sha256(data).hexdigest()
+    if found != hub.WHISPER.sha256:
+        logger.warning(
+            "%s: sha256 is %s, not %s of the known file; its sizes are right, but they do not tell tiny.en from tiny, "
+            "nor from a fine-tuned one; models that were trained with the shipped weights refuse others",
+            *(path, found, hub.WHISPER.sha256),
+        )
+    write_release(place, Checkpoint(kind=KIND, config=dataclasses.asdict(config), weights=weights))
+    return out

@@ -1,0 +1,75 @@
+"""A folder to be passed on: checkpoints, and texts that stay when it is made anew."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cals.checkpoint import CONFIG, WEIGHTS, Checkpoint, put_folder, save_checkpoint
+from cals.errors import CheckpointError
+from cals.files import why
+
+CARD, LICENCE = "README.md", "LICENSE"
+SYNC = "sync"
+"""The one folder that may be in it."""
+
+
+def check_place(place: Path, sources: Sequence[Path], *, force: bool) -> None:
+    """CheckpointError unless the resolved path `place` is free, or with `force` an older release; none of `sources`."""
+    for source in sources:
+        if source.resolve().is_relative_to(place):
+            raise CheckpointError(f"{place}: expected a folder apart from {source}, found it there; name another --out")
+    if not place.exists():
+        return
+    if not force:
+        raise CheckpointError(f"{place}: expected a new folder, found one; name another, or give --force")
+    foreign = _foreign(place)
+    if foreign is not None:
+        raise CheckpointError(
+            f"{place}: expected a folder with {CONFIG}, {WEIGHTS}, {CARD}, {LICENCE} and {SYNC} alone to replace, "
+            f"found {foreign}; move that away, or name another --out"
+        )
+
+
+def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None = None, card: str | None = None) -> None:
+    """Write `place`, a resolved path, whole or not at all; a card and a licence that are there stay.
+
+    `sync` goes to `place/sync`, and `card` is for a folder without one. Raises CheckpointError.
+    """
+    try:
+        texts = {} if card is None else {CARD: card}
+        for name in (CARD, LICENCE):
+            old = place / name
+            if old.is_file():
+                texts[name] = old.read_text(encoding="utf-8")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
+            new = Path(temporary) / place.name
+            save_checkpoint(new, checkpoint)
+            if sync is not None:
+                save_checkpoint(new / SYNC, sync)
+            for name, text in texts.items():
+                (new / name).write_text(text, encoding="utf-8")
+            put_folder(new, place)
+    except (OSError, UnicodeDecodeError) as error:
+        found = why(error) if isinstance(error, OSError) else str(error)
+        raise CheckpointError(
+            f"{place}: expected to write a model, found {found}; free some space, or name another folder"
+        ) from error
+
+
+def _foreign(folder: Path) -> str | None:
+    """Something that no release has, if `folder` is or holds it."""
+    if not folder.is_dir():
+        return "a file"
+    for path in sorted(folder.iterdir()):
+        if path.name == SYNC and path.is_dir():
+            other = next((inner for inner in sorted(path.iterdir()) if not _is_part(inner)), None)
+            if other is not None:
+                return f"{SYNC}/{other.name}"
+        elif not _is_part(path):
+            return path.name
+    return None
+
+
+def _is_part(path: Path) -> bool:
+    return path.name in (CONFIG, WEIGHTS, CARD, LICENCE) and path.is_file()
