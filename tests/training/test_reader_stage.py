@@ -64,6 +64,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stage(spoken: Path, changes: dict[str, object] | None = None, **train_changes: object) -> ReaderStage:
+    torch.manual_seed(0)  # the network's first weights
     config: ReaderStageConfig = dataclasses.replace(READER["reader-debug"], **(changes or {}))
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
     return ReaderStage(config, *Corpus(folder=spoken, splits=spoken / "splits.json").words(config.model))
@@ -112,8 +113,9 @@ def test_resumed_training_is_the_same_training(spoken: Path, tmp_path: Path) -> 
     broken_off.model.load_state_dict(initial)
     with pytest.raises(KeyboardInterrupt):
         train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
-    torch.manual_seed(99)  # whatever was drawn before must not matter
     resumed = stage(spoken, steps=12)
+    torch.nn.init.zeros_(next(resumed.model.parameters()))  # what is not restored would show
+    torch.manual_seed(99)  # whatever was drawn before must not matter
     train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
     for name, value in through.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)

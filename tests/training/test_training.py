@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from cals.training.presets import SYNC, preset
 from cals.training.run import Corpus, load_sync
 from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
-from training.conftest import draw_sample
+from training.conftest import PLAIN, draw_sample
 
 
 def log_of(run: Path, kind: str) -> list[dict[str, float]]:
@@ -57,8 +58,9 @@ def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> 
     broken_off.model.load_state_dict(initial)
     with pytest.raises(KeyboardInterrupt):
         train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
-    torch.manual_seed(99)  # whatever was drawn before must not matter
     resumed = stage(corpus)
+    torch.nn.init.zeros_(next(resumed.model.parameters()))  # what is not restored would show
+    torch.manual_seed(99)  # whatever was drawn before must not matter
     train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
     for name, value in through.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
@@ -68,10 +70,15 @@ def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> 
 
 
 def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
-    learner = stage(corpus, steps=150, lr=3e-3, validate_every=150)
+    config = dataclasses.replace(SYNC["sync-debug"], clips=5, **PLAIN)
+    settings = dataclasses.replace(config.train, steps=60, log_every=1, validate_every=60)
+    stores = Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig())
+    learner = SyncStage(dataclasses.replace(config, train=settings), *stores)
     train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
-    found = [line["total"] for line in log_of(tmp_path / "run", "train")]
-    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+    last = log_of(tmp_path / "run", "train")[-10:]
+    # Who only knew the clip would come to log 4 and find a quarter; five seeds came to 0.3 to 0.8 and found two thirds.
+    assert sum(line["total"] for line in last) / 10 < math.log(config.per_clip)
+    assert sum(line["accuracy"] for line in last) / 10 > 0.4
 
 
 def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:

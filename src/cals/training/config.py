@@ -24,6 +24,10 @@ class TrainConfig:
     """Decay of the averaged weights that are validated and shipped; 0 for none."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     seed: int = 0
+    patience: float = 0.12
+    """Share of the steps, counted from the warm-up's end, after which a loss of chance is taken for a bad start."""
+    restarts: int = 2
+    """Times that a bad start is begun anew from another seed."""
     log_every: int = 20
     validate_every: int = 500
     checkpoint_every_s: float = 120.0
@@ -33,3 +37,7 @@ class TrainConfig:
             raise ConfigError(f"training: expected positive steps, lr and intervals, found {self}")
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
             raise ConfigError(f"training: expected warmup and ema in 0..1, found {self.warmup} and {self.ema}")
+        if min(self.patience, self.restarts) < 0:
+            raise ConfigError(
+                f"training: expected patience and restarts from 0 up, found {self.patience} and {self.restarts}"
+            )

@@ -18,7 +18,7 @@ class Journal:
         self._board = TensorBoardLogger(run, name="tensorboard", version="")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """One line of `kind`: train, validation, advice or start."""
+        """One line of `kind`: train, validation, advice, start or restart."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
         numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, float)}

@@ -16,7 +16,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from cals.checkpoint import save_checkpoint
 from cals.data.windows import step_rng
-from cals.errors import ConfigError
+from cals.errors import ConfigError, DataError
+from cals.training.chance import ChanceWatch
 from cals.training.config import TrainConfig
 from cals.training.journal import Journal
 from cals.training.optim import Averaged, ParameterGroup, adamw, set_rates
@@ -39,19 +40,20 @@ class RunOptions:
 
 
 def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None = None) -> dict[str, float]:
-    """Train until `stage.train.steps` or `max_minutes`; returns the last validation's metrics."""
+    """Train until `stage.train.steps` or `max_minutes`; returns the last validation's metrics.
+
+    A start that stays at chance is begun anew, `stage.train.restarts` times at most; DataError when the last one does.
+    """
     config = stage.train
     fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=config.precision)
     fabric.launch()
     torch.manual_seed(config.seed)
     average = Averaged(stage.model.to(fabric.device), config.ema)
     network = _Learner(fabric, stage.model, stage.parameter_groups(), config.lr, config)
-    critic = None
-    if stage.critic is not None:
-        everything = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
-        critic = _Learner(fabric, stage.critic, [everything], stage.critic_lr, config)
+    critic = _critic(fabric, stage)
     learned = _learned(network, average, critic)
-    step = stage.step = _resume(stage, learned, options.run)
+    watch = ChanceWatch(stage)
+    step = stage.step = _resume(stage, learned, watch, options.run)
     journal = Journal(options.run) if fabric.is_global_zero else None
     if journal is not None:
         journal.cut(step)
@@ -59,9 +61,10 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     started = saved = time.monotonic()
     metrics: dict[str, float] = {}
     validated = -1  # at which step; every process knows, while only the first one has metrics
+    stuck = False
 
     def save() -> None:
-        _save(fabric, stage, learned, options.run, step, metrics)
+        _save(fabric, stage, learned, watch, options.run, metrics)
 
     while step < config.steps:
         out_of_time = options.max_minutes is not None and time.monotonic() - started > 60 * options.max_minutes
@@ -70,8 +73,15 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         losses = _step(fabric, stage, network, critic)
         average.update(stage.model, step)
         step = stage.step = step + 1
+        watch.note(losses["total"])
         if journal is not None and step % config.log_every == 0:
             journal.write("train", step, {name: float(value.detach()) for name, value in losses.items()})
+        if step == watch.due and _any(fabric, watch.is_stuck()):
+            if stuck := stage.restarts >= config.restarts:
+                break
+            step, metrics, validated = _begin_anew(stage, learned, watch, journal), {}, -1
+            save()
+            continue
         if step % config.validate_every == 0:
             metrics, validated = _validate(fabric, stage, average.module, journal, step, options.run), step
         if _any(fabric, time.monotonic() - saved > config.checkpoint_every_s):
@@ -85,6 +95,8 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     if journal is not None:
         journal.draw()
         journal.close()
+    if stuck:
+        raise DataError(watch.verdict(options.run))
     return metrics
 
 
@@ -114,6 +126,13 @@ class _Learner:
         return norm
 
 
+def _critic(fabric: Fabric, stage: Stage) -> _Learner | None:
+    if stage.critic is None:
+        return None
+    everything = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
+    return _Learner(fabric, stage.critic, [everything], stage.critic_lr, stage.train)
+
+
 @contextmanager
 def _frozen(learner: _Learner | None) -> Iterator[None]:
     """Gradients pass through this network, but none reach its weights."""
@@ -136,7 +155,7 @@ def _step(fabric: Fabric, stage: Stage, network: _Learner, critic: _Learner | No
             learner.begin(step)
     losses: Losses = {}
     for part in range(config.accumulate):
-        rng = step_rng(config.seed, step * config.accumulate + part, fabric.global_rank)
+        rng = step_rng(stage.seed, step * config.accumulate + part, fabric.global_rank)
         # Dropout draws from torch's own numbers; seeding them by step makes a resumed run the same run.
         torch.manual_seed(int(rng.integers(2**62)))
         more = part + 1 < config.accumulate
@@ -181,6 +200,21 @@ def _any(fabric: Fabric, flag: bool) -> bool:
     return isinstance(said, torch.Tensor) and bool(said > 0)
 
 
+def _begin_anew(stage: Stage, learned: Learned, watch: ChanceWatch, journal: Journal | None) -> int:
+    """New weights from the next seed, and of the start that failed only a line in the journal; returns step 0."""
+    finding = watch.finding()
+    stage.restarts += 1
+    logger.warning("%s; beginning anew, from seed %d", finding, stage.seed)
+    if journal is not None:
+        journal.cut(0)
+        journal.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": finding})
+    stage.redraw()
+    learned.restart()
+    watch.losses.clear()
+    stage.step = 0
+    return stage.step
+
+
 def _learned(network: _Learner, average: Averaged, critic: _Learner | None) -> Learned:
     modules, optimizers = {"model": network.module, "average": average.module}, {"optimizer": network.plain}
     if critic is not None:
@@ -188,26 +222,33 @@ def _learned(network: _Learner, average: Averaged, critic: _Learner | None) -> L
     return Learned(modules, optimizers)
 
 
-def _save(fabric: Fabric, stage: Stage, learned: Learned, run: Path, step: int, metrics: dict[str, float]) -> None:
+def _save(
+    fabric: Fabric, stage: Stage, learned: Learned, watch: ChanceWatch, run: Path, metrics: dict[str, float]
+) -> None:
     if fabric.is_global_zero:
-        facts = {"step": step, "stage": stage.name, "train": dataclasses.asdict(stage.train)}
+        step, start = stage.step, {"restarts": stage.restarts, "losses": watch.losses}
+        facts = {"step": step, "stage": stage.name, "train": dataclasses.asdict(stage.train), "start": start}
         save_state(run / "state", learned.tensors(), facts)
         save_checkpoint(run / "model", stage.checkpoint(learned.modules["average"], step, metrics))
     fabric.barrier()
 
 
-def _resume(stage: Stage, learned: Learned, run: Path) -> int:
+def _resume(stage: Stage, learned: Learned, watch: ChanceWatch, run: Path) -> int:
     """Take up the state in `run`; returns the step to go on from."""
     if not (run / "state").is_dir():
         return 0
     tensors, facts = load_state(run / "state")
     expected = json.loads(json.dumps(dataclasses.asdict(stage.train)))
-    changed = {k for k, v in expected.items() if facts["train"].get(k) != v} - {"steps", "log_every", "validate_every"}
+    changed = {k for k, v in expected.items() if facts["train"].get(k, v) != v}  # an older state lacks newer settings
+    changed -= {"steps", "log_every", "validate_every", "patience", "restarts"}
     if facts["stage"] != stage.name or changed - {"checkpoint_every_s", "precision"}:
         raise ConfigError(
             f"{run}: expected a run of {stage.name} with the same settings, found {facts['stage']} and other "
             f"{sorted(changed) or 'settings'}; name another run directory"
         )
     learned.restore(tensors)
+    start = facts.get("start", {})
+    stage.restarts = start.get("restarts", 0)
+    watch.losses = start.get("losses", [])
     logger.info("going on from step %d of %s", facts["step"], run)
     return int(facts["step"])

@@ -31,6 +31,22 @@ class Stage(ABC):
     """The critic stays as it is until this step."""
     step: int = 0
     """Steps done so far, kept by the loop: what losses change over time is a function of it."""
+    restarts: int = 0
+    """Times the training was begun anew, kept by the loop."""
+
+    @property
+    def seed(self) -> int:
+        """Of this start."""
+        return self.train.seed + self.restarts
+
+    @property
+    def chance_loss(self) -> float | None:
+        """`total` of a network that tells nothing apart, where it is known; a stage that has one has `redraw` too."""
+        return None
+
+    def redraw(self) -> None:
+        """Give `self.model` new weights, drawn with `self.seed`: its start was a bad one."""
+        raise NotImplementedError(f"{type(self).__name__} has a chance_loss but no redraw")
 
     @property
     def critic_learns(self) -> bool:
@@ -67,6 +83,10 @@ class Stage(ABC):
     def advice(self, step: int, metrics: dict[str, float]) -> str | None:
         """A word to the user when training does not get on, with the likely reasons."""
         return None
+
+    def reasons(self) -> str:
+        """What to look at when training stays at chance."""
+        return ""
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """Draw what the network does to `path`, where there is something to see."""

@@ -36,6 +36,12 @@ class Learned:
                 tensors |= {f"{part}.{number}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
         return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
+    def restart(self) -> None:
+        """Forget all but the model's weights: the optimisers know nothing yet, and the average is those weights."""
+        self.modules["average"].load_state_dict(self.modules["model"].state_dict())
+        for optimizer in self.optimizers.values():
+            optimizer.state.clear()
+
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The opposite of `tensors`; strict: CheckpointError unless all parts are there and fit."""
         parts: dict[str, dict[str, Tensor]] = {}

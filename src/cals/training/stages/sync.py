@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from cals.losses.contrastive import info_nce, retrieval_accuracy
 from cals.metrics.offset import MAX_OFFSET, MIN_FRAMES, in_step
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.config import TrainConfig
+from cals.training.optim import ParameterGroup
 from cals.training.stage import Losses, Stage
 
 
@@ -30,6 +32,12 @@ class SyncStageConfig:
     clips: int = 32
     per_clip: int = 8
     temperature: float = 0.07
+    head_lr_share: float = 0.1
+    """Rate of the linear heads as a share of the other layers'.
+
+    A head sums thousands of inputs that are mostly positive. One step of Adam at the full rate moves all its outputs
+    together by more than what sets them apart: the embeddings become alike, their loss that of chance, and part slowly.
+    """
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
     face: FaceAugment = field(default_factory=FaceAugment)
@@ -42,8 +50,32 @@ class SyncStage(Stage):
 
     def __init__(self, config: SyncStageConfig, training: ClipStore, held_out: dict[str, ClipStore]) -> None:
         self.config, self.train = config, config.train
-        self.model = SyncModel(config.model)
         self._training, self._held_out = training, held_out
+        self.model = self._new()
+
+    @property
+    def chance_loss(self) -> float:
+        """Of embeddings that are all alike, at any temperature."""
+        return math.log(self.config.clips * self.config.per_clip)
+
+    def redraw(self) -> None:
+        """Weights as a new network of this seed has them."""
+        self.model.load_state_dict(self._new().state_dict())
+
+    def _new(self) -> SyncModel:
+        torch.manual_seed(self.seed)
+        return SyncModel(self.config.model)
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """Each encoder's layers, and its head at a share of their rate; in the network's own order."""
+        groups = []
+        for encoder in self.model.children():
+            layers, head = encoder.get_submodule("layers"), encoder.get_submodule("head")
+            groups += [
+                ParameterGroup(parameters=list(layers.parameters())),
+                ParameterGroup(parameters=list(head.parameters()), lr_share=self.config.head_lr_share),
+            ]
+        return groups
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """InfoNCE of one batch; `accuracy` is the share of windows that find their own sound."""
@@ -97,22 +129,27 @@ class SyncStage(Stage):
         if step < self.train.steps * self.train.warmup or found > 2 * chance:
             return None
         windows = self.config.clips * self.config.per_clip
-        speakers = len(set(self._training.speakers))
         return (
             f"step {step}: windows find their sound no better than chance ({found:.0%}; chance {chance:.0%}). The loss "
-            f"of chance is log {windows} = {math.log(windows):.2f}, or 0.69 for pairs. Usual reasons: sound and "
-            f"picture are not in sync (see the offsets in the corpus's summary.json), too few speakers ({speakers}) or "
-            f"clips ({len(self._training)}), or too high a rate ({self.train.lr:g}; try a third of it)."
+            f"of chance is log {windows} = {self.chance_loss:.2f}, or 0.69 for pairs. {self.reasons()}"
+        )
+
+    def reasons(self) -> str:
+        """The usual ones, with this run's numbers."""
+        speakers = len(set(self._training.speakers))
+        return (
+            "Usual reasons: sound and picture are not in sync (see the offsets in the corpus's summary.json), too few "
+            f"speakers ({speakers}) or clips ({len(self._training)}), or too high a rate ({self.train.lr:g}; try a "
+            "third of it)."
         )
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        windows = self.config.clips * self.config.per_clip
         speakers = len(set(self._training.speakers))
         held_out = {part: len(store) for part, store in self._held_out.items()}
         return {
             "clips": len(self._training),
             "speakers": speakers,
             "held_out": held_out,
-            "chance_loss": math.log(windows),
+            "chance_loss": self.chance_loss,
         }
