@@ -78,15 +78,17 @@ def transfer(
     box, to_box = _box_of(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
         return NOTHING
+    centres, here = _centres(np.eye(2, 3), mask.shape), _centres(affine_inverse(to_box), (box.height, box.width))
     skin = mask * (1 - _lip_area(lips, mask.shape))
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
         moved = _read(source.crop, places).astype(np.float32)
         gain = _gain(crop, moved, skin)
         offset = colour_offset(crop.astype(np.float32), moved * gain, mask)
-        there = _warp(np.dstack([places, offset]), to_box, box)
+        # cv2 rounds places to 1/32 of a pixel: how far pixels move is smooth enough for that, where they are is not.
+        there = _warp(np.dstack([places - centres, offset]), to_box, box)
         matrix = source.matrix
-        at = there[..., :2] @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
+        at = (here + there[..., :2]) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
         rgb += np.float32(share) * (_read(source.pixels, at).astype(np.float32) * gain + there[..., 2:])
     if inner is not None and inner[1] > 0:
         _draw_inner(rgb, to_box, inner[0], inner[1], _brightness(crop, skin))
@@ -106,6 +108,12 @@ def _box_of(picture: Picture, transform: CropTransform, mask: F32) -> tuple[Box,
     to_box = affine_inverse(transform.matrix)
     to_box[:, 2] -= (box.x0, box.y0)
     return box, to_box
+
+
+def _centres(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> F32:
+    """Centres of the pixels of a picture [h w], mapped by an affine matrix, [h w 2]."""
+    grid = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), axis=-1)
+    return affine_apply(matrix, grid.reshape(-1, 2)).reshape(grid.shape).astype(np.float32)
 
 
 def _warp(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:

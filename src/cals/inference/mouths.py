@@ -55,10 +55,13 @@ class MouthBank:
 
     def add(self, items: list[tuple[Frame, View]]) -> None:
         """Take in frames, unless they are shown again, as all of a photo's are."""
-        new = [(frame, view) for frame, view in items if float(frame.source_s) > self._latest_s]
+        new: list[tuple[Frame, View]] = []
+        for frame, view in items:
+            if float(frame.source_s) > self._latest_s:
+                self._latest_s = float(frame.source_s)
+                new.append((frame, view))
         if not new:
             return
-        self._latest_s = float(new[-1][0].source_s)
         self._first_s = min(self._first_s, float(new[0][0].source_s))
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in new])
         if self._latest_s - self._first_s <= _FIT_S:
@@ -142,6 +145,7 @@ def spread_out(features: Tensor, count: int) -> list[int]:
     """Rows of `features` [n d] that cover it: each next one is the farthest from all chosen before."""
     chosen = [int((features - features.mean(dim=0)).square().sum(dim=1).argmax())]
     away = (features - features[chosen[0]]).square().sum(dim=1)
+    away[chosen[0]] = -1.0
     while len(chosen) < min(count, len(features)):
         chosen.append(int(away.argmax()))
         away = torch.minimum(away, (features - features[chosen[-1]]).square().sum(dim=1))

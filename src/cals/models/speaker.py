@@ -15,6 +15,8 @@ SPAN = (0.6, 3.0)
 USUAL_SPAN = 1.5
 """Span of who was not seen to speak, a photo's above all. People in free speech open their mouths further than the
 readers of the corpus."""
+USUAL_WIDEST = 5.5
+"""The widest opening of such a person, lips at rest included, in the average speaker's deviations."""
 BEYOND = 1.2
 """Nobody's mouth is opened further than this share of the widest opening that was seen of it."""
 _WIDEST = 0.99
@@ -31,7 +33,7 @@ class Speaker:
     span: Tensor
     """[] how far they open their mouth, in the average speaker's span."""
     widest_px: Tensor
-    """[] the widest opening they may be given, from rest."""
+    """[] the widest opening they may be given, over that at rest."""
     smile_px: Tensor
     """[] how far lips are apart at rest; they meet where speech closes them."""
 
@@ -47,12 +49,12 @@ def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
     if len(landmarks) == 1:
         rest = mesh.upright(landmarks, mesh.template)[0]
         smile = (lip_gap(rest) - lip_gap(mesh.template)).clamp_min(0)
-        return Speaker(rest, none + USUAL_SPAN, none + torch.inf, smile)
+        return Speaker(rest, none + USUAL_SPAN, USUAL_WIDEST * decoder.opening_px - smile, smile)
     rest = mesh.resting(landmarks)
     opening = mesh.motion(landmarks, rest) @ lip_gap(mesh.basis)
     span = opening.std() / decoder.opening_px
     if span < SPEAKING:
-        return Speaker(rest, none + USUAL_SPAN, none + torch.inf, none)
+        return Speaker(rest, none + USUAL_SPAN, USUAL_WIDEST * decoder.opening_px, none)
     return Speaker(rest, span.clamp(*SPAN), BEYOND * opening.quantile(_WIDEST), none)
 
 
@@ -87,8 +89,6 @@ _CLOSED = 0.7
 
 def _limit(opening: Tensor, widest: Tensor) -> Tensor:
     """Openings that near `widest` and never pass it; smooth."""
-    if bool(torch.isinf(widest)):
-        return opening
     return widest - _ROOM_PX * torch.nn.functional.softplus((widest - opening) / _ROOM_PX)
 
 

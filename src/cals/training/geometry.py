@@ -27,12 +27,13 @@ class Geometry:
 
 
 def measure_geometry(
-    mesh: FaceMesh, store: ClipStore, offsets: Sequence[float] | None = None
+    mesh: FaceMesh, store: ClipStore, offsets: Sequence[float] | None = None, average_px: float | None = None
 ) -> tuple[list[Geometry], float]:
     """Geometry of all clips, without decoding their pictures, and the average speaker's deviation of opening in pixels.
 
-    `offsets` in frames say how late each clip's sound is. Every speaker's motion is scaled to the average deviation:
-    how far someone opens their mouth is theirs, not the sound's.
+    That is `average_px`, or else the mean of the store's speakers. `offsets` in frames say how late each clip's sound
+    is. Every speaker's motion is scaled to the average deviation: how far someone opens their mouth is theirs, not the
+    sound's.
     """
     rests, motions = [], []
     for i in range(len(store)):
@@ -40,7 +41,7 @@ def measure_geometry(
         rests.append(mesh.resting(landmarks))
         motions.append(mesh.motion(landmarks, rests[-1]))
     deviations = _deviations(mesh, motions, store.speakers)
-    average = sum(deviations.values()) / len(deviations)
+    average = sum(deviations.values()) / len(deviations) if average_px is None else average_px
     found = []
     for i, speaker in enumerate(store.speakers):
         target = motions[i] if offsets is None else _delay(motions[i], offsets[i])

@@ -176,7 +176,7 @@ def train_lips(
     offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     geometry, opening_px = measure_geometry(mesh, training, offsets)
     moving.decoder.opening_px.fill_(opening_px)
-    real = {part: measure_geometry(mesh, store)[0] for part, store in held_out.items()}
+    real = {part: measure_geometry(mesh, store, average_px=opening_px)[0] for part, store in held_out.items()}
     return train(MeshStage(config, moving, parents, training, held_out, geometry, real), options, progress)
 
 
