@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from cals import hub
 from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names
@@ -99,6 +101,7 @@ def train_reader(
 ) -> dict[str, float]:
     """Train the lip reader, on clips whose words and their times are known."""
     config = preset(presets.READER, name)
+    torch.manual_seed(config.train.seed)  # of the first weights
     return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
 
 
@@ -111,6 +114,7 @@ def train_a2l(
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
     config = preset(presets.A2L, name)
+    torch.manual_seed(config.train.seed)
     encoders = load_sync(sync)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:
         raise CheckpointError(
@@ -147,6 +151,7 @@ def train_lips(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """`train_l2f` with settings of one's own."""
+    torch.manual_seed(config.train.seed)
     if isinstance(config, UNetStageConfig) and config.window is not None:
         return _train_wav2lip(config, config.window, corpus, sync, options, progress)
     if a2l is None:
