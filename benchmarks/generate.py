@@ -3,8 +3,9 @@
     python benchmarks/generate.py [--model DIR] [--sizes 640x360 1280x720] [--seconds 8] [--unet] [--threads 1]
 
 Within a table rows take turns and the least of `--rounds` times counts; ratios are to the first row (of that batch).
-Every row of the first table runs once, in a process of its own, so that its peak memory is its own. `scan` is the
-look ahead at the first 8 seconds, so its share falls with length; `without` is the rest. Stages are fp32.
+Every row of the first table runs once, in a process of its own, so that its peak memory is its own. `scan` is a
+tracking of the first 20 seconds as the look ahead does it, whose share falls with length; `without` is the rest.
+Stages are fp32.
 onnxruntime (with onnx and onnxscript) and OpenVINO are tried if installed.
 """
 
@@ -22,22 +23,22 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cals import hub
 from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.mask import moving_face_mask
 from cals.face.tracker import FaceTracker
+from cals.face.transfer import outer_lips, transfer
 from cals.features.mel import log_mel
-from cals.inference.gallery import gallery, pictures
 from cals.inference.lipsync import LipSync
 from cals.inference.load import load_model
-from cals.inference.tracked import View, tracked
+from cals.inference.painters import MouthPainter
+from cals.inference.tracked import FrameTracker, TrackedFrame, tracked
 from cals.media.reader import VideoReader
-from cals.models.lips import Faces
-from cals.models.mesh_decoder import Views, around_lips
-from cals.models.speaking import MeshLips, most_open
+from cals.models.mouth import mouth_flow
+from cals.models.speaking import MeshLips
 from cals.models.unet import UNet
 from cals.training.presets import L2F
 from scenes import SPEECH, write_scene
@@ -72,7 +73,10 @@ def whole(model: str, video: Path, out: Path, precision: str) -> dict[str, float
     """One video through `generate`, after its look ahead alone."""
     lips = LipSync(model, precision=precision)
     start = time.perf_counter()
-    lips._galleries(video, "largest", False)
+    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes())))
+    with VideoReader(video) as reader:
+        for _ in FrameTracker(tracker, lips.model.network.crop_px).look_ahead(reader):
+            pass
     scan_s = time.perf_counter() - start
     start = time.perf_counter()
     report = lips.generate(video, SPEECH, out, length="video", force=True)
@@ -99,49 +103,50 @@ def whole_table(options: argparse.Namespace, folder: Path) -> None:
     table("size | precision | all, ms a frame | scan | without | frames/s | x real time | peak MB | ratio", rows)
 
 
-def looked(video: Path, count: int) -> tuple[list[View], list[float]]:
-    """The first aligned faces of a video, and when they are seen."""
+def track_faces(video: Path, count: int) -> list[TrackedFrame]:
+    """The first frames of a video with a face."""
     tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes())))
     with VideoReader(video) as reader:
-        items = list(islice((item for item in tracked(reader, tracker, 128) if item.view), count))
-    return [item.view for item in items], [float(item.frame.time_s) for item in items]
+        return list(islice((item for item in tracked(reader, tracker, 128) if item.view), count))
 
 
-def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) -> tuple[Tensor, ...]:
-    """Print what each part costs; returns what the refinement was given."""
+def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) -> None:
+    """Print what each part of drawing costs, with a bank of `--bank` mouths."""
     video, count, decoder = folder / "stages.mp4", max(options.batches), network.decoder
-    write_scene(video, 640, 360, count / FPS + 1)
-    seen_views, times_s = looked(video, count)
-    landmarks = torch.from_numpy(np.stack([view.landmarks for view in seen_views]))
-    faces = Faces(pictures(view.crop for view in seen_views), landmarks, torch.tensor(times_s))
-    known, wav = gallery(seen_views, times_s), 0.1 * torch.randn(1, round(16_000 * options.sound_s))
-    units = network.units(log_mel(wav, network.mel))[0, : len(faces.times_s)]
-    bank = most_open(faces.times_s, known)
+    write_scene(video, 640, 360, options.bank / FPS + 1)
+    items = track_faces(video, options.bank)
+    wav = 0.1 * torch.randn(1, round(16_000 * options.sound_s))
+    units = network.units(log_mel(wav, network.mel))[0]
+    blocks = [units, *(torch.zeros_like(units) for _ in range(3))]
+    painter = MouthPainter(network, iter(blocks), items)
+    shown, seen = items[:count], [(item, item.view) for item in items[:count] if item.view]
+    bank = painter._bank(0, seen, False)
+    landmarks, target = bank.landmarks[:count], bank.landmarks[-count:]
+    places = mouth_flow(decoder.mesh, landmarks, target, 128).numpy()
+    motion, ahead = painter._motion(bank, seen)
+    said = torch.cat([motion, ahead])
 
-    def moved() -> tuple[Views, Tensor, Tensor]:
-        said, rest = decoder.motion(units), decoder.mesh.resting(known.seen)
-        own = decoder.mesh.motion(faces.landmarks, rest)
-        views = Views(faces.crops, faces.landmarks, own, known.crops[bank], known.landmarks[bank])
-        return views, said, decoder.mesh.moved(faces.landmarks, rest, said - own)
+    def transfer_all() -> None:
+        for (item, view), at, moved in zip(seen, places, target.numpy(), strict=True):
+            mask = moving_face_mask(view.landmarks, moved, view.transform, *view.frame_px)
+            parts = [(bank.sources[0], at, 1.0)]
+            transfer(item.frame, view.transform, view.crop, mask, outer_lips(view.landmarks, moved), parts)
 
-    views, said, target = moved()
-    composed, seen = decoder.compose(views, target)
-    given = (composed, seen, around_lips(target, views.crops), said)
-    frames = len(faces.times_s)
+    frames = len(seen)
     runs: dict[str, tuple[Run, float]] = {
-        "render, all of it": (lambda: network.render(units, faces, known), frames),
-        "- pose and motion": (moved, frames),
-        "- warp and compose": (lambda: decoder.compose(views, target), frames),
-        "- refinement": (lambda: decoder.refinement(*given), frames),
+        "patches, all of it": (lambda: painter.patches([(item, 1.0) for item in shown]), frames),
+        "- motion": (lambda: painter._motion(bank, seen), frames),
+        "- choice of sources": (lambda: painter._choose(bank, seen, landmarks, said), frames),
+        "- flow": (lambda: mouth_flow(decoder.mesh, landmarks, target, 128), frames),
+        "- mask and transfer": (transfer_all, frames),
         f"mel of {options.sound_s:g} s": (lambda: log_mel(wav, network.mel), FPS * options.sound_s),
         f"A2L of {options.sound_s:g} s": (lambda: network.units(log_mel(wav, network.mel)), FPS * options.sound_s),
     }
     times = least_ms({name: run for name, (run, _) in runs.items()}, options.rounds)
     each = {name: times[name] / runs[name][1] for name in runs}
-    first = each["render, all of it"]
+    first = each["patches, all of it"]
     rows = [[name, f"{ms:.3f}", f"{ms / first:.2f}"] for name, ms in each.items()]
-    table(f"stage, batch {frames} (A2L with its mel) | ms a frame | ratio", rows)
-    return given
+    table(f"stage, batch {frames}, {len(bank.sources)} mouths (A2L with its mel) | ms a frame | ratio", rows)
 
 
 def in_torch(network: nn.Module, inputs: tuple[Tensor, ...], bf16: bool, last: bool) -> Run:
@@ -224,6 +229,7 @@ def main() -> None:
     parser.add_argument("--sound-s", type=float, default=10, help="length of the sound for mel and A2L")
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 16])
+    parser.add_argument("--bank", type=int, default=400, help="mouths to choose from")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--unet", action="store_true", help="also the drawing network of the preset l2f-grid-unet")
@@ -241,8 +247,7 @@ def main() -> None:
         if options.sizes:
             whole_table(options, Path(folder))
         if isinstance(network, MeshLips):
-            given = stage_table(network, options, Path(folder))
-            variant_table("Refinement", network.decoder.refinement, given, options)
+            stage_table(network, options, Path(folder))
     if options.unet:
         unet = UNet(L2F["l2f-grid-unet"].decoder).eval()
         batch, px = max(options.batches), unet.config.crop_px

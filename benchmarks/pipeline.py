@@ -63,7 +63,7 @@ def run(video: Path, out: Path, runtime: str) -> dict[str, float]:
                 with watch("align"):
                     transform = aligner.update(face)
                     pixels = crop(frame, transform)
-                    mask = lower_face_mask(face, transform, frame.width, frame.height)
+                    mask = lower_face_mask(transform.landmarks(face.landmarks), transform, frame.width, frame.height)
                 with watch("paste"):
                     frame = frame.with_patch(paste(frame, transform, pixels, pixels, mask))
             with watch("encode"):

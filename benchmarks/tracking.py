@@ -159,7 +159,7 @@ def timings(detector: BlazeFaceMesh, scenes: list[U8]) -> str:
             transform = aligner.update(face)
             image = crop(picture, transform)
             marks.append(time.perf_counter())
-            mask = lower_face_mask(face, transform, picture.width, picture.height)
+            mask = lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
             marks.append(time.perf_counter())
             paste(picture, transform, image, 255 - image, mask)
             marks.append(time.perf_counter())
@@ -182,7 +182,7 @@ def identity(detector: BlazeFaceMesh) -> None:
         face = FaceTracker(detector).update(picture, Fraction(0), 0)
         transform = Aligner().update(face)
         image = crop(picture, transform)
-        mask = lower_face_mask(face, transform, picture.width, picture.height)
+        mask = lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
         patch = paste(picture, transform, image, image, mask)
         box, inside = patch.box, patch.alpha > 0.5
         region = np.s_[box.y0 : box.y1, box.x0 : box.x1]

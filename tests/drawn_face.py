@@ -22,6 +22,8 @@ from cals.types import F32, U8
 MIDDLE = np.array([64.0, 62.0])
 """Of the face, in a crop of 128; the eyes lie 40 px apart at y = 34, as the aligner wants them."""
 MOUTH = np.array([64.0, 88.0])
+CHEEKS = (147, 205, 1, 425, 376)
+"""From left to right between mouth and eyes, the middle one under the nose: where masks of the lower face end."""
 LIPS = 4.0
 """Thickness of either lip in pixels."""
 
@@ -85,6 +87,7 @@ def _at_rest() -> NDArray[np.float64]:
     rng = np.random.default_rng(1)
     for place in np.flatnonzero(np.isnan(flat[:, 0])):
         flat[place] = _free(rng, flat)
+    flat[list(CHEEKS)] = [(22, 75), (43, 74), (64, 66), (85, 74), (106, 75)]
     away = (flat - MIDDLE) / (52, 60)
     return np.column_stack([flat, -40 * np.sqrt(1 - (away**2).sum(axis=1))])
 

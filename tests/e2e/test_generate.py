@@ -8,12 +8,11 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -23,11 +22,11 @@ import torch
 
 from cals import CheckpointError, ConfigError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
-from cals.inference.stream import LipFrame, generated
+from cals.inference.mouths import MouthBank
+from cals.inference.painters import MouthPainter
 from cals.inference.tracked import TrackedFrame
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
-from cals.models.lips import Gallery
 from drawing import write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -124,21 +123,22 @@ def test_the_look_ahead_numbers_people_as_the_job_does(
     tmp_path: Path, lips: LipSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video_with_gap(tmp_path / "gap.mp4", Fraction(25), range(10, 30), 50)
-    given: list[dict[int, Gallery]] = []
+    given: list[dict[int, MouthBank]] = []
+    look = MouthPainter._look
 
-    def spy(items: Iterable[TrackedFrame], *rest: Any) -> Iterator[LipFrame]:
-        given.append(rest[-1])
-        return generated(items, *rest)
+    def spy(painter: MouthPainter, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
+        banks = look(painter, ahead)
+        given.append(dict(banks))
+        return banks
 
-    monkeypatch.setattr("cals.inference.lipsync.generated", spy)
+    monkeypatch.setattr(MouthPainter, "_look", spy)
     done = list(lips.frames(tmp_path / "gap.mp4", SPEECH, length="video"))
     tracks = {frame.face.track for frame in done if frame.face.valid}
     assert len(tracks) == 2
     assert set(given[0]) == tracks
     for track, known in given[0].items():
         times_s = [float(frame.face.time_s) for frame in done if frame.face.valid and frame.face.track == track]
-        assert len(known.seen) == len(times_s)
-        assert all(min(abs(t - time_s) for t in times_s) < 1e-3 for time_s in known.times_s.tolist())
+        assert known._arrays.times_s.tolist() == pytest.approx(times_s)
     list(islice(lips.frames(FACE, SPEECH), 2))
     assert given[1] == {}  # of a photo there is no more to know
 
@@ -380,7 +380,7 @@ def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError("broken network")
 
-    monkeypatch.setattr(lips.model.network, "render", broken)
+    monkeypatch.setattr("cals.inference.painters.transfer", broken)
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="broken network") as held:
         list(lips.frames(talking, SPEECH))

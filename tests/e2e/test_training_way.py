@@ -23,7 +23,7 @@ from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
 from cals.models.sync import sync_from_checkpoint
-from cals.nn.warp import drawn_triangles, sampled, source_places, triangulated
+from cals.nn.warp import draw_triangles, sample_places, source_places, triangulate
 from cals.types import F32, U8
 from drawing import write_video, write_wav
 
@@ -65,13 +65,13 @@ def speaking(photo: U8, seed: int) -> tuple[list[U8], F32]:
     frame = [[x, y] for y in (1, SIZE // 2, SIZE - 1) for x in (1, SIZE // 2, SIZE - 1) if (x, y) != (SIZE // 2,) * 2]
     still = torch.tensor(frame, dtype=torch.float32)
     before = torch.cat([torch.from_numpy(landmarks[:, :2]), still])[None]
-    triangles = torch.from_numpy(triangulated(before[0].numpy()))
+    triangles = torch.from_numpy(triangulate(before[0].numpy()))
     pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
     pictures = []
     for points in opened(landmarks, 12 * level):
         after = torch.cat([points, still])[None]
-        covering = drawn_triangles(after, triangles, SIZE, SIZE)
-        moved = sampled(pixels, source_places(after, before, triangles, covering))[0]
+        covering = draw_triangles(after, triangles, SIZE, SIZE)
+        moved = sample_places(pixels, source_places(after, before, triangles, covering))[0]
         pictures.append(moved.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
     time_s = np.arange(640 * FRAMES) / 16_000
     voice = sum(np.sin(2 * np.pi * (150 + 20 * seed) * k * time_s) / k for k in range(1, 12))

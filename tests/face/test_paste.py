@@ -30,7 +30,8 @@ class Scene:
         self.face: TrackedFace = FaceTracker(detector).update(self.picture, Fraction(0), 0)
         self.transform: CropTransform = Aligner().update(self.face)
         self.crop = crop(self.picture, self.transform)
-        self.mask: F32 = lower_face_mask(self.face, self.transform, self.picture.width, self.picture.height)
+        landmarks = self.transform.landmarks(self.face.landmarks)
+        self.mask: F32 = lower_face_mask(landmarks, self.transform, self.picture.width, self.picture.height)
 
     def paste(self, generated: U8, strength: float = 1.0) -> tuple[Patch, U8]:
         patch = paste(self.picture, self.transform, self.crop, generated, self.mask, strength)
@@ -190,7 +191,8 @@ def test_masks_of_grid(detector: BlazeFaceMesh, speaker: str) -> None:
     frames = list(grid_frames(speaker, every=5))
     for rgb, face in zip(frames, run(FaceTracker(detector), frames), strict=True):
         transform = aligner.update(face)
-        _check_mask(face, transform, lower_face_mask(face, transform, rgb.shape[1], rgb.shape[0]))
+        mask = lower_face_mask(transform.landmarks(face.landmarks), transform, rgb.shape[1], rgb.shape[0])
+        _check_mask(face, transform, mask)
 
 
 def test_patched_blends_by_alpha() -> None:
@@ -211,6 +213,6 @@ def test_a_turned_mouth_is_covered(middle: Scene, angle_deg: float) -> None:
     turned = (middle.face.landmarks - centre) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + centre
     face = dataclasses.replace(middle.face, landmarks=turned.astype(np.float32))
     transform = Aligner().update(face)
-    mask = lower_face_mask(face, transform, 640, 480)
+    mask = lower_face_mask(transform.landmarks(face.landmarks), transform, 640, 480)
     for x, y in transform.to_crop(face.landmarks[:, :2])[list(MOUTH_OUTER)].astype(int):
         assert mask[y, x] > 0.6

@@ -1,6 +1,6 @@
 """Frame k gets the unit of its own time, its own track's gallery and its own face."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -10,10 +10,9 @@ from torch import Tensor
 
 import drawn_face
 from cals.face.landmarks import eye_centres
-from cals.inference.gallery import gallery
-from cals.inference.stream import GENERATED, NO_FACE, generated
+from cals.inference.painters import CropPainter
+from cals.inference.stream import GENERATED, NO_FACE, LipFrame, generate_frames
 from cals.inference.tracked import TrackedFrame, View, tracked
-from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
@@ -23,7 +22,7 @@ SIZE = 64
 SHIFT = 20  # units start so bright, so that none is lost to rounding at black
 
 
-class Painter(LipModel):
+class Greys(LipModel):
     """Paints the whole crop in the grey that its unit names, and keeps what it was given."""
 
     def __init__(self) -> None:
@@ -42,13 +41,21 @@ class Painter(LipModel):
         return (units[:, :, None, None] / 255).expand(-1, 3, SIZE, SIZE)
 
 
-def unseen(crops: Tensor, expected: Tensor) -> Tensor:
-    raise AssertionError("the painter draws nothing on trial")
+class WholeView(View):
+    """All of the crop is replaced."""
+
+    mask = np.ones((SIZE, SIZE), np.float32)  # type: ignore[assignment]
 
 
-def ramp() -> UnitTrack:
+def ramp() -> Iterator[Tensor]:
     """Unit k is the number k + SHIFT."""
-    return UnitTrack(torch.arange(i, i + 7, dtype=torch.float32)[:, None] + SHIFT for i in range(0, 10**6, 7))
+    return (torch.arange(i, i + 7, dtype=torch.float32)[:, None] + SHIFT for i in range(0, 10**6, 7))
+
+
+def generate(
+    seen: Iterable[TrackedFrame], model: LipModel, batch: int, ahead: Iterable[TrackedFrame] = ()
+) -> Iterator[LipFrame]:
+    return generate_frames(seen, CropPainter(model, ramp(), ahead), batch)
 
 
 def points(first: float = 0.0) -> F32:
@@ -67,7 +74,7 @@ def items(rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, 
         frame = Frame(from_rgb(rgb), k, k / rate, 1 / rate)
         valid = k not in gap
         face = TrackedFace(k, k / rate, valid, track, False, 1.0, None, np.zeros((0, 3), np.float32))
-        view = View(identity, rgb, np.ones((SIZE, SIZE), np.float32), points(float(k)))
+        view = WholeView(identity, rgb, points(float(k)), (SIZE, SIZE))
         yield TrackedFrame(frame, face, view if valid else None)
 
 
@@ -78,7 +85,7 @@ def grey(frame: Frame) -> float:
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_at_the_models_own_rate_frame_k_gets_unit_k(batch: int) -> None:
     # 24 levels is as far as colour matching may pull a crop towards its frame; so far from the frame it gives up
-    done = list(generated(items(Fraction(25), 60), ramp(), Painter(), batch, unseen))
+    done = list(generate(items(Fraction(25), 60), Greys(), batch))
     found = np.array([grey(d.frame) for d in done])
     assert [d.frame.index for d in done] == list(range(60))
     steps = np.diff(found[:40])
@@ -86,7 +93,7 @@ def test_at_the_models_own_rate_frame_k_gets_unit_k(batch: int) -> None:
     assert np.polyfit(np.arange(40), found[:40], 1)[0] == pytest.approx(1.0, abs=0.1)
 
 
-class Listener(Painter):
+class Listener(Greys):
     """Notes the units it is asked to draw."""
 
     def __init__(self) -> None:
@@ -101,7 +108,7 @@ class Listener(Painter):
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(50)])
 def test_units_are_read_at_the_middle_of_every_frame(rate: Fraction) -> None:
     model = Listener()
-    list(generated(items(rate, 50), ramp(), model, 8, unseen))
+    list(generate(items(rate, 50), model, 8))
     expected = [max(0.0, float((k + Fraction(1, 2)) / rate * 25 - Fraction(1, 2))) for k in range(50)]
     assert model.asked == pytest.approx(expected, abs=1e-4)
     if rate == 25:
@@ -110,13 +117,13 @@ def test_units_are_read_at_the_middle_of_every_frame(rate: Fraction) -> None:
 
 def test_units_go_on_in_time_over_a_gap() -> None:
     model = Listener()
-    list(generated(items(Fraction(25), 40, gap=range(10, 30)), ramp(), model, 4, unseen))
+    list(generate(items(Fraction(25), 40, gap=range(10, 30)), model, 4))
     assert model.asked == pytest.approx([*range(10), *range(30, 40)])
 
 
 def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
     original = list(items(Fraction(25), 40, gap=range(18, 22)))
-    done = list(generated(iter(original), ramp(), Painter(), 8, unseen))
+    done = list(generate(iter(original), Greys(), 8))
     for before, after in zip(original, done, strict=True):
         if before.face.valid:
             assert after.status == GENERATED
@@ -130,8 +137,8 @@ def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
 
 
 def test_every_face_comes_with_its_own_time_and_landmarks() -> None:
-    model = Painter()
-    list(generated(items(Fraction(25), 20, gap=range(5, 8)), ramp(), model, 6, unseen))
+    model = Greys()
+    list(generate(items(Fraction(25), 20, gap=range(5, 8)), model, 6))
     shown = [k for k in range(20) if k not in range(5, 8)]
     assert torch.cat([faces.times_s for faces in model.faces]).tolist() == pytest.approx([k / 25 for k in shown])
     assert torch.cat([faces.landmarks[:, 0, 0] for faces in model.faces]).tolist() == [float(k) for k in shown]
@@ -139,9 +146,9 @@ def test_every_face_comes_with_its_own_time_and_landmarks() -> None:
 
 
 def test_a_track_nobody_looked_at_makes_do_with_its_own_frames() -> None:
-    model = Painter()
+    model = Greys()
     tracks = (0,) * 5 + (1,) * 5 + (2,) * 5
-    done = generated(items(Fraction(25), 15, tracks=tracks), ramp(), model, 4, unseen)
+    done = generate(items(Fraction(25), 15, tracks=tracks), model, 4)
     assert len(list(done)) == 15
     for faces, known in zip(model.faces, model.galleries, strict=True):
         assert len(known.seen) <= 5
@@ -150,12 +157,9 @@ def test_a_track_nobody_looked_at_makes_do_with_its_own_frames() -> None:
 
 
 def test_what_was_looked_at_before_serves_its_own_track_only() -> None:
-    first = gallery(
-        [item.view for item in items(Fraction(25), 30) if item.view is not None], [k / 25 for k in range(30)]
-    )
-    model = Painter()
+    model = Greys()
     tracks = (0,) * 6 + (1,) * 6
-    list(generated(items(Fraction(25), 12, tracks=tracks), ramp(), model, 4, unseen, {0: first}))
+    list(generate(items(Fraction(25), 12, tracks=tracks), model, 4, ahead=items(Fraction(25), 30)))
     seen = [len(known.seen) for known in model.galleries]
     by_track = [tracks[round(float(faces.times_s[0]) * 25)] for faces in model.faces]
     assert all((count == 30) == (track == 0) for count, track in zip(seen, by_track, strict=True))

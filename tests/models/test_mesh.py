@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from drawn_person import SHAPES, clip, drawn_mesh, openings, posed
 
 from cals.errors import DataError
 from cals.face.landmarks import LEFT_BROW, LEFT_EYE, MOUTH_INNER, RIGHT_BROW, RIGHT_EYE
-from cals.models.mesh import FaceMesh, lip_gap, measured, similarity
+from cals.models.mesh import FaceMesh, lip_gap, measure_mesh, similarity
+from drawn_person import SHAPES, clip, drawn_mesh, openings, posed
 
 UPPER, LOWER = set(MOUTH_INNER[1:10]), set(MOUTH_INNER[11:])
 
@@ -101,9 +101,11 @@ def test_triangles_leave_the_inner_mouth_open(mesh: FaceMesh) -> None:
     used = set().union(*corners)
     assert set(range(468)) - used == set()
     assert max(used) == 468 + 36 - 1
-    still = {i for i in range(468) if mesh.template[i, 1] < 50} | set(range(468, 504))
-    assert 0 < len(mesh.moving) < len(mesh.triangles)
-    assert not any(set(triangle) <= still for triangle in mesh.moving.tolist())
+    below = {i for i in range(468) if mesh.template[i, 1] > 56}
+    lower = [set(triangle) for triangle in mesh.lower.tolist()]
+    assert 0 < len(lower) < len(corners)
+    assert set().union(*lower) >= below  # whatever speech may move
+    assert not any(max(triangle) < 468 and not triangle & below for triangle in lower)
 
 
 def test_a_similarity_is_found_again() -> None:
@@ -123,13 +125,13 @@ def test_a_similarity_is_found_again() -> None:
 
 def test_every_speaker_weighs_the_same() -> None:
     one, other = clip("anna", 60, 1), clip("bert", 60, 2)
-    twice = measured([one, one, one, other], ["a", "a", "a", "b"], 2)
-    once = measured([one, other], ["a", "b"], 2)
+    twice = measure_mesh([one, one, one, other], ["a", "a", "a", "b"], 2)
+    once = measure_mesh([one, other], ["a", "b"], 2)
     torch.testing.assert_close(twice.basis.abs(), once.basis.abs(), atol=0.1, rtol=0)
-    alone = measured([one], ["a"], 2)
+    alone = measure_mesh([one], ["a"], 2)
     assert float((alone.basis.abs() - once.basis.abs()).abs().max()) > 0.2
 
 
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(DataError, match="expected at least 64 frames for 16 motions, found 30"):
-        measured([clip("anna", 30, 0)], ["a"], 16)
+        measure_mesh([clip("anna", 30, 0)], ["a"], 16)

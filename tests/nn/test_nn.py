@@ -27,6 +27,18 @@ def test_transformer_takes_any_length_and_mixes_all_of_it() -> None:
     assert float((model(x) - before)[0, 0].detach().abs().max()) > 0
 
 
+@pytest.mark.parametrize(("reach", "far"), [(1, 3), (4, 12)])
+@torch.no_grad()
+def test_a_reach_limits_what_comes_to_a_step(reach: int, far: int) -> None:
+    torch.manual_seed(0)
+    model = Transformer(layers=3, width=16, heads=2, hidden=32, dropout=0.0, reach=reach).eval()
+    x = torch.randn(1, 60, 16)
+    before = model(x)
+    x[0, 30] += 1
+    changed = torch.nonzero((model(x) - before)[0].abs().amax(dim=1) > 1e-7).flatten().tolist()
+    assert changed == list(range(30 - far, 30 + far + 1))  # a layer after another, a reach each
+
+
 @pytest.mark.parametrize("length", [2, 5, 40, 250])
 def test_masks_hide_spans_and_leave_something(length: int) -> None:
     masks = np.stack([span_mask(length, np.random.default_rng(i)) for i in range(200)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cals.nn.warp import drawn_polygon, drawn_triangles, pixel_centres, sampled, source_places, triangulated
+from cals.nn.warp import draw_polygon, draw_triangles, pixel_centres, sample_places, source_places, triangulate
 
 SIZE = 32
 
@@ -16,7 +16,7 @@ def mesh(seed: int = 0) -> tuple[Tensor, Tensor]:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[4:29:6, 4:29:6].reshape(2, -1)
     points = np.stack([x, y], axis=1) + rng.uniform(-1, 1, (len(x), 2))
-    return torch.from_numpy(points)[None], torch.from_numpy(triangulated(points))
+    return torch.from_numpy(points)[None], torch.from_numpy(triangulate(points))
 
 
 def smooth(seed: int = 0) -> Tensor:
@@ -25,8 +25,8 @@ def smooth(seed: int = 0) -> Tensor:
 
 
 def warped(pictures: Tensor, target: Tensor, source: Tensor, triangles: Tensor) -> Tensor:
-    covering = drawn_triangles(target, triangles, SIZE, SIZE)
-    return sampled(pictures, source_places(target, source, triangles, covering))
+    covering = draw_triangles(target, triangles, SIZE, SIZE)
+    return sample_places(pictures, source_places(target, source, triangles, covering))
 
 
 def areas(points: Tensor, triangles: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def test_a_shifted_mesh_takes_its_pixels_along_and_no_others() -> None:
     pictures = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64)
     target = points + torch.tensor([3.0, -2.0])
     moved = warped(pictures, target, points, triangles)
-    covered = drawn_triangles(target, triangles, SIZE, SIZE)[0] >= 0
+    covered = draw_triangles(target, triangles, SIZE, SIZE)[0] >= 0
     expected = torch.roll(pictures, (-2, 3), dims=(2, 3))
     torch.testing.assert_close(moved[..., covered], expected[..., covered], atol=1e-5, rtol=0)
     torch.testing.assert_close(moved[..., ~covered], pictures[..., ~covered], atol=1e-5, rtol=0)
@@ -66,7 +66,7 @@ def test_places_are_exactly_affine_within_a_triangle() -> None:
     linear = torch.tensor([[0.8, 0.3], [-0.2, 1.1]], dtype=torch.float64)
     target = source @ linear + torch.tensor([1.5, -2.5])
     triangles = torch.tensor([[0, 1, 2]])
-    covering = drawn_triangles(target, triangles, SIZE, SIZE)
+    covering = draw_triangles(target, triangles, SIZE, SIZE)
     places = source_places(target, source, triangles, covering)[0]
     here = pixel_centres(SIZE, SIZE, torch.device("cpu")).double()
     expected = (here - torch.tensor([1.5, -2.5])) @ torch.linalg.inv(linear)
@@ -82,7 +82,7 @@ def test_places_are_exactly_affine_within_a_triangle() -> None:
 def test_neighbours_agree_along_their_edges() -> None:
     points, triangles = mesh()
     target = points + torch.from_numpy(np.random.default_rng(3).uniform(-1.5, 1.5, points.shape))
-    covering = drawn_triangles(target, triangles, SIZE, SIZE)
+    covering = draw_triangles(target, triangles, SIZE, SIZE)
     places = source_places(target, points, triangles, covering)[0]
     inside = covering[0] >= 0
     steps = (places[:, 1:] - places[:, :-1])[inside[:, 1:] & inside[:, :-1]].norm(dim=-1)
@@ -92,20 +92,20 @@ def test_neighbours_agree_along_their_edges() -> None:
 def test_a_flat_triangle_is_no_trouble() -> None:
     target = torch.tensor([[[2.0, 2.0], [10.0, 2.0], [20.0, 2.0], [10.0, 25.0]]])
     triangles = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    covering = drawn_triangles(target, triangles, SIZE, SIZE)
+    covering = draw_triangles(target, triangles, SIZE, SIZE)
     assert bool(torch.isfinite(source_places(target, target + 1, triangles, covering)).all())
 
 
 def test_a_later_triangle_lies_over_an_earlier_one() -> None:
     target = torch.tensor([[[2.0, 2.0], [30.0, 2.0], [2.0, 30.0]]])
-    covering = drawn_triangles(target, torch.tensor([[0, 1, 2], [0, 2, 1]]), SIZE, SIZE)
+    covering = draw_triangles(target, torch.tensor([[0, 1, 2], [0, 2, 1]]), SIZE, SIZE)
     assert set(covering.flatten().tolist()) == {-1, 1}
 
 
 def test_the_gradient_of_the_places_is_that_of_small_differences() -> None:
     points, triangles = mesh()
     target = points + torch.from_numpy(np.random.default_rng(5).uniform(-1, 1, points.shape))
-    covering = drawn_triangles(target, triangles, SIZE, SIZE)[:, 8:16, 8:16]
+    covering = draw_triangles(target, triangles, SIZE, SIZE)[:, 8:16, 8:16]
     padded = torch.full((1, SIZE, SIZE), -1)
     padded[:, 8:16, 8:16] = covering
 
@@ -133,12 +133,12 @@ def test_vertices_learn_where_the_picture_went() -> None:
 def test_places_beyond_the_edge_show_the_edge() -> None:
     pictures = torch.rand(1, 3, SIZE, SIZE)
     places = torch.tensor([[[[-5.0, 3.5], [SIZE + 9.0, 3.5]]]])
-    torch.testing.assert_close(sampled(pictures, places)[0, :, 0], pictures[0, :, 3, [0, SIZE - 1]])
+    torch.testing.assert_close(sample_places(pictures, places)[0, :, 0], pictures[0, :, 3, [0, SIZE - 1]])
 
 
 def test_a_polygon_is_full_inside_and_empty_outside() -> None:
     corners = torch.tensor([[6.3, 5.1], [26.8, 9.4], [20.2, 27.7], [9.9, 22.6]])
-    drawn = drawn_polygon(corners[None], SIZE, SIZE)[0, 0]
+    drawn = draw_polygon(corners[None], SIZE, SIZE)[0, 0]
     outline = corners.numpy().reshape(-1, 1, 2)
     for y in range(SIZE):
         for x in range(SIZE):

@@ -1,6 +1,7 @@
 """A prepared corpus that is drawn: mouths that open with the loudness of their sound; and runs on it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import drawn_face
 from cals.cli import main
+from cals.data import noises
 from cals.data.augment import FaceAugment, VoiceAugment
 from cals.data.rooms import RoomAugment
 from cals.data.segments import encoded
@@ -64,6 +66,14 @@ def draw_sample(key: str, seed: int) -> Sample:
         landmarks=np.stack(landmarks).astype(np.float16),
         facts=facts,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_noises() -> Iterator[None]:
+    """As few sounds to hear through as there are kinds of them: to draw them all takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noises, "_COUNT", 5)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -124,3 +124,26 @@ def resample(curves: Tensor, length: int) -> Tensor:
     if curves.shape[1] == length:
         return curves
     return torch.nn.functional.interpolate(curves.transpose(1, 2), size=length, mode="linear").transpose(1, 2)
+
+
+def add_pauses(
+    mel: Tensor, target: Tensor, rng: np.random.Generator, *, share: float, floor_db: float
+) -> tuple[Tensor, Tensor]:
+    """Log-mels [b m f] and motion [b t k] of which a `share` of the rows fall silent for a part, and mouths with them.
+
+    A pause has 12 frames to half of the window; its sound is at most 20 dB above `floor_db`. Mouths take two frames to
+    come to rest, and two to leave it.
+    """
+    frames, step = target.shape[1], mel.shape[1] // target.shape[1]
+    mel, target = mel.clone(), target.clone()
+    for row in np.flatnonzero(rng.random(len(mel)) < share):
+        length = int(rng.integers(min(12, frames), max(13, frames // 2)))
+        start = int(rng.integers(max(1, frames - length + 1)))
+        quiet_db = floor_db + rng.uniform(0, 20)
+        mel[row, start * step : (start + length) * step] = mel[row, start * step : (start + length) * step].clamp(
+            max=quiet_db
+        )
+        place = torch.arange(frames)
+        inside = torch.minimum(place - start + 1, start + length - place).clamp(0, 3)
+        target[row] *= (1 - inside / 3)[:, None]
+    return mel, target

@@ -41,7 +41,7 @@ SYNC: dict[str, SyncStageConfig] = {
 A2L: dict[str, A2LStageConfig] = {
     "a2l-grid-small": A2LStageConfig(
         model=A2LConfig(
-            whisper=WhisperConfig(), unit=256, width=192, layers=3, heads=4, hidden=768, dropout=0.2, reach=20
+            whisper=WhisperConfig(), unit=256, width=192, layers=3, heads=4, hidden=768, dropout=0.4, reach=20
         ),
         train=TrainConfig(steps=1000, lr=5e-4, weight_decay=0.05),
         clips=16,
@@ -73,6 +73,7 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         masked=0.0,
         cut=0.5,
         rate=0.0,
+        pauses=0.0,
         # An echo would carry sound beyond its reach, and noise hide what the known answer counts on.
         voice=VoiceAugment(noise_db=(-100.0, -80.0), band_limit=0.0, codec=0.0),
         room=RoomAugment(reverb=0.0, drift=0.0),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cals.models.mesh_decoder import MeshConfig
 from torch import Tensor, nn
 
 import drawn_face
@@ -17,7 +16,8 @@ from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedModel
 from cals.models.a2l import A2LConfig
 from cals.models.lips import LipModel
-from cals.models.mesh import lip_gap, measured
+from cals.models.mesh import lip_gap, measure_mesh
+from cals.models.motion import MeshConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
 
@@ -112,8 +112,8 @@ class Interpolating(nn.Module):
 
 def random_lips() -> MeshLips:
     """Random weights over the mesh of the drawn faces."""
-    mesh = measured([faces_open(np.linspace(0, 12, 40, dtype=np.float32))], ["a"], 1)
-    decoder = MeshConfig(unit=16, components=1, hidden=16, width=8, triangles=len(mesh.triangles))
+    mesh = measure_mesh([faces_open(np.linspace(0, 12, 40, dtype=np.float32))], ["a"], 1)
+    decoder = MeshConfig(unit=16, components=1, hidden=16, triangles=len(mesh.triangles))
     network = MeshLips(MeshLipsConfig(a2l=A2L, decoder=decoder)).eval()
     network.decoder.mesh.load_state_dict(mesh.state_dict())
     return network

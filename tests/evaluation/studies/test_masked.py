@@ -46,7 +46,7 @@ def studied(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Mask
 def test_only_what_is_lost_is_not_heard() -> None:
     torch.manual_seed(0)
     network = random_lips()
-    network.a2l.hidden_step.data.normal_()
+    network.a2l.front.hidden_step.data.normal_()
     mel, other = torch.randn(80, 80) * 10 - 50, torch.randn(80, 80)
     lost = torch.zeros(1, 20, dtype=torch.bool)
     lost[0, 8:12] = True
@@ -112,10 +112,10 @@ def test_it_is_all_in_the_files(studied: tuple[MaskedReport, Path]) -> None:
 def test_audio_to_lip_can_be_that_of_its_own_training(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network, earlier = random_lips(), A2L(SMALL)
-    earlier.hidden_step.data.normal_()
+    earlier.front.hidden_step.data.normal_()
     save_checkpoint(tmp_path / "a2l", Checkpoint(kind="a2l", config=asdict(SMALL), weights=dict(earlier.state_dict())))
     assert len(take_a2l(network, tmp_path / "a2l")) == 12
-    assert torch.equal(network.a2l.hidden_step, earlier.hidden_step)
+    assert torch.equal(network.a2l.front.hidden_step, earlier.front.hidden_step)
     save_checkpoint(tmp_path / "lips", to_checkpoint(network))
     with pytest.raises(CheckpointError, match="found a 'mesh'"):
         take_a2l(network, tmp_path / "lips")

@@ -13,7 +13,7 @@ from cals.data.augment import VoiceAugment, voices
 from cals.data.noises import NoiseAugment, NoiseBank, add_noise
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import resample, stretches
+from cals.data.windows import add_pauses, resample, stretches
 from cals.errors import ConfigError
 from cals.losses.motion import concordance
 from cals.metrics.motion import correlation, span
@@ -49,6 +49,8 @@ class MeshStageConfig:
     new, as the context study cuts it. Such steps do without `follow`."""
     rate: float = 0.25
     """How much faster or slower a window is spoken, as a share: no corpus knows all rates of speech."""
+    pauses: float = 0.25
+    """Share of the windows in which the speech pauses and the mouth rests, which read sentences never do."""
     motion: float = 1.0
     follow: float = 0.5
     """Weight of the concordance of mouth opening and width."""
@@ -123,6 +125,7 @@ class MeshStage(Stage):
             ]
         )
         mel, target = resample(batch.mel, frames * step), resample(target, frames)
+        mel, target = add_pauses(mel, target, rng, share=config.pauses, floor_db=self.model.mel.floor_db)
         mel, alone = add_noise(mel, rng, config.noise, self._noises)
         mel = voices(mel, rng, config.voice, self.model.mel.floor_db)
         spoken = torch.from_numpy(~alone)

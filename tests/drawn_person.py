@@ -8,8 +8,8 @@ import drawn_face
 from cals.inference.gallery import pictures
 from cals.models.a2l import A2LConfig
 from cals.models.lips import Faces, Gallery
-from cals.models.mesh import FaceMesh, measured
-from cals.models.mesh_decoder import MeshConfig
+from cals.models.mesh import FaceMesh, lip_gap, measure_mesh
+from cals.models.motion import MeshConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
 
@@ -53,28 +53,31 @@ def drawn_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
     clips = [clip(person, 80, seed) for seed, person in enumerate(SHAPES)]
     if moving_heads:
         clips = [posed(landmarks, seed) for seed, landmarks in enumerate(clips)]
-    return measured(clips, list(SHAPES), components)
+    return measure_mesh(clips, list(SHAPES), components)
 
 
-def mesh_lips(mesh: FaceMesh, *, refined: bool = True) -> MeshLips:
-    """A model with random weights; with `refined` False the refinement adds nothing."""
+def mesh_lips(mesh: FaceMesh) -> MeshLips:
+    """A model with random weights, whose average speaker opens the mouth as the drawn persons do."""
     torch.manual_seed(0)
-    decoder = MeshConfig(unit=16, components=len(mesh.basis), hidden=16, width=8, triangles=len(mesh.triangles))
+    decoder = MeshConfig(unit=16, components=len(mesh.basis), hidden=16, triangles=len(mesh.triangles))
     model = MeshLips(MeshLipsConfig(a2l=A2L, decoder=decoder)).eval()
     model.decoder.mesh.load_state_dict(mesh.state_dict())
-    if not refined:
-        with torch.no_grad():
-            for value in model.decoder.refinement.last[1].parameters():
-                value.zero_()
+    model.decoder.opening_px.fill_(float(np.std(openings(400, 0))))
     return model
 
 
-def saying(model: MeshLips, *motion: float) -> Tensor:
-    """The model made to say this motion for every unit; a unit to give it, [1 16]."""
+def opening_by(mesh: FaceMesh, pixels: float) -> Tensor:
+    """The least motion [k] that opens the mouth so far."""
+    gaps = lip_gap(mesh.basis)
+    return pixels * gaps / gaps.square().sum()
+
+
+def saying(model: MeshLips, motion: Tensor) -> Tensor:
+    """The model made to say this motion [k] for every unit; a unit to give it, [1 16]."""
     with torch.no_grad():
         last = model.decoder.head[-1]
         last.weight.zero_()
-        last.bias.copy_(torch.tensor(motion))
+        last.bias.copy_(motion)
     return torch.zeros(1, 16)
 
 
@@ -91,5 +94,4 @@ def known(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
         landmarks=torch.from_numpy(landmarks[frames]),
         times_s=10.0 + torch.arange(float(len(frames))),
         seen=torch.from_numpy(landmarks),
-        response=torch.tensor(1.0),
     )

@@ -1,0 +1,62 @@
+"""The mask of a face whose lower part moves: all that moves is in it, and nothing else."""
+
+import numpy as np
+import pytest
+
+import drawn_face
+from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, RIGHT_EYE
+from cals.face.mask import lower_face_mask, moving_face_mask
+from cals.types import F32, CropTransform
+
+AS_IT_IS = CropTransform(matrix=np.eye(2, 3), size_px=128)
+JAW = (172, 136, 150, 379, 365, 397)
+
+
+def points(open_px: float) -> F32:
+    """A drawn face small enough for its chin to stay within the crop."""
+    return np.asarray((drawn_face.points(open_px) - (64, 50, 0)) * 0.8 + (64, 50, 0), dtype=np.float32)
+
+
+def mask(before_px: float, after_px: float, width: int = 128, height: int = 128) -> F32:
+    return moving_face_mask(points(before_px), points(after_px), AS_IT_IS, width, height)
+
+
+def at(found: F32, face: F32, index: int) -> float:
+    x, y = face[index, :2]
+    return float(found[int(y), int(x)])
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.0), (0.0, 11.0), (11.0, 0.0), (4.0, 7.0)])
+def test_mouth_and_chin_are_in_it_where_they_were_and_where_they_go(before: float, after: float) -> None:
+    found = mask(before, after)
+    for face in (points(before), points(after)):
+        assert min(at(found, face, index) for index in (*MOUTH_OUTER, CHIN)) > 0.8
+    assert found.dtype == np.float32
+    assert found.max() <= 1 + 1e-6
+
+
+def test_it_reaches_the_jaw_where_the_other_mask_does_not() -> None:
+    moving, still = mask(0.0, 0.0), lower_face_mask(points(0.0), AS_IT_IS, 128, 128)
+    covered = [np.mean([at(found, points(0.0), index) for index in JAW]) for found in (moving, still)]
+    assert covered[0] > covered[1] + 0.15
+
+
+def test_eyes_and_the_crops_rim_are_not_in_it() -> None:
+    found = mask(6.0, 11.0)
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        assert found[: int(points(6.0)[list(eye), 1].max()) + 4].max() == 0
+    assert max(found[0].max(), found[-1].max(), found[:, 0].max(), found[:, -1].max()) == 0
+
+
+def test_nothing_outside_the_face_is_in_it() -> None:
+    found = mask(0.0, 4.0)
+    oval = np.hypot(*((np.stack(np.meshgrid(np.arange(128), np.arange(128)), axis=-1) - (64, 64)) / (48, 54)).T).T
+    assert found[oval > 1].max() < 0.05
+
+
+def test_it_has_no_steps_and_ends_with_the_frame() -> None:
+    found = mask(0.0, 6.0)
+    assert max(np.abs(np.diff(found, axis=axis)).max() for axis in (0, 1)) < 0.4
+    cut = mask(0.0, 6.0, width=70, height=100)
+    assert cut[:, 70:].max() == cut[100:].max() == 0
+    assert np.array_equal(cut[:100, :70], found[:100, :70])

@@ -1,0 +1,98 @@
+"""Looking ahead costs nothing twice, and changes nothing."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import drawn_face
+from cals.face.mask import lower_face_mask
+from cals.inference import tracked as tracked_module
+from cals.inference.tracked import FrameTracker, TrackedFrame
+from cals.media.frame import Frame
+from cals.media.pictures import from_rgb
+from cals.types import TrackedFace
+
+
+class Swaying:
+    """Stands in for a tracker: a face that sways and speaks, absent in every tenth frame; counts its calls."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
+        self.asked.append(index)
+        found = 2 * drawn_face.points(float(index % 5)) + (20 * np.sin(index / 4), 5, 0)
+        there = index % 10 != 9
+        points = found.astype(np.float32) if there else np.zeros((0, 3), np.float32)
+        return TrackedFace(index, time_s, there, index // 10, index == 0, 1.0, None, points)
+
+
+def video(count: int) -> Iterator[Frame]:
+    """Frames of 25 a second, each decoded anew."""
+    for k in range(count):
+        yield Frame(from_rgb(np.full((300, 320, 3), k, np.uint8)), k, Fraction(k, 25), Fraction(1, 25))
+
+
+def check_equal(one: list[TrackedFrame], other: list[TrackedFrame]) -> None:
+    for a, b in zip(one, other, strict=True):
+        assert (a.face.index, a.face.time_s, a.face.track, a.face.cut) == (
+            b.face.index,
+            b.face.time_s,
+            b.face.track,
+            b.face.cut,
+        )
+        assert (a.view is None) == (b.view is None)
+        if a.view is not None and b.view is not None:
+            np.testing.assert_array_equal(a.view.landmarks, b.view.landmarks)
+            np.testing.assert_array_equal(a.view.transform.matrix, b.view.transform.matrix)
+            np.testing.assert_array_equal(a.view.crop, b.view.crop)
+
+
+def test_no_frame_is_tracked_twice_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = list(FrameTracker(Swaying(), 128).track(video(40)))  # type: ignore[arg-type]
+    tracker = Swaying()
+    follower = FrameTracker(tracker, 128)  # type: ignore[arg-type]
+    monkeypatch.setattr(tracked_module, "AHEAD_S", 1)
+    ahead = list(follower.look_ahead(video(40)))
+    assert [item.face.index for item in ahead] == list(range(26))
+    frames = list(video(40))
+    found = list(follower.track(iter(frames)))
+    assert tracker.asked == list(range(40))
+    assert [item.frame for item in found] == frames  # whose pixels are patched, not those that were looked at
+    check_equal(found, plain)
+    check_equal(ahead, plain[:26])
+
+
+def test_a_look_ahead_may_stop_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = Swaying()
+    follower = FrameTracker(tracker, 128)  # type: ignore[arg-type]
+    monkeypatch.setattr(tracked_module, "AHEAD_FRAMES", 7)
+    assert len(list(follower.look_ahead(video(40)))) == 7
+    assert len(list(follower.track(video(12)))) == 12
+    assert tracker.asked == list(range(12))
+
+
+def test_frames_shown_at_another_time_are_recalled_by_their_own() -> None:
+    follower = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
+    ahead = list(follower.look_ahead(video(5)))
+    later = (frame.retimed(frame.index + 50, frame.time_s + 2, frame.duration_s) for frame in video(5))
+    found = list(follower.track(later))
+    assert [(item.face.index, item.face.time_s) for item in found] == [(50 + k, 2 + Fraction(k, 25)) for k in range(5)]
+    assert [item.view for item in found] == [item.view for item in ahead]
+
+
+def test_frames_in_another_order_are_refused() -> None:
+    follower = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
+    list(follower.look_ahead(video(5)))
+    with pytest.raises(ValueError, match="look ahead: expected the frame of 0 s, found that of 1/25 s"):
+        list(follower.track(list(video(5))[1:]))
+
+
+def test_masks_are_those_of_the_landmarks_and_made_once() -> None:
+    (item,) = FrameTracker(Swaying(), 128).track(video(1))  # type: ignore[arg-type]
+    assert item.view is not None
+    mask = item.view.mask
+    np.testing.assert_array_equal(mask, lower_face_mask(item.view.landmarks, item.view.transform, 320, 300))
+    assert item.view.mask is mask

@@ -1,0 +1,145 @@
+"""How a person was seen to move is how they move: their span, their limit, their rest, and a photo's smile."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import drawn_face
+from cals.models.mesh import FaceMesh, lip_gap
+from cals.models.motion import MeshDecoder
+from cals.models.speaker import (
+    BEYOND,
+    SPAN,
+    USUAL_SPAN,
+    Speaker,
+    fit_speaker,
+    match_weights,
+    move_face,
+    speak_as,
+)
+from drawn_person import clip, drawn_mesh, mesh_lips, opening_by, posed
+
+FRAMES = 80
+
+
+@pytest.fixture(scope="module")
+def mesh() -> FaceMesh:
+    return drawn_mesh()
+
+
+@pytest.fixture(scope="module")
+def decoder(mesh: FaceMesh) -> MeshDecoder:
+    return mesh_lips(mesh).decoder
+
+
+def talk(widest_px: float, seed: int = 3) -> Tensor:
+    """Frames [t 468 3] of someone whose mouth opens up to so many pixels, shut in a third of them."""
+    shares = np.clip(np.random.default_rng(seed).uniform(-0.5, 1, FRAMES), 0, 1)
+    return torch.from_numpy(np.stack([drawn_face.points(float(widest_px * share)) for share in shares]))
+
+
+def openings(decoder: MeshDecoder, motion: Tensor) -> Tensor:
+    return motion @ lip_gap(decoder.mesh.basis)
+
+
+def say(decoder: MeshDecoder, *pixels: float) -> Tensor:
+    """The average speaker's motion [t k] that opens so far, with some of what does not open."""
+    gaps = lip_gap(decoder.mesh.basis)
+    across = torch.tensor([-gaps[1], gaps[0]]) / gaps.norm()
+    return torch.stack([opening_by(decoder.mesh, value) + 0.3 * across for value in pixels])
+
+
+def test_who_opens_twice_as_far_has_twice_the_span(decoder: MeshDecoder) -> None:
+    one, other = fit_speaker(decoder, talk(9)), fit_speaker(decoder, talk(18))
+    assert SPAN[0] < float(one.span) < float(other.span) < SPAN[1]
+    assert float(other.span) == pytest.approx(2 * float(one.span), rel=0.05)
+    assert float(other.widest_px) == pytest.approx(2 * float(one.widest_px), rel=0.05)
+    said = say(decoder, 1.0)
+    opened = [float(openings(decoder, speak_as(decoder, speaker, said))) for speaker in (one, other)]
+    assert opened[1] == pytest.approx(2 * opened[0], rel=0.1)
+
+
+def test_the_heads_motion_is_no_span(decoder: MeshDecoder) -> None:
+    still = clip("anna", FRAMES, 5)
+    one, other = (fit_speaker(decoder, torch.from_numpy(points)) for points in (still, posed(still, 6)))
+    assert float(other.span) == pytest.approx(float(one.span), rel=0.02)
+
+
+def test_the_average_speaker_speaks_as_told(decoder: MeshDecoder) -> None:
+    speaker = Speaker(
+        rest=decoder.mesh.template, span=torch.tensor(1.0), widest_px=torch.tensor(50.0), smile_px=torch.tensor(0.0)
+    )
+    said = say(decoder, 0.0, 3.0, 8.0)
+    torch.testing.assert_close(speak_as(decoder, speaker, said), said)
+    torch.testing.assert_close(speak_as(decoder, speaker, said, torch.ones(3)), said)
+
+
+@pytest.mark.parametrize("widest_px", [6, 12, 24])
+def test_rest_stays_rest(decoder: MeshDecoder, widest_px: float) -> None:
+    speaker = fit_speaker(decoder, talk(widest_px))
+    silence = torch.zeros(4, 2)
+    for loudness in (None, torch.zeros(4), torch.ones(4)):
+        torch.testing.assert_close(speak_as(decoder, speaker, silence, loudness), silence, atol=1e-3, rtol=0)
+
+
+def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -> None:
+    speaker = fit_speaker(decoder, talk(9))
+    seen_px = float(decoder.mesh.motion(talk(9), speaker.rest).matmul(lip_gap(decoder.mesh.basis)).max())
+    said = say(decoder, *np.linspace(0, 60, 61))
+    opened = openings(decoder, speak_as(decoder, speaker, said))
+    assert float(opened.max()) <= BEYOND * seen_px
+    assert float(opened.max()) > 0.95 * seen_px
+    assert bool((opened.diff() >= -1e-4).all())
+    further = openings(decoder, speak_as(decoder, speaker, said, widest_share=1.5))
+    assert float(further.max()) == pytest.approx(1.5 * float(opened.max()), rel=0.02)
+    gaps = lip_gap(decoder.mesh.basis)
+    sideways = speak_as(decoder, speaker, said) @ torch.tensor([-gaps[1], gaps[0]])
+    torch.testing.assert_close(sideways, sideways[:1].expand(61), atol=1e-3, rtol=0)  # nothing but the opening
+
+
+def test_half_the_motion_is_half_as_open(decoder: MeshDecoder) -> None:
+    speaker, said = fit_speaker(decoder, talk(18)), say(decoder, 2.0, 4.0)
+    full, half = (openings(decoder, speak_as(decoder, speaker, share * said)) for share in (1.0, 0.5))
+    torch.testing.assert_close(half, full / 2, rtol=0.02, atol=0)
+
+
+def test_who_was_not_seen_to_speak_has_the_usual_span_and_no_limit(decoder: MeshDecoder) -> None:
+    still = fit_speaker(decoder, talk(0.5))
+    assert float(still.span) == USUAL_SPAN
+    assert float(openings(decoder, speak_as(decoder, still, say(decoder, 20.0)))) == pytest.approx(20 * USUAL_SPAN)
+
+
+def test_a_photo_keeps_its_smile_in_silence_and_closes_it_in_speech(decoder: MeshDecoder) -> None:
+    photo = torch.from_numpy(drawn_face.points(5.0, 1.0))[None]
+    speaker = fit_speaker(decoder, photo)
+    said = torch.stack([torch.zeros(2), torch.zeros(2), *say(decoder, 8.0)])
+    motion = speak_as(decoder, speaker, said, torch.tensor([0.0, 1.0, 1.0]))
+    faces = move_face(decoder.mesh, speaker, photo.expand(3, -1, -1), motion)
+    silent, closed, wide = lip_gap(faces).tolist()
+    assert silent == pytest.approx(float(lip_gap(photo)), abs=1e-3)
+    torch.testing.assert_close(faces[0], photo[0], atol=1e-3, rtol=0)
+    assert closed == pytest.approx(float(lip_gap(decoder.mesh.template)), abs=0.3)
+    assert wide == pytest.approx(float(lip_gap(photo)) + 8 * USUAL_SPAN, abs=0.3)
+
+
+def test_who_is_seen_in_motion_has_no_smile_to_close(decoder: MeshDecoder) -> None:
+    assert float(fit_speaker(decoder, talk(9)).smile_px) == 0
+    pressed = torch.from_numpy(drawn_face.points(-0.5))[None]
+    assert float(fit_speaker(decoder, pressed).smile_px) == 0
+
+
+def test_a_moved_face_says_what_it_was_told_in_the_pose_it_had(mesh: FaceMesh, decoder: MeshDecoder) -> None:
+    frames = clip("bert", FRAMES, 7)
+    speaker, turned = fit_speaker(decoder, torch.from_numpy(frames)), torch.from_numpy(posed(frames[:6], 8))
+    motion = say(decoder, *range(6))
+    faces = move_face(mesh, speaker, turned, motion)
+    torch.testing.assert_close(mesh.motion(faces, speaker.rest), motion, atol=0.02, rtol=0)
+    torch.testing.assert_close(faces[:, mesh.upper], turned[:, mesh.upper])
+
+
+def test_mouths_are_compared_by_what_moves_most(mesh: FaceMesh) -> None:
+    weights = match_weights(mesh)
+    assert float(weights.sum()) == pytest.approx(16)
+    energy = mesh.basis.square().sum(dim=(1, 2))
+    torch.testing.assert_close(weights / weights.sum(), energy / energy.sum())
