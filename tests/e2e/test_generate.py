@@ -1,4 +1,4 @@
-"""The main job from end to end, as a user runs it, with the random-weight model."""
+"""The main job from end to end, as a user runs it, with the model that ships."""
 
 import json
 import os

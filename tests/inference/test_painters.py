@@ -178,6 +178,7 @@ def test_whoever_is_found_again_is_known_unless_there_was_a_cut(lips: MeshLips, 
     assert len(painter._banks[1].sources) == (15 if cut else 35)
 
 
+@torch.inference_mode()
 def test_an_unsure_voice_is_delivered_as_far_as_the_average_one(lips: MeshLips) -> None:
     opening_px = float(lips.decoder.opening_px)
     told = np.tile(np.clip(np.random.default_rng(0).normal(1, 1, 100), 0, None), 3)

@@ -12,6 +12,7 @@ from cals.models.speaker import (
     BEYOND,
     SPAN,
     USUAL_SPAN,
+    USUAL_WIDEST,
     Speaker,
     fit_speaker,
     match_weights,
@@ -104,10 +105,22 @@ def test_half_the_motion_is_half_as_open(decoder: MeshDecoder) -> None:
     torch.testing.assert_close(half, full / 2, rtol=0.02, atol=0)
 
 
-def test_who_was_not_seen_to_speak_has_the_usual_span_and_no_limit(decoder: MeshDecoder) -> None:
+def test_who_was_not_seen_to_speak_has_the_usual_span_and_limit(decoder: MeshDecoder) -> None:
     still = fit_speaker(decoder, talk(0.5))
     assert float(still.span) == USUAL_SPAN
-    assert float(openings(decoder, speak_as(decoder, still, say(decoder, 20.0)))) == pytest.approx(20 * USUAL_SPAN)
+    opened = openings(decoder, speak_as(decoder, still, say(decoder, 4.0, 60.0)))
+    assert opened.tolist() == pytest.approx([4 * USUAL_SPAN, USUAL_WIDEST * float(decoder.opening_px)], rel=0.01)
+
+
+def test_a_photos_smile_counts_as_opening(decoder: MeshDecoder) -> None:
+    wide = say(decoder, 60.0)
+    faces = [torch.from_numpy(drawn_face.points(open_px))[None] for open_px in (0.0, 6.0)]
+    found = []
+    for photo in faces:
+        speaker = fit_speaker(decoder, photo)
+        found.append(float(lip_gap(move_face(decoder.mesh, speaker, photo, speak_as(decoder, speaker, wide)))))
+    assert found[1] == pytest.approx(found[0], abs=0.5)
+    assert found[0] > 12
 
 
 def test_a_photo_keeps_its_smile_in_silence_and_closes_it_in_speech(decoder: MeshDecoder) -> None:
