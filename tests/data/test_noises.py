@@ -18,7 +18,7 @@ from cals.data.noises import (
     draw_melody,
     draw_noise,
 )
-from cals.data.windows import resample
+from cals.data.windows import add_pauses, resample
 from cals.errors import ConfigError
 from cals.features.mel import MelConfig
 
@@ -125,3 +125,18 @@ def test_curves_are_resampled_over_the_same_time() -> None:
         inside = slice(1, -1)
         torch.testing.assert_close(found[0, inside, 0], torch.sin(5 * there_s)[inside], atol=0.02, rtol=0)
         torch.testing.assert_close(found[0, inside, 1], there_s[inside], atol=1e-3, rtol=0)
+
+
+def test_in_a_pause_there_is_neither_sound_nor_motion_and_the_rest_stays() -> None:
+    mel, target = torch.zeros(6, 240, 80), torch.ones(6, 60, 3)
+    quiet, still = add_pauses(mel, target, np.random.default_rng(0), share=0.5, floor_db=-100.0)
+    assert float(mel.min()) == 0 and float(target.min()) == 1  # what was given is not touched
+    paused = (quiet.amin(dim=(1, 2)) < -50).tolist()
+    assert any(paused) and not all(paused)
+    for sound, motion, pause in zip(quiet, still, paused, strict=True):
+        silent = sound.view(60, 4, 80).amax(dim=(1, 2)) < -50
+        assert bool(silent.any()) == pause
+        assert (motion[~silent] == 1).all()
+        resting = (motion == 0).all(dim=1)
+        assert (silent[resting]).all()
+        assert not pause or int(resting.sum()) == int(silent.sum()) - 4  # two frames to come to rest, two to leave it

@@ -19,7 +19,7 @@ from cals.training.stage import Stage
 from cals.training.stages.l2f_mesh import MeshStage
 
 CPU = torch.device("cpu")
-PURE = {name: PLAIN[name] for name in ("voice", "room")}
+PURE = {name: PLAIN[name] for name in ("voice", "room")} | {"pauses": 0.0}
 
 
 @pytest.fixture
