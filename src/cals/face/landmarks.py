@@ -43,22 +43,6 @@ MOUTH_68 = (
 """Mesh points standing for points 48..67 of the 68-point scheme: nearest in share of the lip's arc."""
 
 
-MIDLINE = (0, 1, 2, 4, 5, 6, *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200)
-"""Points that are their own mirror image."""
-_FIRST_RIGHT = 248
-"""Of the other points those below come from the picture's left; their mirror images follow in the same order."""
-
-
-def _mirror() -> tuple[int, ...]:
-    left = [point for point in range(_FIRST_RIGHT) if point not in MIDLINE]
-    image = {point: point for point in MIDLINE} | dict(zip(left, range(_FIRST_RIGHT, N_POINTS), strict=True))
-    return tuple(image[point] if point in image else left[point - _FIRST_RIGHT] for point in range(N_POINTS))
-
-
-MIRROR = _mirror()
-"""For each point of a mirrored face the number that it had before."""
-
-
 def eye_centres(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Left and right eye, each the middle of its two corners, from points [468 2+]."""
     left = (points[33, :2].astype(np.float64) + points[133, :2]) / 2
