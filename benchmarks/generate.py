@@ -34,7 +34,7 @@ from cals.face.transfer import outer_lips, transfer
 from cals.features.mel import log_mel
 from cals.inference.lipsync import LipSync
 from cals.inference.load import load_model
-from cals.inference.painters import MouthPainter
+from cals.inference.mouth_painter import MouthPainter
 from cals.inference.tracked import FrameTracker, TrackedFrame, tracked
 from cals.media.reader import VideoReader
 from cals.models.mouth import mouth_flow

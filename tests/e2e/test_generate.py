@@ -22,8 +22,8 @@ import torch
 
 from cals import CheckpointError, ConfigError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
+from cals.inference.mouth_painter import MouthPainter
 from cals.inference.mouths import MouthBank
-from cals.inference.painters import MouthPainter
 from cals.inference.tracked import TrackedFrame
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader

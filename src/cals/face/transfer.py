@@ -36,6 +36,11 @@ class SourceFace:
     """[2 3], from crop pixels to `pixels`."""
 
     @property
+    def reduced(self) -> "SourceFace":
+        """The same with no more detail than its crop."""
+        return SourceFace(self.crop, self.crop, np.eye(2, 3))
+
+    @property
     def bytes(self) -> int:
         return self.pixels.nbytes + self.crop.nbytes
 

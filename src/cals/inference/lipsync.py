@@ -13,10 +13,11 @@ from torch import Tensor
 import cals
 from cals import hub
 from cals.errors import ConfigError
-from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.inference.following import follow, no_face
 from cals.inference.load import LoadedModel, load_model
-from cals.inference.painters import CropPainter, MouthPainter, Painter
+from cals.inference.mouth_painter import MouthPainter
+from cals.inference.painters import CropPainter, Painter
 from cals.inference.precision import Precision, draw_in
 from cals.inference.report import GenerateReport, new_file
 from cals.inference.stream import LipFrame, generate_frames
@@ -100,14 +101,15 @@ class LipSync:
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
-        tracker = follow(face, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+        detector = BlazeFaceMesh(self._face_models)
+        tracker = follow(face, person, detector, keep_going=keep_going)
         follower = FrameTracker(tracker, network.crop_px)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
             wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
             units = unit_blocks(network, _closed_by(stages, wav))
-            painter = self._painter(face, still, follower, units, strength, keep_going)
+            painter = self._painter(face, still, follower, detector, units, strength, keep_going)
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
             seen = _closed_by(stages, follower.track(frames))
             for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
@@ -123,6 +125,7 @@ class LipSync:
         face: Path,
         still: bool,
         follower: FrameTracker,
+        detector: FaceDetector,
         units: Iterator[Tensor],
         strength: float,
         keep_going: bool,
@@ -135,7 +138,7 @@ class LipSync:
                 reader = stages.enter_context(VideoReader(face, keep_going=keep_going, quiet=True))
                 ahead = _closed_by(stages, follower.look_ahead(reader))
             if isinstance(network, MeshLips):
-                return MouthPainter(network, units, ahead, strength)
+                return MouthPainter(network, units, ahead, strength, detector=detector)
             return CropPainter(network, units, ahead)
 
     def generate(

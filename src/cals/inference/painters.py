@@ -1,46 +1,22 @@
-"""Tracked faces to changed pixels: models that draw crops, and models that say motion."""
+"""Tracked faces to changed pixels: what every painter keeps, and the one for models that draw crops."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain, groupby, islice, takewhile
-from math import ceil, floor
+from itertools import groupby, takewhile
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool1d
 
-from cals.face.mask import moving_face_mask
 from cals.face.paste import paste
-from cals.face.transfer import SourceFace, outer_lips, transfer
 from cals.inference.gallery import LOOK_S, Growing, build_galleries, pictures
-from cals.inference.mouths import MouthBank, measure_light, measure_turn
 from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
 from cals.models.lips import Faces, LipModel
-from cals.models.mesh import lip_gap
-from cals.models.mouth import mouth_flow, unknown_inside
-from cals.models.sources import SourceCosts, choose_sources
-from cals.models.speaker import move_face, speak_as
-from cals.models.speaking import MeshLips
 from cals.timing import AVTiming
 from cals.types import Patch
 
 Seen = list[tuple[TrackedFrame, View]]
-_AHEAD = 13
-"""Units beyond the last frame for which sources are weighed, about half a second."""
-_AROUND = 10
-"""Units on either side in which speech counts as around a frame."""
-_EARLY_BLOCKS = 3
-"""Blocks of units by which a speech is judged, 24 s."""
-_SPEECH, _LEAST_SPEECH = 0.5, 25
-"""From this much speech around on a unit counts as speech, and so many are needed to judge by."""
-_DELIVERY = (0.8, 2.0)
-_AT_ONCE = 32
-"""Frames that are taken into a bank at once."""
-_FADE_S = 0.1
-"""Time in which one source's mouth goes over into the next one's."""
 
 
 class Painter(ABC):
@@ -77,7 +53,7 @@ class CropPainter(Painter):
         self._model, self._units = model, UnitTrack(units)
 
     def _paint(self, track: int, seen: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.at(_positions(self._model.mel.timing, seen))
+        units = self._units.at(unit_positions(self._model.mel.timing, seen))
         known = self._galleries.of(track, seen, found_again=found_again)
         device = next(self._model.parameters()).device
         faces = Faces(
@@ -94,141 +70,6 @@ class CropPainter(Painter):
         ]
 
 
-class MouthPainter(Painter):
-    """Gives each frame the person's own mouth that is nearest to the motion said, brought to its very shape."""
-
-    def __init__(
-        self,
-        model: MeshLips,
-        units: Iterator[Tensor],
-        ahead: Iterable[TrackedFrame],
-        strength: float = 1.0,
-        costs: SourceCosts | None = None,
-    ) -> None:
-        super().__init__()
-        self._timing, self._costs = model.mel.timing, costs or SourceCosts()
-        self._decoder = copy.deepcopy(model.decoder).cpu()  # geometry is the CPU's wherever the network hears
-        self._strength = strength
-        self._banks, self._track = self._look(ahead), -1
-        early = list(islice(units, _EARLY_BLOCKS))
-        self._units = UnitTrack(chain(early, units))
-        self._delivery = self._fit_delivery(torch.cat(early))
-        self._source: SourceFace | None = None
-        self._fading: tuple[SourceFace, Fraction] | None = None
-        """The source before, and when it was left."""
-
-    def _look(self, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
-        """Banks by track of what a look ahead shows."""
-        banks: dict[int, MouthBank] = {}
-        with torch.inference_mode():
-            for track, group in groupby(ahead, lambda item: item.face.track if item.view is not None else None):
-                seen = ((item.frame, item.view) for item in group if item.view is not None)
-                while track is not None and (part := list(islice(seen, _AT_ONCE))):
-                    banks.setdefault(track, MouthBank(self._decoder, self._costs)).add(part)
-            for bank in banks.values():
-                bank.fit()
-        return banks
-
-    @torch.inference_mode()
-    def _fit_delivery(self, units: Tensor) -> float:
-        """By how much the motion said for this sound falls short of the average speaker's span, as a factor.
-
-        The less sure a network is of what it hears, in a strange voice or a noisy room, the less it says.
-        """
-        opening = self._decoder.motion(units) @ lip_gap(self._decoder.mesh.basis)
-        speech = _speech_around(opening / self._decoder.opening_px) > _SPEECH
-        if int(speech.sum()) < _LEAST_SPEECH:
-            return 1.0
-        found = float(self._decoder.opening_px / opening[speech].std())
-        return min(max(found, _DELIVERY[0]), _DELIVERY[1])
-
-    @torch.inference_mode()
-    def _paint(self, track: int, seen: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        bank = self._bank(track, seen, found_again)
-        mesh, speaker = self._decoder.mesh, bank.speaker
-        motion, ahead = self._motion(bank, seen)
-        landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in seen])
-        target = move_face(mesh, speaker, landmarks, motion)
-        path = self._choose(bank, seen, landmarks, torch.cat([motion, ahead]))
-        parts = self._fade(bank, seen, path)
-        flat = [(frame, source) for frame, shares in enumerate(parts) for source, _ in shares]
-        frames, sources = (torch.tensor([pair[i] for pair in flat]) for i in (0, 1))
-        places = iter(mouth_flow(mesh, bank.landmarks[sources], target[frames], seen[0][1].crop.shape[0]).numpy())
-        painted = []
-        for i, ((item, view), shares, strength) in enumerate(zip(seen, parts, strengths, strict=True)):
-            taken = [(bank.sources[source], next(places), share) for source, share in shares]
-            moved = target[i].numpy()
-            mask = moving_face_mask(view.landmarks, moved, view.transform, *view.frame_px)
-            lips = outer_lips(view.landmarks, moved)
-            inner = moved, unknown_inside(bank.landmarks[shares[0][0]], target[i])
-            painted.append(transfer(item.frame, view.transform, view.crop, mask, lips, taken, strength, inner))
-        return painted
-
-    def _bank(self, track: int, seen: Seen, found_again: bool) -> MouthBank:
-        if track != self._track:
-            before = self._banks.get(self._track)
-            if track not in self._banks:
-                kept = before if before is not None and found_again else None
-                self._banks[track] = kept or MouthBank(self._decoder, self._costs)
-            for earlier in [name for name in self._banks if name < track]:
-                del self._banks[earlier]  # earlier tracks do not come back
-            self._track, self._source, self._fading = track, None, None
-        bank = self._banks[track]
-        bank.add([(item.frame, view) for item, view in seen])
-        return bank
-
-    def _motion(self, bank: MouthBank, seen: Seen) -> tuple[Tensor, Tensor]:
-        """This person's motion at the frames [t k], and in the units after the last one [_AHEAD k]."""
-        positions = [max(position, Fraction(0)) for position in _positions(self._timing, seen)]
-        first, last = floor(min(positions)), ceil(max(positions)) + _AHEAD
-        early = max(0, first - _AROUND)
-        units = self._units.window(early, last)
-        motion = self._decoder.motion(units) * self._delivery
-        around = _speech_around((motion @ lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px)
-        motion = motion * self._strength
-        own = speak_as(self._decoder, bank.speaker, motion, around, widest_share=max(1.0, self._strength))
-        below = torch.tensor([floor(position) - early for position in positions])
-        share = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
-        return torch.lerp(own[below], own[below + 1], share), own[-_AHEAD:]
-
-    def _choose(self, bank: MouthBank, seen: Seen, landmarks: Tensor, motion: Tensor) -> list[int]:
-        """The source of each frame; what comes after them is thought to have the last one's pose and light."""
-        turn = measure_turn(self._decoder, bank.speaker, landmarks)
-        light = torch.stack([measure_light(view.crop) for _, view in seen])
-        later = torch.arange(1, _AHEAD + 1) / self._timing.fps
-        times_s = torch.tensor([float(item.frame.source_s) for item, _ in seen])
-        more = [part[-1:].expand(_AHEAD, *part.shape[1:]) for part in (turn, light)]
-        costs = bank.measure_costs(
-            motion, torch.cat([turn, more[0]]), torch.cat([light, more[1]]), torch.cat([times_s, times_s[-1] + later])
-        )
-        before = None if self._source is None else bank.index(self._source)
-        return choose_sources(costs, bank.neighbours, self._costs.jump, before)[: len(seen)]
-
-    def _fade(self, bank: MouthBank, seen: Seen, path: list[int]) -> list[list[tuple[int, float]]]:
-        """Sources and their shares for each frame: after a jump the source before lends a falling share."""
-        parts = []
-        for (item, _), source in zip(seen, path, strict=True):
-            before = None if self._source is None else bank.index(self._source)
-            if self._source is not None and before is not None and not bank.is_next(before, source):
-                self._fading = (self._source, item.frame.time_s)
-            self._source = bank.sources[source]
-            shares = [(source, 1.0)]
-            if self._fading is not None:
-                old, since_s = bank.index(self._fading[0]), self._fading[1]
-                left = 1 - float(item.frame.time_s + item.frame.duration_s - since_s) / (_FADE_S + 1e-6)
-                if old is None or old == source or left <= 0:
-                    self._fading = None
-                else:
-                    shares = [(source, 1 - left), (old, left)]
-            parts.append(shares)
-        return parts
-
-
-def _speech_around(opening: Tensor) -> Tensor:
-    """How much speech there is around each unit, 0 to 1, from openings [t] in the average speaker's deviations."""
-    return max_pool1d(opening[None, None].clamp(0, 1), 2 * _AROUND + 1, 1, _AROUND)[0, 0]
-
-
-def _positions(timing: AVTiming, seen: Seen) -> list[Fraction]:
+def unit_positions(timing: AVTiming, seen: Seen) -> list[Fraction]:
     """Where the middles of frames fall on the unit axis."""
     return [timing.unit_position(item.frame.time_s + item.frame.duration_s / 2) for item, _ in seen]

@@ -41,7 +41,7 @@ SYNC: dict[str, SyncStageConfig] = {
 A2L: dict[str, A2LStageConfig] = {
     "a2l-grid-small": A2LStageConfig(
         model=A2LConfig(
-            whisper=WhisperConfig(), unit=256, width=192, layers=3, heads=4, hidden=768, dropout=0.4, reach=20
+            whisper=WhisperConfig(), unit=256, width=128, layers=2, heads=4, hidden=512, dropout=0.4, reach=20
         ),
         train=TrainConfig(steps=1000, lr=5e-4, weight_decay=0.05),
         clips=16,

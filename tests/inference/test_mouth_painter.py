@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import drawn_face
-from cals.inference.painters import MouthPainter
+from cals.face.detector import Detection, FaceDetector
+from cals.face.picture import ArrayPicture
+from cals.face.read_back import read_back
+from cals.inference.drawing import Drawing
+from cals.inference.mouth_painter import MouthPainter
 from cals.inference.stream import generate_frames
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
@@ -18,8 +22,27 @@ from cals.media.pictures import from_rgb
 from cals.models.lips import OWN_S
 from cals.models.mesh import FaceMesh
 from cals.models.speaking import MeshLips
-from cals.types import U8, CropTransform, TrackedFace
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, TrackedFace
 from drawn_person import drawn_mesh, mesh_lips, opening_by
+
+
+class NoDetector:
+    """Where nothing is to be detected."""
+
+    def detect(self, rgb: U8) -> list[Detection]:
+        raise AssertionError
+
+    def mesh(self, rgb: U8) -> tuple[F32, float]:
+        raise AssertionError
+
+
+class BrightSpot(NoDetector):
+    """Sees all points where the picture is white."""
+
+    def mesh(self, rgb: U8) -> tuple[F32, float]:
+        rows, columns = np.nonzero((rgb > 250).all(axis=2))
+        return np.tile(np.float32([columns.mean() + 0.5, rows.mean() + 0.5, 0]), (468, 1)), 1.0
+
 
 AS_IT_IS = CropTransform(np.eye(2, 3), 128)
 OWN = np.clip(5 + 6 * np.sin(np.arange(80) / 2.1), 0, 12)
@@ -128,11 +151,43 @@ def test_one_source_goes_over_into_the_next(lips: MeshLips) -> None:
     seen = [(item, item.view) for item in video[:10] if item.view is not None]
     bank = painter._bank(0, seen, found_again=False)
     shares = painter._fade(bank, seen, [20, 21, 21, 5, 6, 7, 8, 9, 9, 9])
-    assert shares[:3] == [[(20, 1.0)], [(21, 1.0)], [(21, 1.0)]]  # the video itself goes on
-    assert [[source for source, _ in at] for at in shares[3:6]] == [[5, 21], [6, 21], [7]]
-    new = [at[0][1] for at in shares[3:]]
+    assert shares[:3] == [([20], [1.0]), ([21], [1.0]), ([21], [1.0])]  # the video itself goes on
+    assert [sources for sources, _ in shares[3:6]] == [[5, 21], [6, 21], [7]]
+    new = [of[0] for _, of in shares[3:]]
     assert 0 < new[0] < new[1] < new[2] == 1
-    assert all(sum(share for _, share in at) == pytest.approx(1) for at in shares)
+    assert all(sum(of) == pytest.approx(1) for _, of in shares)
+
+
+def test_a_face_that_reads_as_another_is_set_right(lips: MeshLips, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = show(OWN)
+
+    def misread(drawing: Drawing, detector: FaceDetector, target: Tensor, flows: list[F32]) -> Tensor:
+        mesh, rest = lips.decoder.mesh, torch.from_numpy(drawn_face.points(0.0))
+        return mesh.moved(target[None], rest, opening_by(mesh, -2.0)[None])[0]
+
+    monkeypatch.setattr(Drawing, "read", misread)
+    plain, corrected = (
+        np.array([openness(rgb) for rgb in paint(MouthPainter(lips, units(TOLD), video, detector=by), video)])
+        for by in (None, NoDetector())
+    )
+    wide = (plain > 3) & (plain < 7)
+    assert wide.sum() > 10
+    assert 0.8 < (corrected - plain)[wide].mean() < 2.0
+
+
+def test_a_face_is_read_as_it_is_drawn() -> None:
+    """Whatever the picture's size: what is drawn into it is what the mesh sees, and where."""
+    points = drawn_face.points(4.0)
+    rgb = np.repeat(np.repeat(drawn_face.picture(points, 0), 3, axis=0), 3, axis=1)
+    transform = CropTransform(np.array([[1 / 3, 0, 0], [0, 1 / 3, 0]]), 128)
+
+    def draw(picture: Picture, there: CropTransform) -> Patch:
+        centre = there.to_frame(np.array([[64.0, 96.0]]))[0].astype(int)
+        box = Box(*(centre - 3), *(centre + 3))
+        return Patch(box=box, rgb=np.full((6, 6, 3), 255, np.uint8), alpha=np.ones((6, 6), np.float32))
+
+    found = read_back(BrightSpot(), ArrayPicture(rgb), points * 3, transform, draw)
+    np.testing.assert_allclose(found[:, :2].mean(axis=0), (64, 96), atol=1)
 
 
 def test_a_photo_smiles_in_silence_and_speaks(lips: MeshLips) -> None:
