@@ -11,6 +11,7 @@ from cals.models.motion import MeshDecoder
 from cals.models.speaker import (
     BEYOND,
     SPAN,
+    SPEAKING,
     USUAL_SPAN,
     USUAL_WIDEST,
     Speaker,
@@ -103,6 +104,19 @@ def test_half_the_motion_is_half_as_open(decoder: MeshDecoder) -> None:
     speaker, said = fit_speaker(decoder, talk(18)), say(decoder, 2.0, 4.0)
     full, half = (openings(decoder, speak_as(decoder, speaker, share * said)) for share in (1.0, 0.5))
     torch.testing.assert_close(half, full / 2, rtol=0.02, atol=0)
+
+
+def test_who_hardly_opens_the_mouth_is_not_given_the_usual_span(decoder: MeshDecoder) -> None:
+    own = float(fit_speaker(decoder, talk(18)).span)
+    shares = np.array([own / 18 * widest for widest in (5.0, 8.0, 12.0)])
+    assert shares[0] > SPEAKING[1] > SPEAKING[0] > 0.1
+    spans = [float(fit_speaker(decoder, talk(widest)).span) for widest in (5.0, 8.0, 12.0)]
+    assert spans == pytest.approx(shares, rel=0.05)
+
+
+def test_between_silence_and_speech_nothing_leaps(decoder: MeshDecoder) -> None:
+    a_little = sum(SPEAKING) / 2 / float(fit_speaker(decoder, talk(9)).span) * 9
+    assert SPEAKING[1] < float(fit_speaker(decoder, talk(a_little)).span) < USUAL_SPAN
 
 
 def test_who_was_not_seen_to_speak_has_the_usual_span_and_limit(decoder: MeshDecoder) -> None:

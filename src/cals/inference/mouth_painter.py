@@ -6,7 +6,9 @@ from fractions import Fraction
 from itertools import chain, groupby, islice
 from math import ceil, floor
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import max_pool1d
 
@@ -38,6 +40,8 @@ _FADE_S = 0.1
 """Time in which one source's mouth goes over into the next one's."""
 _CORRECTION = 0.75
 """How much of what is read otherwise than meant is taken back; with all of it long warps overshoot."""
+_READ_EVERY = 8
+"""Frames from one that is read to the next."""
 
 
 class MouthPainter(Painter):
@@ -64,6 +68,8 @@ class MouthPainter(Painter):
         self._source: SourceFace | None = None
         self._fading: tuple[SourceFace, Fraction] | None = None
         """The source before, and when it was left."""
+        self._read_last: NDArray[np.float32] | None = None
+        """How the frame before read otherwise than meant, [1 k]."""
 
     def _look(self, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
         """Banks by track of what a look ahead shows."""
@@ -102,13 +108,27 @@ class MouthPainter(Painter):
             Drawing(item, view, [bank.sources[i] for i in sources], bank.landmarks[sources], shares)
             for (item, view), (sources, shares) in zip(seen, self._fade(bank, seen, path), strict=True)
         ]
-        flows = flows_of(mesh, drawings, target)
         if self._detector is not None:
-            read = torch.stack([d.read(self._detector, *to) for d, *to in zip(drawings, target, flows, strict=True)])
-            misread = mesh.motion(read, speaker.rest) - mesh.motion(target, speaker.rest)
-            target = mesh.moved(target, speaker.rest, -_CORRECTION * misread)
-            flows = flows_of(mesh, drawings, target)
+            target = mesh.moved(target, speaker.rest, -self._misread(self._detector, bank, drawings, target))
+        flows = flows_of(mesh, drawings, target)
         return [d.patch(*to) for d, *to in zip(drawings, target, flows, strengths, strict=True)]
+
+    def _misread(self, detector: FaceDetector, bank: MouthBank, drawings: list[Drawing], target: Tensor) -> Tensor:
+        """By how much faces would read otherwise than meant once drawn, as motion [t k] to take back.
+
+        Read every few frames and linear in between: it changes slowly, and reading costs as much as drawing.
+        """
+        mesh, rest = self._decoder.mesh, bank.speaker.rest
+        last = len(drawings) - 1
+        at = sorted({*range(_READ_EVERY - 1, last, _READ_EVERY), last} | ({0} if self._read_last is None else set()))
+        some, meant = [drawings[i] for i in at], target[at]
+        read = [d.read(detector, *to) for d, *to in zip(some, meant, flows_of(mesh, some, meant), strict=True)]
+        misread = (mesh.motion(torch.stack(read), rest) - mesh.motion(meant, rest)).numpy()
+        if self._read_last is not None:
+            at, misread = [-1, *at], np.concatenate([self._read_last, misread])
+        self._read_last = misread[-1:]
+        between = np.stack([np.interp(range(len(drawings)), at, curve) for curve in misread.T], axis=1)
+        return _CORRECTION * torch.from_numpy(between).float()
 
     def _bank(self, track: int, seen: Seen, found_again: bool) -> MouthBank:
         if track != self._track:
@@ -118,7 +138,7 @@ class MouthPainter(Painter):
                 self._banks[track] = kept or MouthBank(self._decoder, self._costs)
             for earlier in [name for name in self._banks if name < track]:
                 del self._banks[earlier]  # earlier tracks do not come back
-            self._track, self._source, self._fading = track, None, None
+            self._track, self._source, self._fading, self._read_last = track, None, None, None
         bank = self._banks[track]
         bank.add([(item.frame, view) for item, view in seen])
         return bank

@@ -8,9 +8,10 @@ from torch import Tensor
 from cals.models.mesh import FaceMesh, exact, lip_gap
 from cals.models.motion import MeshDecoder
 
-SPEAKING = 0.5
-"""A mouth whose opening deviates by less than this share of the average speaker's was not seen to speak."""
-SPAN = (0.6, 3.0)
+SPEAKING = (0.2, 0.4)
+"""A mouth whose opening deviates by less than the first share of the average speaker's was not seen to speak, by the
+second one it was. Those who hardly open their mouths deviate by 0.4 (GRID), silent ones, breathing, by 0.1 to 0.3."""
+SPAN = (0.4, 3.0)
 """Least and most of a person's span, in the average speaker's: beyond it is a fault of tracking."""
 USUAL_SPAN = 1.5
 """Span of who was not seen to speak, a photo's above all. People in free speech open their mouths further than the
@@ -53,9 +54,13 @@ def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
     rest = mesh.resting(landmarks)
     opening = mesh.motion(landmarks, rest) @ lip_gap(mesh.basis)
     span = opening.std() / decoder.opening_px
-    if span < SPEAKING:
-        return Speaker(rest, none + USUAL_SPAN, USUAL_WIDEST * decoder.opening_px, none)
-    return Speaker(rest, span.clamp(*SPAN), BEYOND * opening.quantile(_WIDEST), none)
+    spoken = ((span - SPEAKING[0]) / (SPEAKING[1] - SPEAKING[0])).clamp(0, 1)
+    return Speaker(
+        rest,
+        torch.lerp(none + USUAL_SPAN, span.clamp(*SPAN), spoken),
+        torch.lerp(USUAL_WIDEST * decoder.opening_px, BEYOND * opening.quantile(_WIDEST), spoken),
+        none,
+    )
 
 
 @exact
