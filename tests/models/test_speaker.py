@@ -77,6 +77,20 @@ def test_the_average_speaker_speaks_as_told(decoder: MeshDecoder) -> None:
     torch.testing.assert_close(speak_as(decoder, speaker, said, torch.ones(3)), said)
 
 
+def test_lips_that_nearly_meet_meet(decoder: MeshDecoder) -> None:
+    speaker = Speaker(
+        rest=decoder.mesh.template, span=torch.tensor(2.0), widest_px=torch.tensor(90.0), smile_px=torch.tensor(0.0)
+    )
+    deviation_px = 2 * float(decoder.opening_px)
+    meant = torch.linspace(0, 2 * deviation_px, 41)
+    opened = openings(decoder, speak_as(decoder, speaker, say(decoder, *(meant / 2).tolist())))
+    assert bool((opened.diff() > 0).all())
+    assert float(opened[0]) == pytest.approx(0, abs=1e-3)
+    small = (meant > 0) & (meant < 0.3 * deviation_px)
+    assert bool((opened < 0.5 * meant)[small].all())
+    torch.testing.assert_close(opened[20:], meant[20:], rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("widest_px", [6, 12, 24])
 def test_rest_stays_rest(decoder: MeshDecoder, widest_px: float) -> None:
     speaker = fit_speaker(decoder, talk(widest_px))
@@ -93,7 +107,7 @@ def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -
     assert float(opened.max()) <= BEYOND * seen_px
     assert float(opened.max()) > 0.95 * seen_px
     assert bool((opened.diff() >= -1e-4).all())
-    further = openings(decoder, speak_as(decoder, speaker, said, widest_share=1.5))
+    further = openings(decoder, speak_as(decoder, speaker, said, strength=1.5))
     assert float(further.max()) == pytest.approx(1.5 * float(opened.max()), rel=0.02)
     gaps = lip_gap(decoder.mesh.basis)
     sideways = speak_as(decoder, speaker, said) @ torch.tensor([-gaps[1], gaps[0]])
@@ -102,7 +116,7 @@ def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -
 
 def test_half_the_motion_is_half_as_open(decoder: MeshDecoder) -> None:
     speaker, said = fit_speaker(decoder, talk(18)), say(decoder, 2.0, 4.0)
-    full, half = (openings(decoder, speak_as(decoder, speaker, share * said)) for share in (1.0, 0.5))
+    full, half = (openings(decoder, speak_as(decoder, speaker, said, strength=share)) for share in (1.0, 0.5))
     torch.testing.assert_close(half, full / 2, rtol=0.02, atol=0)
 
 

@@ -20,7 +20,7 @@ _COUNT = 160
 class NoiseAugment:
     """How often speech is heard among other sounds, and how often there are other sounds alone."""
 
-    mixed: float = 0.35
+    mixed: float = 0.5
     """Probability of noise, music, breaths or hum beside the speech."""
     babble: float = 0.15
     """Probability of other speakers of the batch beside it."""

@@ -151,8 +151,7 @@ class MouthPainter(Painter):
         units = self._units.window(early, last)
         motion = self._decoder.motion(units) * self._delivery
         around = _speech_around((motion @ lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px)
-        motion = motion * self._strength
-        own = speak_as(self._decoder, bank.speaker, motion, around, widest_share=max(1.0, self._strength))
+        own = speak_as(self._decoder, bank.speaker, motion, around, strength=self._strength)
         below = torch.tensor([floor(position) - early for position in positions])
         share = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
         return torch.lerp(own[below], own[below + 1], share), own[-_AHEAD:]

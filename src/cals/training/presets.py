@@ -65,7 +65,7 @@ A2L: dict[str, A2LStageConfig] = {
 L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
         decoder=MeshConfig(unit=256, hidden=256),
-        train=TrainConfig(steps=1200, lr=5e-4, weight_decay=0.05, validate_every=100),
+        train=TrainConfig(steps=600, lr=5e-4, weight_decay=0.05, validate_every=100),
     ),
     "l2f-drawn-small": MeshStageConfig(  # for `cals context`: any length of sound
         decoder=MeshConfig(unit=256, hidden=256),
