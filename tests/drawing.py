@@ -79,10 +79,12 @@ def write_video(
     container_options: Mapping[str, str] | None = None,
     set_up: Callable[[Any], None] | None = None,
     full_range: bool = False,
+    sound_first: bool = False,
 ) -> Path:
     """Encode `frames` (a number of `picture`s, or RGB pictures) with PyAV; `times` are ticks of `time_base`.
 
-    `sound` [channels n] starts with the first picture. `set_up` may change the video stream before encoding.
+    `sound` [channels n] starts with the first picture; its stream is the second one unless `sound_first`. `set_up`
+    may change the video stream before encoding.
     """
     rate = Fraction(rate)
     tick = time_base or 1 / rate
@@ -90,6 +92,10 @@ def write_video(
     with av.open(
         str(path), "w", format=CONTAINERS[path.suffix], container_options=dict(container_options or {})
     ) as out:
+        audio = None
+        layout = sound_layout or ("" if sound is None else LAYOUTS[sound.shape[0]])
+        if sound_first:
+            audio = out.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)
         video = out.add_stream(codec, rate=rate, options=dict(options or {}))
         video.width, video.height, video.pix_fmt = size[0], size[1], pix_fmt
         video.codec_context.time_base = tick
@@ -97,9 +103,7 @@ def write_video(
             video.codec_context.color_range = 2
         if set_up is not None:
             set_up(video)
-        audio = None
-        if sound is not None:
-            layout = sound_layout or LAYOUTS[sound.shape[0]]
+        if sound is not None and not sound_first:
             audio = out.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)
         for index, image in enumerate(images):
             shown = av.VideoFrame.from_ndarray(image, "rgb24").reformat(

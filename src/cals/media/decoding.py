@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.clock import Clock, plausible_rate
+from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.pictures import converter, turn_of
 
@@ -56,8 +57,8 @@ class Decoder:
         self.transposed = False
         """Width and height change places on the way to upright; known with the first picture."""
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+        self._demuxer = Demuxer(self.container, self.damage)
         self._packets = 0
-        self._packet_end_s = Fraction(0)
         self._ticks = 0
 
     def _pick(self) -> VideoStream:
@@ -80,31 +81,13 @@ class Decoder:
 
     def raw(self) -> Iterator[av.VideoFrame]:
         """Pictures as decoded, in display order; what cannot be decoded is noted as damage and passed over."""
-        packets = self.container.demux()
-        while True:
-            try:
-                packet = next(packets, None)
-            except IndexError:
-                # PyAV trips at the very end of a file in which further streams turned up on the way.
-                yield from self._decoded(None)
-                return
-            except (av.FFmpegError, OSError) as error:
-                self.damage.note(f"an unreadable part ({reason(error)})", self.reached_s, error)
-                # The demuxer is lost, but the decoder still holds pictures back.
-                yield from self._decoded(None)
-                return
-            if packet is None:
-                return
-            if packet.pts is not None and packet.size:
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                self._packet_end_s = max(self._packet_end_s, end)
-            if packet.stream_index != self.stream.index:
-                continue
-            self._packets += bool(packet.size)
+        for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
+            self._packets += 1
             yield from self._decoded(cast("av.Packet[VideoStream]", packet))
+        yield from self._decoded(None)
 
     def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
-        if packet is not None and packet.is_corrupt and packet.size:
+        if packet is not None and packet.is_corrupt:
             self.damage.note("a packet that is cut short or corrupt", self.reached_s)
         try:
             pictures = self.stream.decode(packet)
@@ -141,19 +124,13 @@ class Decoder:
             if self._packets < listed:
                 self.damage.note(f"{self._packets} of {listed} listed pictures: the file is cut short", self.reached_s)
             return
-        stated = None
-        if "matroska" in name and self.container.duration:
-            stated = Fraction(self.container.duration, av.time_base)
-        elif name == "avi" and self.stream.duration:
-            stated = self.stream.duration * self.time_base
-        if stated is not None and self.first_ticks is not None:
-            start = Fraction(self.container.start_time or 0, av.time_base)
-            missing = stated - (self._packet_end_s - min(start, Fraction(0)))
-            # Headers round, and a last packet may not say how long it is.
-            if missing > max(Fraction(1, 2), 3 / self.rate):
-                self.damage.note(
-                    f"the end of a file that states {float(stated):.2f} s: it is cut short", self.reached_s
-                )
+        missing_s = self._demuxer.missing_s()
+        if name == "avi" and self.stream.duration:
+            missing_s = self.stream.duration * self.time_base - self._demuxer.end_s
+        # Headers round, and a last packet may not say how long it is.
+        if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
+            stated_s = float(self._demuxer.end_s + missing_s)
+            self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
 
     def from_near(self, ticks: int) -> Iterator[Stamped]:
         """Upright pictures from a key frame at or before `ticks`, by the file's own unrepaired time stamps.

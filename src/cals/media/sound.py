@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from cals.errors import MediaError
 from cals.media.channels import channel_names, from_frame, named_layout
 from cals.media.decoding import video_stream
+from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.reader import first_picture_s
 from cals.types import F32
@@ -53,6 +55,7 @@ class AudioSource:
         self.channel_names = channel_names(self.layout)
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
+        self._demuxer = Demuxer(self._container, self._damage)
         self._done_s = Fraction(0)
         self._start = 0
         self._blocks = self._placed()
@@ -74,31 +77,22 @@ class AudioSource:
 
     def _decoded(self) -> Iterator[AudioFrame]:
         listed, seen = len(self._stream.index_entries), 0
-        for packet in self._packets():
-            seen += bool(packet.size)
-            try:
-                yield from self._stream.decode(packet)
-            except EOFError:
-                break
-            except (av.FFmpegError, OSError, ValueError) as error:
-                self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
+        for packet in self._demuxer.packets(self._stream, lambda: self._done_s):
+            seen += 1
+            yield from self._frames_of(cast("av.Packet[AudioStream]", packet))
+        yield from self._frames_of(None)
         if "mp4" in self._container.format.name and seen < listed:
             self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
         self._damage.report()
 
-    def _packets(self) -> Iterator["av.Packet[AudioStream]"]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except IndexError:  # PyAV trips at the end of a file in which further streams turned up on the way
-                return
-            except (av.FFmpegError, OSError) as error:
-                self._damage.note(f"an unreadable part ({reason(error)})", self._done_s, error)
-                return
-            if packet is None:
-                return
-            yield packet
+    def _frames_of(self, packet: "av.Packet[AudioStream] | None") -> list[AudioFrame]:
+        try:
+            return self._stream.decode(packet)
+        except EOFError:
+            return []
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
+            return []
 
     def _floats(self) -> Iterator[tuple[F32, Fraction | None]]:
         """Float blocks in one rate and layout, each with the time its first sample carries."""
