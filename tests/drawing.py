@@ -144,3 +144,12 @@ def _encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: in
         for part in resampler.resample(frame):
             out.mux(stream.encode(part))
     out.mux(stream.encode(None))
+
+
+def without_default_duration(path: Path) -> Path:
+    """Take out of a Matroska file how long a frame is by default, as browsers and webcam tools leave it out."""
+    data = path.read_bytes()
+    at = data.index(bytes.fromhex("23e383"))  # the id of DefaultDuration
+    size = 3 + 1 + (data[at + 3] & 0x7F)
+    path.write_bytes(data[:at] + bytes([0xEC, 0x80 + size - 2]) + bytes(size - 2) + data[at + size :])  # Void
+    return path

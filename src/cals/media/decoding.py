@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -11,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from cals.errors import MediaError
-from cals.media.clock import Clock, plausible_rate
+from cals.media.clock import Clock, measured_rate, plausible_rate
 from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.pictures import converter, turn_of
@@ -19,6 +21,8 @@ from cals.media.pictures import converter, turn_of
 log = logging.getLogger(__name__)
 
 _MAX_SIDE_PX = 16384
+_HIGHEST_USUAL_RATE = 120
+_MEASURED_PICTURES = 64
 
 
 class Stamped(NamedTuple):
@@ -51,7 +55,7 @@ class Decoder:
             self.container.close()
             raise
         self.time_base = self.stream.time_base or Fraction(1, 90_000)
-        self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
+        self.rate = self._find_rate()
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
         self.transposed = False
@@ -73,6 +77,17 @@ class Decoder:
             raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
         stream.thread_type = "AUTO"
         return stream
+
+    def _find_rate(self) -> Fraction:
+        stream = self.stream
+        stated = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        if stated and stated[0] <= _HIGHEST_USUAL_RATE:
+            return plausible_rate(*stated)
+        # Containers need not state a rate; FFmpeg then may take their tick for the length of a frame.
+        with closing(open_input(self.path)) as other:
+            packets = Demuxer(other, Damage(self.path, keep_going=True)).packets(stream, Fraction)
+            stamps = [packet.pts for packet in islice(packets, _MEASURED_PICTURES) if packet.pts is not None]
+        return plausible_rate(*stated, measured=measured_rate(stamps, self.time_base))
 
     @property
     def reached_s(self) -> Fraction:
