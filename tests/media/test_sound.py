@@ -178,6 +178,26 @@ def test_sound_that_is_no_number_is_refused(tmp_path, bad):
             use(path)
 
 
+@pytest.mark.parametrize(
+    ("head", "rate_hz", "speech", "pauses"),
+    [
+        (b"#!AMR\n", 8_000, b"\x04" + bytes(12), [b"\x44" + bytes(5), b"\x7c", b"\x7c"]),
+        (b"#!AMR-WB\n", 16_000, b"\x04" + bytes(17), [b"\x4c" + bytes(5), b"\x7c", b"\x74"]),
+    ],
+)
+def test_frames_that_telephones_leave_empty_are_20_ms_of_silence_each(tmp_path, head, rate_hz, speech, pauses, caplog):
+    path = tmp_path / "call.amr"
+    path.write_bytes(head + speech * 25 + b"".join(pauses) + speech * 25)
+    facts = probe(path)
+    assert (facts.duration_s, facts.sample_rate_hz) == (Fraction(53, 50), rate_hz)
+    heard = load_mono(path, rate_hz)
+    start, end = rate_hz // 2, rate_hz // 2 + 3 * rate_hz // 50
+    assert not heard[start:end].any()
+    assert heard[start - 100 : start].any()
+    assert heard[end : end + 100].any()
+    assert not caplog.records
+
+
 def test_cover_art_is_no_picture(tmp_path):
     path = tmp_path / "song.mp3"
     sound = click_track(2.0, 48_000, [CLICK_S])

@@ -14,6 +14,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from cals.errors import MediaError
+from cals.media.amr import pause
 from cals.media.channels import channel_names, from_frame, named_layout
 from cals.media.decoding import video_stream
 from cals.media.demuxing import Demuxer
@@ -86,6 +87,9 @@ class AudioSource:
         self._damage.report()
 
     def _frames_of(self, packet: "av.Packet[AudioStream] | None") -> list[AudioFrame]:
+        silence = None if packet is None else pause(packet, self._stream.codec_context.name)
+        if silence is not None:
+            return [silence]
         try:
             return self._stream.decode(packet)
         except EOFError:
