@@ -200,6 +200,33 @@ def test_joined_recordings_play_on(tmp_path):
     assert float(probe(tmp_path / "joined.ts", keep_going=True).duration_s) == pytest.approx(3.2, abs=0.1)
 
 
+@pytest.mark.parametrize("sound", [None, tones(1.0, 48_000)])
+@pytest.mark.parametrize("options", [{}, {"preset": "medium", "bf": "3", "profile": "high"}])
+def test_recordings_of_other_sizes_joined_play_at_the_first_size(tmp_path, options, sound, caplog):
+    parts = []
+    for size, codec in (((64, 48), {}), ((96, 96), options), ((64, 48), {})):
+        path = write_video(tmp_path / "part.ts", frames=25, size=size, options=codec, sound=sound, sound_codec="mp2")
+        parts.append(path.read_bytes())
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    frames = read_all(tmp_path / "joined.ts")
+    assert [index_of(frame.rgb()) for frame in frames] == [*range(25)] * 3
+    assert {(frame.width, frame.height) for frame in frames} == {(64, 48)}
+    assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(75)]
+    said = [record.getMessage() for record in caplog.records if "pictures go" in record.getMessage()]
+    assert said == [f"{tmp_path / 'joined.ts'}: pictures go from 64x48 to 96x96; scaled to the first size"]
+
+
+def test_a_transport_stream_with_lost_packets_is_still_damaged(tmp_path):
+    path = write_video(tmp_path / "a.ts", frames=60, size=(160, 120), options={"g": "30", "crf": "10"})
+    data = path.read_bytes()
+    middle = len(data) // 3 // 188 * 188
+    path.write_bytes(data[:middle] + data[middle + 3 * 188 :])
+    with pytest.raises(MediaError, match="--keep-going"):
+        read_all(path)
+    path.write_bytes(data[: len(data) * 2 // 3])
+    assert read_all(path, keep_going=True)
+
+
 def test_moving_pictures_in_image_files(tmp_path, caplog):
     with av.open(str(tmp_path / "moves.png"), "w", format="apng") as out:
         video = out.add_stream("apng", rate=10)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _MAX_SIDE_PX = 16384
 _HIGHEST_USUAL_RATE = 120
 _MEASURED_PICTURES = 64
+_JOIN_PACKETS = 2
+"""A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
 
 
 class Stamped(NamedTuple):
@@ -64,6 +66,8 @@ class Decoder:
         self._demuxer = Demuxer(self.container, self.damage)
         self._packets = 0
         self._ticks = 0
+        self._size = (0, 0)
+        self._resized = False
 
     def _pick(self) -> VideoStream:
         stream = video_stream(self.container)
@@ -96,14 +100,29 @@ class Decoder:
 
     def raw(self) -> Iterator[av.VideoFrame]:
         """Pictures as decoded, in display order; what cannot be decoded is noted as damage and passed over."""
+        # Where MPEG-TS recordings were joined, one of the last packets before it counts as corrupt, but is whole.
+        patience = _JOIN_PACKETS if self.container.format.name == "mpegts" else 0
+        doubt: int | None = None
         for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
             self._packets += 1
+            if packet.is_keyframe:
+                doubt = None
+            if doubt is not None:
+                doubt -= 1
+            elif packet.is_corrupt:
+                doubt = patience
+            if doubt == 0:
+                self._note_corrupt()
+                doubt = None
             yield from self._decoded(cast("av.Packet[VideoStream]", packet))
+        if doubt is not None:
+            self._note_corrupt()
         yield from self._decoded(None)
 
+    def _note_corrupt(self) -> None:
+        self.damage.note("a packet that is cut short or corrupt", self.reached_s)
+
     def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
-        if packet is not None and packet.is_corrupt:
-            self.damage.note("a packet that is cut short or corrupt", self.reached_s)
         try:
             pictures = self.stream.decode(packet)
         except EOFError:
@@ -122,14 +141,23 @@ class Decoder:
             if self._convert is None:
                 self._convert = converter(picture)
                 self.transposed = turn_of(picture)[0]
+                self._size = picture.width, picture.height
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks
+            if not self._resized and self._size != (picture.width, picture.height):
+                self._report_size(picture)
             yield Stamped(self._ticks, bool(picture.key_frame), self._convert(picture))
         self._check_end()
         if not self._quiet:
             self.damage.report()
             self.clock.report(self.path)
+
+    def _report_size(self, picture: av.VideoFrame) -> None:
+        self._resized = True
+        if not self._quiet:
+            sizes = (*self._size, picture.width, picture.height)
+            log.warning("%s: pictures go from %dx%d to %dx%d; scaled to the first size", self.path, *sizes)
 
     def _check_end(self) -> None:
         """Notice a file that ends before its own header says it does."""
