@@ -10,15 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONTAINERS = {".mp4": "mp4", ".m4a": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
-CONTAINERS |= {
-    ".avi": "avi",
-    ".mpg": "mpeg",
-    ".mp3": "mp3",
-    ".wav": "wav",
-    ".flac": "flac",
-    ".ogg": "ogg",
-    ".apng": "apng",
-}
+CONTAINERS |= {".avi": "avi", ".mpg": "mpeg", ".mp3": "mp3", ".wav": "wav", ".flac": "flac", ".ogg": "ogg"}
+CONTAINERS |= {".apng": "apng", ".aiff": "aiff", ".au": "au", ".caf": "caf", ".w64": "w64"}
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "16 channels"}
 
 

@@ -128,6 +128,44 @@ def test_truncated_sound(tmp_path):
     assert 0 < probe(cut(flac, 0.5), keep_going=True).duration_s < 4
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.wav", "pcm_s16le"),
+        ("a.wav", "pcm_f32le"),
+        ("a.wav", "adpcm_ms"),
+        ("a.w64", "pcm_s24le"),
+        ("a.aiff", "pcm_s16be"),
+        ("a.au", "pcm_s16be"),
+        ("a.caf", "pcm_s16le"),
+        ("a.mp3", "libmp3lame"),
+        ("a.mkv", "aac"),
+    ],
+)
+def test_sound_shorter_than_its_header_promises(tmp_path, name, codec, caplog):
+    path = write_audio(tmp_path / name, tones(4.0, 48_000), codec=codec)
+    assert float(probe(path).duration_s) == pytest.approx(4, abs=0.03)
+    short = cut(path, 0.5)
+    for use in (probe, load_mono):
+        with pytest.raises(
+            MediaError, match=r"found the end of sound that has to last 4\.0\d s by its header at [12]\."
+        ):
+            use(short)
+    assert not caplog.records
+    assert float(probe(short, keep_going=True).duration_s) == pytest.approx(2, abs=0.1)
+    assert [record.getMessage().count("last 4.0") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_promises_nothing(tmp_path, size, caplog):
+    path = write_wav(tmp_path / "a.wav", tones(1.0, 16_000), codec="pcm_s16le")
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + size.to_bytes(4, "little") + data[at + 4 :])
+    assert probe(path).duration_s == 1
+    assert not caplog.records
+
+
 def test_sound_of_no_length(tmp_path):
     path = write_wav(tmp_path / "a.wav", tones(0.1, 16_000))
     path.write_bytes(path.read_bytes()[:44])

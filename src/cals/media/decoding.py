@@ -161,15 +161,12 @@ class Decoder:
 
     def _check_end(self) -> None:
         """Notice a file that ends before its own header says it does."""
-        name = self.container.format.name
-        if "mp4" in name:
+        if "mp4" in self.container.format.name:
             listed = len(self.stream.index_entries)
             if self._packets < listed:
                 self.damage.note(f"{self._packets} of {listed} listed pictures: the file is cut short", self.reached_s)
             return
-        missing_s = self._demuxer.missing_s()
-        if name == "avi" and self.stream.duration:
-            missing_s = self.stream.duration * self.time_base - self._demuxer.end_s
+        missing_s = self._demuxer.missing_s(self.stream)
         # Headers round, and a last packet may not say how long it is.
         if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
             stated_s = float(self._demuxer.end_s + missing_s)

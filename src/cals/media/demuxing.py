@@ -44,9 +44,12 @@ class Demuxer:
             if packet.stream_index == stream.index:
                 yield packet
 
-    def missing_s(self) -> Fraction | None:
-        """How much earlier the packets end than a Matroska file states in its header; None where nothing is stated."""
-        if "matroska" not in self._container.format.name or not self._container.duration:
-            return None
-        start = Fraction(self._container.start_time or 0, av.time_base)
-        return Fraction(self._container.duration, av.time_base) - (self.end_s - min(start, Fraction(0)))
+    def missing_s(self, stream: Stream) -> Fraction | None:
+        """How much earlier the packets end than the header states, if it states that for streams of all kinds."""
+        name, stated = self._container.format.name, self._container.duration
+        if "matroska" in name and stated:
+            start = Fraction(self._container.start_time or 0, av.time_base)
+            return Fraction(stated, av.time_base) - (self.end_s - min(start, Fraction(0)))
+        if name == "avi" and stream.duration and stream.time_base:
+            return stream.duration * stream.time_base - self.end_s
+        return None

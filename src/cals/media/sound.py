@@ -20,6 +20,7 @@ from cals.media.decoding import video_stream
 from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.reader import first_picture_s
+from cals.media.stated import stated_s
 from cals.types import F32
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ _GAP_S = Fraction(1, 10)
 _LONGEST_GAP_S = 3600
 # Containers that count in milliseconds cannot say where sound starts more exactly than this.
 _COARSE_TICK_S = Fraction(1, 1000)
+# By so much sound may be shorter than its header says; Matroska and AVI round, or speak for all streams.
+_SLACK_S = Fraction(1, 20)
+_ROUGH_SLACK_S = Fraction(1, 2)
 _SILENCE_BLOCK = 1 << 16
 # 80 dB over full scale is no sound any more, and more than the encoders can take.
 _LOUDEST = 1e4
@@ -54,6 +58,7 @@ class AudioSource:
         self.layout = named_layout(self._stream.layout)
         """FFmpeg name of the channel layout."""
         self.channel_names = channel_names(self.layout)
+        self._keep_going = keep_going
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
         self._demuxer = Demuxer(self._container, self._damage)
@@ -84,7 +89,20 @@ class AudioSource:
         yield from self._frames_of(None)
         if "mp4" in self._container.format.name and seen < listed:
             self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
+        if not self._damage.count:
+            self._check_end()
         self._damage.report()
+
+    def _check_end(self) -> None:
+        """Notice sound that ends before its own header says it does."""
+        missing_s, slack_s = self._demuxer.missing_s(self._stream), _ROUGH_SLACK_S
+        stated = stated_s(self.path, self._container.format.name, self._stream, self._done_s)
+        if stated is not None:
+            missing_s, slack_s = stated - self._done_s, _SLACK_S
+        if missing_s is not None and missing_s > slack_s:
+            self._damage = Damage(self.path, self._keep_going)
+            end_s = float(self._done_s + missing_s)
+            self._damage.note(f"the end of sound that has to last {end_s:.2f} s by its header", self._done_s)
 
     def _frames_of(self, packet: "av.Packet[AudioStream] | None") -> list[AudioFrame]:
         silence = None if packet is None else pause(packet, self._stream.codec_context.name)
