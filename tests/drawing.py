@@ -129,6 +129,22 @@ def write_audio(
     return path
 
 
+def write_tracks(path: Path, tracks: Sequence[tuple[NDArray[np.float32], Mapping[str, str]]]) -> Path:
+    """A second of video beside several sound tracks at 48 kHz, each with its tags."""
+    with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        streams = [out.add_stream("aac", rate=48_000, layout=LAYOUTS[sound.shape[0]]) for sound, _ in tracks]
+        for stream, (_, tags) in zip(streams, tracks, strict=True):
+            stream.metadata.update(tags)
+        for index in range(25):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")))
+        out.mux(video.encode(None))
+        for stream, (sound, _) in zip(streams, tracks, strict=True):
+            _encode_sound(out, stream, sound, 48_000)
+    return path
+
+
 def write_wav(path: Path, sound: NDArray[np.float32], rate_hz: int = 16_000, codec: str = "pcm_f32le") -> Path:
     """Write `sound` [n] or [channels n] as wav; NaN and infinity are kept in the default float format."""
     return write_audio(path, np.atleast_2d(sound), rate_hz, codec)

@@ -115,6 +115,27 @@ def test_stereo_becomes_its_mean(tmp_path):
     assert np.abs(load_mono(path) - (left + right) / 2).max() < 1e-6
 
 
+def test_sides_that_cancel_are_heard_one_at_a_time(tmp_path, caplog):
+    noise = np.random.default_rng(3).normal(0, 0.02, (2, 16_000)).astype(np.float32)
+    speech = tones(1.0, 16_000)[0]
+    path = write_wav(tmp_path / "a.wav", np.stack([0.8 * speech, -speech]) + noise)
+    assert np.abs(load_mono(path) - (noise[1] - speech)).max() < 1e-6
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: its channels cancel each other (one is inverted); hearing FR alone"
+    ]
+    surround = np.zeros((6, 16_000), np.float32)
+    surround[0], surround[1] = speech, -speech
+    assert np.abs(load_mono(write_wav(tmp_path / "surround.wav", surround)) - speech).max() < 1e-4
+
+
+@pytest.mark.parametrize("right", [np.zeros(16_000), tones(1.0, 16_000)[0], -0.2 * tones(1.0, 16_000)[0]])
+def test_sides_that_do_not_cancel_are_mixed(tmp_path, right, caplog):
+    left = tones(1.0, 16_000)[0]
+    path = write_wav(tmp_path / "a.wav", np.stack([left, right.astype(np.float32)]))
+    assert np.abs(load_mono(path) - (left + right) / 2).max() < 1e-6
+    assert not caplog.records
+
+
 def test_centre_speech_of_surround_is_heard_and_the_subwoofer_is_not(tmp_path):
     sound = np.zeros((6, 8000), np.float32)
     sound[3] = 0.9 * np.sin(np.arange(8000) / 40)

@@ -28,7 +28,7 @@ from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
 from cals.models.speaking import MeshLips
-from cals.types import ProgressCallback
+from cals.types import F32, ProgressCallback
 
 T = TypeVar("T")
 STRENGTH = (0.5, 1.5)
@@ -74,25 +74,31 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        audio_track: str | int | None = None,
         keep_going: bool = False,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
-        take 1 only.
+        take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check_strength(strength)
         with VideoReader(face, keep_going=keep_going) as reader:
             still = reader.format.is_image
-        audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going)
+        audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
+        wav = self._wav(audio, audio_track, keep_going)
+        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, keep_going)
+
+    def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
+        rate_hz = self.model.network.mel.timing.sample_rate_hz
+        return sound.mono_blocks(audio, rate_hz, track=track, keep_going=keep_going, quiet=True)
 
     def _stream(
         self,
         face: Path,
         still: bool,
-        audio: Path,
+        wav: Iterator[F32],
         audio_s: Fraction,
         length: LengthPolicy,
         person: str | int,
@@ -107,7 +113,6 @@ class LipSync:
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
-            wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
             units = unit_blocks(network, _closed_by(stages, wav))
             painter = self._painter(face, still, follower, detector, units, strength, keep_going)
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
@@ -150,6 +155,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        audio_track: str | int | None = None,
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,
@@ -177,6 +183,7 @@ class LipSync:
                 out,
                 like,
                 audio=audio,
+                audio_track=audio_track,
                 codec=codec,
                 crf=crf,
                 preset=preset,
@@ -186,9 +193,10 @@ class LipSync:
                 metadata=self._provenance() if provenance else None,
             )
             with writer:
-                audio_s = sound.probe(audio, keep_going=keep_going).duration_s
+                audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
+                wav = self._wav(audio, audio_track, keep_going)
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going)
+                stream = self._stream(face, like.is_image, wav, audio_s, length, person, strength, keep_going)
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)

@@ -21,6 +21,7 @@ from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.reader import first_picture_s
 from cals.media.stated import stated_s
+from cals.media.tracks import pick_sound
 from cals.types import F32
 
 log = logging.getLogger(__name__)
@@ -43,14 +44,17 @@ class AudioSource:
 
     In a file with moving pictures sound that starts later is preceded by silence, earlier sound is cut;
     otherwise the first sample is sample 0. Holes in the time stamps become silence. Use `with closing(...)`.
+    `track`: one of several, see `pick_sound`. `quiet`: of a file read before, so nothing is logged again.
     Raises MediaError for files without sound, broken files (unless `keep_going`) and values that are no numbers.
     """
 
-    def __init__(self, path: Path | str, *, keep_going: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, track: str | int | None = None, keep_going: bool = False, quiet: bool = False
+    ) -> None:
         self.path = Path(path)
         self._container = open_input(self.path)
         try:
-            self._stream = self._pick()
+            self._stream = pick_sound(self.path, self._container, track, quiet=quiet)
         except BaseException:
             self._container.close()
             raise
@@ -58,7 +62,7 @@ class AudioSource:
         self.layout = named_layout(self._stream.layout)
         """FFmpeg name of the channel layout."""
         self.channel_names = channel_names(self.layout)
-        self._keep_going = keep_going
+        self._keep_going, self._quiet = keep_going, quiet
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
         self._demuxer = Demuxer(self._container, self._damage)
@@ -66,20 +70,6 @@ class AudioSource:
         self._start = 0
         self._blocks = self._placed()
         self._left: F32 = np.zeros((len(self.channel_names), 0), np.float32)
-
-    def _pick(self) -> AudioStream:
-        streams = self._container.streams.audio
-        if not streams:
-            kinds = sorted({str(other.type) for other in self._container.streams}) or ["nothing"]
-            raise MediaError(f"{self.path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise MediaError(
-                f"{self.path}: expected a sound codec this build can decode, found none; convert it to wav"
-            )
-        if stream.rate <= 0 or not stream.layout.channels:
-            raise MediaError(f"{self.path}: expected sound with a sample rate, found none; convert it to wav")
-        return stream
 
     def _decoded(self) -> Iterator[AudioFrame]:
         listed, seen = len(self._stream.index_entries), 0
@@ -91,7 +81,8 @@ class AudioSource:
             self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
         if not self._damage.count:
             self._check_end()
-        self._damage.report()
+        if not self._quiet:
+            self._damage.report()
 
     def _check_end(self) -> None:
         """Notice sound that ends before its own header says it does."""

@@ -32,6 +32,7 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
+    What is odd about that sound is left to `probe` and `mono_blocks` to log; `audio_track`: see `pick_sound`.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
     is better; `preset`: the codec's speed setting. `out` may not be one of `inputs`, nor exist unless `force`.
@@ -44,6 +45,7 @@ class VideoWriter:
         like: VideoFormat,
         *,
         audio: Path | str | None = None,
+        audio_track: str | int | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preset: str | None = None,
@@ -54,7 +56,7 @@ class VideoWriter:
     ) -> None:
         self.out = Path(out)
         self._like = like
-        self._keep_going = keep_going
+        self._audio_track, self._keep_going = audio_track, keep_going
         known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
         self._target = Target(self.out, force=force, inputs=known)
         self._sink: Sink[Frame] | None = None
@@ -83,7 +85,7 @@ class VideoWriter:
         container.metadata.update(metadata)
         self._video = add_video(container, encoder, self._like, options)
         if audio is not None:
-            self._sound = Soundtrack(container, audio, keep_going=self._keep_going)
+            self._sound = Soundtrack(container, audio, track=self._audio_track, keep_going=self._keep_going)
         container.start_encoding()
         self._sink = Sink(self._consume, _WAITING)
 
