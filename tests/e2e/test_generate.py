@@ -283,6 +283,15 @@ def test_a_cut_short_speech_needs_keep_going(
     assert len(times_of(out)) == 84
 
 
+def test_a_choppy_video_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    video_with_gap(tmp_path / "slow.mp4", Fraction(8), range(0), 8)
+    arguments = ["generate", "--face", str(tmp_path / "slow.mp4"), "--audio", str(SPEECH), "--length", "video"]
+    main([*arguments, "--out", str(tmp_path / "o.mp4")])
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'slow.mp4'}: 8 frames a second; lips need 10 or more to be read"
+    ]
+
+
 def test_the_sound_track_asked_for_drives(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """`LipSync`: a face and a speech in, the face saying the speech out."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -31,6 +32,10 @@ from cals.models.speaking import MeshLips
 from cals.types import F32, ProgressCallback
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LOW_RATE = 10
+"""Frames a second under which a video is too choppy for speech."""
 STRENGTH = (0.5, 1.5)
 """How much less or more than the person would a mouth may be told to move."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -175,6 +180,8 @@ class LipSync:
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
+        if like.rate < LOW_RATE:
+            log.warning("%s: %.3g frames a second; lips need %d or more to be read", face, like.rate, LOW_RATE)
         with ExitStack() as files:
             if report is not None:
                 place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))

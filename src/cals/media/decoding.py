@@ -6,7 +6,7 @@ from contextlib import closing
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import av
 from av.stream import Disposition
@@ -16,13 +16,15 @@ from cals.errors import MediaError
 from cals.media.clock import Clock, measured_rate, plausible_rate
 from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
-from cals.media.pictures import converter, turn_of
+from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
 
 log = logging.getLogger(__name__)
 
 _MAX_SIDE_PX = 16384
 _HIGHEST_USUAL_RATE = 120
 _MEASURED_PICTURES = 64
+_BOTTOM_FIRST = (3, 4)
+"""FFmpeg's field orders that show the bottom field first, however they are coded."""
 _JOIN_PACKETS = 2
 """A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
 
@@ -61,7 +63,10 @@ class Decoder:
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
         self.transposed = False
-        """Width and height change places on the way to upright; known with the first picture."""
+        """Width and height change places on the way to upright; known with the first picture, as the next two are."""
+        self.field_order: Literal["", "tff", "bff"] = ""
+        """Which field of interlaced pictures comes first; empty for whole pictures, and for turned ones."""
+        self.hdr: tuple[str, ...] = ()
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._demuxer = Demuxer(self.container, self.damage)
         self._packets = 0
@@ -140,8 +145,7 @@ class Decoder:
         for picture in self.raw():
             if self._convert is None:
                 self._convert = converter(picture)
-                self.transposed = turn_of(picture)[0]
-                self._size = picture.width, picture.height
+                self._read_facts(picture)
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks
@@ -152,6 +156,13 @@ class Decoder:
         if not self._quiet:
             self.damage.report()
             self.clock.report(self.path)
+
+    def _read_facts(self, first: av.VideoFrame) -> None:
+        turn = turn_of(first)
+        self.transposed, self.hdr = turn[0], hdr_kinds(first)
+        self._size = first.width, first.height
+        if first.interlaced_frame and turn == UPRIGHT:
+            self.field_order = "bff" if self.stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
 
     def _report_size(self, picture: av.VideoFrame) -> None:
         self._resized = True

@@ -22,6 +22,13 @@ log = logging.getLogger(__name__)
 Turn = tuple[bool, bool, bool]
 """Transpose, then mirror left-right, then mirror top-bottom."""
 
+_HDR_KINDS = {
+    "HDR10": {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"},
+    "HDR10+": {"DYNAMIC_HDR_PLUS"},
+    "HDR Vivid": {"DYNAMIC_HDR_VIVID"},
+    "Dolby Vision": {"DOVI_METADATA", "DOVI_RPU_BUFFER"},
+}
+
 UPRIGHT: Turn = (False, False, False)
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
@@ -63,6 +70,12 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
         return (False, a < 0, d < 0)
     return (True, c < 0, b < 0)
+
+
+def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
+    """What tells a display how to show this picture beyond its colour tags, by the names people know."""
+    found = {data.type.name for data in cast(Any, picture.side_data)}
+    return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
 
 
 def _turned(plane: Plane, turn: Turn) -> Plane:
