@@ -115,7 +115,7 @@ def write_video(
             out.mux(video.encode(shown))
         out.mux(video.encode(None))
         if audio is not None and sound is not None:
-            _encode_sound(out, audio, sound, sound_rate_hz)
+            encode_sound(out, audio, sound, sound_rate_hz)
     return path
 
 
@@ -125,7 +125,7 @@ def write_audio(
     """Encode `sound` [channels n] alone."""
     with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
         stream = out.add_stream(codec, rate=rate_hz, layout=layout or LAYOUTS[sound.shape[0]])
-        _encode_sound(out, stream, sound, rate_hz)
+        encode_sound(out, stream, sound, rate_hz)
     return path
 
 
@@ -141,7 +141,7 @@ def write_tracks(path: Path, tracks: Sequence[tuple[NDArray[np.float32], Mapping
             out.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")))
         out.mux(video.encode(None))
         for stream, (sound, _) in zip(streams, tracks, strict=True):
-            _encode_sound(out, stream, sound, 48_000)
+            encode_sound(out, stream, sound, 48_000)
     return path
 
 
@@ -150,7 +150,7 @@ def write_wav(path: Path, sound: NDArray[np.float32], rate_hz: int = 16_000, cod
     return write_audio(path, np.atleast_2d(sound), rate_hz, codec)
 
 
-def _encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int) -> None:
+def encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int) -> None:
     resampler = av.AudioResampler(format=stream.format.name, layout=stream.layout.name, rate=rate_hz)
     step = stream.codec_context.frame_size or 1024
     for start in range(0, sound.shape[1], step):

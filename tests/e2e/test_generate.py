@@ -283,6 +283,27 @@ def test_a_cut_short_speech_needs_keep_going(
     assert len(times_of(out)) == 84
 
 
+def test_further_sound_tracks_come_along(talking: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film = tmp_path / "film.mkv"
+    with av.open(str(talking)) as source, av.open(str(film), "w") as container:
+        sound = source.streams.audio[0]
+        streams = [container.add_stream_from_template(source.streams.video[0], opaque=True)]
+        streams += [container.add_stream_from_template(sound) for _ in range(2)]
+        for packet in source.demux(source.streams.video[0], sound):
+            for stream in () if not packet.size else streams[1:] if packet.stream is sound else streams[:1]:
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.time_base, copy.stream, copy.is_keyframe = packet.time_base, stream, packet.is_keyframe
+                container.mux(copy)
+    arguments = ["generate", "--face", str(film), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mkv"), "--force"]
+    for option, count in (("--keep-tracks", 2), ("--no-keep-tracks", 1)):
+        main([*arguments, option])
+        with av.open(str(tmp_path / "o.mkv")) as container:
+            assert len(container.streams.audio) == count
+            assert len(container.streams) == count + 1
+    assert not caplog.records
+
+
 def test_a_choppy_video_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     video_with_gap(tmp_path / "slow.mp4", Fraction(8), range(0), 8)
     arguments = ["generate", "--face", str(tmp_path / "slow.mp4"), "--audio", str(SPEECH), "--length", "video"]

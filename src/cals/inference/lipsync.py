@@ -161,6 +161,7 @@ class LipSync:
         person: str | int = "largest",
         strength: float = 1.0,
         audio_track: str | int | None = None,
+        keep_tracks: bool = True,
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,
@@ -172,7 +173,8 @@ class LipSync:
     ) -> GenerateReport:
         """Write the speaking face to `out`, whole or not at all, and say what was done.
 
-        `report` names a JSON file for it, which then also tells what happened to every frame.
+        `report` names a JSON file for it, which then also tells what happened to every frame. `keep_tracks`: further
+        sound tracks, subtitles and chapters of `face` go into `out`, where its container can hold them.
         """
         started = time.monotonic()
         self._check_strength(strength)
@@ -191,6 +193,7 @@ class LipSync:
                 like,
                 audio=audio,
                 audio_track=audio_track,
+                tracks_of=face if keep_tracks and not like.is_image else None,
                 codec=codec,
                 crf=crf,
                 preset=preset,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 
 from cals.errors import ConfigError, MediaError
 
@@ -22,10 +22,7 @@ def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, 
     if not tracks:
         kinds = sorted({str(other.type) for other in container.streams}) or ["nothing"]
         raise MediaError(f"{path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
-    if wanted is None:
-        track = max(tracks, key=lambda one: (_has_decoder(one), bool(one.disposition & Disposition.default)))
-    else:
-        track = _named(path, tracks, str(wanted).strip().lower())
+    track = choose_track(path, tracks, wanted)
     if not _has_decoder(track):
         raise MediaError(f"{path}: expected a sound codec this build can decode, found none; convert it to wav")
     if track.rate <= 0 or not track.layout.channels:
@@ -36,16 +33,30 @@ def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, 
     return track
 
 
+def choose_track(path: Path, tracks: tuple[AudioStream, ...], wanted: str | int | None) -> AudioStream:
+    """The track that `wanted` names, else the default one, else the first; one that decodes where there is one."""
+    if wanted is not None:
+        return _named(path, tracks, str(wanted).strip().lower())
+    return max(tracks, key=lambda one: (_has_decoder(one), bool(one.disposition & Disposition.default)))
+
+
 def described(tracks: tuple[AudioStream, ...]) -> str:
     """All sound tracks of a file in a line, with the numbers and languages by which they are chosen."""
     words = []
     for number, track in enumerate(tracks, 1):
-        codec = f"{track.codec_context.name} {track.layout.name}" if _has_decoder(track) else "unknown codec"
-        words.append(f"{number} ({', '.join(filter(None, (codec, track.language, track.metadata.get('title'))))})")
+        layout = f" {track.layout.name}" if _has_decoder(track) else ""
+        words.append(f"{number} ({facts_of(track, layout, track.metadata.get('title'))})")
     return f"{len(tracks)} sound tracks: " + ", ".join(words)
 
 
-def _has_decoder(track: AudioStream) -> bool:
+def facts_of(track: Stream, layout: str = "", title: str | None = None) -> str:
+    """Codec, language and title of a track, as far as they are known, for a line to a user."""
+    codec = track.codec_context.name if _has_decoder(track) else "unknown codec"
+    language = None if track.language == "und" else track.language
+    return ", ".join(filter(None, (codec + layout, language, title)))
+
+
+def _has_decoder(track: Stream) -> bool:
     return track.codec_context is not None
 
 
