@@ -59,15 +59,20 @@ class _Track:
         early = duration < 0 or (pts if self._no_lead else pts + duration) < 0
         if early or (self._last_dts is not None and dts <= self._last_dts):
             return None
-        if self._encodes:
+        carried = self._encoded(packet) if self._encodes else packet
+        if carried is not None:
+            self._last_dts = dts
+            carried.pts, carried.dts, carried.duration, carried.time_base = pts, dts, duration, tick
+            carried.stream = self._made
+        return carried
+
+    def _encoded(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
+        try:
             text = cast(SubtitleStream, self._source).decode2(cast("Packet[SubtitleStream]", packet))
-            if not text:
-                return None
-            packet = cast(SubtitleStream, self._made).codec_context.encode_subtitle(text)
-        self._last_dts = dts
-        packet.pts, packet.dts, packet.duration, packet.time_base = pts, dts, duration, tick
-        packet.stream = self._made
-        return packet
+            return cast(SubtitleStream, self._made).codec_context.encode_subtitle(text) if text else None
+        except (av.FFmpegError, ValueError) as error:
+            log.debug("a subtitle that cannot be written anew: %s", error)
+            return None
 
 
 class CarriedTracks:
@@ -80,10 +85,18 @@ class CarriedTracks:
     def __init__(self, container: OutputContainer, path: Path, replaced: str | int | None) -> None:
         self._container = container
         self._origin_s = first_picture_s(path) or Fraction(0)
-        self._input = open_input(path)
         self._tracks: dict[int, _Track] = {}
         self._held: Packet[Stream] | None = None
-        sounds = self._input.streams.audio
+        self._input = open_input(path)
+        try:
+            self._add(path, replaced)
+        except BaseException:
+            self._input.close()
+            raise
+        self._packets = self._read()
+
+    def _add(self, path: Path, replaced: str | int | None) -> None:
+        container, sounds = self._container, self._input.streams.audio
         behind = choose_track(path, sounds, replaced) if sounds else None
         homeless = []
         for stream in (*sounds, *self._input.streams.subtitles):
@@ -95,7 +108,6 @@ class CarriedTracks:
                 homeless.append(f"{'sound' if stream.type == 'audio' else 'subtitles'} ({facts_of(stream)})")
         if homeless:
             log.warning("%s: left out, as %s cannot hold it: %s", path, container.format.name, ", ".join(homeless))
-        self._packets = self._read()
 
     def _read(self) -> Iterator["Packet[Stream]"]:
         streams = [stream for stream in self._input.streams if stream.index in self._tracks]

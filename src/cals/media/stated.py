@@ -25,6 +25,7 @@ def stated_s(path: Path, format_name: str, stream: AudioStream, found_s: Fractio
 
 def _wav_excess(path: Path) -> Fraction:
     """How many times the bytes of sound in a RIFF, RF64 or Wave64 file its header promises; 1 for an honest one."""
+    end = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(4)
         order: Literal["big", "little"] = "big" if magic == b"RIFX" else "little"
@@ -32,14 +33,14 @@ def _wav_excess(path: Path) -> Fraction:
         file.seek(40 if wide else 12)
         head_bytes, align, long_bytes = (24, 8, 0) if wide else (8, 2, 0)
         while len(head := file.read(head_bytes)) == head_bytes:
-            size = int.from_bytes(head[16:] if wide else head[4:], order) - (head_bytes if wide else 0)
+            size = max(0, int.from_bytes(head[16:] if wide else head[4:], order) - (head_bytes if wide else 0))
             if head[:4] == b"data":
-                size, there = long_bytes or size, path.stat().st_size - file.tell()
+                size, there = long_bytes or size, end - file.tell()
                 placeholder = size >= _PLACEHOLDER_BYTES and not (wide or long_bytes)
                 return Fraction(1) if placeholder or there <= 0 else max(Fraction(1), Fraction(size, there))
             body = file.read(16) if head[:4] == b"ds64" else b""
             long_bytes = int.from_bytes(body[8:], order) or long_bytes
-            file.seek(max(0, size + -size % align - len(body)), 1)
+            file.seek(min(end, file.tell() + size + -size % align - len(body)))
     return Fraction(1)
 
 
