@@ -309,7 +309,7 @@ def test_a_choppy_video_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     arguments = ["generate", "--face", str(tmp_path / "slow.mp4"), "--audio", str(SPEECH), "--length", "video"]
     main([*arguments, "--out", str(tmp_path / "o.mp4")])
     assert [record.message for record in caplog.records] == [
-        f"{tmp_path / 'slow.mp4'}: 8 frames a second; lips need 10 or more to be read"
+        f"{tmp_path / 'slow.mp4'}: 8 frames/s; lips need 10 or more to be read"
     ]
 
 

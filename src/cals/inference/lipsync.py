@@ -183,7 +183,7 @@ class LipSync:
         with VideoReader(face, keep_going=keep_going) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
         if like.rate < LOW_RATE:
-            log.warning("%s: %.3g frames a second; lips need %d or more to be read", face, like.rate, LOW_RATE)
+            log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
         with ExitStack() as files:
             if report is not None:
                 place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))

@@ -100,7 +100,7 @@ class CarriedTracks:
         behind = choose_track(path, sounds, replaced) if sounds else None
         homeless = []
         for stream in (*sounds, *self._input.streams.subtitles):
-            if stream is behind:
+            if stream is behind or stream.disposition & Disposition.dependent:  # parts of another track, no use alone
                 continue
             if _fits(container.format.name, stream) or _is_text(stream):
                 self._tracks[stream.index] = _Track(container, stream, self._origin_s)
