@@ -54,7 +54,7 @@ def test_one_of_several_sound_tracks_is_chosen(tmp_path, suffix, wanted, level, 
     title = "" if suffix == ".mp4" else ", Music"
     assert said == [
         f"{path}: 3 sound tracks: 1 (aac mono, eng{title}), 2 (aac mono, fra), 3 (aac stereo, deu); "
-        "taking 1, --audio-track takes another"
+        "taking 1 (generate --audio-track takes another)"
     ] * (wanted is None)
     assert level_of(load_mono(path, track=wanted)) == pytest.approx(level, rel=0.1)
     with (

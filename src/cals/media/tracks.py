@@ -29,7 +29,7 @@ def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, 
         raise MediaError(f"{path}: expected sound with a sample rate, found none; convert it to wav")
     if wanted is None and len(tracks) > 1 and not quiet:
         number = tracks.index(track) + 1
-        log.warning("%s: %s; taking %d, --audio-track takes another", path, described(tracks), number)
+        log.warning("%s: %s; taking %d (generate --audio-track takes another)", path, described(tracks), number)
     return track
 
 
