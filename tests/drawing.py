@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 CONTAINERS = {".mp4": "mp4", ".m4a": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".ts": "mpegts"}
 CONTAINERS |= {".avi": "avi", ".mpg": "mpeg", ".mp3": "mp3", ".wav": "wav", ".flac": "flac", ".ogg": "ogg"}
+CONTAINERS |= {".apng": "apng", ".aiff": "aiff", ".au": "au", ".caf": "caf", ".w64": "w64"}
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "16 channels"}
 
 
@@ -79,10 +80,12 @@ def write_video(
     container_options: Mapping[str, str] | None = None,
     set_up: Callable[[Any], None] | None = None,
     full_range: bool = False,
+    sound_first: bool = False,
 ) -> Path:
     """Encode `frames` (a number of `picture`s, or RGB pictures) with PyAV; `times` are ticks of `time_base`.
 
-    `sound` [channels n] starts with the first picture. `set_up` may change the video stream before encoding.
+    `sound` [channels n] starts with the first picture; its stream is the second one unless `sound_first`. `set_up`
+    may change the video stream before encoding.
     """
     rate = Fraction(rate)
     tick = time_base or 1 / rate
@@ -90,6 +93,10 @@ def write_video(
     with av.open(
         str(path), "w", format=CONTAINERS[path.suffix], container_options=dict(container_options or {})
     ) as out:
+        audio = None
+        layout = sound_layout or ("" if sound is None else LAYOUTS[sound.shape[0]])
+        if sound_first:
+            audio = out.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)
         video = out.add_stream(codec, rate=rate, options=dict(options or {}))
         video.width, video.height, video.pix_fmt = size[0], size[1], pix_fmt
         video.codec_context.time_base = tick
@@ -97,9 +104,7 @@ def write_video(
             video.codec_context.color_range = 2
         if set_up is not None:
             set_up(video)
-        audio = None
-        if sound is not None:
-            layout = sound_layout or LAYOUTS[sound.shape[0]]
+        if sound is not None and not sound_first:
             audio = out.add_stream(sound_codec, rate=sound_rate_hz, layout=layout)
         for index, image in enumerate(images):
             shown = av.VideoFrame.from_ndarray(image, "rgb24").reformat(
@@ -110,7 +115,7 @@ def write_video(
             out.mux(video.encode(shown))
         out.mux(video.encode(None))
         if audio is not None and sound is not None:
-            _encode_sound(out, audio, sound, sound_rate_hz)
+            encode_sound(out, audio, sound, sound_rate_hz)
     return path
 
 
@@ -120,7 +125,23 @@ def write_audio(
     """Encode `sound` [channels n] alone."""
     with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
         stream = out.add_stream(codec, rate=rate_hz, layout=layout or LAYOUTS[sound.shape[0]])
-        _encode_sound(out, stream, sound, rate_hz)
+        encode_sound(out, stream, sound, rate_hz)
+    return path
+
+
+def write_tracks(path: Path, tracks: Sequence[tuple[NDArray[np.float32], Mapping[str, str]]]) -> Path:
+    """A second of video beside several sound tracks at 48 kHz, each with its tags."""
+    with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        streams = [out.add_stream("aac", rate=48_000, layout=LAYOUTS[sound.shape[0]]) for sound, _ in tracks]
+        for stream, (_, tags) in zip(streams, tracks, strict=True):
+            stream.metadata.update(tags)
+        for index in range(25):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")))
+        out.mux(video.encode(None))
+        for stream, (sound, _) in zip(streams, tracks, strict=True):
+            encode_sound(out, stream, sound, 48_000)
     return path
 
 
@@ -129,7 +150,7 @@ def write_wav(path: Path, sound: NDArray[np.float32], rate_hz: int = 16_000, cod
     return write_audio(path, np.atleast_2d(sound), rate_hz, codec)
 
 
-def _encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int) -> None:
+def encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int) -> None:
     resampler = av.AudioResampler(format=stream.format.name, layout=stream.layout.name, rate=rate_hz)
     step = stream.codec_context.frame_size or 1024
     for start in range(0, sound.shape[1], step):
@@ -140,3 +161,12 @@ def _encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: in
         for part in resampler.resample(frame):
             out.mux(stream.encode(part))
     out.mux(stream.encode(None))
+
+
+def without_default_duration(path: Path) -> Path:
+    """Take out of a Matroska file how long a frame is by default, as browsers and webcam tools leave it out."""
+    data = path.read_bytes()
+    at = data.index(bytes.fromhex("23e383"))  # the id of DefaultDuration
+    size = 3 + 1 + (data[at + 3] & 0x7F)
+    path.write_bytes(data[:at] + bytes([0xEC, 0x80 + size - 2]) + bytes(size - 2) + data[at + size :])  # Void
+    return path

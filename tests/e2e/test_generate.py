@@ -27,7 +27,7 @@ from cals.inference.mouths import MouthBank
 from cals.inference.tracked import TrackedFrame
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
-from drawing import write_wav
+from drawing import write_tracks, write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FACE, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
@@ -266,6 +266,67 @@ def test_a_cut_short_video_needs_keep_going(
     main([*arguments, "--keep-going"])
     assert [record.message.count("half.mp4") for record in caplog.records] == [1]  # said once, though read twice
     assert 20 < len(times_of(out)) < len(times_of(talking))
+
+
+def test_a_cut_short_speech_needs_keep_going(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    half, out = tmp_path / "half.wav", tmp_path / "o.mp4"
+    data = SPEECH.read_bytes()
+    half.write_bytes(data[: len(data) // 2])
+    arguments = ["generate", "--face", str(FACE), "--audio", str(half), "--out", str(out)]
+    said = fails(arguments, capsys)
+    assert "has to last 6.72 s by its header at 3.36 s" in said
+    assert not out.exists()
+    main([*arguments, "--keep-going"])
+    assert [record.message.count("6.72 s") for record in caplog.records] == [1]  # said once, though read often
+    assert len(times_of(out)) == 84
+
+
+def test_further_sound_tracks_come_along(talking: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film = tmp_path / "film.mkv"
+    with av.open(str(talking)) as source, av.open(str(film), "w") as container:
+        sound = source.streams.audio[0]
+        streams = [container.add_stream_from_template(source.streams.video[0], opaque=True)]
+        streams += [container.add_stream_from_template(sound) for _ in range(2)]
+        for packet in source.demux(source.streams.video[0], sound):
+            for stream in () if not packet.size else streams[1:] if packet.stream is sound else streams[:1]:
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.time_base, copy.stream, copy.is_keyframe = packet.time_base, stream, packet.is_keyframe
+                container.mux(copy)
+    arguments = ["generate", "--face", str(film), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mkv"), "--force"]
+    for option, count in (("--keep-tracks", 2), ("--no-keep-tracks", 1)):
+        main([*arguments, option])
+        with av.open(str(tmp_path / "o.mkv")) as container:
+            assert len(container.streams.audio) == count
+            assert len(container.streams) == count + 1
+    assert not caplog.records
+
+
+def test_a_choppy_video_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    video_with_gap(tmp_path / "slow.mp4", Fraction(8), range(0), 8)
+    arguments = ["generate", "--face", str(tmp_path / "slow.mp4"), "--audio", str(SPEECH), "--length", "video"]
+    main([*arguments, "--out", str(tmp_path / "o.mp4")])
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'slow.mp4'}: 8 frames/s; lips need 10 or more to be read"
+    ]
+
+
+def test_the_sound_track_asked_for_drives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    speech = load_mono(SPEECH, 48_000)[None, :48_000]
+    both = write_tracks(tmp_path / "both.mkv", [(0 * speech, {"language": "zxx"}), (speech, {"language": "eng"})])
+    arguments = ["generate", "--face", str(FACE), "--audio", str(both), "--out", str(tmp_path / "o.mp4"), "--force"]
+    main(arguments)
+    assert [record.message.count("2 sound tracks") for record in caplog.records] == [1]
+    assert np.abs(load_mono(tmp_path / "o.mp4")).max() < 0.01
+    main([*arguments, "--audio-track", "eng"])
+    assert len(caplog.records) == 1
+    assert np.abs(load_mono(tmp_path / "o.mp4")).max() > 0.1
+    capsys.readouterr()
+    assert "expected a number or a language" in fails([*arguments, "--audio-track", "3"], capsys)
 
 
 def test_tiny_and_deep_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str], lips: LipSync) -> None:

@@ -128,6 +128,44 @@ def test_truncated_sound(tmp_path):
     assert 0 < probe(cut(flac, 0.5), keep_going=True).duration_s < 4
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.wav", "pcm_s16le"),
+        ("a.wav", "pcm_f32le"),
+        ("a.wav", "adpcm_ms"),
+        ("a.w64", "pcm_s24le"),
+        ("a.aiff", "pcm_s16be"),
+        ("a.au", "pcm_s16be"),
+        ("a.caf", "pcm_s16le"),
+        ("a.mp3", "libmp3lame"),
+        ("a.mkv", "aac"),
+    ],
+)
+def test_sound_shorter_than_its_header_promises(tmp_path, name, codec, caplog):
+    path = write_audio(tmp_path / name, tones(4.0, 48_000), codec=codec)
+    assert float(probe(path).duration_s) == pytest.approx(4, abs=0.03)
+    short = cut(path, 0.5)
+    for use in (probe, load_mono):
+        with pytest.raises(
+            MediaError, match=r"found the end of sound that has to last 4\.0\d s by its header at [12]\."
+        ):
+            use(short)
+    assert not caplog.records
+    assert float(probe(short, keep_going=True).duration_s) == pytest.approx(2, abs=0.1)
+    assert [record.getMessage().count("last 4.0") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_promises_nothing(tmp_path, size, caplog):
+    path = write_wav(tmp_path / "a.wav", tones(1.0, 16_000), codec="pcm_s16le")
+    data = path.read_bytes()
+    at = data.index(b"data") + 4
+    path.write_bytes(data[:at] + size.to_bytes(4, "little") + data[at + 4 :])
+    assert probe(path).duration_s == 1
+    assert not caplog.records
+
+
 def test_sound_of_no_length(tmp_path):
     path = write_wav(tmp_path / "a.wav", tones(0.1, 16_000))
     path.write_bytes(path.read_bytes()[:44])
@@ -198,6 +236,33 @@ def test_joined_recordings_play_on(tmp_path):
     assert [index_of(frame.rgb()) for frame in frames] == [*range(40), *range(40)]
     assert {frame.duration_s for frame in frames} == {Fraction(1, 25)}
     assert float(probe(tmp_path / "joined.ts", keep_going=True).duration_s) == pytest.approx(3.2, abs=0.1)
+
+
+@pytest.mark.parametrize("sound", [None, tones(1.0, 48_000)])
+@pytest.mark.parametrize("options", [{}, {"preset": "medium", "bf": "3", "profile": "high"}])
+def test_recordings_of_other_sizes_joined_play_at_the_first_size(tmp_path, options, sound, caplog):
+    parts = []
+    for size, codec in (((64, 48), {}), ((96, 96), options), ((64, 48), {})):
+        path = write_video(tmp_path / "part.ts", frames=25, size=size, options=codec, sound=sound, sound_codec="mp2")
+        parts.append(path.read_bytes())
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    frames = read_all(tmp_path / "joined.ts")
+    assert [index_of(frame.rgb()) for frame in frames] == [*range(25)] * 3
+    assert {(frame.width, frame.height) for frame in frames} == {(64, 48)}
+    assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(75)]
+    said = [record.getMessage() for record in caplog.records if "pictures go" in record.getMessage()]
+    assert said == [f"{tmp_path / 'joined.ts'}: pictures go from 64x48 to 96x96; scaled to the first size"]
+
+
+def test_a_transport_stream_with_lost_packets_is_still_damaged(tmp_path):
+    path = write_video(tmp_path / "a.ts", frames=60, size=(160, 120), options={"g": "30", "crf": "10"})
+    data = path.read_bytes()
+    middle = len(data) // 3 // 188 * 188
+    path.write_bytes(data[:middle] + data[middle + 3 * 188 :])
+    with pytest.raises(MediaError, match="--keep-going"):
+        read_all(path)
+    path.write_bytes(data[: len(data) * 2 // 3])
+    assert read_all(path, keep_going=True)
 
 
 def test_moving_pictures_in_image_files(tmp_path, caplog):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cals.errors import ConfigError
-from cals.media import VideoReader, lengthened, rewind
-from drawing import index_of, picture, write_video
+from cals.media import VideoReader, VideoWriter, lengthened, rewind
+from drawing import index_of, picture, without_default_duration, write_video
 
 RATE = Fraction(30000, 1001)
 OPEN_GOP = {"g": "20", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
@@ -102,6 +102,24 @@ def test_audio_holds_the_last_frame(tmp_path):
     assert all(frame.same_pixels(frames[9]) for frame in frames[10:])
     assert not frames[8].same_pixels(frames[9])
     assert_back_to_back(frames)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "libx264"), (".webm", "libvpx-vp9")])
+@pytest.mark.parametrize("steps_ms", [[40, 40], [40, 17, 40, 63, 40, 11, 69, 40] * 4, [17, 16, 17, 9, 31, 17] * 6])
+def test_a_last_frame_is_held_by_the_steps_between_the_others(tmp_path, suffix, codec, steps_ms):
+    times = np.cumsum([0, *steps_ms]).tolist()
+    path = write_video(
+        tmp_path / f"a{suffix}", frames=len(times), codec=codec, time_base=Fraction(1, 1000), times=times
+    )
+    step_s = Fraction(int(np.median(steps_ms)), 1000)
+    with VideoReader(without_default_duration(path)) as reader:
+        assert reader.format.rate == 1 / step_s
+        with VideoWriter(tmp_path / "out.mp4", reader.format) as writer:
+            writer.write(next(reader))
+    held = played(path, "audio", 3)[len(times) :]
+    assert {frame.duration_s for frame in held} == {step_s}
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.level < 40  # H.264: a thousand frames a second need level 6
 
 
 @pytest.mark.parametrize("policy", ["audio", "loop", "bounce"])

@@ -1,6 +1,7 @@
 """Frames come out upright, in a format that can be patched, whatever the file holds."""
 
 import struct
+import zlib
 from fractions import Fraction
 
 import av
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cals.errors import MediaError
 from cals.media import VideoReader, VideoWriter
 from cals.media.pictures import working_format
 from drawing import picture, write_video
@@ -202,11 +204,15 @@ def test_alpha_lies_over_white(tmp_path):
     assert np.abs(rgb[9:] - 204).max() <= 2
 
 
+def exif(orientation):
+    """An EXIF block with nothing but an orientation tag."""
+    return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
 def exif_jpeg(path, image, orientation):
     """A JPEG with an EXIF orientation tag, put together by hand."""
     data = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
-    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    body = b"Exif\0\0" + tiff
+    body = b"Exif\0\0" + exif(orientation)
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])
 
 
@@ -214,6 +220,32 @@ def exif_jpeg(path, image, orientation):
 def test_exif_orientation_is_obeyed(tmp_path, orientation, turn):
     exif_jpeg(tmp_path / "phone.jpg", arrow(), orientation)
     assert np.abs(first_rgb(tmp_path / "phone.jpg") - np.rot90(arrow(), turn)).mean() < 8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_side_data_without_a_name_leaves_the_display_matrix_readable(tmp_path, orientation):
+    # FFmpeg attaches the EXIF block of an animated PNG to its pictures as a kind that PyAV does not know.
+    path = write_video(tmp_path / "a.apng", frames=[arrow()] * 3, codec="apng", pix_fmt="rgb24")
+    data, block = path.read_bytes(), b"eXIf" + exif(orientation)
+    at = data.index(b"IDAT") - 4
+    chunk = struct.pack(">I", len(block) - 4) + block + struct.pack(">I", zlib.crc32(block))
+    path.write_bytes(data[:at] + chunk + data[at:])
+    turns = [lambda a: a, np.fliplr, lambda a: np.rot90(a, 2), np.flipud]
+    turns += [lambda a: a.swapaxes(0, 1), lambda a: np.rot90(a, -1), lambda a: np.rot90(a.swapaxes(0, 1), 2)]
+    turns += [np.rot90]
+    assert np.abs(first_rgb(path) - turns[orientation - 1](arrow())).mean() < 6
+
+
+@pytest.mark.parametrize("behind", [b"\xff\xda" * 9, b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40])
+def test_a_film_behind_a_photo_is_passed_over(tmp_path, behind):
+    path = tmp_path / "motion.jpg"
+    exif_jpeg(path, arrow(), 6)
+    photo = path.read_bytes()
+    path.write_bytes(photo + behind)
+    assert np.abs(first_rgb(path) - np.rot90(arrow(), -1)).mean() < 8
+    path.write_bytes(photo[: len(photo) * 2 // 3] + behind.replace(b"\xff\xd9", b""))
+    with pytest.raises(MediaError, match="cut short"):
+        first_rgb(path)
 
 
 def test_a_png_named_mp4_is_still_an_image(tmp_path):

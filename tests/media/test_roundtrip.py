@@ -142,6 +142,40 @@ def test_colour_tags_and_range_are_kept(tmp_path, full):
     assert np.abs(after[2].rgb().astype(int) - before[2].rgb()).mean() < 1
 
 
+@pytest.mark.parametrize("order", ["tff", "bff"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_interlaced_pictures_stay_so(tmp_path, suffix, order, caplog):
+    source = write_video(tmp_path / f"in{suffix}", frames=10, options={"x264-params": f"{order}=1"})
+    before = copy(source, tmp_path / f"out{suffix}", crf=1)
+    with VideoReader(tmp_path / f"out{suffix}") as reader:
+        assert reader.format.field_order == order
+        assert np.abs(next(reader).planes[0].astype(int) - before[0].planes[0]).mean() < 1
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert all(picture.interlaced_frame for picture in container.decode(video=0))
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["the video is interlaced"]
+
+
+def test_interlaced_pictures_are_said_where_the_encoder_has_none(tmp_path, caplog):
+    source = write_video(tmp_path / "in.mp4", frames=4, options={"x264-params": "tff=1"})
+    copy(source, tmp_path / "out.webm")
+    assert ["libvpx-vp9 cannot say" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_metadata_for_displays_is_left_out_aloud(tmp_path, caplog):
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    source = write_video(
+        tmp_path / "in.mp4",
+        frames=4,
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        options={"x265-params": f"log-level=none:hdr10=1:{display}"},
+    )
+    copy(source, tmp_path / "out.mp4")
+    assert [record.getMessage() for record in caplog.records] == [
+        "HDR10 metadata of the video is left out; its colour tags are kept"
+    ]
+
+
 def test_pixel_shape_is_kept(tmp_path):
     def wide(stream):
         stream.codec_context.sample_aspect_ratio = Fraction(16, 11)

@@ -115,6 +115,27 @@ def test_stereo_becomes_its_mean(tmp_path):
     assert np.abs(load_mono(path) - (left + right) / 2).max() < 1e-6
 
 
+def test_sides_that_cancel_are_heard_one_at_a_time(tmp_path, caplog):
+    noise = np.random.default_rng(3).normal(0, 0.02, (2, 16_000)).astype(np.float32)
+    speech = tones(1.0, 16_000)[0]
+    path = write_wav(tmp_path / "a.wav", np.stack([0.8 * speech, -speech]) + noise)
+    assert np.abs(load_mono(path) - (noise[1] - speech)).max() < 1e-6
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: its channels cancel each other (one is inverted); hearing FR alone"
+    ]
+    surround = np.zeros((6, 16_000), np.float32)
+    surround[0], surround[1] = speech, -speech
+    assert np.abs(load_mono(write_wav(tmp_path / "surround.wav", surround)) - speech).max() < 1e-4
+
+
+@pytest.mark.parametrize("right", [np.zeros(16_000), tones(1.0, 16_000)[0], -0.2 * tones(1.0, 16_000)[0]])
+def test_sides_that_do_not_cancel_are_mixed(tmp_path, right, caplog):
+    left = tones(1.0, 16_000)[0]
+    path = write_wav(tmp_path / "a.wav", np.stack([left, right.astype(np.float32)]))
+    assert np.abs(load_mono(path) - (left + right) / 2).max() < 1e-6
+    assert not caplog.records
+
+
 def test_centre_speech_of_surround_is_heard_and_the_subwoofer_is_not(tmp_path):
     sound = np.zeros((6, 8000), np.float32)
     sound[3] = 0.9 * np.sin(np.arange(8000) / 40)
@@ -176,6 +197,26 @@ def test_sound_that_is_no_number_is_refused(tmp_path, bad):
     for use in (probe, load_mono):
         with pytest.raises(MediaError, match="NaN"):
             use(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "rate_hz", "speech", "pauses"),
+    [
+        (b"#!AMR\n", 8_000, b"\x04" + bytes(12), [b"\x44" + bytes(5), b"\x7c", b"\x7c"]),
+        (b"#!AMR-WB\n", 16_000, b"\x04" + bytes(17), [b"\x4c" + bytes(5), b"\x7c", b"\x74"]),
+    ],
+)
+def test_frames_that_telephones_leave_empty_are_20_ms_of_silence_each(tmp_path, head, rate_hz, speech, pauses, caplog):
+    path = tmp_path / "call.amr"
+    path.write_bytes(head + speech * 25 + b"".join(pauses) + speech * 25)
+    facts = probe(path)
+    assert (facts.duration_s, facts.sample_rate_hz) == (Fraction(53, 50), rate_hz)
+    heard = load_mono(path, rate_hz)
+    start, end = rate_hz // 2, rate_hz // 2 + 3 * rate_hz // 50
+    assert not heard[start:end].any()
+    assert heard[start - 100 : start].any()
+    assert heard[end : end + 100].any()
+    assert not caplog.records
 
 
 def test_cover_art_is_no_picture(tmp_path):

@@ -18,6 +18,8 @@ def generate(
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
     strength: float = 1.0,
+    audio_track: str | None = None,
+    keep_tracks: bool = True,
     codec: str = "auto",
     crf: int | None = None,
     preset: str | None = None,
@@ -44,6 +46,8 @@ def generate(
             picture's length and the mouth rests after the speech.
         person: Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds.
         strength: How much the mouth moves, 0.5 to 1.5; 1 is as this person does.
+        audio_track: Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng.
+        keep_tracks: Carry further sound tracks, subtitles and chapters of `face` over, where the output can hold them.
         codec: Video encoder; `auto` picks one that players know.
         crf: Quality, lower is better; the default is near visually lossless.
         preset: Encoder speed, as the encoder names it.
@@ -52,7 +56,7 @@ def generate(
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
-        keep_going: Use what can be decoded of a damaged video.
+        keep_going: Use what can be decoded of a damaged video or sound.
         force: Overwrite an existing output.
         provenance: Note in the file that the mouth is generated.
     """
@@ -67,6 +71,8 @@ def generate(
             length=length,
             person=person,
             strength=strength,
+            audio_track=audio_track,
+            keep_tracks=keep_tracks,
             keep_going=keep_going,
             codec=codec,
             crf=crf,

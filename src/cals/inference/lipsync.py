@@ -1,5 +1,6 @@
 """`LipSync`: a face and a speech in, the face saying the speech out."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -28,9 +29,13 @@ from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
 from cals.models.speaking import MeshLips
-from cals.types import ProgressCallback
+from cals.types import F32, ProgressCallback
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+LOW_RATE = 10
+"""Frames a second under which a video is too choppy for speech."""
 STRENGTH = (0.5, 1.5)
 """How much less or more than the person would a mouth may be told to move."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -74,25 +79,31 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        audio_track: str | int | None = None,
         keep_going: bool = False,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
-        take 1 only.
+        take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check_strength(strength)
         with VideoReader(face, keep_going=keep_going) as reader:
             still = reader.format.is_image
-        audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going)
+        audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
+        wav = self._wav(audio, audio_track, keep_going)
+        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, keep_going)
+
+    def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
+        rate_hz = self.model.network.mel.timing.sample_rate_hz
+        return sound.mono_blocks(audio, rate_hz, track=track, keep_going=keep_going, quiet=True)
 
     def _stream(
         self,
         face: Path,
         still: bool,
-        audio: Path,
+        wav: Iterator[F32],
         audio_s: Fraction,
         length: LengthPolicy,
         person: str | int,
@@ -107,7 +118,6 @@ class LipSync:
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
-            wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
             units = unit_blocks(network, _closed_by(stages, wav))
             painter = self._painter(face, still, follower, detector, units, strength, keep_going)
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
@@ -150,6 +160,8 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        audio_track: str | int | None = None,
+        keep_tracks: bool = True,
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,
@@ -161,7 +173,8 @@ class LipSync:
     ) -> GenerateReport:
         """Write the speaking face to `out`, whole or not at all, and say what was done.
 
-        `report` names a JSON file for it, which then also tells what happened to every frame.
+        `report` names a JSON file for it, which then also tells what happened to every frame. `keep_tracks`: further
+        sound tracks, subtitles and chapters of `face` go into `out`, where its container can hold them.
         """
         started = time.monotonic()
         self._check_strength(strength)
@@ -169,6 +182,8 @@ class LipSync:
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
+        if like.rate < LOW_RATE:
+            log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
         with ExitStack() as files:
             if report is not None:
                 place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
@@ -177,6 +192,8 @@ class LipSync:
                 out,
                 like,
                 audio=audio,
+                audio_track=audio_track,
+                tracks_of=face if keep_tracks and not like.is_image else None,
                 codec=codec,
                 crf=crf,
                 preset=preset,
@@ -186,9 +203,10 @@ class LipSync:
                 metadata=self._provenance() if provenance else None,
             )
             with writer:
-                audio_s = sound.probe(audio, keep_going=keep_going).duration_s
+                audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
+                wav = self._wav(audio, audio_track, keep_going)
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going)
+                stream = self._stream(face, like.is_image, wav, audio_s, length, person, strength, keep_going)
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)

@@ -1,5 +1,6 @@
 """Speech for the models: what a file's sound is, and the sound itself as one mono waveform."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from cals.errors import MediaError
 from cals.media.channels import from_frame, mono_shares, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
+
+log = logging.getLogger(__name__)
+
+# A mix of unrelated channels has the sum of their energies, one of opposite channels none; noise keeps that above 0.
+_CANCELLED = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +39,9 @@ def _no_samples(path: Path) -> MediaError:
     return MediaError(f"{path}: expected speech, found sound of no length; record or export it again")
 
 
-def probe(path: Path | str, *, keep_going: bool = False) -> AudioFacts:
+def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool = False) -> AudioFacts:
     """Decode the whole sound once; MediaError if there is none, it is empty, broken or holds NaN or infinity."""
-    with closing(AudioSource(path, keep_going=keep_going)) as source:
+    with closing(AudioSource(path, track=track, keep_going=keep_going)) as source:
         samples, peak = 0, 0.0
         for block in source.blocks():
             samples += block.shape[1]
@@ -52,9 +58,27 @@ def probe(path: Path | str, *, keep_going: bool = False) -> AudioFacts:
         )
 
 
-def _resampled(source: AudioSource, rate_hz: int) -> Iterator[F32]:
-    """Mono pieces [n] at `rate_hz`, in all exactly as long as the source, rounded to a sample."""
+def _heard_shares(source: AudioSource) -> F32:
+    """The share of each channel in the mono mix; all of it the loudest one's where the channels cancel in a mix."""
     shares = mono_shares(source.channel_names)
+    if len(shares) == 1:
+        return shares
+    energy, mixed = np.zeros(len(shares)), 0.0
+    for block in source.blocks():
+        energy += np.square(block, dtype=np.float64).sum(axis=1) * np.square(shares)
+        mixed += float(np.square(shares @ block, dtype=np.float64).sum())
+    if mixed >= _CANCELLED * energy.sum():
+        return shares
+    loudest = int(energy.argmax())
+    name = source.channel_names[loudest]
+    log.warning("%s: its channels cancel each other (one is inverted); hearing %s alone", source.path, name)
+    alone = np.zeros_like(shares)
+    alone[loudest] = 1
+    return alone
+
+
+def _resampled(source: AudioSource, shares: F32, rate_hz: int) -> Iterator[F32]:
+    """Mono pieces [n] at `rate_hz`, in all exactly as long as the source, rounded to a sample."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
     heard, given = 0, 0
     for block in source.blocks():
@@ -77,13 +101,24 @@ def _resampled(source: AudioSource, rate_hz: int) -> Iterator[F32]:
 
 
 def mono_blocks(
-    path: Path | str, sample_rate_hz: int = 16_000, block: int = 16_000, *, keep_going: bool = False
+    path: Path | str,
+    sample_rate_hz: int = 16_000,
+    block: int = 16_000,
+    *,
+    track: str | int | None = None,
+    keep_going: bool = False,
+    quiet: bool = False,
 ) -> Iterator[F32]:
-    """The sound as mono blocks [block] (the last one shorter), streamed; sample 0 is the first picture's moment."""
-    with closing(AudioSource(path, keep_going=keep_going)) as source:
+    """The sound as mono blocks [block] (the last one shorter), streamed; sample 0 is the first picture's moment.
+
+    `track`: one of several, see `pick_sound`. `quiet`: after `probe`, so that what it logged is not logged again.
+    """
+    with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=True)) as source:
+        shares = _heard_shares(source)
+    with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=quiet)) as source:
         held: list[F32] = []
         have = 0
-        for piece in _resampled(source, sample_rate_hz):
+        for piece in _resampled(source, shares, sample_rate_hz):
             held.append(piece)
             have += len(piece)
             if have < block:
@@ -97,6 +132,8 @@ def mono_blocks(
             yield np.concatenate(held)
 
 
-def load_mono(path: Path | str, sample_rate_hz: int = 16_000, *, keep_going: bool = False) -> F32:
+def load_mono(
+    path: Path | str, sample_rate_hz: int = 16_000, *, track: str | int | None = None, keep_going: bool = False
+) -> F32:
     """The whole sound as one mono waveform [n]."""
-    return np.concatenate(list(mono_blocks(path, sample_rate_hz, keep_going=keep_going)))
+    return np.concatenate(list(mono_blocks(path, sample_rate_hz, track=track, keep_going=keep_going)))

@@ -1,23 +1,35 @@
 """Time stamps as files have them to time stamps that always grow."""
 
 import logging
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 
 log = logging.getLogger(__name__)
 
 DEFAULT_RATE = Fraction(25)
 _MAX_RATE = Fraction(1000)
+# Over the measured rate by more than this, a stated one is the tick of the file taken for the length of a frame.
+_OVERSTATED = Fraction(3, 2)
 # Pictures come disordered by as many as a codec reorders; beyond that the counter itself started again.
 _RESTART_FRAMES = 16
 
 
-def plausible_rate(*candidates: Fraction | None) -> Fraction:
-    """The first candidate that can be a frame rate, else 25."""
+def plausible_rate(*candidates: Fraction | None, measured: Fraction | None = None) -> Fraction:
+    """The first candidate that can be a frame rate and is not far over the measured one, else that, else 25."""
+    highest = _MAX_RATE if measured is None else min(_MAX_RATE, measured * _OVERSTATED)
     for rate in candidates:
-        if rate is not None and 0 < rate <= _MAX_RATE:
+        if rate is not None and 0 < rate <= highest:
             return Fraction(rate)
-    return DEFAULT_RATE
+    return measured or DEFAULT_RATE
+
+
+def measured_rate(stamps: Sequence[int], time_base: Fraction) -> Fraction | None:
+    """Frames a second by the median step between time stamps, in any order; None where they tell nothing."""
+    steps = [after - before for before, after in pairwise(sorted(set(stamps)))]
+    return 1 / (median_low(steps) * time_base) if steps else None
 
 
 class Clock:

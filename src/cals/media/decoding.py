@@ -2,22 +2,31 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import av
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from cals.errors import MediaError
-from cals.media.clock import Clock, plausible_rate
+from cals.media.clock import Clock, measured_rate, plausible_rate
+from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
-from cals.media.pictures import converter, turn_of
+from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
 
 log = logging.getLogger(__name__)
 
 _MAX_SIDE_PX = 16384
+_HIGHEST_USUAL_RATE = 120
+_MEASURED_PICTURES = 64
+_BOTTOM_FIRST = (3, 4)
+"""FFmpeg's field orders that show the bottom field first, however they are coded."""
+_JOIN_PACKETS = 2
+"""A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
 
 
 class Stamped(NamedTuple):
@@ -50,15 +59,20 @@ class Decoder:
             self.container.close()
             raise
         self.time_base = self.stream.time_base or Fraction(1, 90_000)
-        self.rate = plausible_rate(self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
+        self.rate = self._find_rate()
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
         self.transposed = False
-        """Width and height change places on the way to upright; known with the first picture."""
+        """Width and height change places on the way to upright; known with the first picture, as the next two are."""
+        self.field_order: Literal["", "tff", "bff"] = ""
+        """Which field of interlaced pictures comes first; empty for whole pictures, and for turned ones."""
+        self.hdr: tuple[str, ...] = ()
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
+        self._demuxer = Demuxer(self.container, self.damage)
         self._packets = 0
-        self._packet_end_s = Fraction(0)
         self._ticks = 0
+        self._size = (0, 0)
+        self._resized = False
 
     def _pick(self) -> VideoStream:
         stream = video_stream(self.container)
@@ -73,6 +87,17 @@ class Decoder:
         stream.thread_type = "AUTO"
         return stream
 
+    def _find_rate(self) -> Fraction:
+        stream = self.stream
+        stated = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+        if stated and stated[0] <= _HIGHEST_USUAL_RATE:
+            return plausible_rate(*stated)
+        # Containers need not state a rate; FFmpeg then may take their tick for the length of a frame.
+        with closing(open_input(self.path)) as other:
+            packets = Demuxer(other, Damage(self.path, keep_going=True)).packets(stream, Fraction)
+            stamps = [packet.pts for packet in islice(packets, _MEASURED_PICTURES) if packet.pts is not None]
+        return plausible_rate(*stated, measured=measured_rate(stamps, self.time_base))
+
     @property
     def reached_s(self) -> Fraction:
         """Seconds after the first picture that decoding has come to."""
@@ -80,32 +105,29 @@ class Decoder:
 
     def raw(self) -> Iterator[av.VideoFrame]:
         """Pictures as decoded, in display order; what cannot be decoded is noted as damage and passed over."""
-        packets = self.container.demux()
-        while True:
-            try:
-                packet = next(packets, None)
-            except IndexError:
-                # PyAV trips at the very end of a file in which further streams turned up on the way.
-                yield from self._decoded(None)
-                return
-            except (av.FFmpegError, OSError) as error:
-                self.damage.note(f"an unreadable part ({reason(error)})", self.reached_s, error)
-                # The demuxer is lost, but the decoder still holds pictures back.
-                yield from self._decoded(None)
-                return
-            if packet is None:
-                return
-            if packet.pts is not None and packet.size:
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                self._packet_end_s = max(self._packet_end_s, end)
-            if packet.stream_index != self.stream.index:
-                continue
-            self._packets += bool(packet.size)
+        # Where MPEG-TS recordings were joined, one of the last packets before it counts as corrupt, but is whole.
+        patience = _JOIN_PACKETS if self.container.format.name == "mpegts" else 0
+        doubt: int | None = None
+        for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
+            self._packets += 1
+            if packet.is_keyframe:
+                doubt = None
+            if doubt is not None:
+                doubt -= 1
+            elif packet.is_corrupt:
+                doubt = patience
+            if doubt == 0:
+                self._note_corrupt()
+                doubt = None
             yield from self._decoded(cast("av.Packet[VideoStream]", packet))
+        if doubt is not None:
+            self._note_corrupt()
+        yield from self._decoded(None)
+
+    def _note_corrupt(self) -> None:
+        self.damage.note("a packet that is cut short or corrupt", self.reached_s)
 
     def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
-        if packet is not None and packet.is_corrupt and packet.size:
-            self.damage.note("a packet that is cut short or corrupt", self.reached_s)
         try:
             pictures = self.stream.decode(packet)
         except EOFError:
@@ -123,37 +145,43 @@ class Decoder:
         for picture in self.raw():
             if self._convert is None:
                 self._convert = converter(picture)
-                self.transposed = turn_of(picture)[0]
+                self._read_facts(picture)
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks
+            if not self._resized and self._size != (picture.width, picture.height):
+                self._report_size(picture)
             yield Stamped(self._ticks, bool(picture.key_frame), self._convert(picture))
         self._check_end()
         if not self._quiet:
             self.damage.report()
             self.clock.report(self.path)
 
+    def _read_facts(self, first: av.VideoFrame) -> None:
+        turn = turn_of(first)
+        self.transposed, self.hdr = turn[0], hdr_kinds(first)
+        self._size = first.width, first.height
+        if first.interlaced_frame and turn == UPRIGHT:
+            self.field_order = "bff" if self.stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
+
+    def _report_size(self, picture: av.VideoFrame) -> None:
+        self._resized = True
+        if not self._quiet:
+            sizes = (*self._size, picture.width, picture.height)
+            log.warning("%s: pictures go from %dx%d to %dx%d; scaled to the first size", self.path, *sizes)
+
     def _check_end(self) -> None:
         """Notice a file that ends before its own header says it does."""
-        name = self.container.format.name
-        if "mp4" in name:
+        if "mp4" in self.container.format.name:
             listed = len(self.stream.index_entries)
             if self._packets < listed:
                 self.damage.note(f"{self._packets} of {listed} listed pictures: the file is cut short", self.reached_s)
             return
-        stated = None
-        if "matroska" in name and self.container.duration:
-            stated = Fraction(self.container.duration, av.time_base)
-        elif name == "avi" and self.stream.duration:
-            stated = self.stream.duration * self.time_base
-        if stated is not None and self.first_ticks is not None:
-            start = Fraction(self.container.start_time or 0, av.time_base)
-            missing = stated - (self._packet_end_s - min(start, Fraction(0)))
-            # Headers round, and a last packet may not say how long it is.
-            if missing > max(Fraction(1, 2), 3 / self.rate):
-                self.damage.note(
-                    f"the end of a file that states {float(stated):.2f} s: it is cut short", self.reached_s
-                )
+        missing_s = self._demuxer.missing_s(self.stream)
+        # Headers round, and a last packet may not say how long it is.
+        if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
+            stated_s = float(self._demuxer.end_s + missing_s)
+            self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
 
     def from_near(self, ticks: int) -> Iterator[Stamped]:
         """Upright pictures from a key frame at or before `ticks`, by the file's own unrepaired time stamps.

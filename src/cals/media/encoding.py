@@ -56,6 +56,9 @@ _ENCODERS = {
 _X265_SAFE_WIDTH_PX = 64
 """In narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
 
+_X264_FIELD_ROWS = 4
+"""x264 takes interlaced pictures only with a multiple of so many rows."""
+
 _ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
 
 
@@ -120,6 +123,10 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     """A video stream of `container` with the size, times, colour tags and pixel shape of `like`."""
     if encoder.codec == "libx265" and like.width < _X265_SAFE_WIDTH_PX:
         options = {**options, "x265-params": options["x265-params"] + ":no-cutree=1"}
+    if like.field_order:
+        options = {**options, **_interlaced(encoder, like)}
+    if like.hdr:
+        log.warning("%s metadata of the video is left out; its colour tags are kept", " and ".join(like.hdr))
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
@@ -141,6 +148,15 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     if encoder.tag and container.format.name in ("mp4", "mov"):
         context.codec_tag = encoder.tag
     return stream
+
+
+def _interlaced(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
+    """The options that keep interlaced pictures interlaced, where the encoder can."""
+    if encoder.codec == "libx264" and like.height % _X264_FIELD_ROWS == 0:
+        log.warning("the video is interlaced: the output is flagged so too; deinterlace it first for finer mouths")
+        return {"x264-params": f"{like.field_order}=1"}
+    log.warning("the video is interlaced, which %s cannot say here: deinterlace it first", encoder.codec)
+    return {}
 
 
 def ticks(time_s: Fraction, time_base: Fraction) -> int:

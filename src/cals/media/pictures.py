@@ -1,6 +1,7 @@
 """Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
 from cals.errors import MediaError
@@ -19,6 +21,13 @@ log = logging.getLogger(__name__)
 
 Turn = tuple[bool, bool, bool]
 """Transpose, then mirror left-right, then mirror top-bottom."""
+
+_HDR_KINDS = {
+    "HDR10": {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"},
+    "HDR10+": {"DYNAMIC_HDR_PLUS"},
+    "HDR Vivid": {"DYNAMIC_HDR_VIVID"},
+    "Dolby Vision": {"DOVI_METADATA", "DOVI_RPU_BUFFER"},
+}
 
 UPRIGHT: Turn = (False, False, False)
 _BT709 = 1
@@ -40,6 +49,18 @@ def working_format(pix_fmt: str) -> str:
     return f"yuv{chroma}p{depth}"
 
 
+def _unnamed_kind(kinds: Any, value: int) -> Any:
+    """A stand-in for a kind of side data that PyAV has no name for."""
+    made = object.__new__(kinds)
+    made._name_, made._value_ = f"UNNAMED_{value}", value
+    return made
+
+
+# PyAV 18 raises ValueError for *all* side data of a picture, its display matrix included, as soon as FFmpeg attaches a
+# kind that is newer than PyAV's list (29: which eye a view is for; 31: EXIF); nothing else gives the whole matrix.
+Type._missing_ = classmethod(_unnamed_kind)  # type: ignore[method-assign,assignment]
+
+
 def turn_of(picture: av.VideoFrame) -> Turn:
     """The quarter turn and mirroring that bring `picture` upright, from its display matrix."""
     data = picture.side_data.get("DISPLAYMATRIX")
@@ -49,6 +70,12 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
         return (False, a < 0, d < 0)
     return (True, c < 0, b < 0)
+
+
+def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
+    """What tells a display how to show this picture beyond its colour tags, by the names people know."""
+    found = {data.type.name for data in cast(Any, picture.side_data)}
+    return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
 
 
 def _turned(plane: Plane, turn: Turn) -> Plane:
@@ -134,6 +161,10 @@ _MOTION_SUFFIXES = (".mjpeg", ".mjpg")
 # The chunk that makes a PNG move stands among the first ones, the flag that makes a WebP move in the first.
 _HEAD_BYTES = 4096
 _WEBP_MOVES = 0x02
+# In compressed data 0xff is followed by 0; the bare markers have no length behind them.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+_JPEG_END = 0xD9
+_JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
 
 
 def is_image(path: Path) -> bool:
@@ -169,8 +200,18 @@ def read_image(path: Path, keep_going: bool = False) -> U8:
 def _is_cut_short(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-64:] and b"IEND" not in data
-    if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    return data.startswith(b"\xff\xd8") and not _has_jpeg_end(data)
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Whether the first picture of a JPEG file is whole; thumbnails inside it and films behind it do not count."""
+    at = 2
+    while found := _JPEG_MARKER.search(data, at):
+        marker, at = found[0][1], found.end()
+        if marker == _JPEG_END:
+            return True
+        if marker not in _JPEG_BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
     return False
 
 

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import av
 
@@ -46,6 +46,10 @@ class VideoFormat:
     color_primaries: int = 2
     color_trc: int = 2
     is_image: bool = False
+    field_order: Literal["", "tff", "bff"] = ""
+    """Which field of an interlaced picture comes first, top or bottom; empty for whole pictures."""
+    hdr: tuple[str, ...] = ()
+    """Kinds of metadata for displays, see `hdr_kinds`."""
 
     @property
     def bits(self) -> int:
@@ -108,7 +112,8 @@ class VideoReader:
         sar = stream.sample_aspect_ratio or Fraction(1)
         if decoder.transposed and sar > 0:
             sar = 1 / sar
-        self.format = _format_of(first, decoder.time_base, decoder.rate, sar)
+        described = _format_of(first, decoder.time_base, decoder.rate, sar)
+        self.format = replace(described, field_order=decoder.field_order, hdr=decoder.hdr)
         self.has_audio = bool(decoder.container.streams.audio)
         self.duration_s = None
         if stream.duration:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -13,10 +14,14 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from cals.errors import MediaError
+from cals.media.amr import pause
 from cals.media.channels import channel_names, from_frame, named_layout
 from cals.media.decoding import video_stream
+from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
 from cals.media.reader import first_picture_s
+from cals.media.stated import stated_s
+from cals.media.tracks import pick_sound
 from cals.types import F32
 
 log = logging.getLogger(__name__)
@@ -26,6 +31,9 @@ _GAP_S = Fraction(1, 10)
 _LONGEST_GAP_S = 3600
 # Containers that count in milliseconds cannot say where sound starts more exactly than this.
 _COARSE_TICK_S = Fraction(1, 1000)
+# By so much sound may be shorter than its header says; Matroska and AVI round, or speak for all streams.
+_SLACK_S = Fraction(1, 20)
+_ROUGH_SLACK_S = Fraction(1, 2)
 _SILENCE_BLOCK = 1 << 16
 # 80 dB over full scale is no sound any more, and more than the encoders can take.
 _LOUDEST = 1e4
@@ -36,14 +44,17 @@ class AudioSource:
 
     In a file with moving pictures sound that starts later is preceded by silence, earlier sound is cut;
     otherwise the first sample is sample 0. Holes in the time stamps become silence. Use `with closing(...)`.
+    `track`: one of several, see `pick_sound`. `quiet`: of a file read before, so nothing is logged again.
     Raises MediaError for files without sound, broken files (unless `keep_going`) and values that are no numbers.
     """
 
-    def __init__(self, path: Path | str, *, keep_going: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, track: str | int | None = None, keep_going: bool = False, quiet: bool = False
+    ) -> None:
         self.path = Path(path)
         self._container = open_input(self.path)
         try:
-            self._stream = self._pick()
+            self._stream = pick_sound(self.path, self._container, track, quiet=quiet)
         except BaseException:
             self._container.close()
             raise
@@ -51,54 +62,50 @@ class AudioSource:
         self.layout = named_layout(self._stream.layout)
         """FFmpeg name of the channel layout."""
         self.channel_names = channel_names(self.layout)
+        self._keep_going, self._quiet = keep_going, quiet
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
+        self._demuxer = Demuxer(self._container, self._damage)
         self._done_s = Fraction(0)
         self._start = 0
         self._blocks = self._placed()
         self._left: F32 = np.zeros((len(self.channel_names), 0), np.float32)
 
-    def _pick(self) -> AudioStream:
-        streams = self._container.streams.audio
-        if not streams:
-            kinds = sorted({str(other.type) for other in self._container.streams}) or ["nothing"]
-            raise MediaError(f"{self.path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise MediaError(
-                f"{self.path}: expected a sound codec this build can decode, found none; convert it to wav"
-            )
-        if stream.rate <= 0 or not stream.layout.channels:
-            raise MediaError(f"{self.path}: expected sound with a sample rate, found none; convert it to wav")
-        return stream
-
     def _decoded(self) -> Iterator[AudioFrame]:
         listed, seen = len(self._stream.index_entries), 0
-        for packet in self._packets():
-            seen += bool(packet.size)
-            try:
-                yield from self._stream.decode(packet)
-            except EOFError:
-                break
-            except (av.FFmpegError, OSError, ValueError) as error:
-                self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
+        for packet in self._demuxer.packets(self._stream, lambda: self._done_s):
+            seen += 1
+            yield from self._frames_of(cast("av.Packet[AudioStream]", packet))
+        yield from self._frames_of(None)
         if "mp4" in self._container.format.name and seen < listed:
             self._damage.note(f"{seen} of {listed} listed sound packets: the file is cut short", self._done_s)
-        self._damage.report()
+        if not self._damage.count:
+            self._check_end()
+        if not self._quiet:
+            self._damage.report()
 
-    def _packets(self) -> Iterator["av.Packet[AudioStream]"]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except IndexError:  # PyAV trips at the end of a file in which further streams turned up on the way
-                return
-            except (av.FFmpegError, OSError) as error:
-                self._damage.note(f"an unreadable part ({reason(error)})", self._done_s, error)
-                return
-            if packet is None:
-                return
-            yield packet
+    def _check_end(self) -> None:
+        """Notice sound that ends before its own header says it does."""
+        missing_s, slack_s = self._demuxer.missing_s(self._stream), _ROUGH_SLACK_S
+        stated = stated_s(self.path, self._container.format.name, self._stream, self._done_s)
+        if stated is not None:
+            missing_s, slack_s = stated - self._done_s, _SLACK_S
+        if missing_s is not None and missing_s > slack_s:
+            self._damage = Damage(self.path, self._keep_going)
+            end_s = float(self._done_s + missing_s)
+            self._damage.note(f"the end of sound that has to last {end_s:.2f} s by its header", self._done_s)
+
+    def _frames_of(self, packet: "av.Packet[AudioStream] | None") -> list[AudioFrame]:
+        silence = None if packet is None else pause(packet, self._stream.codec_context.name)
+        if silence is not None:
+            return [silence]
+        try:
+            return self._stream.decode(packet)
+        except EOFError:
+            return []
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._done_s, error)
+            return []
 
     def _floats(self) -> Iterator[tuple[F32, Fraction | None]]:
         """Float blocks in one rate and layout, each with the time its first sample carries."""

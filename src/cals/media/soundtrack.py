@@ -32,8 +32,10 @@ def _rate_for(codec: str, rate_hz: int) -> int:
 class Soundtrack:
     """Encodes the sound of a file into one stream of `container`, never further than the picture has come."""
 
-    def __init__(self, container: OutputContainer, path: Path, *, keep_going: bool = False) -> None:
-        self._source = AudioSource(path, keep_going=keep_going)
+    def __init__(
+        self, container: OutputContainer, path: Path, *, track: str | int | None = None, keep_going: bool = False
+    ) -> None:
+        self._source = AudioSource(path, track=track, keep_going=keep_going, quiet=True)
         codec = "libopus" if container.format.name == "webm" else "aac"
         names = self._source.channel_names
         layout = encoded_layout(codec, len(names))

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.background import Sink
+from cals.media.carried import CarriedTracks
 from cals.media.encoding import Encoder, add_video, choose, options_for, padded, ticks
 from cals.media.frame import Frame
 from cals.media.reader import VideoFormat
@@ -32,6 +33,8 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
+    What is odd about that sound is left to `probe` and `mono_blocks` to log; `audio_track`: see `pick_sound`.
+    `tracks_of`: a video whose further sound tracks, subtitles and chapters are carried over where the container can.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
     is better; `preset`: the codec's speed setting. `out` may not be one of `inputs`, nor exist unless `force`.
@@ -44,6 +47,8 @@ class VideoWriter:
         like: VideoFormat,
         *,
         audio: Path | str | None = None,
+        audio_track: str | int | None = None,
+        tracks_of: Path | str | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preset: str | None = None,
@@ -54,11 +59,13 @@ class VideoWriter:
     ) -> None:
         self.out = Path(out)
         self._like = like
-        self._keep_going = keep_going
+        self._audio_track, self._keep_going = audio_track, keep_going
         known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
         self._target = Target(self.out, force=force, inputs=known)
         self._sink: Sink[Frame] | None = None
         self._sound: Soundtrack | None = None
+        self._tracks_of = None if tracks_of is None else Path(tracks_of)
+        self._carried: CarriedTracks | None = None
         self._container: OutputContainer | None = None
         self._end_s = Fraction(0)
         self._last_ticks = -1
@@ -83,7 +90,11 @@ class VideoWriter:
         container.metadata.update(metadata)
         self._video = add_video(container, encoder, self._like, options)
         if audio is not None:
-            self._sound = Soundtrack(container, audio, keep_going=self._keep_going)
+            self._sound = Soundtrack(container, audio, track=self._audio_track, keep_going=self._keep_going)
+        if self._tracks_of is not None:
+            # Where the video itself drives, the track that is heard is the one that stays behind.
+            replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None
+            self._carried = CarriedTracks(container, self._tracks_of, replaced)
         container.start_encoding()
         self._sink = Sink(self._consume, _WAITING)
 
@@ -119,11 +130,13 @@ class VideoWriter:
         picture.pict_type = PictureType.NONE
         self._end_s = frame.time_s + frame.duration_s
         self._mux_video(self._video.encode(picture))
-        self._mux_sound(self._end_s)
+        self._mux_tracks(self._end_s)
 
-    def _mux_sound(self, until_s: Fraction) -> None:
-        if self._sound is not None and self._container is not None:
-            for packet in self._sound.advance(until_s):
+    def _mux_tracks(self, until_s: Fraction) -> None:
+        assert self._container is not None
+        tracks: tuple[Soundtrack | CarriedTracks | None, ...] = (self._sound, self._carried)
+        for track in tracks:
+            for packet in track.advance(until_s) if track is not None else ():
                 self._container.mux(packet)
 
     def _mux_video(self, packets: "Iterable[Packet[VideoStream]]") -> None:
@@ -153,6 +166,9 @@ class VideoWriter:
             for packet in self._sound.finish():
                 self._container.mux(packet)
             self._sound.close()
+        if self._carried is not None:
+            self._carried.finish(self._end_s)
+            self._carried.close()
         self._container.close()
         self._container = None
         self._target.commit()
@@ -165,6 +181,8 @@ class VideoWriter:
                 self._sink.abandon()
             if self._sound is not None:
                 self._sound.close()
+            if self._carried is not None:
+                self._carried.close()
             if self._container is not None:
                 self._container.close()
         except _FAILURES as error:

@@ -1,0 +1,55 @@
+"""The packets of a media file, in the order in which they stand in it."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from cals.media.opening import Damage, reason
+
+
+class Demuxer:
+    """Reads packets with something in them up to the end of a file, or to what cannot be read, noted as damage.
+
+    A decoder is flushed by its owner, after the last packet: PyAV's own flushing packets all claim to be of stream 0,
+    and an empty packet in the middle of a file would end decoding there.
+    """
+
+    def __init__(self, container: InputContainer, damage: Damage) -> None:
+        self._container = container
+        self._damage = damage
+        self.end_s = Fraction(0)
+        """The latest end of any packet so far, of whichever stream."""
+
+    def packets(self, stream: Stream, reached_s: Callable[[], Fraction]) -> Iterator["Packet[Stream]"]:
+        """The packets of one stream; `reached_s` tells where damage is found."""
+        found = self._container.demux()
+        while True:
+            try:
+                packet = next(found, None)
+            except IndexError:  # PyAV trips at the very end of a file in which further streams turned up on the way
+                return
+            except (av.FFmpegError, OSError) as error:
+                self._damage.note(f"an unreadable part ({reason(error)})", reached_s(), error)
+                return
+            if packet is None:
+                return
+            if not packet.size:
+                continue
+            if packet.pts is not None:
+                self.end_s = max(self.end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            if packet.stream_index == stream.index:
+                yield packet
+
+    def missing_s(self, stream: Stream) -> Fraction | None:
+        """How much earlier the packets end than the header states, if it states that for streams of all kinds."""
+        name, stated = self._container.format.name, self._container.duration
+        if "matroska" in name and stated:
+            start = Fraction(self._container.start_time or 0, av.time_base)
+            return Fraction(stated, av.time_base) - (self.end_s - min(start, Fraction(0)))
+        if name == "avi" and stream.duration and stream.time_base:
+            return stream.duration * stream.time_base - self.end_s
+        return None
