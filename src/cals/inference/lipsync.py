@@ -75,18 +75,19 @@ class LipSync:
         person: str | int = "largest",
         strength: float = 1.0,
         keep_going: bool = False,
+        size: int | None = None,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
-        take 1 only.
+        take 1 only. `size` is the longest side in pixels that a photo keeps (None: 4096).
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check_strength(strength)
-        with VideoReader(face, keep_going=keep_going) as reader:
+        with VideoReader(face, keep_going=keep_going, size=size) as reader:
             still = reader.format.is_image
         audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going)
+        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going, size)
 
     def _stream(
         self,
@@ -98,6 +99,7 @@ class LipSync:
         person: str | int,
         strength: float,
         keep_going: bool,
+        size: int | None,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
@@ -110,7 +112,7 @@ class LipSync:
             wav = sound.mono_blocks(audio, network.mel.timing.sample_rate_hz, keep_going=keep_going)
             units = unit_blocks(network, _closed_by(stages, wav))
             painter = self._painter(face, still, follower, detector, units, strength, keep_going)
-            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
+            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
             seen = _closed_by(stages, follower.track(frames))
             for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
                 any_face = any_face or done.face.valid
@@ -151,6 +153,7 @@ class LipSync:
         person: str | int = "largest",
         strength: float = 1.0,
         keep_going: bool = False,
+        size: int | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preset: str | None = None,
@@ -167,7 +170,7 @@ class LipSync:
         self._check_strength(strength)
         face, audio, out = Path(face), Path(audio), Path(out)
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
-        with VideoReader(face, keep_going=keep_going) as reader:
+        with VideoReader(face, keep_going=keep_going, size=size) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
         with ExitStack() as files:
             if report is not None:
@@ -188,7 +191,7 @@ class LipSync:
             with writer:
                 audio_s = sound.probe(audio, keep_going=keep_going).duration_s
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going)
+                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going, size)
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)

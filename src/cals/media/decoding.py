@@ -30,10 +30,10 @@ class Stamped(NamedTuple):
 
 def video_stream(container: av.container.InputContainer) -> VideoStream | None:
     """The picture to work on: the first moving one; cover art in sound files is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and not stream.disposition & Disposition.timed_thumbnails:
-            return stream
-    return None
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    shown = [stream for stream in container.streams.video if not stream.disposition & covers]
+    # An animated AVIF has a still picture before the moving ones.
+    return next((stream for stream in shown if stream.frames != 1), shown[0] if shown else None)
 
 
 class Decoder:
