@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from cals.errors import MediaError
 from cals.media.clock import Clock, plausible_rate
 from cals.media.opening import Damage, open_input, reason
-from cals.media.pictures import converter, turn_of
+from cals.media.pictures import converter, is_clear, turn_of
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class Decoder:
         self.first_ticks: int | None = None
         self.transposed = False
         """Width and height change places on the way to upright; known with the first picture."""
+        self.is_clear = False
+        """The first picture has parts to see through."""
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._packets = 0
         self._packet_end_s = Fraction(0)
@@ -124,6 +126,7 @@ class Decoder:
             if self._convert is None:
                 self._convert = converter(picture)
                 self.transposed = turn_of(picture)[0]
+                self.is_clear = is_clear(picture, self.stream.metadata)
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks

@@ -1,6 +1,6 @@
 """Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import av
@@ -43,6 +43,17 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     if max(abs(a), abs(d)) >= max(abs(b), abs(c)):
         return (False, a < 0, d < 0)
     return (True, c < 0, b < 0)
+
+
+def is_clear(picture: av.VideoFrame, tags: Mapping[str, str]) -> bool:
+    """Whether a picture has parts to see through, as far as its video, with these `tags`, tells.
+
+    WebM keeps alpha in a stream of its own, which the decoder passes over.
+    """
+    if tags.get("alpha_mode") == "1":
+        return True
+    has_alpha = any(part.is_alpha for part in picture.format.components)
+    return has_alpha and int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def _turned(plane: Plane, turn: Turn) -> Plane:

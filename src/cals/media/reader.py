@@ -132,6 +132,10 @@ class VideoReader:
 
     def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
         """Frames with their durations, each known when the next one is."""
+        if decoder.is_clear and not self._quiet:
+            log.warning(
+                "%s: transparency is not kept: its clear parts show the colours that are stored there", self.path
+            )
         tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
         for stamped in rest:
             last_s = (stamped.ticks - held.ticks) * tick
