@@ -94,7 +94,8 @@ def probe(path: Path) -> Facts:
                         facts.loudness = max(facts.loudness, _loudness(frame))
                         continue
                     facts.frames += 1
-                    times.append(float(frame.time or 0))
+                    # The last pictures come without the time base that `frame.time` needs.
+                    times.append(float((frame.pts or 0) * stream.time_base))
                     facts.size = facts.size or _upright(frame)
         if len(times) > 1 and times[-1] > times[0]:
             facts.rate = (len(times) - 1) / (times[-1] - times[0])

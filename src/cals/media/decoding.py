@@ -1,5 +1,6 @@
 """The video stream of one file as upright pictures with repaired time stamps, and seeking in it."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -42,6 +43,7 @@ class Decoder:
     def __init__(self, path: Path, keep_going: bool = False, quiet: bool = False) -> None:
         self.path = path
         self._quiet = quiet
+        self._is_open = True
         self.damage = Damage(path, keep_going)
         self.container = open_input(path)
         try:
@@ -184,4 +186,10 @@ class Decoder:
         return self.first_ticks or 0
 
     def close(self) -> None:
-        self.container.close()
+        """Release the file, and the pictures that the codec holds."""
+        if self._is_open:
+            self._is_open = False
+            self.container.close()
+            # PyAV frees a closed codec only with the last reference to it, which is in a circle.
+            del self.container, self.stream
+            gc.collect()
