@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "evaluation": LOWER | {"inference", "cals"},
     "cli": LOWER | {"inference", "training", "evaluation", "cals"},
     "web": LOWER | {"inference", "cals"},
+    "__main__": {"cli"},
     "cals": {"errors", "inference"},  # the public API in __init__.py, loaded lazily
 }
 ONLY_IN = {

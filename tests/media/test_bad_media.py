@@ -46,6 +46,13 @@ def test_missing_file(tmp_path):
             use(tmp_path / "nowhere.mp4")
 
 
+@pytest.mark.parametrize(("name", "hint"), [("-", "standard input"), ("https://host/a.mp4", "download it")])
+def test_names_that_are_no_files(name, hint):
+    for use in (read_all, probe, load_mono):
+        with pytest.raises(MediaError, match=f"found nothing there; .*{hint}"):
+            use(name)
+
+
 def test_directory(tmp_path):
     for use in (read_all, probe):
         with pytest.raises(MediaError, match="found a directory"):

@@ -1,5 +1,6 @@
 """The length policies: which frame is shown when, on videos that are hard to seek in."""
 
+import gc
 from fractions import Fraction
 from itertools import pairwise
 
@@ -76,7 +77,9 @@ def test_variable_durations_travel_with_their_frames(tmp_path):
     assert frames[-1].time_s < 1 <= frames[-1].time_s + frames[-1].duration_s
 
 
-def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("frames_of_memory", "most"), [(1000, rewind.CHUNK), (5, 5), (0, 1)])
+def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory, most):
+    monkeypatch.setattr(rewind, "CHUNK_BYTES", frames_of_memory * 64 * 48 * 3 // 2)
     path = write_video(tmp_path / "a.mp4", frames=120, options={"g": "15"})
     sizes = []
     real = rewind.Rewinder.chunk
@@ -85,7 +88,22 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch):
     )
     frames = lengthened(path, "bounce", Fraction(9))
     assert [index_of(frame.rgb()) for frame in frames] == bounce_order(120, 225)
-    assert max(sizes) <= rewind.CHUNK
+    assert max(sizes) == most
+
+
+def test_a_closed_reader_gives_back_what_its_codec_holds(tmp_path):
+    path = write_video(tmp_path / "a.mp4", frames=10)
+
+    def opened():
+        containers = [held for held in gc.get_objects() if isinstance(held, av.container.InputContainer)]
+        return sum(container.name == f"file:{path}" for container in containers)
+
+    with VideoReader(path) as reader:
+        next(reader)
+        assert opened() == 1
+    assert opened() == 0
+    assert reader.seekable  # may be asked for afterwards
+    reader.close()
 
 
 def test_loop_starts_again(tmp_path):

@@ -46,6 +46,65 @@ def test_existing_file_needs_force(clip, out):
     assert names_in(out.parent) == [out.name]
 
 
+def test_a_file_that_appears_meanwhile_stays(clip, out):
+    def late():
+        with VideoReader(clip) as reader, VideoWriter(out, reader.format) as writer:
+            writer.write(next(reader))
+            out.write_text("precious")
+
+    with pytest.raises(MediaError, match="wrote meanwhile.*--force"):
+        late()
+    assert out.read_text() == "precious"
+    assert names_in(out.parent) == [out.name]
+
+
+def test_two_writers_of_one_name_and_the_later_one_is_refused(clip, out):
+    def late():
+        with VideoReader(clip) as reader, VideoWriter(out, reader.format) as writer:
+            writer.write(next(reader))
+            write(clip, out, frames=3)
+
+    with pytest.raises(MediaError, match="wrote meanwhile"):
+        late()
+    with VideoReader(out) as reader:
+        assert len(list(reader)) == 3
+    assert names_in(out.parent) == [out.name]
+
+
+def test_a_link_is_written_through(clip, out, tmp_path):
+    target = tmp_path / "in" / "real.mp4"
+    out.symlink_to(target)
+    with pytest.raises(MediaError, match="a link to nowhere; use --force"):
+        write(clip, out)
+    write(clip, out, force=True)
+    assert out.is_symlink()
+    assert target.stat().st_size > 500
+    with pytest.raises(MediaError, match="existing one; use --force"):
+        write(clip, out)
+    assert names_in(tmp_path / "in") == ["clip.mp4", "real.mp4"]
+    (out.parent / "loop.mp4").symlink_to("loop.mp4")
+    (out.parent / "lost.mp4").symlink_to(tmp_path / "no folder" / "a.mp4")
+    for name, problem in (("loop.mp4", "leads in a circle"), ("lost.mp4", "expected an existing folder")):
+        with pytest.raises(MediaError, match=problem):
+            write(clip, out.with_name(name), force=True)
+
+
+def test_long_names(clip, out):
+    write(clip, out.with_name("x" * 231 + ".mp4"))
+    write(clip, out.with_name("ü" * 125 + ".mp4"))
+    with pytest.raises(MediaError, match="usable file name, found: File name too long"):
+        write(clip, out.with_name("x" * 252 + ".mp4"))
+    assert len(names_in(out.parent)) == 2
+
+
+@pytest.mark.parametrize(("name", "hint"), [("-.mp4", "found a directory"), ("https://host/a.mp4", "download it")])
+def test_names_that_are_no_files(clip, tmp_path, monkeypatch, name, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-.mp4").mkdir()
+    with pytest.raises(MediaError, match=hint):
+        write(clip, Path(name))
+
+
 @pytest.mark.parametrize("link", ["same", "symlink", "hardlink"])
 def test_output_may_not_be_an_input(clip, tmp_path, link):
     target = tmp_path / "in" / "link.mp4"

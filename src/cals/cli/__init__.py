@@ -4,13 +4,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 from rich.console import Console
 from rich.logging import RichHandler
 
-from cals.cli import interrupt
+import cals
+from cals.cli import hints, interrupt
 from cals.cli.ablation import ablation
 from cals.cli.context import context
 from cals.cli.evaluate import evaluate
@@ -46,11 +47,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; one line on stderr and exit 1 for a CalsError, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line; one line on stderr and exit 1 for any error, 2 for wrong usage, 130 for Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    if arguments == ["--version"]:
+        print("cals", cals.__version__)
+        return
+    hint = hints.hint_for(arguments, COMMANDS)
+    if hint is not None:
+        _fail(hint, status=2)
     interrupt.install()
     console = Console(stderr=True)
     logging.basicConfig(
@@ -59,23 +66,40 @@ def main(arguments: list[str] | None = None) -> None:
         handlers=[RichHandler(console=console, show_time=False, show_path=debug)],
     )
     try:
+        _run(arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        _fail(*_line_of(error))
+
+
+def _run(arguments: list[str]) -> None:
+    try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="cals",
-            description="Make a face speak. `--debug` anywhere shows the trace of an error.",
+            description="Make a face speak. `--debug` anywhere shows the trace of an error, `--version` the version.",
             args=arguments,
         )
-    except CalsError as error:
-        if debug:
-            raise
-        print("cals:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print("cals: stopped; no unfinished file was left", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our stdout went away (`cals track x | head`); that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _line_of(error: BaseException) -> tuple[str, int]:
+    """What to print of an error, and the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; no unfinished file was left", 130
+    if isinstance(error, CalsError):
+        return str(error), 1
+    return (
+        f"an error that cals should have foreseen: {type(error).__name__}: {error}; please report it where cals comes "
+        "from, with the command, the file and what the command prints with --debug",
+        1,
+    )
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    print("cals:", " ".join(line.split()), file=sys.stderr)
+    sys.exit(status)

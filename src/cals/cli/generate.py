@@ -20,6 +20,7 @@ def generate(
     strength: float = 1.0,
     audio_track: str | None = None,
     keep_tracks: bool = True,
+    size: int | None = None,
     codec: str = "auto",
     crf: int | None = None,
     preset: str | None = None,
@@ -48,6 +49,8 @@ def generate(
         strength: How much the mouth moves, 0.5 to 1.5; 1 is as this person does.
         audio_track: Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng.
         keep_tracks: Carry further sound tracks, subtitles and chapters of `face` over, where the output can hold them.
+        size: Longest side in pixels of a video made of a photo; 4096 unless given. Positions in `person` count in its
+            pixels.
         codec: Video encoder; `auto` picks one that players know.
         crf: Quality, lower is better; the default is near visually lossless.
         preset: Encoder speed, as the encoder names it.
@@ -73,6 +76,7 @@ def generate(
             strength=strength,
             audio_track=audio_track,
             keep_tracks=keep_tracks,
+            size=size,
             keep_going=keep_going,
             codec=codec,
             crf=crf,

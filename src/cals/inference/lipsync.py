@@ -81,19 +81,21 @@ class LipSync:
         strength: float = 1.0,
         audio_track: str | int | None = None,
         keep_going: bool = False,
+        size: int | None = None,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
         take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
+        `size` is the longest side in pixels that a photo keeps (None: 4096).
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check_strength(strength)
-        with VideoReader(face, keep_going=keep_going) as reader:
+        with VideoReader(face, keep_going=keep_going, size=size) as reader:
             still = reader.format.is_image
         audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
         wav = self._wav(audio, audio_track, keep_going)
-        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, keep_going)
+        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, keep_going, size)
 
     def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
@@ -109,6 +111,7 @@ class LipSync:
         person: str | int,
         strength: float,
         keep_going: bool,
+        size: int | None,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
@@ -120,7 +123,7 @@ class LipSync:
         with ExitStack() as stages:
             units = unit_blocks(network, _closed_by(stages, wav))
             painter = self._painter(face, still, follower, detector, units, strength, keep_going)
-            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going))
+            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
             seen = _closed_by(stages, follower.track(frames))
             for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
                 any_face = any_face or done.face.valid
@@ -163,6 +166,7 @@ class LipSync:
         audio_track: str | int | None = None,
         keep_tracks: bool = True,
         keep_going: bool = False,
+        size: int | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preset: str | None = None,
@@ -180,7 +184,7 @@ class LipSync:
         self._check_strength(strength)
         face, audio, out = Path(face), Path(audio), Path(out)
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
-        with VideoReader(face, keep_going=keep_going) as reader:
+        with VideoReader(face, keep_going=keep_going, size=size) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
         if like.rate < LOW_RATE:
             log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
@@ -206,7 +210,7 @@ class LipSync:
                 audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
                 wav = self._wav(audio, audio_track, keep_going)
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, wav, audio_s, length, person, strength, keep_going)
+                stream = self._stream(face, like.is_image, wav, audio_s, length, person, strength, keep_going, size)
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)

@@ -11,7 +11,7 @@ from typing import Any
 from cals.errors import MediaError
 from cals.files import replacing, why
 from cals.inference.stream import GENERATED, LipFrame
-from cals.media.target import check_place
+from cals.media.target import check_place, taken_meanwhile
 
 
 @dataclass
@@ -96,7 +96,9 @@ def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator
     """
     check_place(path, force=force, apart_from=apart_from)
     try:
-        with replacing(path) as partial:
+        with replacing(path, replace=force) as partial:
             yield partial
+    except FileExistsError as error:
+        raise taken_meanwhile(path) from error
     except OSError as error:
         raise MediaError(f"{path}: expected a place to write to, found {why(error)}; choose another name") from error

@@ -25,10 +25,16 @@ class LipFrame:
     """0 where the pixels passed through, 1 where the mouth is all generated, in between while fading."""
 
 
+BATCH_BYTES = 128 << 20
+"""What the frames of a batch may take of memory; that is all 8 up to 4K."""
+
+
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
-    """Paint the mouths, `batch` frames at a time; faceless frames pass through."""
+    """Paint the mouths, `batch` frames at a time, or fewer of large ones; faceless frames pass through."""
     faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
-    while chunk := list(islice(faded, batch)):
+    for first in faded:
+        fitting = max(1, min(batch, BATCH_BYTES // first[0].frame.nbytes))
+        chunk = [first, *islice(faded, fitting - 1)]
         patches = iter(painter.patches(chunk))
         for item, strength in chunk:
             if item.view is None:

@@ -1,5 +1,6 @@
 """The video stream of one file as upright pictures with repaired time stamps, and seeking in it."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ from cals.errors import MediaError
 from cals.media.clock import Clock, measured_rate, plausible_rate
 from cals.media.demuxing import Demuxer
 from cals.media.opening import Damage, open_input, reason
-from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
+from cals.media.pictures import UPRIGHT, converter, hdr_kinds, is_clear, turn_of
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,10 @@ class Stamped(NamedTuple):
 
 def video_stream(container: av.container.InputContainer) -> VideoStream | None:
     """The picture to work on: the first moving one; cover art in sound files is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and not stream.disposition & Disposition.timed_thumbnails:
-            return stream
-    return None
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    shown = [stream for stream in container.streams.video if not stream.disposition & covers]
+    # An animated AVIF has a still picture before the moving ones.
+    return next((stream for stream in shown if stream.frames != 1), shown[0] if shown else None)
 
 
 class Decoder:
@@ -51,6 +52,7 @@ class Decoder:
     def __init__(self, path: Path, keep_going: bool = False, quiet: bool = False) -> None:
         self.path = path
         self._quiet = quiet
+        self._is_open = True
         self.damage = Damage(path, keep_going)
         self.container = open_input(path)
         try:
@@ -63,10 +65,12 @@ class Decoder:
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
         self.transposed = False
-        """Width and height change places on the way to upright; known with the first picture, as the next two are."""
+        """Width and height change places on the way to upright; known with the first picture, as the next three are."""
         self.field_order: Literal["", "tff", "bff"] = ""
         """Which field of interlaced pictures comes first; empty for whole pictures, and for turned ones."""
         self.hdr: tuple[str, ...] = ()
+        self.is_clear = False
+        """The first picture has parts to see through."""
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._demuxer = Demuxer(self.container, self.damage)
         self._packets = 0
@@ -160,6 +164,7 @@ class Decoder:
     def _read_facts(self, first: av.VideoFrame) -> None:
         turn = turn_of(first)
         self.transposed, self.hdr = turn[0], hdr_kinds(first)
+        self.is_clear = is_clear(first, self.stream.metadata)
         self._size = first.width, first.height
         if first.interlaced_frame and turn == UPRIGHT:
             self.field_order = "bff" if self.stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
@@ -209,4 +214,10 @@ class Decoder:
         return self.first_ticks or 0
 
     def close(self) -> None:
-        self.container.close()
+        """Release the file, and the pictures that the codec holds."""
+        if self._is_open:
+            self._is_open = False
+            self.container.close()
+            # PyAV frees a closed codec only with the last reference to it, which is in a circle.
+            del self.container, self.stream, self._demuxer
+            gc.collect()

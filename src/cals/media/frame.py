@@ -68,6 +68,11 @@ class Frame:
         return self._picture.format.name
 
     @property
+    def nbytes(self) -> int:
+        """The memory that its pixels take."""
+        return sum(plane.nbytes for plane in self.planes)
+
+    @property
     def picture(self) -> av.VideoFrame:
         """The picture as the encoder takes it; its pixels are shared, so they must not be written to."""
         return self._picture

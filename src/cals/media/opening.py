@@ -8,6 +8,7 @@ import av
 from av.container import InputContainer
 
 from cals.errors import MediaError
+from cals.files import hint_for
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ def check_file(path: Path) -> None:
     """Raise MediaError unless `path` is a file with something in it."""
     try:
         if not path.exists():
-            raise MediaError(f"{path}: expected a file, found nothing there; check the path")
+            raise MediaError(f"{path}: expected a file, found nothing there; {hint_for(path) or 'check the path'}")
         if path.is_dir():
             raise MediaError(f"{path}: expected a file, found a directory; give a file inside it")
         if path.is_fifo():

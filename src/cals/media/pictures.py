@@ -1,23 +1,15 @@
 """Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
 
-import logging
-import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import av
-import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
-from numpy.typing import NDArray
 
-from cals.errors import MediaError
 from cals.media.color import LAYOUTS, Plane, blend, color_space
 from cals.media.frame import from_planes, plane_views
 from cals.types import U8, Box, Patch
-
-log = logging.getLogger(__name__)
 
 Turn = tuple[bool, bool, bool]
 """Transpose, then mirror left-right, then mirror top-bottom."""
@@ -32,6 +24,7 @@ _HDR_KINDS = {
 UPRIGHT: Turn = (False, False, False)
 _BT709 = 1
 _LIMITED, _FULL = 1, 2
+_STRIP_ROWS = 256
 
 
 def working_format(pix_fmt: str) -> str:
@@ -76,6 +69,17 @@ def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
     """What tells a display how to show this picture beyond its colour tags, by the names people know."""
     found = {data.type.name for data in cast(Any, picture.side_data)}
     return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
+
+
+def is_clear(picture: av.VideoFrame, tags: Mapping[str, str]) -> bool:
+    """Whether a picture has parts to see through, as far as its video, with these `tags`, tells.
+
+    WebM keeps alpha in a stream of its own, which the decoder passes over.
+    """
+    if tags.get("alpha_mode") == "1":
+        return True
+    has_alpha = any(part.is_alpha for part in picture.format.components)
+    return has_alpha and int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def _turned(plane: Plane, turn: Turn) -> Plane:
@@ -152,72 +156,8 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
     planes, space = plane_views(picture), color_space("yuv420p", _BT709, _LIMITED, height)
     for plane, black in zip(planes, space.from_rgb[:, 3], strict=True):
         plane[...] = round(float(black))
-    blend(planes, space, Patch(Box(0, 0, width, height), rgb, np.ones((height, width), np.float32)))
+    for top in range(0, height, _STRIP_ROWS):  # mixing colours takes many times the memory of the pixels
+        strip = Box(0, top, width, min(top + _STRIP_ROWS, height))
+        part = rgb[strip.y0 : strip.y1]
+        blend(planes, space, Patch(strip, part, np.ones(part.shape[:2], np.float32)))
     return picture
-
-
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\x00", b"MM\x00*")
-_MOTION_SUFFIXES = (".mjpeg", ".mjpg")
-# The chunk that makes a PNG move stands among the first ones, the flag that makes a WebP move in the first.
-_HEAD_BYTES = 4096
-_WEBP_MOVES = 0x02
-# In compressed data 0xff is followed by 0; the bare markers have no length behind them.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-_JPEG_END = 0xD9
-_JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
-
-
-def is_image(path: Path) -> bool:
-    """Whether the file is a still image (PNG, JPEG, BMP, TIFF, WebP) by its first bytes; an animated PNG is a video."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if path.suffix.lower() in _MOTION_SUFFIXES or (head.startswith(_SIGNATURES[0]) and b"acTL" in head):
-        return False
-    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
-def read_image(path: Path, keep_going: bool = False) -> U8:
-    """RGB pixels [h w 3] of a still image: upright by its EXIF tag, 8 bits, alpha over white."""
-    data = path.read_bytes()
-    cut_short = _is_cut_short(data)
-    if cut_short and not keep_going:
-        raise MediaError(f"{path}: expected a whole image, found one cut short; copy it again, or use --keep-going")
-    if data[12:16] == b"VP8X" and data[20] & _WEBP_MOVES:
-        log.warning("%s: animated WebP cannot be played here; using its first picture", path)
-    pixels = np.frombuffer(data, np.uint8)
-    try:
-        stored = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
-        if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
-            return _over_white(stored)
-        decoded = cv2.imdecode(pixels, cv2.IMREAD_COLOR)  # this one obeys EXIF and reduces 16 bits to 8
-    except cv2.error as error:
-        raise MediaError(f"{path}: expected an image OpenCV can decode, found {error.err or error}") from error
-    if decoded is None:
-        raise MediaError(f"{path}: expected an image, found data that cannot be decoded; convert it to PNG")
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _is_cut_short(data: bytes) -> bool:
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:] and b"IEND" not in data
-    return data.startswith(b"\xff\xd8") and not _has_jpeg_end(data)
-
-
-def _has_jpeg_end(data: bytes) -> bool:
-    """Whether the first picture of a JPEG file is whole; thumbnails inside it and films behind it do not count."""
-    at = 2
-    while found := _JPEG_MARKER.search(data, at):
-        marker, at = found[0][1], found.end()
-        if marker == _JPEG_END:
-            return True
-        if marker not in _JPEG_BARE:
-            at += int.from_bytes(data[at : at + 2], "big")
-    return False
-
-
-def _over_white(bgra: NDArray[Any]) -> U8:
-    top = float(np.iinfo(bgra.dtype).max) if bgra.dtype.kind == "u" else 1.0
-    color, alpha = bgra[..., 2::-1].astype(np.float32), bgra[..., 3:].astype(np.float32)
-    mixed = (color * (alpha / top) + (top - alpha)) * (255.0 / top)
-    rounded: U8 = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    return rounded

@@ -17,7 +17,8 @@ from cals.media.clock import DEFAULT_RATE
 from cals.media.decoding import Decoder, Stamped
 from cals.media.frame import Frame
 from cals.media.opening import check_file
-from cals.media.pictures import from_rgb, is_image, read_image
+from cals.media.photos import is_image, read_photo
+from cals.media.pictures import from_rgb
 
 log = logging.getLogger(__name__)
 
@@ -66,31 +67,41 @@ class VideoReader:
 
     Raises MediaError when the file is missing, of another kind, or damaged (then naming the time reached),
     unless `keep_going`, which takes what decodes and logs one warning (none when `quiet`: a file read before).
+    `size` is the longest side in pixels that an image keeps (None: 4096).
     Use as a context manager.
     """
 
-    def __init__(self, path: Path | str, *, keep_going: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, keep_going: bool = False, quiet: bool = False, size: int | None = None
+    ) -> None:
         self.path = Path(path)
         self._quiet = quiet
         check_file(self.path)
         self._decoder: Decoder | None = None
         self._frames: Iterator[Frame]
         if is_image(self.path):
-            self._open_image(keep_going)
+            self._open_image(keep_going, size)
         else:
             self._open_video(keep_going)
         self.width, self.height = self.format.width, self.format.height
         self.time_base = self.format.time_base
 
-    def _open_image(self, keep_going: bool) -> None:
-        picture = from_rgb(read_image(self.path, keep_going))
+    def _open_image(self, keep_going: bool, size: int | None) -> None:
+        photo = read_photo(self.path, keep_going=keep_going, size=size)
+        picture = from_rgb(photo.rgb)
         length_s = 1 / DEFAULT_RATE
         self.format = _format_of(picture, length_s, DEFAULT_RATE, Fraction(1), is_image=True)
         self.has_audio = False
         self.frame_count_estimate: int | None = 1
         self.duration_s: Fraction | None = length_s
         """An estimate from the header; None if the file does not say."""
-        self._frames = iter((Frame(picture, 0, Fraction(0), length_s, key=True),))
+        self._frames = self._one(Frame(picture, 0, Fraction(0), length_s, key=True), photo.notes)
+
+    def _one(self, frame: Frame, notes: list[str]) -> Iterator[Frame]:
+        # Said where the picture is used, so that one job says it once.
+        for note in [] if self._quiet else notes:
+            log.warning("%s: %s", self.path, note)
+        yield frame
 
     def _open_video(self, keep_going: bool) -> None:
         decoder = self._decoder = Decoder(self.path, keep_going, self._quiet)
@@ -126,6 +137,10 @@ class VideoReader:
 
     def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
         """Frames with their durations, each known when the next one is."""
+        if decoder.is_clear and not self._quiet:
+            log.warning(
+                "%s: transparency is not kept: its clear parts show the colours that are stored there", self.path
+            )
         tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
         for stamped in rest:
             last_s = (stamped.ticks - held.ticks) * tick

@@ -1,6 +1,5 @@
 """Playing a video backwards, and again, without keeping its pictures."""
 
-import gc
 import logging
 from array import array
 from bisect import bisect_right
@@ -14,8 +13,8 @@ from cals.media.reader import VideoReader
 
 log = logging.getLogger(__name__)
 
-CHUNK = 32
-"""Pictures kept at a time while playing backwards."""
+CHUNK, CHUNK_BYTES = 32, 256 << 20
+"""Pictures kept at a time while playing backwards; fewer where they would take more memory."""
 MAX_COUNTED = 512
 """Longest video without usable time stamps that is played backwards, in pictures: each chunk decodes from the start."""
 
@@ -31,6 +30,7 @@ class Rewinder:
         self._lengths = array("q")
         self._time_base = Fraction(1)
         self._kept: list[Frame] = []
+        self._chunk = CHUNK
         self._seekable = False
         self._decoder: Decoder | None = None
 
@@ -38,13 +38,15 @@ class Rewinder:
         """The frames of `reader`, remembering where they are."""
         self._time_base = reader.time_base
         for frame in reader:
+            if not self._ticks:
+                self._chunk = max(1, min(CHUNK, CHUNK_BYTES // frame.nbytes))
             tick = frame.time_s / self._time_base
             if frame.key:
                 self._keys.append(frame.index)
             self._ticks.append(int(tick))
             self._lengths.append(int(frame.duration_s / self._time_base))
             # A short video is kept whole, a longer one not at all.
-            if len(self._kept) == frame.index < CHUNK:
+            if len(self._kept) == frame.index < self._chunk:
                 self._kept.append(frame)
             else:
                 self._kept.clear()
@@ -63,8 +65,10 @@ class Rewinder:
         """Frames `last`, `last` - 1, ... down to `first`, as they were the first time."""
         end = last + 1
         while end > first:
-            start = max(first, end - CHUNK)
-            yield from self.chunk(start, end)[::-1]
+            start = max(first, end - self._chunk)
+            frames = self.chunk(start, end)
+            while frames:  # none is held longer than it is needed
+                yield frames.pop()
             end = start
 
     def chunk(self, start: int, end: int) -> list[Frame]:
@@ -90,7 +94,6 @@ class Rewinder:
                     break
                 if frame.index >= done:
                     yield frame
-        gc.collect()  # PyAV frees a closed decoder only then, and another one is about to be opened
 
     def _sought(self, first: int, end: int) -> Iterator[Frame]:
         """The frames as far as seeking finds them, in order; possibly none."""

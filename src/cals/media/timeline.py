@@ -19,18 +19,18 @@ LengthPolicy = Literal["audio", "video", "loop", "bounce"]
 
 
 def lengthened(
-    path: Path | str, policy: LengthPolicy, audio_s: Fraction, *, keep_going: bool = False
+    path: Path | str, policy: LengthPolicy, audio_s: Fraction, *, keep_going: bool = False, size: int | None = None
 ) -> Iterator[Frame]:
     """Frames of a video or image, numbered and timed from 0, as many as `policy` asks for.
 
     bounce: as long as the speech (`audio_s`); a shorter video plays forward, backward, forward, its end
     frames not doubled (a long stream whose time stamps had to be made up loops instead). loop: the same, starting
     again at the first frame. audio: the same, holding the last frame. video: as long as the picture. Frames
-    start before `audio_s`; memory stays bounded.
+    start before `audio_s`; memory stays bounded. `size` is the longest side that an image keeps.
     """
     if policy not in get_args(LengthPolicy):
         raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
-    with VideoReader(path, keep_going=keep_going) as reader:
+    with VideoReader(path, keep_going=keep_going, size=size) as reader:
         if policy == "video":
             yield from reader
             return

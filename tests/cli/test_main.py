@@ -1,0 +1,77 @@
+"""The command as a whole: what it prints and how it ends, whatever it is given."""
+
+import subprocess
+import sys
+
+import pytest
+
+import cals
+from cals import cli
+from cals.errors import MediaError
+
+
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """The exit status and what stands on stderr."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    return int(end.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "parts"),
+    [
+        (MediaError("a.mp4: expected a\nvideo, found none"), 1, ["cals: a.mp4: expected a video, found none"]),
+        (ValueError("29 is not\na valid Type"), 1, ["ValueError: 29 is not a valid Type", "report it", "--debug"]),
+        (AssertionError(), 1, ["AssertionError", "report it"]),
+        (MemoryError(), 1, ["MemoryError"]),
+        (KeyboardInterrupt(), 130, ["stopped"]),
+    ],
+)
+def test_any_error_is_one_line(capsys, monkeypatch, error, status, parts):
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "COMMANDS", {"fail": command, "other": command})
+    found, text = ended(capsys, "fail")
+    assert found == status
+    assert text.count("\n") == 1
+    assert all(part in text for part in parts)
+    with pytest.raises(type(error)):
+        cli.main(["fail", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["genrate", "--face", "a"], ["did you mean generate?"]),
+        (["Track", "a.mp4"], ["did you mean track?"]),
+        (["xyzzy"], ["choose one of generate, track"]),
+        (["generate", "--face", "-dash.mp4", "--out", "b.mp4"], ["--face: ", "'./-dash.mp4'"]),
+        (["track", "-dash.mp4"], ["'./-dash.mp4'"]),
+    ],
+)
+def test_hints(capsys, arguments, parts):
+    status, text = ended(capsys, *arguments)
+    assert status == 2
+    assert text.count("\n") == 1
+    assert all(part in text for part in parts)
+
+
+@pytest.mark.parametrize("name", ["-", "https://host/a.mp4"])
+def test_names_that_are_no_files(capsys, tmp_path, name):
+    status, text = ended(capsys, "track", name, "--out", str(tmp_path / "a.json"))
+    assert status == 1
+    assert text.count("\n") == 1
+    assert ("standard input" if name == "-" else "download it") in text
+
+
+def test_negative_numbers_are_no_file_names():
+    arguments = ["generate", "--strength", "-0.5", "--person", "-1.5,2@3", "--face", "./-dash.mp4"]
+    assert cli.hints.hint_for(arguments, cli.COMMANDS) is None
+
+
+@pytest.mark.parametrize("arguments", [["-m", "cals"], ["-c", "from cals.cli import main; main()"]])
+def test_version(arguments):
+    done = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"cals {cals.__version__}\n"
+    assert done.stderr == ""
