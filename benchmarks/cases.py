@@ -28,7 +28,7 @@ PHOTO_PX, PHOTO_RATE = 4096, 25.0
 TOLERANCE_S = 0.1
 """How far the length of picture and sound may be from the speech's."""
 RATE_SHARE = 0.15
-"""How far the output's frame rate may be from the face's; a variable rate has no more than an average."""
+"""How far the output's frame rate may be from the face's; a variable rate has no more than a usual one."""
 
 
 @dataclass
@@ -38,6 +38,9 @@ class Facts:
     size: tuple[int, int] | None = None
     frames: int = 0
     rate: float = 0.0
+    """By the median step, which holes do not change."""
+    seconds: float = 0.0
+    """From the first picture until the last one ends."""
     sound_s: float = 0.0
     loudness: float = 0.0
     """Root mean square of the loudest block, where 1 is full scale."""
@@ -97,8 +100,9 @@ def probe(path: Path) -> Facts:
                     # The last pictures come without the time base that `frame.time` needs.
                     times.append(float((frame.pts or 0) * stream.time_base))
                     facts.size = facts.size or _upright(frame)
+                    facts.seconds = times[-1] - times[0] + float((frame.duration or 0) * stream.time_base)
         if len(times) > 1 and times[-1] > times[0]:
-            facts.rate = (len(times) - 1) / (times[-1] - times[0])
+            facts.rate = 1 / max(1e-6, float(np.median(np.diff(times))))
     return facts
 
 
@@ -210,11 +214,11 @@ def _compare(result: Result, out: Facts | None, face: Facts | None, audio: Facts
     if out is None or not out.frames or out.size is None:
         result.faults.append("output cannot be read")
         return
-    seconds = out.frames / out.rate if out.rate else 0.0
+    seconds = out.seconds
     result.probe = f"{out.size[0]}x{out.size[1]}, {out.frames} frames, {seconds:.2f} s, sound {out.sound_s:.2f} s"
     if face is not None and face.size is not None:
-        even = [side + side % 2 for side in face.size]
-        if list(out.size) != even:
+        # Odd sides are padded where chroma is thinned.
+        if any(new not in (old, old + old % 2) for new, old in zip(out.size, face.size, strict=True)):
             result.faults.append(f"size, not {face.size[0]}x{face.size[1]}")
         if face.rate and out.rate and abs(out.rate / face.rate - 1) > RATE_SHARE:
             result.faults.append(f"{out.rate:.1f} frames/s, not {face.rate:.1f}")

@@ -95,7 +95,7 @@ def test_a_closed_reader_gives_back_what_its_codec_holds(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=10)
 
     def opened():
-        containers = [held for held in gc.get_objects() if isinstance(held, av.container.InputContainer)]
+        containers = [held for held in gc.get_objects() if type(held) is av.container.InputContainer]
         return sum(container.name == f"file:{path}" for container in containers)
 
     with VideoReader(path) as reader:
