@@ -39,6 +39,17 @@ def test_every_frame_gets_its_face(detector: BlazeFaceMesh, portrait: U8) -> Non
     np.testing.assert_allclose(steps, np.full_like(steps, 1) * (14, 4), atol=1.5)
 
 
+@pytest.mark.parametrize(("face_px", "angle_deg"), [(100, 0), (131, 0), (160, 12), (187, -7)])
+def test_a_picture_that_stays_keeps_its_mesh(
+    detector: BlazeFaceMesh, portrait: U8, face_px: float, angle_deg: float
+) -> None:
+    """The mesh depends on its region and the region on the mesh before: followed at once it swings for ever."""
+    scene = put_face(background(*SIZE, 1), portrait, face_px, (310.4, 182.7), angle_deg)
+    faces = run(FaceTracker(detector), [scene] * 30)
+    for face in faces[26:]:
+        np.testing.assert_array_equal(face.landmarks, faces[25].landmarks)
+
+
 def test_a_gap_is_stated_and_starts_a_new_track(detector: BlazeFaceMesh, portrait: U8) -> None:
     ground = background(*SIZE, 1)
     shown = put_face(ground, portrait, 100, (300, 180))

@@ -7,7 +7,15 @@ import numpy as np
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
 from cals.face.looks import Looks
-from cals.face.mesh_fit import SAME_LOOKS, MeshFit, fit_mesh, region_of_detection, region_of_landmarks
+from cals.face.mesh_fit import (
+    SAME_LOOKS,
+    MeshFit,
+    fit_mesh,
+    region_of_detection,
+    region_of_landmarks,
+    shifted,
+    steady_region,
+)
 from cals.face.person import Person
 from cals.face.search import Region, TileRound, around, detect_in, find_faces, fit_faces, unique, whole
 from cals.face.shots import Shot, ShotDetector
@@ -144,7 +152,8 @@ class FaceTracker:
         ahead = self._speed * min(elapsed_s, _AHEAD_S)
         far = float(np.hypot(*ahead)) / max(last.eye_distance_px, 1.0)
         ahead *= max(0.0, 1.0 - _TREMBLE / max(far, 1e-6))
-        fit = fit_mesh(self._detector, picture, region_of_landmarks(last.landmarks[:, :2] + ahead))
+        region = steady_region(shifted(last.region, ahead), region_of_landmarks(last.landmarks[:, :2] + ahead))
+        fit = fit_mesh(self._detector, picture, region)
         if fit.score >= MIN_MESH_SCORE:
             return fit
         near = detect_in(self._detector, picture, around(last.centre, last.size_px))
