@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.face.detector import DETECTION_SIZE_PX, MIN_MESH_SCORE, Detection, FaceDetector, overlap
+from cals.face.landmarks import eye_centres
 from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
 from cals.face.sampling import sample, similarity
 from cals.types import Picture, affine_inverse
@@ -23,7 +24,12 @@ the detector needs some 20 of its 256 pixels, 20 / 256 * (1920 / 4) = 37.5."""
 _MIN_TILE_PX = 240.0
 """Smaller tiles would only enlarge what the picture does not hold."""
 _SAME_FACE = 0.3
+_NOSE = 1
+"""The point of the mesh that the detector calls the tip of the nose."""
 _MAX_FITS = 8
+_AGREED = 0.13
+"""Farthest apart, in sizes of the face, that detector and mesh see an eye, the nose or the mouth. In 280 frames of 25
+people it is 0.085 at most, in a cat 0.4, in a profile that the mesh takes for a face from the front 0.2 to 0.4."""
 
 
 def detect_in(detector: FaceDetector, picture: Picture, region: Region) -> list[Detection]:
@@ -87,11 +93,18 @@ def fit_faces(detector: FaceDetector, picture: Picture, found: Iterable[Detectio
             # the region of a detection is coarser than that of a mesh
             fit = fit_mesh(detector, picture, region_of_landmarks(fit.landmarks))
         known = [np.hypot(*(fit.centre - other.centre)) < 0.5 * other.size_px for other in fits]
-        if fit.score >= MIN_MESH_SCORE and not any(known):
+        if fit.score >= MIN_MESH_SCORE and agrees(face, fit) and not any(known):
             fits.append(fit)
         if len(fits) == _MAX_FITS:
             break
     return fits
+
+
+def agrees(found: Detection, fit: MeshFit) -> bool:
+    """Whether detector and mesh, two networks, see eyes, nose and mouth in the same places."""
+    points = fit.landmarks[:, :2].astype(np.float64)
+    places = np.stack([*eye_centres(points), points[_NOSE], (points[13] + points[14]) / 2])
+    return float(np.hypot(*(found.keypoints[:4] - places).T).max()) <= _AGREED * fit.size_px
 
 
 def unique(found: Iterable[Detection]) -> list[Detection]:

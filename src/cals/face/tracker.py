@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
+from cals.face.hindrance import TURNED_AWAY, TURNED_DEG, framing_hindrance, measure_turn_deg
 from cals.face.looks import Looks
 from cals.face.mesh_fit import (
     SAME_LOOKS,
@@ -17,7 +18,7 @@ from cals.face.mesh_fit import (
     steady_region,
 )
 from cals.face.person import Person
-from cals.face.search import Region, TileRound, around, detect_in, find_faces, fit_faces, unique, whole
+from cals.face.search import Region, TileRound, agrees, around, detect_in, find_faces, fit_faces, unique, whole
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture, TrackedFace
 
@@ -78,6 +79,8 @@ class FaceTracker:
         self._looked_s: Fraction | None = None
         self._instead_s: Fraction | None = None
         """When someone else came up in the person's place; None if that is long ago or never was."""
+        self._hindrance: str | None = None
+        """What speaks against drawing a mouth into the face last seen."""
         self.most_seen = 0
         """Most faces met in one look for the person, whether the one meant or not."""
 
@@ -89,9 +92,9 @@ class FaceTracker:
         if fit is not None and self._alike(fit, _UNLIKE if shot is Shot.SAME else SAME_LOOKS):
             returned = self._returned(picture, time_s)
             if returned is not None:
-                return self._begin(returned, index, time_s, cut=False)
+                return self._begin(picture, returned, index, time_s, cut=False)
             self._remember(fit, time_s)
-            return self._face(fit, index, time_s, cut=False)
+            return self._face(picture, fit, index, time_s, cut=False)
         cut = shot is Shot.DOUBTFUL and fit is not None
         if shot is Shot.NEW:
             # someone who goes or is hidden leaves the rest of the picture as it was
@@ -106,15 +109,15 @@ class FaceTracker:
             return _absent(index, time_s, max(self._track, 0), cut=cut)
         if self._someone_else and not cut and time_s == self._lost_s:
             self._instead_s = time_s
-        return self._begin(fit, index, time_s, cut=cut)
+        return self._begin(picture, fit, index, time_s, cut=cut)
 
-    def _begin(self, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+    def _begin(self, picture: Picture, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
         """Start a track with `fit`."""
         self._tracking = False
         self._remember(fit, time_s)
         self._track += 1
         _log.debug("frame %d: track %d starts (score %.2f)", index, self._track, fit.score)
-        return self._face(fit, index, time_s, cut=cut)
+        return self._face(picture, fit, index, time_s, cut=cut)
 
     def _returned(self, picture: Picture, time_s: Fraction) -> MeshFit | None:
         """The person, where someone else is followed who came up in the person's place and the person is back."""
@@ -232,7 +235,8 @@ class FaceTracker:
         self._someone_else = not absent_s and max(alike[best], float(fits[best].thumb @ last.thumb)) < _UNLIKE
         return fits[best]
 
-    def _face(self, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+    def _face(self, picture: Picture, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+        self._judge(fit, picture)
         return TrackedFace(
             index=index,
             time_s=time_s,
@@ -242,7 +246,26 @@ class FaceTracker:
             score=fit.score,
             box=fit.box,
             landmarks=fit.landmarks,
+            hindrance=self._hindrance,
         )
+
+    def _judge(self, fit: MeshFit, picture: Picture) -> None:
+        """What speaks against drawing this face's mouth."""
+        before = self._hindrance is not None
+        if self._is_turned_away(fit, picture):
+            self._hindrance = TURNED_AWAY
+        else:
+            self._hindrance = framing_hindrance(fit.landmarks, picture.width, picture.height, before=before)
+
+    def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
+        """Whether the head is turned beyond what the mesh can do, from then on until it surely faces us again."""
+        turn_deg = measure_turn_deg(fit.landmarks)
+        if self._hindrance != TURNED_AWAY:
+            return turn_deg >= TURNED_DEG[1]
+        # the mesh of a profile may read as a face from the front: the detector has to see what the mesh sees
+        middle = (TURNED_DEG[0] + TURNED_DEG[1]) / 2
+        near = detect_in(self._detector, picture, around(fit.centre, fit.size_px)) if turn_deg < middle else []
+        return not any(agrees(found, fit) for found in near)
 
 
 def _absent(index: int, time_s: Fraction, track: int, *, cut: bool) -> TrackedFace:

@@ -1,5 +1,6 @@
 """`LipSync`: a face and a speech in, the face saying the speech out."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -30,6 +31,7 @@ from cals.media.writer import VideoWriter
 from cals.models.speaking import MeshLips
 from cals.types import ProgressCallback
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 STRENGTH = (0.5, 1.5)
 """How much less or more than the person would a mouth may be told to move."""
@@ -103,7 +105,7 @@ class LipSync:
         # A detector for every job: its runtime is not made for two threads at once.
         detector = BlazeFaceMesh(self._face_models)
         tracker = follow(face, person, detector, keep_going=keep_going)
-        follower = FrameTracker(tracker, network.crop_px)
+        follower = FrameTracker(tracker, network.crop_px, to_draw=True)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
@@ -196,6 +198,8 @@ class LipSync:
                         if progress is not None:
                             progress(facts.frames, total)
             facts.wall_s = time.monotonic() - started
+            if not facts.generated:
+                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, facts.reasons)
             if report is not None:
                 facts.write(place)
         return facts

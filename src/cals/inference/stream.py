@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from cals.face.hindrance import turn_share
 from cals.inference.fade import strengths
 from cals.inference.painters import Painter
 from cals.inference.tracked import TrackedFrame
@@ -26,12 +27,18 @@ class LipFrame:
 
 
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
-    """Paint the mouths, `batch` frames at a time; faceless frames pass through."""
-    faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
-    while chunk := list(islice(faded, batch)):
+    """Paint the mouths, `batch` frames at a time; frames without a view pass through."""
+    faded = strengths(
+        items,
+        lambda item: item.face,
+        lambda item: item.frame.time_s + item.frame.duration_s,
+        is_drawn=lambda item: item.view is not None,
+    )
+    turned = ((item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in faded)
+    while chunk := list(islice(turned, batch)):
         patches = iter(painter.patches(chunk))
         for item, strength in chunk:
             if item.view is None:
-                yield LipFrame(item.frame, item.face, NO_FACE, 0.0)
+                yield LipFrame(item.frame, item.face, item.face.hindrance or NO_FACE, 0.0)
             else:
                 yield LipFrame(item.frame.with_patch(next(patches)), item.face, GENERATED, strength)

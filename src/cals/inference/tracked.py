@@ -38,7 +38,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """A frame and the person's face in it; `view` is None where there is none."""
+    """A frame and the person's face in it; `view` is None where there is none, or none that is to be drawn."""
 
     frame: Frame
     face: TrackedFace
@@ -46,10 +46,14 @@ class TrackedFrame:
 
 
 class FrameTracker:
-    """Follows a person through a video, and may look ahead: no frame is tracked twice for it."""
+    """Follows a person through a video, and may look ahead: no frame is tracked twice for it.
 
-    def __init__(self, tracker: FaceTracker, crop_px: int) -> None:
+    With `to_draw` faces that something speaks against drawing have no view.
+    """
+
+    def __init__(self, tracker: FaceTracker, crop_px: int, *, to_draw: bool = False) -> None:
         self._tracker, self._aligner = tracker, Aligner(crop_px)
+        self._to_draw = to_draw
         self._last: TrackedFrame | None = None
         self._known: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
 
@@ -85,6 +89,7 @@ class FrameTracker:
         view = None
         if face.valid:
             transform = self._aligner.update(face)
+        if face.valid and not (self._to_draw and face.hindrance):
             landmarks = transform.landmarks(face.landmarks)
             view = View(transform, crop(frame, transform), landmarks, (frame.width, frame.height))
         self._last = TrackedFrame(frame, face, view)
