@@ -50,6 +50,16 @@ def test_a_picture_that_stays_keeps_its_mesh(
         np.testing.assert_array_equal(face.landmarks, faces[25].landmarks)
 
 
+def test_a_face_on_its_head_is_found_again(detector: BlazeFaceMesh, portrait: U8) -> None:
+    ground = background(*SIZE, 1)
+    shown = put_face(ground, portrait, 100, (300, 180), angle_deg=180)
+    faces = run(FaceTracker(detector), [shown] * 3 + [ground] * 12 + [shown] * 12)
+    assert all(face.valid for face in faces[:3])
+    assert all(face.valid for face in faces[24:])
+    eyes, mouth = faces[0].landmarks[168, 1], faces[0].landmarks[13, 1]
+    assert eyes > mouth + 20
+
+
 def test_a_gap_is_stated_and_starts_a_new_track(detector: BlazeFaceMesh, portrait: U8) -> None:
     ground = background(*SIZE, 1)
     shown = put_face(ground, portrait, 100, (300, 180))
@@ -182,6 +192,8 @@ class _Scripted:
         points[:, 0], points[:, 1] = centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)
         for index, x in ((33, -0.6), (133, -0.2), (362, 0.2), (263, 0.6)):
             points[index, :2] = (centre[0] + x * radius, centre[1] - 0.2 * radius)
+        for index, y in ((1, 0.2), (13, 0.6), (14, 0.6)):  # nose and mouth, where the detection has them
+            points[index, :2] = (centre[0], centre[1] + y * radius)
         return points, 1.0
 
 

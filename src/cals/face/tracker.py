@@ -2,6 +2,7 @@
 
 import logging
 from fractions import Fraction
+from itertools import cycle
 
 import numpy as np
 
@@ -18,7 +19,18 @@ from cals.face.mesh_fit import (
     steady_region,
 )
 from cals.face.person import Person
-from cals.face.search import Region, TileRound, agrees, around, detect_in, find_faces, fit_faces, unique, whole
+from cals.face.search import (
+    QUARTERS,
+    Region,
+    TileRound,
+    agrees,
+    around,
+    detect_in,
+    find_faces,
+    fit_faces,
+    unique,
+    whole,
+)
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture, TrackedFace
 
@@ -64,6 +76,7 @@ class FaceTracker:
         self._person = person or Person()
         self._shots = ShotDetector()
         self._tiles = TileRound()
+        self._quarters = cycle(QUARTERS)
         self._last: MeshFit | None = None
         """The face as last seen, in this shot."""
         self._looks = Looks()
@@ -197,6 +210,9 @@ class FaceTracker:
             regions += [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
         found = unique(face for region in regions for face in detect_in(self._detector, picture, region))
         fits = fit_faces(self._detector, picture, found)
+        if len(regions) > 1 and not fits:
+            found = detect_in(self._detector, picture, whole(picture), next(self._quarters))
+            fits = fit_faces(self._detector, picture, found)
         return self._chosen(fits, time_s)
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:
