@@ -18,6 +18,7 @@ def generate(
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
     strength: float = 1.0,
+    covered: Literal["keep", "draw"] = "keep",
     codec: str = "auto",
     crf: int | None = None,
     preset: str | None = None,
@@ -44,6 +45,8 @@ def generate(
             picture's length and the mouth rests after the speech.
         person: Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds.
         strength: How much the mouth moves, 0.5 to 1.5; 1 is as this person does.
+        covered: A mouth with a hand, a microphone, a mask or text before it: `keep` leaves it as it is, `draw` draws
+            over it.
         codec: Video encoder; `auto` picks one that players know.
         crf: Quality, lower is better; the default is near visually lossless.
         preset: Encoder speed, as the encoder names it.
@@ -67,6 +70,7 @@ def generate(
             length=length,
             person=person,
             strength=strength,
+            covered=covered,
             keep_going=keep_going,
             codec=codec,
             crf=crf,

@@ -117,7 +117,7 @@ def _righted(detector: FaceDetector, picture: Picture, found: Detection) -> Dete
     if found.score >= _SURE:
         return found
     near = detect_in(detector, picture, around(np.array(found.centre), found.size_px), quarters=2)
-    return max([found, *near[:1]], key=lambda face: face.score)
+    return near[0] if near and near[0].score >= _SURE else found
 
 
 def agrees(found: Detection, fit: MeshFit) -> bool:

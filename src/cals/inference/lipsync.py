@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from cals.inference.painters import CropPainter, Painter
 from cals.inference.precision import Precision, draw_in
 from cals.inference.report import GenerateReport, new_file
 from cals.inference.stream import LipFrame, generate_frames
-from cals.inference.tracked import FrameTracker, TrackedFrame
+from cals.inference.tracked import Covered, FrameTracker, TrackedFrame
 from cals.inference.windows import unit_blocks
 from cals.media import audio as sound
 from cals.media.reader import VideoReader
@@ -76,19 +76,21 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        covered: Covered = "keep",
         keep_going: bool = False,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
-        take 1 only.
+        take 1 only. `covered` says what becomes of a mouth with a hand, a microphone or text before it: "keep" leaves
+        those frames as they are, "draw" draws over them.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
-        self._check_strength(strength)
+        self._check(strength, covered)
         with VideoReader(face, keep_going=keep_going) as reader:
             still = reader.format.is_image
         audio_s = sound.probe(audio, keep_going=keep_going).duration_s
-        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, keep_going)
+        yield from self._stream(Path(face), still, Path(audio), audio_s, length, person, strength, covered, keep_going)
 
     def _stream(
         self,
@@ -99,13 +101,14 @@ class LipSync:
         length: LengthPolicy,
         person: str | int,
         strength: float,
+        covered: Covered,
         keep_going: bool,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
         detector = BlazeFaceMesh(self._face_models)
         tracker = follow(face, person, detector, keep_going=keep_going)
-        follower = FrameTracker(tracker, network.crop_px, to_draw=True)
+        follower = FrameTracker(tracker, network.crop_px, covered=covered)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
@@ -152,6 +155,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        covered: Covered = "keep",
         keep_going: bool = False,
         codec: str = "auto",
         crf: int | None = None,
@@ -166,7 +170,7 @@ class LipSync:
         `report` names a JSON file for it, which then also tells what happened to every frame.
         """
         started = time.monotonic()
-        self._check_strength(strength)
+        self._check(strength, covered)
         face, audio, out = Path(face), Path(audio), Path(out)
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going) as reader:
@@ -190,7 +194,9 @@ class LipSync:
             with writer:
                 audio_s = sound.probe(audio, keep_going=keep_going).duration_s
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, audio, audio_s, length, person, strength, keep_going)
+                stream = self._stream(
+                    face, like.is_image, audio, audio_s, length, person, strength, covered, keep_going
+                )
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)
@@ -204,7 +210,11 @@ class LipSync:
                 facts.write(place)
         return facts
 
-    def _check_strength(self, strength: float) -> None:
+    def _check(self, strength: float, covered: Covered) -> None:
+        if covered not in get_args(Covered):
+            raise ConfigError(
+                f"covered: expected keep or draw, found {covered!r}; keep leaves covered mouths as they are"
+            )
         low, high = STRENGTH
         if not low <= strength <= high:
             raise ConfigError(f"strength: expected {low} to {high}, found {strength:g}; 1 moves as the person does")

@@ -10,13 +10,14 @@ import numpy as np
 
 from cals import hub
 from cals.errors import ConfigError
-from cals.face.align import face_pose
+from cals.face.align import CROP_SIZE_PX, face_pose
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import contact_sheet
 from cals.face.sampling import sample, similarity
 from cals.inference.following import follow, no_face
 from cals.inference.report import new_file
 from cals.inference.stream import NO_FACE
+from cals.inference.tracked import FrameTracker
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace, affine_inverse
@@ -145,12 +146,12 @@ def sheet_videos(
         done = 0
         for video, (_, row) in zip(videos, rows, strict=True):
             tracker = follow(video, person, detector, keep_going=keep_going)
+            follower = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
             any_face = False
             with VideoReader(video, keep_going=keep_going) as reader:
-                for frame in reader:
-                    face = tracker.update(frame, frame.time_s, frame.index)
-                    row.add(frame, face)
-                    any_face = any_face or face.valid
+                for item in follower.track(reader):
+                    row.add(item.frame, item.face)
+                    any_face = any_face or item.face.valid
                     done += 1
                     if progress is not None:
                         progress(done, None)
