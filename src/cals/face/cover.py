@@ -51,15 +51,16 @@ _EDGE_WEIGHT = 3.0
 """What edges count against colours in telling one view from another."""
 _COLOURLESS, _DIM = 0.03, 30.0
 """In a grey picture, or a face darker than this, colours tell nothing of lips and skin."""
-_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.17, 0.4, Fraction(4, 5)
+_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.17, 0.4, Fraction(7, 5)
 """Difference from all views kept, as logarithms in the three patches where it is largest, that a covered mouth has; and
 by how much more as long as little was seen of the person, falling to nothing over that time."""
 _STILL = 0.8
 """A covered mouth stays covered until it is down to this share of what would have it noticed."""
 _KEPT, _WORTH = 24, 0.06
 """Views kept, and how different from all others a view is worth keeping."""
-_PROVEN_S = Fraction(3, 10)
-"""A view is kept when nothing was noticed for so long after it: what comes slowly over the mouth is not learned."""
+_PROVEN_S = (Fraction(3, 10), Fraction(4, 5))
+"""A view is kept when nothing was noticed for so long after it, at first and once the person is known: what comes slowly
+over the mouth is not learned."""
 _BARE, _STEADY, _CHANGED_S = 0.7, 0.25, Fraction(1)
 """Another view that may well be a bare mouth, and stays so much the same, counts as covered for so long only: the light
 has changed."""
@@ -111,7 +112,8 @@ class CoverWatch:
         if not len(self._kept):
             self._kept = view[None]
         self._waiting.append((time_s, view))
-        while time_s - self._waiting[0][0] >= _PROVEN_S:
+        proven_s = _PROVEN_S[self._known_s >= _KNOWN_S]
+        while time_s - self._waiting[0][0] >= proven_s:
             since_s, proven = self._waiting.popleft()
             self._known_s += self._waiting[0][0] - since_s
             if self._novelty(proven) > _WORTH:
