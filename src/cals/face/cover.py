@@ -51,16 +51,16 @@ _EDGE_WEIGHT = 3.0
 """What edges count against colours in telling one view from another."""
 _COLOURLESS, _DIM = 0.03, 30.0
 """In a grey picture, or a face darker than this, colours tell nothing of lips and skin."""
-_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.17, 0.4, Fraction(7, 5)
+_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.17, 0.4, Fraction(6, 5)
 """Difference from all views kept, as logarithms in the three patches where it is largest, that a covered mouth has; and
 by how much more as long as little was seen of the person, falling to nothing over that time."""
-_STILL = 0.8
+_STILL = 0.75
 """A covered mouth stays covered until it is down to this share of what would have it noticed."""
 _KEPT, _WORTH = 24, 0.06
 """Views kept, and how different from all others a view is worth keeping."""
 _PROVEN_S = (Fraction(3, 10), Fraction(4, 5))
-"""A view is kept when nothing was noticed for so long after it, at first and once the person is known: what comes slowly
-over the mouth is not learned."""
+"""A view is kept when nothing was noticed for so long after it, at first and once the person is known, so that what
+comes slowly over the mouth is not learned."""
 _BARE, _STEADY, _CHANGED_S = 0.7, 0.25, Fraction(1)
 """Another view that may well be a bare mouth, and stays so much the same, counts as covered for so long only: the light
 has changed."""
