@@ -71,6 +71,8 @@ class TrackedFace:
     """Tight box of the landmarks, in pixels, possibly reaching outside the frame."""
     landmarks: F32 = field(repr=False)
     """[468 3] mesh points x, y in frame pixels (pixel centres at .5), z in the same scale; [0 3] if invalid."""
+    hindrance: str | None = None
+    """Why no mouth should be drawn into this face, see `face.hindrance`; None where nothing speaks against it."""
 
 
 def affine_inverse(matrix: NDArray[Any]) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ def test_mesh_score_tells_a_face_from_none(detector: BlazeFaceMesh, portrait: U8
     assert fit_mesh(detector, picture, region_of_detection(away)).score < 0.5
 
 
-@pytest.mark.parametrize("angle_deg", [-45, -30, 30, 45])
+@pytest.mark.parametrize("angle_deg", [-45, -30, 30, 45, 90, 150, 180, -120])
 def test_turned_faces(detector: BlazeFaceMesh, portrait: U8, angle_deg: float) -> None:
     scene = put_face(background(640, 480, 7), portrait, 140, (320, 240), angle_deg)
     upright = _landmarks(detector, put_face(background(640, 480, 7), portrait, 140, (320, 240)))

@@ -1,6 +1,7 @@
 """Frame k gets the unit of its own time, its own track's gallery and its own face."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -145,6 +146,17 @@ def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
     assert change[5] > 20
     assert change[13] > change[15] > change[17] > 0  # out, towards the gap
     assert change[22] < change[24]  # and in again
+
+
+def test_a_face_that_is_not_drawn_says_why_and_is_faded_around() -> None:
+    told = [
+        replace(item, face=replace(item.face, hindrance="covered"), view=None) if 18 <= k < 22 else item
+        for k, item in enumerate(items(Fraction(25), 40))
+    ]
+    done = list(generate(iter(told), Greys(), 8))
+    assert [d.status for d in done] == [GENERATED] * 18 + ["covered"] * 4 + [GENERATED] * 18
+    assert all(d.frame is item.frame for d, item in zip(done[18:22], told[18:22], strict=True))
+    assert done[5].strength > done[15].strength > done[17].strength > done[18].strength == 0
 
 
 def test_every_face_comes_with_its_own_time_and_landmarks() -> None:

@@ -18,6 +18,7 @@ def generate(
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
     strength: float = 1.0,
+    covered: Literal["keep", "draw"] = "keep",
     audio_track: str | None = None,
     keep_tracks: bool = True,
     size: int | None = None,
@@ -47,6 +48,8 @@ def generate(
             picture's length and the mouth rests after the speech.
         person: Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds.
         strength: How much the mouth moves, 0.5 to 1.5; 1 is as this person does.
+        covered: A mouth with a hand, a microphone, a mask or text before it: `keep` leaves it as it is, `draw` draws
+            over it.
         audio_track: Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng.
         keep_tracks: Carry further sound tracks, subtitles and chapters of `face` over, where the output can hold them.
         size: Longest side in pixels of a video made of a photo; 4096 unless given. Positions in `person` count in its
@@ -74,6 +77,7 @@ def generate(
             length=length,
             person=person,
             strength=strength,
+            covered=covered,
             audio_track=audio_track,
             keep_tracks=keep_tracks,
             size=size,

@@ -62,8 +62,9 @@ class Detection:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     def mapped(self, matrix: NDArray[Any]) -> "Detection":
-        """The same face in other coordinates; `matrix` [2 3] must not turn."""
-        (x0, y0), (x1, y1) = affine_apply(matrix, np.array(self.box).reshape(2, 2))
+        """The same face in other coordinates; `matrix` [2 3] may turn by quarters only."""
+        corners = affine_apply(matrix, np.array(self.box).reshape(2, 2))
+        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
         return Detection(
             box=(float(x0), float(y0), float(x1), float(y1)),
             score=self.score,

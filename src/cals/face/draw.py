@@ -35,7 +35,11 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
     """A copy of the frame with mesh, contours, box and a label of index, track and score."""
     out = np.ascontiguousarray(rgb).copy()
     scale = max(0.4, min(rgb.shape[:2]) / 720)
-    label = f"{face.index} track {face.track}" + (" cut" if face.cut else "")
+    label = (
+        f"{face.index} track {face.track}"
+        + (" cut" if face.cut else "")
+        + (f" {face.hindrance}" if face.hindrance else "")
+    )
     if not face.valid or face.box is None:
         return _text(out, f"{label} no face", (6, 6), _ABSENT, scale)
     points = np.rint((face.landmarks[:, :2].astype(np.float64) - 0.5) * (1 << _BITS)).astype(np.int32)

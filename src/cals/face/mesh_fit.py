@@ -1,6 +1,6 @@
 """Fitting the mesh to one face of a picture: the square turned region the mesh model looks at, and back."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from cals.face.landmarks import eye_centres, inter_ocular_px
 from cals.face.sampling import sample, similarity, warp
 from cals.types import F32, U8, Box, Picture, affine_apply, affine_inverse
 
+_MIDDLE = (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2)
 _REGION_SCALE = 1.5
 """Region side over face size; FaceMesh was trained with a quarter of the face's size to spare on each side."""
 _MOVED = 0.08
@@ -20,6 +21,9 @@ SAME_LOOKS = 0.9
 """Correlation of two `MeshFit.thumb` of one face in neighbouring frames: on GRID never below 0.93, while that of two
 speakers in the same place is at most 0.89 (median 0.52)."""
 _MIN_REGION_PX = 8.0
+_HELD_PX, _EASED_PX = 0.3, 1.5
+"""A region that would move less than this, in pixels of the mesh input at its corners, stays where it is, and one that
+would move less than that goes half of the way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,8 @@ class MeshFit:
     score: float
     thumb: F32 = field(repr=False)
     """[576] brightness of eyes, brows and nose, aligned by the eyes, zero mean and unit length."""
+    region: NDArray[np.float64] = field(repr=False)
+    """[2 3], frame -> mesh input, of what the mesh was run on."""
 
     @property
     def box(self) -> Box:
@@ -77,18 +83,43 @@ def region_of_landmarks(landmarks: NDArray[Any]) -> NDArray[np.float64]:
     return _region(centre, float((high - low).max()), tilt)
 
 
+def shifted(region: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A region (frame -> mesh input) moved by frame pixels [2]."""
+    moved = region.copy()
+    moved[:, 2] -= region[:, :2] @ by
+    return moved
+
+
+def steady_region(before: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The region to follow `before` where the mesh says `wanted`, both frame -> mesh input.
+
+    What the mesh finds depends a little on its region, and its region on what it found before: followed at once, it
+    swings to and fro between two answers for one and the same picture.
+    """
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64) * MESH_SIZE_PX
+    back = affine_inverse(before)
+    there = affine_apply(affine_inverse(wanted), corners)
+    moved_px = float(np.abs(affine_apply(before, there) - corners).max())
+    if moved_px < _HELD_PX:
+        return before
+    if moved_px > _EASED_PX:
+        return wanted
+    half = (affine_apply(back, corners[:3]) + there[:3]) / 2
+    side, middle = (half[1] - half[0]), (half[0] + half[2]) / 2
+    scale = MESH_SIZE_PX / max(float(np.hypot(*side)), 1e-6)
+    return similarity(scale, -float(np.arctan2(side[1], side[0])), (middle[0], middle[1]), _MIDDLE)
+
+
 def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> MeshFit:
     """Run the mesh on `region` (frame -> mesh input), once more if the face has left its middle."""
     fit, rgb = _run(detector, picture, region)
     own = region_of_landmarks(fit.landmarks)
-    middle = np.full((1, 2), MESH_SIZE_PX / 2)
+    middle = np.array([_MIDDLE])
     off = affine_apply(region, affine_apply(affine_inverse(own), middle)) - middle
     if np.abs(off).max() > _MOVED * MESH_SIZE_PX:
         fit, rgb = _run(detector, picture, own)
         region = own
-    return MeshFit(
-        landmarks=fit.landmarks, score=fit.score, thumb=_thumb(rgb, affine_apply(region, fit.landmarks[:, :2]))
-    )
+    return replace(fit, thumb=_thumb(rgb, affine_apply(region, fit.landmarks[:, :2])))
 
 
 def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
@@ -97,13 +128,12 @@ def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) 
     back = affine_inverse(region)
     scale = float(np.hypot(*back[:, 0]))
     frame = np.concatenate([affine_apply(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)
-    return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32)), rgb
+    return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32), region=region), rgb
 
 
 def _region(centre: NDArray[Any], size_px: float, tilt: float) -> NDArray[np.float64]:
     side = max(size_px * _REGION_SCALE, _MIN_REGION_PX)
-    middle = (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2)
-    return similarity(MESH_SIZE_PX / side, -tilt, (float(centre[0]), float(centre[1])), middle)
+    return similarity(MESH_SIZE_PX / side, -tilt, (float(centre[0]), float(centre[1])), _MIDDLE)
 
 
 def _tilt(left: NDArray[Any], right: NDArray[Any]) -> float:

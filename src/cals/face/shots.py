@@ -2,11 +2,13 @@
 
 from enum import IntEnum
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from cals.types import F32, Picture
+from cals.types import F32, Box, Picture
 
 _SIZE = (48, 27)
 _BLANK_STD = 5.0
@@ -27,6 +29,19 @@ _FLASH = 0.4
 """A picture of which so much more is burnt out than before is a flash and passed over like a blank one."""
 
 
+_PART_PX = 3
+"""Parts of the thumbnail, of so many pixels a side, by which the rest of the picture is compared."""
+_PLAIN = 2.0
+"""A part with less contrast is the same everywhere and proves nothing."""
+_STAYED = 4.0
+"""Largest mean difference, in levels, of a part that stayed as it was."""
+_REST = 0.6
+"""Share of the parts around a face that stay where the face went and the shot goes on. Of 520 cuts between 25 videos
+two look so, both before one wall."""
+_BODY = 0.8
+"""So much of a face's size on either side of it belongs to the person, and all that is below."""
+
+
 class Shot(IntEnum):
     """Whether a picture continues the one before; where it is doubtful, what is in it has to tell."""
 
@@ -40,6 +55,8 @@ class ShotDetector:
 
     def __init__(self) -> None:
         self._reference: F32 | None = None
+        self._before: F32 | None = None
+        self._size = (1, 1)
         self._seen_s = Fraction(0)
         self._recent = 0.0
 
@@ -51,7 +68,8 @@ class ShotDetector:
         flash = reference is not None and (current > _BURNT).mean() - (reference > _BURNT).mean() > _FLASH
         if float(current.std()) < _BLANK_STD or (flash and blank_s <= _BLANK_FOR_S):
             return Shot.SAME
-        self._reference, self._seen_s = current, time_s
+        self._before, self._reference, self._seen_s = reference, current, time_s
+        self._size = (picture.width, picture.height)
         if reference is None:
             return Shot.SAME
         change = _change(reference, current)
@@ -61,6 +79,28 @@ class ShotDetector:
         if (stands_out and change > _CUT) or (blank_s > _BLANK_FOR_S and change > _DOUBTFUL):
             return Shot.NEW
         return Shot.DOUBTFUL if stands_out and change > _DOUBTFUL else Shot.SAME
+
+    def stays_around(self, box: Box) -> bool:
+        """Whether the last picture shows what the one before did, but for a person with their face in `box`."""
+        if self._before is None or self._reference is None:
+            return False
+        scale = np.array(_SIZE) / self._size
+        side = _BODY * box.width
+        x0, x1 = (round(float(x * scale[0])) for x in (box.x0 - side, box.x1 + side))
+        top = round(float((box.y0 - _BODY * box.height) * scale[1]))
+        rest = np.ones(_SIZE[::-1], dtype=bool)
+        rest[max(top, 0) :, max(x0, 0) : max(x1, 0)] = False
+        kept, differs = _parts(rest), _parts(np.abs(self._reference - self._before))
+        spread = _parts(self._before**2) - _parts(self._before) ** 2
+        telling = (kept == 1) & (np.maximum(spread, 0) ** 0.5 >= _PLAIN)
+        return bool(telling.any() and (differs[telling] <= _STAYED).mean() >= _REST)
+
+
+def _parts(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Means over the parts of a thumbnail."""
+    columns, rows = (side // _PART_PX for side in _SIZE)
+    parted = np.asarray(values, dtype=np.float64).reshape(rows, _PART_PX, columns, _PART_PX)
+    return np.asarray(parted.mean(axis=(1, 3)))
 
 
 def _change(reference: F32, current: F32) -> float:

@@ -2,15 +2,37 @@
 
 import logging
 from fractions import Fraction
+from itertools import cycle
 
 import numpy as np
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
-from cals.face.mesh_fit import SAME_LOOKS, MeshFit, fit_mesh, region_of_detection, region_of_landmarks
+from cals.face.hindrance import TURNED_AWAY, TURNED_DEG, framing_hindrance, measure_turn_deg
+from cals.face.looks import Looks
+from cals.face.mesh_fit import (
+    SAME_LOOKS,
+    MeshFit,
+    fit_mesh,
+    region_of_detection,
+    region_of_landmarks,
+    shifted,
+    steady_region,
+)
 from cals.face.person import Person
-from cals.face.search import Region, TileRound, around, detect_in, find_faces, fit_faces, unique, whole
+from cals.face.search import (
+    QUARTERS,
+    Region,
+    TileRound,
+    agrees,
+    around,
+    detect_in,
+    find_faces,
+    fit_faces,
+    unique,
+    whole,
+)
 from cals.face.shots import Shot, ShotDetector
-from cals.types import F32, Picture, TrackedFace
+from cals.types import Picture, TrackedFace
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +45,8 @@ _LIKE = 0.8
 neighbouring frames of one person never below 0.93, two persons 0.54 in the median and 0.81 at the 95th percentile."""
 _UNLIKE = 0.6
 """Below this correlation it is another face (or something before it) even if it did not move."""
-_LEARN = 0.02
+_MORE_ALIKE = 0.2
+"""So much more than the face that the rule means has another one to look like the person to be taken in its stead."""
 _GROWTH = 1.5
 """Largest change of size between frames."""
 _AHEAD_S = 0.1
@@ -31,7 +54,8 @@ _AHEAD_S = 0.1
 _TREMBLE = 0.06
 """Moves per frame below this, in inter-ocular distances, are not foreseen."""
 _LOYAL_S = Fraction(2)
-"""For so long after the face is lost no other one takes its place, unless the shot ends."""
+"""For so long after the face is lost no other one takes its place, unless the shot ends; and for so long a face that
+came up in its very place, like someone who walks past before it, gives way when the person is seen again."""
 _EAGER_S = Fraction(1)
 """For so long after a face is lost every frame looks where it was, so that a blink of absence costs no frame more."""
 _SOON_S, _LATER_S = Fraction(1, 10), Fraction(1, 5)
@@ -52,10 +76,13 @@ class FaceTracker:
         self._person = person or Person()
         self._shots = ShotDetector()
         self._tiles = TileRound()
+        self._quarters = cycle(QUARTERS)
         self._last: MeshFit | None = None
         """The face as last seen, in this shot."""
-        self._looks: F32 | None = None
-        """Its upper part as seen over some seconds, `MeshFit.thumb`."""
+        self._looks = Looks()
+        """Of the person who was found first; of nobody who is followed when that one is not to be seen."""
+        self._someone_else = False
+        """Whether the face followed is not like that person."""
         self._tracking = False
         self._speed = np.zeros(2)
         """Pixels a second, of the face last seen."""
@@ -63,6 +90,10 @@ class FaceTracker:
         self._track = -1
         self._lost_s = Fraction(0)
         self._looked_s: Fraction | None = None
+        self._instead_s: Fraction | None = None
+        """When someone else came up in the person's place; None if that is long ago or never was."""
+        self._hindrance: str | None = None
+        """What speaks against drawing a mouth into the face last seen."""
         self.most_seen = 0
         """Most faces met in one look for the person, whether the one meant or not."""
 
@@ -72,21 +103,49 @@ class FaceTracker:
         fit = self._continued(picture, float(time_s - self._seen_s)) if self._tracking else None
         # in doubt the face decides: it stays as it was, or another one is in its place; a gone one says nothing
         if fit is not None and self._alike(fit, _UNLIKE if shot is Shot.SAME else SAME_LOOKS):
+            returned = self._returned(picture, time_s)
+            if returned is not None:
+                return self._begin(picture, returned, index, time_s, cut=False)
             self._remember(fit, time_s)
-            return self._face(fit, index, time_s, cut=False)
-        cut = shot is Shot.NEW or (shot is Shot.DOUBTFUL and fit is not None)
+            return self._face(picture, fit, index, time_s, cut=False)
+        cut = shot is Shot.DOUBTFUL and fit is not None
+        if shot is Shot.NEW:
+            # someone who goes or is hidden leaves the rest of the picture as it was
+            gone = fit is None and self._last is not None and self._shots.stays_around(self._last.box)
+            cut = not gone
         if cut:
-            self._tracking, self._last, self._looked_s = False, None, None
+            self._tracking, self._last, self._looked_s, self._instead_s = False, None, None, None
         if self._tracking:
             self._tracking, self._looked_s = False, None
         fit = self._look(picture, time_s)
         if fit is None:
             return _absent(index, time_s, max(self._track, 0), cut=cut)
+        if self._someone_else and not cut and time_s == self._lost_s:
+            self._instead_s = time_s
+        return self._begin(picture, fit, index, time_s, cut=cut)
+
+    def _begin(self, picture: Picture, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+        """Start a track with `fit`."""
         self._tracking = False
         self._remember(fit, time_s)
         self._track += 1
         _log.debug("frame %d: track %d starts (score %.2f)", index, self._track, fit.score)
-        return self._face(fit, index, time_s, cut=cut)
+        return self._face(picture, fit, index, time_s, cut=cut)
+
+    def _returned(self, picture: Picture, time_s: Fraction) -> MeshFit | None:
+        """The person, where someone else is followed who came up in the person's place and the person is back."""
+        if self._instead_s is None:
+            return None
+        if time_s - self._instead_s > _LOYAL_S:
+            self._instead_s = None
+        elif time_s - (self._looked_s or 0) >= _LATER_S:
+            self._looked_s = time_s
+            fits = find_faces(self._detector, picture, thorough=True)
+            best = max(fits, key=lambda fit: self._looks.likeness(fit.thumb), default=None)
+            if best is not None and self._looks.likeness(best.thumb) >= _LIKE:
+                self._instead_s = None
+                return best
+        return None
 
     def _remember(self, fit: MeshFit, time_s: Fraction) -> None:
         """Take `fit` as the face last seen."""
@@ -96,8 +155,9 @@ class FaceTracker:
         else:
             self._speed = np.zeros(2)
         self._last, self._tracking, self._seen_s = fit, True, time_s
-        looks = fit.thumb if self._looks is None else self._looks + _LEARN * (fit.thumb - self._looks)
-        self._looks = np.asarray(looks / max(float(np.linalg.norm(looks)), 1e-6), dtype=np.float32)
+        self._someone_else = self._someone_else and self._looks.likeness(fit.thumb) < _LIKE
+        if not self._someone_else:
+            self._looks.add(fit.thumb)
 
     def _continued(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
         """The face in the tracked one's place in the next frame, whoever's it is; None if there is none."""
@@ -108,7 +168,8 @@ class FaceTracker:
         ahead = self._speed * min(elapsed_s, _AHEAD_S)
         far = float(np.hypot(*ahead)) / max(last.eye_distance_px, 1.0)
         ahead *= max(0.0, 1.0 - _TREMBLE / max(far, 1e-6))
-        fit = fit_mesh(self._detector, picture, region_of_landmarks(last.landmarks[:, :2] + ahead))
+        region = steady_region(shifted(last.region, ahead), region_of_landmarks(last.landmarks[:, :2] + ahead))
+        fit = fit_mesh(self._detector, picture, region)
         if fit.score >= MIN_MESH_SCORE:
             return fit
         near = detect_in(self._detector, picture, around(last.centre, last.size_px))
@@ -149,33 +210,49 @@ class FaceTracker:
             regions += [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_S else 1)]
         found = unique(face for region in regions for face in detect_in(self._detector, picture, region))
         fits = fit_faces(self._detector, picture, found)
+        if len(regions) > 1 and not fits:
+            found = detect_in(self._detector, picture, whole(picture), next(self._quarters))
+            fits = fit_faces(self._detector, picture, found)
         return self._chosen(fits, time_s)
 
     def _chosen(self, fits: list[MeshFit], time_s: Fraction) -> MeshFit | None:
-        """After a gap the face nearest to where it was lost, if within reach or alike; later on by the rule."""
+        """The person among the faces in sight: after a gap by place and looks, after a cut by looks, or by the rule."""
         self.most_seen = max(self.most_seen, len(fits))
+        alike = [self._looks.likeness(fit.thumb) for fit in fits]
         if self._last is not None:
-            last, absent_s = self._last, time_s - self._lost_s
-            reach = 1.0 + 2.0 * float(absent_s)
-            costs: dict[int, float] = {}
-            for i, fit in enumerate(fits):
-                away = float(np.hypot(*(fit.centre - last.centre))) / last.size_px
-                likeness = float(fit.thumb @ last.thumb)
-                if likeness >= _LIKE or (away <= reach and 0.5 <= fit.size_px / last.size_px <= 2.0):
-                    costs[i] = away - likeness  # looks outweigh up to a face size of distance
-            if costs:
-                return fits[min(costs, key=lambda i: costs[i])]
-            if absent_s < _LOYAL_S:
-                return None
-        elif self._person.kind == "point" and self._looks is not None and fits:
-            # a point says who, not where: in a new shot looks come first
-            alike = [float(fit.thumb @ self._looks) for fit in fits]
-            if max(alike) >= _LIKE:
-                return fits[int(np.argmax(alike))]
+            found = self._found_again(self._last, fits, alike, float(time_s - self._lost_s))
+            if found is not None or time_s - self._lost_s < _LOYAL_S:
+                return found
         chosen = self._person.choose([fit.box for fit in fits])
-        return None if chosen is None else fits[chosen]
+        if self._looks and fits:
+            # the rule says who was meant at first, not where they are: in a new shot looks come first
+            best = int(np.argmax(alike))
+            least = -1.0 if chosen is None else alike[chosen] + _MORE_ALIKE
+            if alike[best] >= min(_LIKE, max(_UNLIKE, least)):
+                chosen = best
+        if chosen is None:
+            return None
+        self._someone_else = bool(self._looks) and alike[chosen] < _UNLIKE
+        return fits[chosen]
 
-    def _face(self, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+    def _found_again(self, last: MeshFit, fits: list[MeshFit], alike: list[float], absent_s: float) -> MeshFit | None:
+        """The face that was lost as `last`: alike wherever it is, or near enough for how much alike it is."""
+        costs: dict[int, float] = {}
+        for i, fit in enumerate(fits):
+            away = float(np.hypot(*(fit.centre - last.centre))) / last.size_px
+            likeness = max(alike[i], float(fit.thumb @ last.thumb))
+            same_size = 0.5 <= fit.size_px / last.size_px <= 2.0
+            # whoever shows up in the very place in the very next frame is followed, for looks may mislead
+            if likeness >= _LIKE or (same_size and (away <= likeness or (not absent_s and away <= _STEP))):
+                costs[i] = away - likeness  # looks outweigh up to a face size of distance
+        if not costs:
+            return None
+        best = min(costs, key=lambda i: costs[i])
+        self._someone_else = not absent_s and max(alike[best], float(fits[best].thumb @ last.thumb)) < _UNLIKE
+        return fits[best]
+
+    def _face(self, picture: Picture, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
+        self._judge(fit, picture)
         return TrackedFace(
             index=index,
             time_s=time_s,
@@ -185,7 +262,26 @@ class FaceTracker:
             score=fit.score,
             box=fit.box,
             landmarks=fit.landmarks,
+            hindrance=self._hindrance,
         )
+
+    def _judge(self, fit: MeshFit, picture: Picture) -> None:
+        """What speaks against drawing this face's mouth."""
+        before = self._hindrance is not None
+        if self._is_turned_away(fit, picture):
+            self._hindrance = TURNED_AWAY
+        else:
+            self._hindrance = framing_hindrance(fit.landmarks, picture.width, picture.height, before=before)
+
+    def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
+        """Whether the head is turned beyond what the mesh can do, from then on until it surely faces us again."""
+        turn_deg = measure_turn_deg(fit.landmarks)
+        if self._hindrance != TURNED_AWAY:
+            return turn_deg >= TURNED_DEG[1]
+        # the mesh of a profile may read as a face from the front: the detector has to see what the mesh sees
+        middle = (TURNED_DEG[0] + TURNED_DEG[1]) / 2
+        near = detect_in(self._detector, picture, around(fit.centre, fit.size_px)) if turn_deg < middle else []
+        return not any(agrees(found, fit) for found in near)
 
 
 def _absent(index: int, time_s: Fraction, track: int, *, cut: bool) -> TrackedFace:

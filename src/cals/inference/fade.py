@@ -16,9 +16,11 @@ def strengths(
     face_of: Callable[[T], TrackedFace],
     end_of: Callable[[T], Fraction],
     fade_s: Fraction = FADE_S,
+    is_drawn: Callable[[T], bool] | None = None,
 ) -> Iterator[tuple[T, float]]:
     """Each item with its strength: 0 in a gap, rising to 1 `fade_s` away from it; a cut is a hard edge.
 
+    A gap is where there is no face, or where `is_drawn` says that none is drawn.
     An item is shown from its face's time until `end_of` it. Looks ahead by `fade_s` only, so that a stream of any
     length passes through.
     """
@@ -39,7 +41,7 @@ def strengths(
         if face.cut:
             yield from released(None)
             gap_s = None
-        if face.valid:
+        if face.valid if is_drawn is None else is_drawn(item):
             yield from released(None, until_s=face.time_s - fade_s)
             waiting.append((item, gap_s))
         else:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from cals.inference.painters import CropPainter, Painter
 from cals.inference.precision import Precision, draw_in
 from cals.inference.report import GenerateReport, new_file
 from cals.inference.stream import LipFrame, generate_frames
-from cals.inference.tracked import FrameTracker, TrackedFrame
+from cals.inference.tracked import Covered, FrameTracker, TrackedFrame
 from cals.inference.windows import unit_blocks
 from cals.media import audio as sound
 from cals.media.reader import VideoReader
@@ -32,7 +32,7 @@ from cals.models.speaking import MeshLips
 from cals.types import F32, ProgressCallback
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 LOW_RATE = 10
 """Frames a second under which a video is too choppy for speech."""
@@ -79,6 +79,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        covered: Covered = "keep",
         audio_track: str | int | None = None,
         keep_going: bool = False,
         size: int | None = None,
@@ -88,14 +89,16 @@ class LipSync:
         `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
         take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         `size` is the longest side in pixels that a photo keeps (None: 4096).
+        `covered` says what becomes of a mouth with a hand, a microphone or text before it: "keep" leaves those frames
+        as they are, "draw" draws over them.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
-        self._check_strength(strength)
+        self._check(strength, covered)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             still = reader.format.is_image
         audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
         wav = self._wav(audio, audio_track, keep_going)
-        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, keep_going, size)
+        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, covered, keep_going, size)
 
     def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
@@ -110,6 +113,7 @@ class LipSync:
         length: LengthPolicy,
         person: str | int,
         strength: float,
+        covered: Covered,
         keep_going: bool,
         size: int | None,
     ) -> Generator[LipFrame, None, None]:
@@ -117,7 +121,7 @@ class LipSync:
         # A detector for every job: its runtime is not made for two threads at once.
         detector = BlazeFaceMesh(self._face_models)
         tracker = follow(face, person, detector, keep_going=keep_going)
-        follower = FrameTracker(tracker, network.crop_px)
+        follower = FrameTracker(tracker, network.crop_px, covered=covered)
         any_face = False
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
@@ -163,6 +167,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
+        covered: Covered = "keep",
         audio_track: str | int | None = None,
         keep_tracks: bool = True,
         keep_going: bool = False,
@@ -181,13 +186,13 @@ class LipSync:
         sound tracks, subtitles and chapters of `face` go into `out`, where its container can hold them.
         """
         started = time.monotonic()
-        self._check_strength(strength)
+        self._check(strength, covered)
         face, audio, out = Path(face), Path(audio), Path(out)
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
         if like.rate < LOW_RATE:
-            log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
+            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
         with ExitStack() as files:
             if report is not None:
                 place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
@@ -210,7 +215,9 @@ class LipSync:
                 audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
                 wav = self._wav(audio, audio_track, keep_going)
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(face, like.is_image, wav, audio_s, length, person, strength, keep_going, size)
+                stream = self._stream(
+                    face, like.is_image, wav, audio_s, length, person, strength, covered, keep_going, size
+                )
                 with closing(stream) as frames:
                     for done in frames:
                         writer.write(done.frame)
@@ -218,11 +225,17 @@ class LipSync:
                         if progress is not None:
                             progress(facts.frames, total)
             facts.wall_s = time.monotonic() - started
+            if not facts.generated:
+                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, facts.reasons)
             if report is not None:
                 facts.write(place)
         return facts
 
-    def _check_strength(self, strength: float) -> None:
+    def _check(self, strength: float, covered: Covered) -> None:
+        if covered not in get_args(Covered):
+            raise ConfigError(
+                f"covered: expected keep or draw, found {covered!r}; keep leaves covered mouths as they are"
+            )
         low, high = STRENGTH
         if not low <= strength <= high:
             raise ConfigError(f"strength: expected {low} to {high}, found {strength:g}; 1 moves as the person does")

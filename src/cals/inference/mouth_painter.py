@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from cals.face.detector import FaceDetector
+from cals.face.hindrance import COVERED
 from cals.face.transfer import SourceFace
+from cals.inference import fade
 from cals.inference.drawing import Drawing, flows_of
 from cals.inference.mouths import MouthBank, measure_light, measure_turn
 from cals.inference.painters import Painter, Seen, unit_positions
@@ -74,8 +76,13 @@ class MouthPainter(Painter):
     def _look(self, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
         """Banks by track of what a look ahead shows."""
         banks: dict[int, MouthBank] = {}
+        # frames right before and after a covered one may be covered a little
+        near = fade.strengths(
+            ahead, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=_is_bare
+        )
+        items = (item for item, strength in near if strength == 1)
         with torch.inference_mode():
-            for track, group in groupby(ahead, lambda item: item.face.track if item.view is not None else None):
+            for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
                 seen = ((item.frame, item.view) for item in group if item.view is not None)
                 while track is not None and (part := list(islice(seen, _AT_ONCE))):
                     banks.setdefault(track, MouthBank(self._decoder, self._costs)).add(part)
@@ -98,7 +105,8 @@ class MouthPainter(Painter):
 
     @torch.inference_mode()
     def _paint(self, track: int, seen: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        bank = self._bank(track, seen, found_again)
+        bare = [pair for pair, strength in zip(seen, strengths, strict=True) if strength == 1 and _is_bare(pair[0])]
+        bank = self._bank(track, seen, bare, found_again)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, ahead = self._motion(bank, seen)
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in seen])
@@ -130,7 +138,7 @@ class MouthPainter(Painter):
         between = np.stack([np.interp(range(len(drawings)), at, curve) for curve in misread.T], axis=1)
         return _CORRECTION * torch.from_numpy(between).float()
 
-    def _bank(self, track: int, seen: Seen, found_again: bool) -> MouthBank:
+    def _bank(self, track: int, seen: Seen, bare: Seen, found_again: bool) -> MouthBank:
         if track != self._track:
             before = self._banks.get(self._track)
             if track not in self._banks:
@@ -140,7 +148,7 @@ class MouthPainter(Painter):
                 del self._banks[earlier]  # earlier tracks do not come back
             self._track, self._source, self._fading, self._read_last = track, None, None, None
         bank = self._banks[track]
-        bank.add([(item.frame, view) for item, view in seen])
+        bank.add([(item.frame, view) for item, view in (bare if bare or bank.sources else seen)])
         return bank
 
     def _motion(self, bank: MouthBank, seen: Seen) -> tuple[Tensor, Tensor]:
@@ -187,6 +195,11 @@ class MouthPainter(Painter):
                     part = [source, old], [1 - left, left]
             parts.append(part)
         return parts
+
+
+def _is_bare(item: TrackedFrame) -> bool:
+    """Whether a frame may lend its mouth: nothing is before it."""
+    return item.face.hindrance != COVERED
 
 
 def _speech_around(opening: Tensor) -> Tensor:

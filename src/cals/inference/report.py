@@ -41,6 +41,11 @@ class GenerateReport:
         return {reason: count for reason, count in self.counts.items() if reason != GENERATED}
 
     @property
+    def reasons(self) -> str:
+        """How many frames passed through for what, in words."""
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
+
+    @property
     def times_real_time(self) -> float:
         return self.seconds / self.wall_s if self.wall_s > 0 else 0.0
 
@@ -63,10 +68,9 @@ class GenerateReport:
 
     def line(self) -> str:
         """The closing line of a job."""
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
         passed = sum(self.passed_through.values())
         return (
-            f"{self.generated} frames generated, {passed} passed through{f' ({reasons})' if reasons else ''}, "
+            f"{self.generated} frames generated, {passed} passed through{f' ({self.reasons})' if passed else ''}, "
             f"{self.seconds:.2f} s in {self.wall_s:.1f} s, {self.times_real_time:.2f} times real time"
         )
 

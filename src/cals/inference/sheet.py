@@ -10,12 +10,14 @@ import numpy as np
 
 from cals import hub
 from cals.errors import ConfigError
-from cals.face.align import face_pose
+from cals.face.align import CROP_SIZE_PX, face_pose
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import contact_sheet
 from cals.face.sampling import sample, similarity
 from cals.inference.following import follow, no_face
 from cals.inference.report import new_file
+from cals.inference.stream import NO_FACE
+from cals.inference.tracked import FrameTracker
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace, affine_inverse
@@ -33,7 +35,8 @@ _NAME_LETTERS = 12
 @dataclass(frozen=True, eq=False)
 class _Cell:
     time_s: Fraction
-    valid: bool
+    status: str
+    """Why no mouth would be drawn into it, empty where one would."""
     picture: U8 = field(repr=False)
 
 
@@ -58,7 +61,7 @@ class FaceRow:
             self._kept = self._kept[::2]
             self._spacing *= 2
         if self._seen % self._spacing == 0:
-            self._kept.append(_Cell(frame.time_s, face.valid, crop_face(frame, face)))
+            self._kept.append(_Cell(frame.time_s, status_of(face), crop_face(frame, face)))
         self._seen += 1
         self._end_s = frame.time_s + frame.duration_s
 
@@ -70,7 +73,7 @@ class FaceRow:
         middles = [self._end_s * (2 * i + 1) / (2 * self.columns) for i in range(self.columns)]
         nearest = [min(self._kept, key=lambda cell: abs(cell.time_s - middle)) for middle in middles if self._kept]
         chosen = list(dict.fromkeys(nearest))
-        labels = [f"{float(cell.time_s):.2f} s" + ("" if cell.valid else " no face") for cell in chosen]
+        labels = [f"{float(cell.time_s):.2f} s {cell.status}".strip() for cell in chosen]
         if labels:
             labels[0] = f"{name[:_NAME_LETTERS]} {labels[0]}".strip()
         blank = np.full((CELL_PX, CELL_PX, 3), 255, dtype=np.uint8)
@@ -86,6 +89,11 @@ def crop_face(frame: Frame, face: TrackedFace) -> U8:
     eyes = (_EYES[0] * CELL_PX, _EYES[1] * CELL_PX)
     to_frame = similarity(eye_distance_px / (_EYE_DISTANCE * CELL_PX), angle, eyes, middle)
     return sample(frame, affine_inverse(to_frame), CELL_PX, CELL_PX)
+
+
+def status_of(face: TrackedFace) -> str:
+    """What speaks against drawing a mouth, empty where nothing does."""
+    return face.hindrance or "" if face.valid else NO_FACE
 
 
 def _fit(rgb: U8) -> U8:
@@ -138,12 +146,12 @@ def sheet_videos(
         done = 0
         for video, (_, row) in zip(videos, rows, strict=True):
             tracker = follow(video, person, detector, keep_going=keep_going)
+            follower = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
             any_face = False
             with VideoReader(video, keep_going=keep_going) as reader:
-                for frame in reader:
-                    face = tracker.update(frame, frame.time_s, frame.index)
-                    row.add(frame, face)
-                    any_face = any_face or face.valid
+                for item in follower.track(reader):
+                    row.add(item.frame, item.face)
+                    any_face = any_face or item.face.valid
                     done += 1
                     if progress is not None:
                         progress(done, None)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from cals.face.hindrance import turn_share
 from cals.inference.fade import strengths
 from cals.inference.painters import Painter
 from cals.inference.tracked import TrackedFrame
@@ -30,14 +31,20 @@ BATCH_BYTES = 128 << 20
 
 
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
-    """Paint the mouths, `batch` frames at a time, or fewer of large ones; faceless frames pass through."""
-    faded = strengths(items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s)
-    for first in faded:
+    """Paint the mouths, `batch` frames at a time, or fewer of large ones; frames without a view pass through."""
+    faded = strengths(
+        items,
+        lambda item: item.face,
+        lambda item: item.frame.time_s + item.frame.duration_s,
+        is_drawn=lambda item: item.view is not None,
+    )
+    turned = ((item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in faded)
+    for first in turned:
         fitting = max(1, min(batch, BATCH_BYTES // first[0].frame.nbytes))
-        chunk = [first, *islice(faded, fitting - 1)]
+        chunk = [first, *islice(turned, fitting - 1)]
         patches = iter(painter.patches(chunk))
         for item, strength in chunk:
             if item.view is None:
-                yield LipFrame(item.frame, item.face, NO_FACE, 0.0)
+                yield LipFrame(item.frame, item.face, item.face.hindrance or NO_FACE, 0.0)
             else:
                 yield LipFrame(item.frame.with_patch(next(patches)), item.face, GENERATED, strength)

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import Literal
 
 from cals.face.align import Aligner, crop
+from cals.face.cover import CoverWatch
+from cals.face.hindrance import COVERED
 from cals.face.mask import lower_face_mask
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
 from cals.types import F32, U8, CropTransform, TrackedFace
 
+Covered = Literal["keep", "draw"]
+"""What becomes of a mouth with something before it: it is left as it is, or drawn over that all the same."""
 AHEAD_S = 20
 """How much of a video is looked at before its first frame is drawn,"""
 AHEAD_FRAMES = 600
@@ -38,7 +43,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """A frame and the person's face in it; `view` is None where there is none."""
+    """A frame and the person's face in it; `view` is None where there is none, or none that is to be drawn."""
 
     frame: Frame
     face: TrackedFace
@@ -46,10 +51,15 @@ class TrackedFrame:
 
 
 class FrameTracker:
-    """Follows a person through a video, and may look ahead: no frame is tracked twice for it."""
+    """Follows a person through a video, and may look ahead: no frame is tracked twice for it.
 
-    def __init__(self, tracker: FaceTracker, crop_px: int) -> None:
+    With `covered` faces are meant to be drawn: those that something speaks against have no view, which with "keep"
+    goes for a covered mouth too; with "draw" that one keeps its view.
+    """
+
+    def __init__(self, tracker: FaceTracker, crop_px: int, *, covered: Covered | None = None) -> None:
         self._tracker, self._aligner = tracker, Aligner(crop_px)
+        self._covered, self._watch, self._cut = covered, CoverWatch(), False
         self._last: TrackedFrame | None = None
         self._known: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
 
@@ -82,13 +92,22 @@ class FrameTracker:
             self._last = TrackedFrame(frame, face, last.view)
             return self._last
         face = self._tracker.update(frame, frame.time_s, frame.index)
+        self._cut = self._cut or face.cut
         view = None
         if face.valid:
             transform = self._aligner.update(face)
+        if face.valid and not (self._covered and face.hindrance):
             landmarks = transform.landmarks(face.landmarks)
             view = View(transform, crop(frame, transform), landmarks, (frame.width, frame.height))
+        if view is not None and self._covered and self._is_covered(view, frame.time_s):
+            face = dataclasses.replace(face, hindrance=COVERED)
+            view = view if self._covered == "draw" else None
         self._last = TrackedFrame(frame, face, view)
         return self._last
+
+    def _is_covered(self, view: View, time_s: Fraction) -> bool:
+        cut, self._cut = self._cut, False
+        return self._watch.update(view.crop, view.landmarks, time_s, cut=cut)
 
 
 def tracked(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iterator[TrackedFrame]:
