@@ -11,7 +11,7 @@ from torch import Tensor
 
 import drawn_face
 from cals.face.landmarks import eye_centres
-from cals.inference import stream
+from cals.inference import painters
 from cals.inference.painters import CropPainter
 from cals.inference.stream import GENERATED, NO_FACE, LipFrame, generate_frames
 from cals.inference.tracked import TrackedFrame, View, tracked
@@ -99,7 +99,7 @@ def test_at_the_models_own_rate_frame_k_gets_unit_k(batch: int) -> None:
 def test_large_frames_are_drawn_in_smaller_batches(
     monkeypatch: pytest.MonkeyPatch, frames_of_memory: int, most: int
 ) -> None:
-    monkeypatch.setattr(stream, "BATCH_BYTES", frames_of_memory * SIZE * SIZE * 3 // 2)
+    monkeypatch.setattr(painters, "BATCH_BYTES", frames_of_memory * SIZE * SIZE * 3 // 2)
     model = Greys()
     assert [done.frame.index for done in generate(items(Fraction(25), 20), model, 8)] == list(range(20))
     assert max(len(faces.crops) for faces in model.faces) == most

@@ -18,7 +18,7 @@ from cals.face.transfer import SourceFace
 from cals.inference import fade
 from cals.inference.drawing import Drawing, flows_of
 from cals.inference.mouths import MouthBank, measure_light, measure_turn
-from cals.inference.painters import Painter, Seen, unit_positions
+from cals.inference.painters import Painter, Seen, at_once, unit_positions
 from cals.inference.tracked import TrackedFrame
 from cals.inference.windows import UnitTrack
 from cals.models.mesh import lip_gap
@@ -83,9 +83,12 @@ class MouthPainter(Painter):
         items = (item for item, strength in near if strength == 1)
         with torch.inference_mode():
             for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
+                if track is None:
+                    continue
+                bank = banks.setdefault(track, MouthBank(self._decoder, self._costs))
                 seen = ((item.frame, item.view) for item in group if item.view is not None)
-                while track is not None and (part := list(islice(seen, _AT_ONCE))):
-                    banks.setdefault(track, MouthBank(self._decoder, self._costs)).add(part)
+                for first in seen:
+                    bank.add([first, *islice(seen, at_once(first[0], _AT_ONCE) - 1)])
             for bank in banks.values():
                 bank.fit()
         return banks

@@ -6,7 +6,7 @@ from itertools import islice
 
 from cals.face.hindrance import turn_share
 from cals.inference.fade import strengths
-from cals.inference.painters import Painter
+from cals.inference.painters import Painter, at_once
 from cals.inference.tracked import TrackedFrame
 from cals.media.frame import Frame
 from cals.types import TrackedFace
@@ -26,10 +26,6 @@ class LipFrame:
     """0 where the pixels passed through, 1 where the mouth is all generated, in between while fading."""
 
 
-BATCH_BYTES = 128 << 20
-"""What the frames of a batch may take of memory; that is all 8 up to 4K."""
-
-
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
     """Paint the mouths, `batch` frames at a time, or fewer of large ones; frames without a view pass through."""
     faded = strengths(
@@ -40,8 +36,7 @@ def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int)
     )
     turned = ((item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in faded)
     for first in turned:
-        fitting = max(1, min(batch, BATCH_BYTES // first[0].frame.nbytes))
-        chunk = [first, *islice(turned, fitting - 1)]
+        chunk = [first, *islice(turned, at_once(first[0].frame, batch) - 1)]
         patches = iter(painter.patches(chunk))
         for item, strength in chunk:
             if item.view is None:
