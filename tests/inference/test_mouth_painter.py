@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import drawn_face
 from cals.face.detector import Detection, FaceDetector
+from cals.face.hindrance import COVERED
 from cals.face.picture import ArrayPicture
 from cals.face.read_back import read_back
 from cals.inference.drawing import Drawing
@@ -247,3 +248,15 @@ def test_an_unsure_voice_is_delivered_as_far_as_the_average_one(lips: MeshLips) 
     painters = [MouthPainter(lips, units(share * told), video) for share in (1.0, 0.7)]
     sure, unsure = (painter._motion(painter._bank(0, seen, False), seen)[0] for painter in painters)
     torch.testing.assert_close(unsure, sure, atol=0.05, rtol=0.05)
+
+
+def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
+    """Neither are those right before and after it, which may be covered a little."""
+    frames = show(OWN[:40])
+    for item in frames[15:20]:
+        object.__setattr__(item.face, "hindrance", COVERED)  # and drawn over, for it keeps its view
+    painter = MouthPainter(lips, units(TOLD), frames)
+    assert len(paint(painter, frames)) == 40
+    lent = painter._banks[0]._arrays.times_s * 25
+    assert not any(10 < k < 24 for k in lent.round().int().tolist())
+    assert len(lent) >= 25
