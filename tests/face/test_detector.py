@@ -1,12 +1,14 @@
 """Finding faces: runtimes agree, sizes from tiny to huge, the pixel convention, bad files."""
 
+import cv2
 import numpy as np
 import pytest
 from face_scenes import background, put_face
+from skimage.data import chelsea
 
 from cals.errors import CheckpointError, ConfigError
 from cals.face.detector import MIN_MESH_SCORE, BlazeFaceMesh, FaceModels
-from cals.face.landmarks import eye_centres, inter_ocular_px
+from cals.face.landmarks import MOUTH_OUTER, eye_centres, inter_ocular_px
 from cals.face.mesh_fit import fit_mesh, region_of_detection
 from cals.face.picture import ArrayPicture
 from cals.face.search import detect_in, find_faces, tile_levels, whole
@@ -115,6 +117,24 @@ def test_turned_faces(detector: BlazeFaceMesh, portrait: U8, angle_deg: float) -
     expected = (upright[:, :2] - (320, 240)) @ np.array([[c, s], [-s, c]]) + (320, 240)
     error = np.hypot(*(turned[:, :2] - expected).T).mean() / inter_ocular_px(upright)
     assert error < 0.03
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.8, 1.0, 1.6])
+def test_an_animal_is_no_face(detector: BlazeFaceMesh, zoom: float) -> None:
+    cat = cv2.resize(np.asarray(chelsea()), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    for turned in (cat, np.ascontiguousarray(cat[:, ::-1]), np.ascontiguousarray(cat[::-1])):
+        assert find_faces(detector, ArrayPicture(np.asarray(turned)), thorough=True) == []
+
+
+def test_a_drawn_face_has_its_own_mouth(detector: BlazeFaceMesh, portrait: U8) -> None:
+    """Eight colours and no detail, as in a cartoon: the mesh holds where that of the photo does."""
+    palette = np.linspace(0, 255, 5).round()
+    nearest = np.abs(cv2.medianBlur(portrait, 5)[..., None] - palette).argmin(axis=-1)
+    cartoon = cv2.medianBlur(palette[nearest].astype(np.uint8), 5)
+    photo, drawn = _landmarks(detector, portrait), _landmarks(detector, np.asarray(cartoon))
+    lips = list(MOUTH_OUTER)
+    away = np.hypot(*(photo[lips, :2] - drawn[lips, :2]).T)
+    assert away.max() < 0.2 * inter_ocular_px(photo)
 
 
 def test_bad_model_bytes(models: FaceModels) -> None:

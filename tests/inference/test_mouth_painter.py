@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import drawn_face
 from cals.face.detector import Detection, FaceDetector
+from cals.face.hindrance import COVERED
 from cals.face.picture import ArrayPicture
 from cals.face.read_back import read_back
 from cals.inference.drawing import Drawing
@@ -149,7 +150,7 @@ def test_one_source_goes_over_into_the_next(lips: MeshLips) -> None:
     video = show(OWN[:40])
     painter = MouthPainter(lips, units(TOLD), video)
     seen = [(item, item.view) for item in video[:10] if item.view is not None]
-    bank = painter._bank(0, seen, seen, found_again=False)
+    bank = painter._bank(0, seen, found_again=False)
     shares = painter._fade(bank, seen, [20, 21, 21, 5, 6, 7, 8, 9, 9, 9])
     assert shares[:3] == [([20], [1.0]), ([21], [1.0]), ([21], [1.0])]  # the video itself goes on
     assert [sources for sources, _ in shares[3:6]] == [[5, 21], [6, 21], [7]]
@@ -230,7 +231,7 @@ def test_whoever_is_found_again_is_known_unless_there_was_a_cut(lips: MeshLips, 
     for k in range(20, 25):
         np.testing.assert_array_equal(drawn[k], nobody[k - 20].frame.rgb())
     assert (painter._banks[1] is known) != cut
-    assert len(painter._banks[1].sources) == (15 if cut else 20 + 15 - 4)  # while it fades in it lends nothing
+    assert len(painter._banks[1].sources) == (15 if cut else 35)
 
 
 @torch.inference_mode()
@@ -245,5 +246,17 @@ def test_an_unsure_voice_is_delivered_as_far_as_the_average_one(lips: MeshLips) 
     video = show(OWN[:30])
     seen = [(item, item.view) for item in video if item.view is not None]
     painters = [MouthPainter(lips, units(share * told), video) for share in (1.0, 0.7)]
-    sure, unsure = (painter._motion(painter._bank(0, seen, seen, False), seen)[0] for painter in painters)
+    sure, unsure = (painter._motion(painter._bank(0, seen, False), seen)[0] for painter in painters)
     torch.testing.assert_close(unsure, sure, atol=0.05, rtol=0.05)
+
+
+def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
+    """Neither are those right before and after it, which may be covered a little."""
+    frames = show(OWN[:40])
+    for item in frames[15:20]:
+        object.__setattr__(item.face, "hindrance", COVERED)  # and drawn over, for it keeps its view
+    painter = MouthPainter(lips, units(TOLD), frames)
+    assert len(paint(painter, frames)) == 40
+    lent = painter._banks[0]._arrays.times_s * 25
+    assert not any(10 < k < 24 for k in lent.round().int().tolist())
+    assert len(lent) >= 25

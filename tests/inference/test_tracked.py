@@ -1,12 +1,15 @@
 """Looking ahead costs nothing twice, and changes nothing."""
 
+import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
 
 import drawn_face
+from cals.face.hindrance import COVERED, TOO_SMALL
 from cals.face.mask import lower_face_mask
 from cals.inference import tracked as tracked_module
 from cals.inference.tracked import FrameTracker, TrackedFrame
@@ -96,3 +99,27 @@ def test_masks_are_those_of_the_landmarks_and_made_once() -> None:
     mask = item.view.mask
     np.testing.assert_array_equal(mask, lower_face_mask(item.view.landmarks, item.view.transform, 320, 300))
     assert item.view.mask is mask
+
+
+@pytest.mark.parametrize("covered", [None, "keep", "draw"])
+def test_a_covered_mouth_has_a_view_only_to_be_drawn_over(
+    monkeypatch: pytest.MonkeyPatch, covered: Literal["keep", "draw"] | None
+) -> None:
+    monkeypatch.setattr(
+        tracked_module.CoverWatch, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
+    )
+    found = list(FrameTracker(Swaying(), 128, covered=covered).track(video(6)))  # type: ignore[arg-type]
+    told = [item.face.hindrance for item in found]
+    assert told == [None, None, *([None] * 2 if covered is None else [COVERED] * 2), None, None]
+    assert [item.view is None for item in found] == [False] * 2 + [covered == "keep"] * 2 + [False] * 2
+
+
+def test_what_speaks_against_drawing_matters_only_there() -> None:
+    class Small(Swaying):
+        def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
+            return dataclasses.replace(super().update(picture, time_s, index), hindrance=TOO_SMALL)
+
+    (to_see,) = FrameTracker(Small(), 128).track(video(1))  # type: ignore[arg-type]
+    (to_draw,) = FrameTracker(Small(), 128, covered="draw").track(video(1))  # type: ignore[arg-type]
+    assert to_see.view is not None
+    assert to_draw.view is None

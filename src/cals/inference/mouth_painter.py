@@ -108,8 +108,7 @@ class MouthPainter(Painter):
 
     @torch.inference_mode()
     def _paint(self, track: int, seen: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        bare = [pair for pair, strength in zip(seen, strengths, strict=True) if strength == 1 and _is_bare(pair[0])]
-        bank = self._bank(track, seen, bare, found_again)
+        bank = self._bank(track, seen, found_again)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, ahead = self._motion(bank, seen)
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in seen])
@@ -141,7 +140,7 @@ class MouthPainter(Painter):
         between = np.stack([np.interp(range(len(drawings)), at, curve) for curve in misread.T], axis=1)
         return _CORRECTION * torch.from_numpy(between).float()
 
-    def _bank(self, track: int, seen: Seen, bare: Seen, found_again: bool) -> MouthBank:
+    def _bank(self, track: int, seen: Seen, found_again: bool) -> MouthBank:
         if track != self._track:
             before = self._banks.get(self._track)
             if track not in self._banks:
@@ -151,6 +150,7 @@ class MouthPainter(Painter):
                 del self._banks[earlier]  # earlier tracks do not come back
             self._track, self._source, self._fading, self._read_last = track, None, None, None
         bank = self._banks[track]
+        bare = [pair for pair in seen if _is_bare(pair[0])]
         bank.add([(item.frame, view) for item, view in (bare if bare or bank.sources else seen)])
         return bank
 
