@@ -40,8 +40,8 @@ _DARK = 12.0
 _SKIN_OFF = (0.27, 0.36)
 """Skin of the lower face may differ so far from the upper one in red and in blue against green, as logarithms, in the
 three patches where it does most. On bare faces of 21 people: 0.02 to 0.22 and 0.03 to 0.28."""
-_EDGES = 0.13
-"""And so far from its surroundings, in shares of the brightness: 0.01 to 0.11 on bare faces, 0.1 to 0.25 under text."""
+_EDGES = 0.14
+"""And so far from its surroundings, in shares of the brightness: 0.01 to 0.11 on bare faces, 0.1 to 0.25 under text; a sharpened face has 0.14."""
 _PALER = 0.09
 """Lower lips so much less red than skin are none: on bare faces 0.03 at most, before a microphone 0.13 to 0.4."""
 _CONTRASTS, _UNSEEN = np.array([0.08, 0.08, 0.1]), 0.25
@@ -51,7 +51,7 @@ _EDGE_WEIGHT = 3.0
 """What edges count against colours in telling one view from another."""
 _COLOURLESS, _DIM = 0.03, 30.0
 """In a grey picture, or a face darker than this, colours tell nothing of lips and skin."""
-_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.17, 0.4, Fraction(6, 5)
+_NEW, _NEW_AT_FIRST, _KNOWN_S = 0.2, 0.4, Fraction(6, 5)
 """Difference from all views kept, as logarithms in the three patches where it is largest, that a covered mouth has; and
 by how much more as long as little was seen of the person, falling to nothing over that time."""
 _STILL = 0.75
