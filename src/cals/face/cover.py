@@ -41,7 +41,8 @@ _SKIN_OFF = (0.27, 0.36)
 """Skin of the lower face may differ so far from the upper one in red and in blue against green, as logarithms, in the
 three patches where it does most. On bare faces of 21 people: 0.02 to 0.22 and 0.03 to 0.28."""
 _EDGES = 0.14
-"""And so far from its surroundings, in shares of the brightness: 0.01 to 0.11 on bare faces, 0.1 to 0.25 under text; a sharpened face has 0.14."""
+"""And so far from its surroundings, in shares of the brightness: 0.01 to 0.11 on bare faces (0.14 on a
+sharpened one), 0.1 to 0.25 under text."""
 _PALER = 0.09
 """Lower lips so much less red than skin are none: on bare faces 0.03 at most, before a microphone 0.13 to 0.4."""
 _CONTRASTS, _UNSEEN = np.array([0.08, 0.08, 0.1]), 0.25
