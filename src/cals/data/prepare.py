@@ -1,6 +1,7 @@
 """`cals prepare`: a raw corpus to verified shards; interrupted work goes on where it stopped."""
 
 import dataclasses
+import gc
 import hashlib
 import json
 import logging
@@ -149,6 +150,7 @@ _detector: BlazeFaceMesh | None = None
 
 
 def _start_worker(models: FaceModels) -> None:
+    gc.freeze()  # what the parent left behind may own threads, which a fork has not, and would wait for them forever
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     global _detector  # one per process; building it is slower than tracking a short clip
     _detector = BlazeFaceMesh(models)

@@ -46,6 +46,10 @@ def video_stream(container: av.container.InputContainer) -> VideoStream | None:
     return next((stream for stream in shown if stream.frames != 1), shown[0] if shown else None)
 
 
+_COLLECT_PX = 500_000
+"""Pictures from this size on are let go of at once, at a tenth of a second; smaller ones may wait."""
+
+
 class Decoder:
     """Decodes one file from its start, once; damage is judged by `keep_going`; `quiet` reports no repairs."""
 
@@ -218,6 +222,6 @@ class Decoder:
         if self._is_open:
             self._is_open = False
             self.container.close()
-            # PyAV frees a closed codec only with the last reference to it, which is in a circle.
             del self.container, self.stream, self._demuxer
-            gc.collect()
+            if self._size[0] * self._size[1] >= _COLLECT_PX:
+                gc.collect()  # PyAV frees a closed codec only with the last reference to it, which is in a circle
