@@ -45,12 +45,12 @@ class WholeFile:
         """Flush the finished file to disk and give it its name."""
         with self.partial.open("rb") as file:
             os.fsync(file.fileno())
-        self._unlock()  # before the rename: Windows renames no open file
         if self._replace:
             self.partial.replace(self.path)
         else:
             _rename_to_new(self.partial, self.path)
         sync_folder(self.path.parent)
+        self._unlock()  # not earlier: without a lock it would be taken for abandoned
 
     def discard(self) -> None:
         """Remove the unfinished file; harmless when it is finished or gone."""
