@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import TypeVar
 
+from cals.inference.tracked import TrackedFrame
 from cals.types import TrackedFace
 
 T = TypeVar("T")
@@ -49,3 +50,12 @@ def strengths(
             gap_s = end_of(item)
             yield item, 0.0
     yield from released(None)
+
+
+def frame_strengths(
+    items: Iterable[TrackedFrame], is_drawn: Callable[[TrackedFrame], bool]
+) -> Iterator[tuple[TrackedFrame, float]]:
+    """`strengths` of tracked frames."""
+    return strengths(
+        items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=is_drawn
+    )

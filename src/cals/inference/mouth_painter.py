@@ -15,10 +15,11 @@ from torch.nn.functional import max_pool1d
 from cals.face.detector import FaceDetector
 from cals.face.hindrance import COVERED
 from cals.face.transfer import SourceFace
-from cals.inference import fade
+from cals.inference import painters
 from cals.inference.drawing import Drawing, flows_of
+from cals.inference.fade import frame_strengths
 from cals.inference.mouths import MouthBank, measure_light, measure_turn
-from cals.inference.painters import Painter, Seen, at_once, unit_positions
+from cals.inference.painters import Painter, Seen, unit_positions
 from cals.inference.tracked import TrackedFrame
 from cals.inference.windows import UnitTrack
 from cals.models.mesh import lip_gap
@@ -77,10 +78,7 @@ class MouthPainter(Painter):
         """Banks by track of what a look ahead shows."""
         banks: dict[int, MouthBank] = {}
         # frames right before and after a covered one may be covered a little
-        near = fade.strengths(
-            ahead, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=_is_bare
-        )
-        items = (item for item, strength in near if strength == 1)
+        items = (item for item, strength in frame_strengths(ahead, _is_bare) if strength == 1)
         with torch.inference_mode():
             for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
                 if track is None:
@@ -88,7 +86,7 @@ class MouthPainter(Painter):
                 bank = banks.setdefault(track, MouthBank(self._decoder, self._costs))
                 seen = ((item.frame, item.view) for item in group if item.view is not None)
                 for first in seen:
-                    bank.add([first, *islice(seen, at_once(first[0], _AT_ONCE) - 1)])
+                    bank.add([first, *islice(seen, first[0].count_within(painters.BATCH_BYTES, _AT_ONCE) - 1)])
             for bank in banks.values():
                 bank.fit()
         return banks

@@ -12,7 +12,6 @@ from cals.face.paste import paste
 from cals.inference.gallery import LOOK_S, Growing, build_galleries, pictures
 from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
-from cals.media.frame import Frame
 from cals.models.lips import Faces, LipModel
 from cals.timing import AVTiming
 from cals.types import Patch
@@ -20,11 +19,6 @@ from cals.types import Patch
 Seen = list[tuple[TrackedFrame, View]]
 BATCH_BYTES = 128 << 20
 """What frames that are worked on together may take of memory; that is 8 up to 4K."""
-
-
-def at_once(frame: Frame, most: int) -> int:
-    """How many frames as large as this one are worked on together, `most` of them or fewer."""
-    return max(1, min(most, BATCH_BYTES // frame.nbytes))
 
 
 class Painter(ABC):

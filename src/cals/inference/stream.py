@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cals.face.hindrance import turn_share
-from cals.inference.fade import strengths
-from cals.inference.painters import Painter, at_once
+from cals.inference import painters
+from cals.inference.fade import frame_strengths
+from cals.inference.painters import Painter
 from cals.inference.tracked import TrackedFrame
 from cals.media.frame import Frame
 from cals.types import TrackedFace
@@ -28,15 +29,10 @@ class LipFrame:
 
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
     """Paint the mouths, `batch` frames at a time, or fewer of large ones; frames without a view pass through."""
-    faded = strengths(
-        items,
-        lambda item: item.face,
-        lambda item: item.frame.time_s + item.frame.duration_s,
-        is_drawn=lambda item: item.view is not None,
-    )
+    faded = frame_strengths(items, lambda item: item.view is not None)
     turned = ((item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in faded)
     for first in turned:
-        chunk = [first, *islice(turned, at_once(first[0].frame, batch) - 1)]
+        chunk = [first, *islice(turned, first[0].frame.count_within(painters.BATCH_BYTES, batch) - 1)]
         patches = iter(painter.patches(chunk))
         for item, strength in chunk:
             if item.view is None:

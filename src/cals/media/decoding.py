@@ -28,6 +28,8 @@ _BOTTOM_FIRST = (3, 4)
 """FFmpeg's field orders that show the bottom field first, however they are coded."""
 _JOIN_PACKETS = 2
 """A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
+_COLLECT_PX = 500_000
+"""Pictures from this size on are let go of at once, at a tenth of a second; smaller ones may wait."""
 
 
 class Stamped(NamedTuple):
@@ -44,10 +46,6 @@ def video_stream(container: av.container.InputContainer) -> VideoStream | None:
     shown = [stream for stream in container.streams.video if not stream.disposition & covers]
     # An animated AVIF has a still picture before the moving ones.
     return next((stream for stream in shown if stream.frames != 1), shown[0] if shown else None)
-
-
-_COLLECT_PX = 500_000
-"""Pictures from this size on are let go of at once, at a tenth of a second; smaller ones may wait."""
 
 
 class Decoder:

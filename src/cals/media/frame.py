@@ -72,6 +72,10 @@ class Frame:
         """The memory that its pixels take."""
         return sum(plane.nbytes for plane in self.planes)
 
+    def count_within(self, memory_bytes: int, most: int) -> int:
+        """How many frames as large as this one are held together: `most`, or fewer to stay in that memory."""
+        return max(1, min(most, memory_bytes // self.nbytes))
+
     @property
     def picture(self) -> av.VideoFrame:
         """The picture as the encoder takes it; its pixels are shared, so they must not be written to."""

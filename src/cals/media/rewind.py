@@ -39,7 +39,7 @@ class Rewinder:
         self._time_base = reader.time_base
         for frame in reader:
             if not self._ticks:
-                self._chunk = max(1, min(CHUNK, CHUNK_BYTES // frame.nbytes))
+                self._chunk = frame.count_within(CHUNK_BYTES, CHUNK)
             tick = frame.time_s / self._time_base
             if frame.key:
                 self._keys.append(frame.index)
