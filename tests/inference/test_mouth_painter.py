@@ -24,7 +24,7 @@ from cals.models.lips import OWN_S
 from cals.models.mesh import FaceMesh
 from cals.models.speaking import MeshLips
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, TrackedFace
-from drawn_person import drawn_mesh, mesh_lips, opening_by
+from drawn_person import mesh_lips, opening_by
 
 
 class NoDetector:
@@ -50,11 +50,6 @@ OWN = np.clip(5 + 6 * np.sin(np.arange(80) / 2.1), 0, 12)
 """How far the mouth is open in each frame of the video."""
 TOLD = np.clip(4 + 6 * np.sin(np.arange(80) / 3.3 + 2), 0, None)
 """And how far the sound says."""
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
 
 
 @pytest.fixture

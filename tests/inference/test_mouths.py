@@ -13,25 +13,15 @@ from cals.inference.tracked import View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import OWN_S
-from cals.models.mesh import FaceMesh, lip_gap
+from cals.models.mesh import lip_gap
 from cals.models.motion import MeshDecoder
 from cals.models.sources import SourceCosts
 from cals.models.speaker import fit_speaker
 from cals.types import F32, U8, CropTransform
-from drawn_person import clip, drawn_mesh, mesh_lips, openings, posed
+from drawn_person import clip, openings, posed
 
 AS_IT_IS = CropTransform(np.eye(2, 3), 128)
 GREY = np.full((128, 128, 3), 120, np.uint8)
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
-
-
-@pytest.fixture(scope="module")
-def decoder(mesh: FaceMesh) -> MeshDecoder:
-    return mesh_lips(mesh).decoder
 
 
 def show(landmarks: F32, first: int = 0, step: int = 1, crop: U8 = GREY) -> list[tuple[Frame, View]]:

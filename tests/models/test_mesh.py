@@ -14,11 +14,6 @@ from drawn_person import SHAPES, clip, drawn_mesh, openings, posed
 UPPER, LOWER = set(MOUTH_INNER[1:10]), set(MOUTH_INNER[11:])
 
 
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
-
-
 def test_motion_does_not_depend_on_the_heads_pose(mesh: FaceMesh) -> None:
     still = clip("anna", 60, 7)
     turned = posed(still, 8)

@@ -13,15 +13,9 @@ from cals.models.mesh import FaceMesh, lip_gap
 from cals.models.mouth import match_light, mouth_flow, part_lips, unknown_inside
 from cals.nn.warp import pixel_centres, sample_places
 from cals.types import F32
-from drawn_person import drawn_mesh
 
 UPPER, LOWER = list(MOUTH_INNER[1:10]), list(MOUTH_INNER[:10:-1])
 SHAPES = [(0.0, 0.0), (3.0, 1.5), (9.0, -1.5)]
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
 
 
 def points(open_px: float, wide_px: float = 0.0) -> Tensor:

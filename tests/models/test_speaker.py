@@ -20,19 +20,9 @@ from cals.models.speaker import (
     move_face,
     speak_as,
 )
-from drawn_person import clip, drawn_mesh, mesh_lips, opening_by, posed
+from drawn_person import clip, opening_by, posed
 
 FRAMES = 80
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
-
-
-@pytest.fixture(scope="module")
-def decoder(mesh: FaceMesh) -> MeshDecoder:
-    return mesh_lips(mesh).decoder
 
 
 def talk(widest_px: float, seed: int = 3) -> Tensor:

@@ -17,18 +17,13 @@ from cals.models.motion import MeshConfig, lip_readout
 from cals.models.speaker import fit_speaker
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.unet import UNetConfig
-from drawn_person import A2L, clip, drawn_mesh, faces_of, known, mesh_lips, opening_by, openings, saying
+from drawn_person import A2L, clip, faces_of, known, mesh_lips, opening_by, openings, saying
 
 CLIP = clip("anna", 60, 5)
 ORDER = np.argsort(openings(60, 5)).tolist()
 GALLERY = [ORDER[0], ORDER[30], ORDER[-1]]
 MOUTH = (..., slice(80, 110), slice(40, 88))
 UNET = UNetConfig(unit=16, width=4, widest=16, levels=3, block_px=2)
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
 
 
 @pytest.fixture

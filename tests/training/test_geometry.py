@@ -11,7 +11,7 @@ from cals.models.mesh import FaceMesh, lip_gap
 from cals.training import geometry
 from cals.training.geometry import Geometry, measure_corpus_mesh, measure_geometry
 from cals.types import F32
-from drawn_person import clip, drawn_mesh
+from drawn_person import clip
 
 
 class Shelf:
@@ -35,11 +35,6 @@ def widen(landmarks: F32, share: float) -> F32:
     """The same face moving so much more."""
     rest = landmarks[landmarks[:, 14, 1].argmin()]
     return np.asarray(rest + share * (landmarks - rest), dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def mesh() -> FaceMesh:
-    return drawn_mesh()
 
 
 def deviation(mesh: FaceMesh, *faces: Geometry) -> float:
