@@ -57,6 +57,11 @@ class VideoFormat:
         return 10 if self.pix_fmt.endswith("10le") else 8
 
     @property
+    def is_clear(self) -> bool:
+        """Frames have parts to see through."""
+        return self.pix_fmt.startswith("yuva")
+
+    @property
     def step_s(self) -> Fraction:
         """Seconds of one frame at the average rate, in whole ticks."""
         return max(1, round(1 / self.rate / self.time_base)) * self.time_base
@@ -137,10 +142,6 @@ class VideoReader:
 
     def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
         """Frames with their durations, each known when the next one is."""
-        if decoder.is_clear and not self._quiet:
-            log.warning(
-                "%s: transparency is not kept: its clear parts show the colours that are stored there", self.path
-            )
         tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
         for stamped in rest:
             last_s = (stamped.ticks - held.ticks) * tick

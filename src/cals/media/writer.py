@@ -72,7 +72,7 @@ class VideoWriter:
         self._first_dts: int | None = None
         self._held: Packet[VideoStream] | None = None
         try:
-            encoder = choose(codec, self._target.container, like.bits)
+            encoder = choose(codec, self._target.container, like)
             self._open(encoder, options_for(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
         except BaseException as error:
             self._abandon()
