@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from cals.errors import MediaError
 from cals.media.clock import Clock, measured_rate, plausible_rate
 from cals.media.demuxing import Demuxer
-from cals.media.opening import Damage, open_input, reason
+from cals.media.opening import Damage, open_input, reason, thread_type
 from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Decoder:
         if max(stream.width, stream.height) > _MAX_SIDE_PX:
             size = f"{stream.width}x{stream.height}"
             raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
-        stream.thread_type = "AUTO"
+        stream.thread_type = thread_type(stream.width, stream.height)
         return stream
 
     def _open_codec(self) -> VideoCodecContext:
@@ -103,7 +103,7 @@ class Decoder:
         if tags.get("alpha_mode") != "1" or codec is None:
             return self.stream.codec_context
         opened = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
-        opened.thread_type = "AUTO"
+        opened.thread_type = self.stream.thread_type
         return opened
 
     def _find_rate(self) -> Fraction:

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
 from cals.media.frame import from_planes, plane_views
+from cals.media.opening import thread_type
 from cals.media.reader import VideoFormat
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     context.time_base = like.time_base
     context.framerate = like.rate
     context.flags |= Flags.frame_duration
-    context.thread_type = "AUTO"
+    context.thread_type = thread_type(width, height)
     full = like.pix_fmt.startswith("yuvj")
     context.colorspace, context.color_range = like.colorspace, 2 if full else like.color_range
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc

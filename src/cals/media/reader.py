@@ -16,7 +16,7 @@ from cals.media.background import prefetched
 from cals.media.clock import DEFAULT_RATE
 from cals.media.decoding import Decoder, Stamped
 from cals.media.frame import Frame
-from cals.media.opening import check_file
+from cals.media.opening import check_file, is_huge
 from cals.media.photos import is_image, read_photo
 from cals.media.pictures import from_rgb
 
@@ -121,7 +121,8 @@ class VideoReader:
         except BaseException:
             decoder.close()
             raise
-        self._frames = prefetched(self._timed(decoder, first, stamped), _AHEAD)
+        ahead = 1 if is_huge(self.format.width, self.format.height) else _AHEAD
+        self._frames = prefetched(self._timed(decoder, first, stamped), ahead)
 
     def _read_facts(self, decoder: Decoder, first: av.VideoFrame) -> None:
         stream = decoder.stream
