@@ -122,6 +122,22 @@ def test_a_parameter_without_a_group_is_noticed(tmp_path: Path) -> None:
         train(Forgetful(), options(tmp_path))
 
 
+def test_two_processes_train_as_one_in_two_parts(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("toy_gan.py")
+    command = [sys.executable, str(script), str(tmp_path / "two"), "2", "alone"]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    one = ToyGan(dataclasses.replace(SETTINGS, accumulate=2), judged=False)
+    train(one, options(tmp_path / "one"))
+    both = [train_log(tmp_path / name) for name in ("two", "one")]
+    assert len(both[0]) == len(both[1]) == SETTINGS.steps
+    for shared, alone in zip(*both, strict=True):
+        assert shared.pop("kind") == alone.pop("kind")
+        assert shared == pytest.approx(alone, rel=1e-4)
+
+
 def test_the_game_is_played_on_two_devices_too(tmp_path: Path) -> None:
     script = Path(__file__).with_name("toy_gan.py")
     command = [sys.executable, str(script), str(tmp_path), "2"]

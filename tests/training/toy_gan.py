@@ -67,11 +67,19 @@ class ToyGan(Stage):
         return Checkpoint(kind="toy", config={}, weights=dict(model.state_dict()), step=step, metrics=metrics)
 
 
-if __name__ == "__main__":
+def main(run: Path, devices: int) -> None:
+    """Train on several devices with the critic, and leave what each process came to."""
     # The last step is validated on its way, and every process has a clock of its own.
     settings = dataclasses.replace(SETTINGS, accumulate=2, validate_every=8, checkpoint_every_s=0.02)
     stage = ToyGan(settings, from_step=3)
-    train(stage, RunOptions(run=Path(sys.argv[1]), accelerator="cpu", devices=int(sys.argv[2])))
+    train(stage, RunOptions(run=run, accelerator="cpu", devices=devices))
     assert stage.critic is not None
     both = nn.ModuleList([stage.model, stage.critic]).state_dict()
-    save_file(both, Path(sys.argv[1]) / f"rank-{os.environ.get('LOCAL_RANK', '0')}.safetensors")
+    save_file(both, run / f"rank-{os.environ.get('LOCAL_RANK', '0')}.safetensors")
+
+
+if __name__ == "__main__":
+    if sys.argv[3:] == ["alone"]:
+        train(ToyGan(judged=False), RunOptions(run=Path(sys.argv[1]), accelerator="cpu", devices=int(sys.argv[2])))
+    else:
+        main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -17,9 +17,9 @@ OWN_FRAMES = 5
 """Frames nearer than this to another show its own mouth: no reference for it (paper section 5)."""
 
 
-def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
+def step_rng(seed: int, step: int) -> np.random.Generator:
     """The random numbers of one step: the same whether training ran through or was resumed."""
-    return np.random.default_rng([seed, step, rank])
+    return np.random.default_rng([seed, step, 0])
 
 
 def speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning.fabric import Fabric
@@ -75,8 +76,10 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         average.update(stage.model, step)
         step = stage.step = step + 1
         watch.note(losses["total"])
-        if journal is not None and step % config.log_every == 0:
-            journal.write("train", step, {name: float(value.detach()) for name, value in losses.items()})
+        if step % config.log_every == 0:
+            means = _mean_over_processes(fabric, losses)
+            if journal is not None:
+                journal.write("train", step, means)
         if step == watch.due and _any(fabric, watch.is_stuck()):
             if stuck := stage.restarts >= config.restarts:
                 break
@@ -148,15 +151,20 @@ def _frozen(learner: _Learner | None) -> Iterator[None]:
 
 
 def _step(fabric: Fabric, stage: Stage, network: _Learner, critic: _Learner | None) -> Losses:
-    """One step of the network and, on what it generated, of the critic; both judge by the weights before the step."""
+    """One step of the network and, on what it generated, of the critic; both judge by the weights before the step.
+
+    Losses are means over the parts of the step. Processes share out the batches that one alone would take in as many
+    more parts, so that both are the same training.
+    """
     config, step = stage.train, stage.step
     pupil = critic if stage.critic_learns else None
     for learner in (network, critic):
         if learner is not None:
             learner.begin(step)
-    losses: Losses = {}
+    means: Losses = {}
     for part in range(config.accumulate):
-        rng = step_rng(stage.seed, step * config.accumulate + part, fabric.global_rank)
+        batch = (step * config.accumulate + part) * fabric.world_size + fabric.global_rank
+        rng = step_rng(stage.seed, batch)
         # Dropout draws from torch's own numbers; seeding them by step makes a resumed run the same run.
         torch.manual_seed(int(rng.integers(2**62)))
         more = part + 1 < config.accumulate
@@ -168,10 +176,20 @@ def _step(fabric: Fabric, stage: Stage, network: _Learner, critic: _Learner | No
                 judgement = stage.critic_losses(pupil.model)
                 fabric.backward(judgement["total"] / config.accumulate)
             losses |= {f"critic_{name}": value for name, value in judgement.items()}
-    losses["gradient"] = network.finish()
+        for name, value in losses.items():
+            means[name] = means.get(name, torch.zeros(())) + value.detach() / config.accumulate
+    means["gradient"] = network.finish()
     if pupil is not None:
-        losses["critic_gradient"] = pupil.finish()
-    return losses
+        means["critic_gradient"] = pupil.finish()
+    return means
+
+
+def _mean_over_processes(fabric: Fabric, losses: Losses) -> dict[str, float]:
+    names = sorted(losses)
+    values = torch.stack([losses[name].detach().float() for name in names])
+    if fabric.world_size > 1:
+        values = cast(Tensor, fabric.all_reduce(values, reduce_op="mean"))
+    return dict(zip(names, values.tolist(), strict=True))
 
 
 def _validate(

@@ -57,6 +57,8 @@ class EvaluationConfig:
     shown: int = 2
     """Pairs a part and kind that are shown side by side."""
     workers: int = 1
+    ray: str | None = None
+    """A Ray cluster's address to work on, see `run_jobs`."""
     device: str = "cpu"
     batch: int = 8
     face_models: Path | None = None

@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from cals.evaluation.protocol.side_by_side import joined
 from cals.evaluation.protocol.strips import encode_png, join_strips
 from cals.inference.report import new_file
 from cals.types import U8, ProgressCallback
+from cals.workers import Work, run_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +146,8 @@ def _work(
     outcomes: dict[str, Outcome] = {}
     if progress is not None:
         progress(0, len(pairs.pairs))
-    for outcome in map(judge.judge, pairs.pairs) if config.workers == 1 else _by_workers(config, corpus, out, pairs):
+    alone = config.workers == 1 and config.ray is None
+    for outcome in map(judge.judge, pairs.pairs) if alone else _by_workers(config, corpus, out, pairs):
         outcomes[outcome.pair] = outcome
         if progress is not None:
             progress(len(outcomes), len(pairs.pairs))
@@ -159,7 +159,7 @@ _judge: Judge | None = None
 
 def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    torch.set_num_threads(max((os.cpu_count() or 1) // config.workers, 1))
+    torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.workers, 1))
     global _judge  # one per process: loading is slower than a short clip
     _judge = Judge(config, corpus, out, pairs)
 
@@ -170,23 +170,10 @@ def _judge_one(pair: Pair) -> Outcome:
 
 
 def _by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> Iterator[Outcome]:
+    work = Work(start=_start_worker, arguments=(config, corpus, out, pairs), run=_judge_one, items="pairs")
     # spawned, since torch's threads do not outlive a fork
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        config.workers, mp_context=spawn, initializer=_start_worker, initargs=(config, corpus, out, pairs)
-    ) as pool:
-        jobs = [pool.submit(_judge_one, pair) for pair in pairs.pairs]
-        try:
-            for job in as_completed(jobs):
-                yield job.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"workers: expected {config.workers} to work through the pairs, found one killed, most often for want "
-                "of memory; run the same command with fewer --workers, it goes on where it stopped"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    return run_jobs(work, pairs.pairs, workers=config.workers, ray=config.ray, context=spawn)
 
 
 def _gathered(
