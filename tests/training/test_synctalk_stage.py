@@ -53,6 +53,7 @@ def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> U
         patch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
         source = Corpus(folder=corpus, splits=corpus / "splits.json")
         train_lips(config, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"))
+    stages[0].step = 1  # the discriminator has its say
     return stages[0]
 
 
@@ -131,20 +132,18 @@ def test_each_loss_teaches_whom_it_may(corpus: Path, sync_run: Path, tmp_path: P
 
 
 def test_a_few_windows_are_learnt_by_heart(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
-    settings = dataclasses.replace(preset().train, lr=3e-3)
-    stage = build(dataclasses.replace(preset(), train=settings), corpus, sync_run, tmp_path)
-    optimizer = torch.optim.Adam(stage.model.parameters(), lr=settings.lr, betas=settings.betas)
+    stage = build(preset(), corpus, sync_run, tmp_path)
+    optimizer = torch.optim.Adam(stage.model.parameters(), lr=1e-2, betas=(0.5, 0.999))
     log = []
-    for _ in range(60):
+    for _ in range(24):
         torch.manual_seed(0)
         losses = stage.losses(stage.model, np.random.default_rng(0), CPU)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
         log.append({name: float(losses[name].detach()) for name in ("recon", "store", "align")})
-    assert log[-1]["recon"] < 0.5 * log[0]["recon"]
-    assert log[-1]["store"] < 0.5 * log[0]["store"]
-    assert log[-1]["align"] < max(line["align"] for line in log) / 2
+    left = {name: log[-1][name] / value for name, value in log[0].items()}
+    assert max(left.values()) < 0.7, left
 
 
 def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
@@ -166,9 +165,9 @@ def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp
     through, resumed = log_of(tmp_path / "through", "train"), log_of(tmp_path / "resumed", "train")
     assert [line["step"] for line in resumed] == list(range(1, 7))
     for one, other in zip(through, resumed, strict=True):
-        assert {key: value for key, value in one.items() if "time" not in key} == pytest.approx(
-            {key: value for key, value in other.items() if "time" not in key}, rel=1e-4, abs=1e-6
-        )
+        told = one.keys() - {"kind", "time", "time_s"}
+        assert {"store", "align", "d_lips", "critic_total"} <= told
+        assert {key: one[key] for key in told} == pytest.approx({key: other[key] for key in told}, rel=1e-4, abs=1e-6)
     assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
 
 

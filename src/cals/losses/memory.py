@@ -30,6 +30,6 @@ def feature_distance(encoder: nn.Module, generated: Tensor, real: Tensor) -> Ten
     """
     state = {name: value.detach() for name, value in encoder.named_parameters()}
     state |= {name: value.clone() for name, value in encoder.named_buffers()}
-    features: Tensor = functional_call(encoder, state, (torch.cat([real, generated]),))
+    features: Tensor = functional_call(encoder, state, (torch.cat([real.detach(), generated]),))
     target, found = features[: len(real)].detach(), features[len(real) :]
     return l1(found, torch.cat([target] * (len(generated) // len(real))))
