@@ -50,6 +50,7 @@ def corpus(tmp_path: Path) -> Path:
     """Eight short clips with splits: five to fit to, three to judge."""
     rng = np.random.default_rng(0)
     samples = [drawn_sample(f"a-{i}", rng.uniform(0, 1, FRAMES).astype(np.float32), 0) for i in range(8)]
+    (tmp_path / "corpus").mkdir()
     folder = write_corpus(tmp_path / "corpus", samples)
     names = [sample.key for sample in samples]
     splits = {"train": names[:5], "val_seen": names[5:7], "val_unseen": names[7:]}
