@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def memory(
         )
     check_crops(network)
     judged = picked(corpus, splits, config)
-    fitted = picked(corpus, splits, replace(config, parts=(config.fit_part,), clips=config.fit_clips))
+    fitted = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
     if len(fitted) < 2:
         raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(fitted)}; name another")
     recogniser = load_recogniser()
