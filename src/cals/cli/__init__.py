@@ -18,6 +18,7 @@ from cals.cli.context import context
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.masked import masked
+from cals.cli.memory import memory
 from cals.cli.models import models
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "context": context,
     "masked": masked,
+    "memory": memory,
     "models": models,
 }
 

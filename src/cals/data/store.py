@@ -30,6 +30,8 @@ class LoadedClip:
     """[t h w 3]"""
     mel: Tensor = field(repr=False)
     """[m f] in dB, m = t * mels_per_frame."""
+    wav: F32 = field(repr=False)
+    """[n] at 16 kHz."""
     landmarks: F32 = field(repr=False)
     """[t 468 3] in crop pixels."""
     facts: dict[str, Any] = field(repr=False)
@@ -101,6 +103,7 @@ class ClipStore:
                 speaker=str(sample.facts["speaker"]),
                 crops=decoded(sample.crops, int(sample.facts["frames"])),
                 mel=self.mel(index),
+                wav=sample.wav,
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )

@@ -19,7 +19,7 @@ Phone = tuple[str, float, float]
 
 
 class PhoneRecogniser:
-    """The words that are heard, aligned with the sound; where none are found, a loop over phones.
+    """The words that are heard or known, aligned with the sound; where none are found, a loop over phones.
 
     ImportError where pocketsphinx is not installed.
     """
@@ -31,22 +31,24 @@ class PhoneRecogniser:
         self._acoustics = Path(pocketsphinx.get_model_path()) / "en-us"
         self.name = f"pocketsphinx {version('pocketsphinx')}"
 
-    def find(self, wav: F32) -> list[Phone]:
-        """The phones of mono sound [n] at `RATE_HZ` in order, silence left out."""
+    def find(self, wav: F32, text: str | None = None) -> list[Phone]:
+        """The phones of mono sound [n] at `RATE_HZ` in order, silence left out; `text` where the words are known."""
         pcm = np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes()
         try:
-            found = self._align_words(pcm)
+            found = self._align_words(pcm, text)
         except RuntimeError:  # an utterance that its aligner gives up on
             found = []
         return [phone for phone in found or self._loop_phones(pcm) if phone[0].isalpha() and phone[0] != "SIL"]
 
-    def _align_words(self, pcm: bytes) -> list[Phone]:
+    def _align_words(self, pcm: bytes, text: str | None) -> list[Phone]:
         decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL")
-        _decode(decoder, pcm)
-        heard = decoder.hyp()
-        if heard is None or not heard.hypstr:
+        if text is None:
+            _decode(decoder, pcm)
+            heard = decoder.hyp()
+            text = "" if heard is None else heard.hypstr
+        if not text:
             return []
-        decoder.set_align_text(heard.hypstr)
+        decoder.set_align_text(text)
         _decode(decoder, pcm)
         decoder.set_alignment()
         _decode(decoder, pcm)

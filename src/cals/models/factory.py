@@ -12,6 +12,7 @@ from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
+from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 
@@ -20,6 +21,7 @@ FRONT_PARENT = "front"
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
+    "synctalkface": (SyncTalkFaceConfig, SyncTalkFace),
     "unet": (UNetLipsConfig, UNetLips),
     "wav2lip": (Wav2LipConfig, Wav2Lip),
 }

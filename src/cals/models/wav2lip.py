@@ -65,11 +65,13 @@ class Wav2LipConfig(LipConfig):
         super().__post_init__()
         if self.window.mel != self.mel or self.window.unit != self.decoder.unit:
             raise ConfigError(
-                f"wav2lip: expected parts of one mel and one width of units, found {self.window.unit} against "
-                f"{self.decoder.unit}"
+                f"{type(self).__name__}: expected parts of one mel and one width of units, found {self.window.unit} "
+                f"against {self.decoder.unit}"
             )
         if self.crop_px != self.decoder.crop_px:
-            raise ConfigError(f"wav2lip: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}")
+            raise ConfigError(
+                f"{type(self).__name__}: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}"
+            )
 
 
 class Wav2Lip(WholeLips):

@@ -10,9 +10,11 @@ from cals.data.rooms import RoomAugment
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.discriminator import DiscriminatorConfig
+from cals.models.memory import MemoryConfig
 from cals.models.motion import MeshConfig
 from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
+from cals.models.synctalk import RecallConfig
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import WindowConfig
 from cals.models.whisper import WhisperConfig
@@ -133,6 +135,26 @@ L2F |= {
     "l2f-grid-wav2lip": _wav2lip("l2f-grid-ablation", WindowConfig(unit=256, width=16)),
     "l2f-grid-paper-wav2lip": _wav2lip("l2f-grid-paper", WindowConfig()),
     "l2f-debug-wav2lip": _wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
+}
+
+
+def _synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:
+    """SyncTalkFace: the Wav2Lip preset `like`, and what it recalls."""
+    base = L2F[like]
+    assert isinstance(base, UNetStageConfig)
+    return replace(base, recall=recall)
+
+
+_SMALL = RecallConfig(memory=MemoryConfig(width=256), width=8)
+L2F |= {
+    "l2f-grid-synctalkface": _synctalkface("l2f-grid-wav2lip", _SMALL),
+    "l2f-grid-synctalkface-nomemory": _synctalkface(  # for an ablation
+        "l2f-grid-wav2lip", replace(_SMALL, memory=replace(_SMALL.memory, slots=0))
+    ),
+    "l2f-grid-paper-synctalkface": _synctalkface("l2f-grid-paper-wav2lip", RecallConfig()),
+    "l2f-debug-synctalkface": _synctalkface(
+        "l2f-debug-wav2lip", RecallConfig(memory=MemoryConfig(slots=12, width=16), width=2)
+    ),
 }
 
 

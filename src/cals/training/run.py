@@ -20,6 +20,7 @@ from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
 from cals.training.clock import clip_offsets
@@ -147,7 +148,7 @@ def train_l2f(
 ) -> dict[str, float]:
     """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`.
 
-    Presets of Wav2Lip hear windows of sound: of them `a2l` is no part.
+    Presets of Wav2Lip and SyncTalkFace hear windows of sound: of them `a2l` is no part.
     """
     return train_lips(preset(presets.L2F, name), corpus, sync, a2l, options, progress)
 
@@ -163,7 +164,7 @@ def train_lips(
     """`train_l2f` with settings of one's own."""
     torch.manual_seed(config.train.seed)
     if isinstance(config, UNetStageConfig) and config.window is not None:
-        return _train_wav2lip(config, config.window, corpus, sync, options, progress)
+        return _train_windows(config, config.window, corpus, sync, options, progress)
     if a2l is None:
         raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
     listener = load_checkpoint(a2l)
@@ -207,7 +208,7 @@ def _front_parent(config: A2LConfig) -> dict[str, str]:
     return {} if config.whisper is None else {FRONT_PARENT: weights_sha256(hub.FRONT)}
 
 
-def _train_wav2lip(
+def _train_windows(
     config: UNetStageConfig,
     window: WindowConfig,
     corpus: Corpus,
@@ -215,8 +216,12 @@ def _train_wav2lip(
     options: RunOptions,
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
-    decoder = config.decoder
-    model = Wav2Lip(Wav2LipConfig(mel=window.mel, crop_px=decoder.crop_px, window=window, decoder=decoder))
+    plan = Wav2LipConfig(mel=window.mel, crop_px=config.decoder.crop_px, window=window, decoder=config.decoder)
+    model: Wav2Lip | SyncTalkFace
+    if config.recall is None:
+        model = Wav2Lip(plan)
+    else:
+        model = SyncTalkFace(SyncTalkFaceConfig(**vars(plan), recall=config.recall))
     encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
     parents = {"sync": weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)

@@ -66,7 +66,7 @@ class Pick:
     shard: str
 
 
-def picked(corpus: Path, splits: Path | None, config: StudyConfig) -> list[Pick]:
+def picked(corpus: Path, splits: Path | None, config: ClipsConfig) -> list[Pick]:
     """The clips of each part, in the order of the shards; DataError where a part has none."""
     manifest = corpus / "manifest.jsonl"
     if not manifest.is_file():

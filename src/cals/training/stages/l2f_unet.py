@@ -14,23 +14,28 @@ from cals.data.augment import VoiceAugment, voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, stretches
-from cals.errors import CheckpointError
+from cals.errors import CheckpointError, ConfigError
 from cals.files import replacing
 from cals.losses.reconstruction import l1
 from cals.losses.sync import d_av
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
+from cals.models.lips import WholeLips
 from cals.models.speaking import UNetLips
 from cals.models.sync import SyncModel
+from cals.models.synctalk import RecallConfig, Stored, SyncTalkFace
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import Wav2Lip, WindowConfig
 from cals.training.config import TrainConfig
 from cals.training.judges import Judges, JudgesConfig, with_total
+from cals.training.memory import MemoryLossConfig, memory_losses
 from cals.training.optim import ParameterGroup, learnable
 from cals.training.sheet import training_sheet
 from cals.training.stage import Losses, Stage
 
 VALIDATION_WINDOWS = 8
+Drawing = UNetLips | Wav2Lip | SyncTalkFace
+"""The models of this stage: they differ in what they hear, and in what they recall by it."""
 SYNC_START = "sync-start.json"
 """Where a run keeps the step at which the sync losses began."""
 
@@ -39,15 +44,18 @@ SYNC_START = "sync-start.json"
 class UNetStageConfig:
     """L = recon + gan + d_av + d_vv (paper section 1); SyncTalkFace's weights, Adam 1e-4, batch 40 ([A]).
 
-    Wav2Lip is this with a `window` and without d_vv.
+    Wav2Lip is this with a `window` and without d_vv; SyncTalkFace is Wav2Lip with `recall`.
     """
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
     window: WindowConfig | None = None
     """Instead of Audio-to-Lip, which then takes no part: each frame's own 0.2 s, encoded by what is learnt here."""
+    recall: RecallConfig | None = None
+    """Beside a window: a memory of lips, which brings losses of its own."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     judges: JudgesConfig = field(default_factory=JudgesConfig)
+    memory: MemoryLossConfig = field(default_factory=MemoryLossConfig)
     windows: int = 8
     """Windows of 5 frames a batch."""
     frames: int = 70
@@ -64,6 +72,13 @@ class UNetStageConfig:
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
 
+    def __post_init__(self) -> None:
+        if self.recall is not None and (self.window is None or self.judges.d_vv):
+            raise ConfigError(
+                "l2f: expected recall with a window of sound and judges without d_vv, instead of which it has d_lips, "
+                f"found {self.window} and d_vv {self.judges.d_vv}"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class _Windows:
@@ -79,18 +94,18 @@ class _Windows:
 
 
 class UNetStage(Stage):
-    """The U-Net learns, and with it Wav2Lip's window encoder, or more slowly Audio-to-Lip.
+    """The U-Net learns, and with it a window encoder and a memory, or more slowly Audio-to-Lip.
 
     `run`, the run directory, keeps when the sync losses began: a run that goes on must know.
     """
 
     name = "l2f-unet"
-    model: UNetLips | Wav2Lip
+    model: Drawing
 
     def __init__(
         self,
         config: UNetStageConfig,
-        model: UNetLips | Wav2Lip,
+        model: Drawing,
         parents: dict[str, str],
         sync: SyncModel,
         training: ClipStore,
@@ -114,8 +129,8 @@ class UNetStage(Stage):
         self._sync_from = _read_start(self._start)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Audio-to-Lip is trained already: frozen first, then slowly. A window encoder is as new as the U-Net."""
-        if isinstance(self.model, Wav2Lip):
+        """Audio-to-Lip is trained already: frozen first, then slowly. All other parts are as new as the U-Net."""
+        if not isinstance(self.model, UNetLips):
             return [ParameterGroup(parameters=learnable(self.model))]
         share, start = self.config.a2l_lr_share, self.config.a2l_from_step
         return [
@@ -126,13 +141,26 @@ class UNetStage(Stage):
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """By name, each with its weight; `total` is their sum."""
         batch = self._windows(self._training, rng, self.config.windows, device)
-        mel = voices(batch.mel, rng, self.config.voice, self.model.mel.floor_db)
-        drawn = model(mel, batch.frames, batch.reference, batch.real)
-        losses = {"recon": self.config.recon * l1(drawn, batch.real)}
-        losses |= self._judges.of_pictures(drawn.flatten(0, 1), batch.real.flatten(0, 1), self.step)
+        generations, losses = self._generate(
+            model, voices(batch.mel, rng, self.config.voice, self.model.mel.floor_db), batch
+        )
+        count = len(generations)
+        drawn, real, sound = (torch.cat(part) for part in (generations, [batch.real] * count, [batch.sound] * count))
+        judged = {"recon": self.config.recon * l1(drawn, real)}
+        judged |= self._judges.of_pictures(drawn.flatten(0, 1), real.flatten(0, 1), self.step)
         if self._sync_has_begun():
-            losses |= self._judges.of_windows(drawn, batch.real, batch.sound, self.step)
-        return with_total(losses)
+            judged |= self._judges.of_windows(drawn, real, sound, self.step)
+        # The judges give means; every generation has losses of its own.
+        return with_total({name: count * value for name, value in judged.items()} | losses)
+
+    def _generate(self, model: nn.Module, mel: Tensor, batch: _Windows) -> tuple[list[Tensor], Losses]:
+        """Crops of one generation; or of two, and what the memory that tells them apart has to lose."""
+        given = mel, batch.frames, batch.reference, batch.real
+        if not isinstance(self.model, SyncTalkFace) or self.model.lips is None:
+            return [model(*given)], {}
+        stored: Stored = model(*given, store=True)
+        losses = memory_losses(self.config.memory, self.model.lips, stored, batch.real)
+        return [stored.by_lips, stored.by_audio], losses
 
     def _sync_has_begun(self) -> bool:
         if self.config.sync_below is None or not self._held_out:
@@ -169,13 +197,12 @@ class UNetStage(Stage):
             sound=torch.stack(sound).to(device),
         )
 
-    def _drawn(self, model: UNetLips | Wav2Lip, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
+    def _drawn(self, model: nn.Module, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
         batch = self._windows(self._held_out[part], np.random.default_rng(0), VALIDATION_WINDOWS, device)
         return batch, model(batch.mel, batch.frames, batch.reference, batch.real)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Of held-out windows: L1 of the lower half, and that of the reference copied as the bar to beat; d_av."""
-        assert isinstance(model, UNetLips | Wav2Lip)
         metrics: dict[str, float] = {}
         sync = self._sync.to(device)
         for part in self._held_out:
@@ -197,7 +224,6 @@ class UNetStage(Stage):
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """A sheet of held-out windows' middle frames."""
-        assert isinstance(model, UNetLips | Wav2Lip)
         for part in self._held_out:
             batch, drawn = self._drawn(model, part, device)
             middle = SYNC_FRAMES // 2
@@ -206,7 +232,7 @@ class UNetStage(Stage):
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """A whole lip model, as `cals generate` takes it."""
-        assert isinstance(model, UNetLips | Wav2Lip)
+        assert isinstance(model, WholeLips)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:
