@@ -11,6 +11,7 @@ from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
+from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
@@ -20,6 +21,7 @@ FRONT_PARENT = "front"
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
+    "pcavs": (PCAVSConfig, PCAVS),
     "unet": (UNetLipsConfig, UNetLips),
     "wav2lip": (Wav2LipConfig, Wav2Lip),
 }

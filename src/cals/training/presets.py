@@ -11,6 +11,7 @@ from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.motion import MeshConfig
+from cals.models.pcavs import PCAVSConfig
 from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
 from cals.models.unet import UNetConfig
@@ -20,10 +21,13 @@ from cals.training.config import TrainConfig
 from cals.training.stages.a2l import A2LStageConfig
 from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStageConfig
+from cals.training.stages.pcavs import PCAVSStageConfig
 from cals.training.stages.reader import ReaderStageConfig
 from cals.training.stages.sync import SyncStageConfig
 
 T = TypeVar("T")
+LipsStageConfig = MeshStageConfig | UNetStageConfig | PCAVSStageConfig
+"""What `cals train l2f` takes."""
 
 SYNC: dict[str, SyncStageConfig] = {
     "sync-grid-small": SyncStageConfig(
@@ -62,7 +66,7 @@ A2L: dict[str, A2LStageConfig] = {
     ),
 }
 
-L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
+L2F: dict[str, LipsStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
         decoder=MeshConfig(unit=256, hidden=256),
         train=TrainConfig(steps=600, lr=5e-4, weight_decay=0.05, validate_every=100),
@@ -99,6 +103,24 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         critic=DiscriminatorConfig(width=4),
         windows=2,
         frames=30,
+    ),
+    "l2f-grid-paper-pcavs": PCAVSStageConfig(  # for corpora prepared with --crop-px 224
+        model=PCAVSConfig(crop_px=224, identity=2048, encoder_width=64, width=64),
+        critic=DiscriminatorConfig(crop_px=224, width=64, patches=True),
+        train=TrainConfig(steps=100_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0),
+    ),
+    "l2f-grid-small-pcavs": PCAVSStageConfig(
+        model=PCAVSConfig(identity=256, style=256, encoder_width=8, width=8, widest=128),
+        critic=DiscriminatorConfig(width=8, patches=True),
+        train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0, validate_every=250),
+        per_clip=2,
+    ),
+    "l2f-debug-pcavs": PCAVSStageConfig(
+        model=PCAVSConfig(identity=16, style=16, encoder_width=2, width=2, widest=16),
+        critic=DiscriminatorConfig(width=2, patches=True),
+        train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
+        clips=2,
+        per_clip=2,
     ),
     "l2f-debug": MeshStageConfig(
         decoder=MeshConfig(unit=16, components=4, hidden=16),

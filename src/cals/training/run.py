@@ -25,10 +25,11 @@ from cals.training import presets
 from cals.training.clock import clip_offsets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
-from cals.training.presets import preset
+from cals.training.presets import LipsStageConfig, preset
 from cals.training.stages.a2l import A2LStage
-from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig
+from cals.training.stages.l2f_mesh import MeshStage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
+from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
 from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
@@ -137,13 +138,13 @@ def train_l2f(
 ) -> dict[str, float]:
     """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`.
 
-    Presets of Wav2Lip hear windows of sound: of them `a2l` is no part.
+    Presets of Wav2Lip, PC-AVS and Audio2Head hear windows of sound: of them `a2l` is no part.
     """
     return train_lips(preset(presets.L2F, name), corpus, sync, a2l, options, progress)
 
 
 def train_lips(
-    config: MeshStageConfig | UNetStageConfig,
+    config: LipsStageConfig,
     corpus: Corpus,
     sync: Path,
     a2l: Path | None,
@@ -152,6 +153,9 @@ def train_lips(
 ) -> dict[str, float]:
     """`train_l2f` with settings of one's own."""
     torch.manual_seed(config.train.seed)
+    if isinstance(config, PCAVSStageConfig):
+        encoders, parents = load_sync(sync), {"sync": weights_sha256(sync)}
+        return train(PCAVSStage(config, encoders, parents, *corpus.stores(encoders.config.mel)), options, progress)
     if isinstance(config, UNetStageConfig) and config.window is not None:
         return _train_wav2lip(config, config.window, corpus, sync, options, progress)
     if a2l is None:
