@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from cals import LipSync
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
 from cals.data.store import ClipStore
@@ -17,6 +18,8 @@ from cals.data.windows import OWN_FRAMES
 from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.media.reader import VideoReader
+from cals.models.audio2head import Audio2Head
+from cals.models.head import head_pose
 from cals.training import run as run_module
 from cals.training.heads import MIDDLE, draw_heads
 from cals.training.journal import Journal
@@ -24,6 +27,7 @@ from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_lips
 from cals.training.stage import Stage
+from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
 from conftest import PLAIN
 from drawing import write_video
@@ -31,10 +35,13 @@ from drawing import write_video
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
-PRESETS = ("l2f-debug-pcavs",)
-TERMS = {"pcavs": {"recon", "contrast", "gan", "match"}}
-METRICS = {"pcavs": "found"}
-HeadConfig = PCAVSStageConfig
+PRESETS = ("l2f-debug-pcavs", "l2f-debug-audio2head")
+TERMS = {
+    "pcavs": {"recon", "contrast", "gan", "match"},
+    "audio2head": {"recon", "keypoints", "follow", "near", "gan", "match"},
+}
+METRICS = {"pcavs": "found", "audio2head": "still_keypoints"}
+HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +118,9 @@ def test_a_few_windows_are_learnt(built: Stage) -> None:
         losses["total"].backward()
         optimizer.step()
         found.append({name: value.item() for name, value in losses.items()})
-    assert found[-1]["recon"] < 0.7 * found[0]["recon"]
+    term = "recon" if isinstance(built, PCAVSStage) else "keypoints"
+    assert found[-1][term] < 0.7 * found[0][term]
+    assert found[-1]["total"] < 0.8 * found[0]["total"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -219,13 +228,70 @@ def test_poses_that_cannot_be_taken_are_refused(
 ) -> None:
     for face, model, says in (
         (nodding, str(trained[1] / "model"), "expected a photo as face, found a video"),
-        (PHOTO, "debug", "expected a model of PC-AVS, found debug"),
+        (PHOTO, "debug", "expected a model of PC-AVS or Audio2Head, found debug"),
     ):
         out = ["--out", str(tmp_path / "o.mp4"), "--model", model, "--pose", str(nodding)]
         with pytest.raises(SystemExit, match="1"):
             main(["generate", "--face", str(face), "--audio", str(SPEECH), *out])
         assert says in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize("trained", ["l2f-debug-audio2head"], indirect=True)
+def test_audio2head_is_pasted_into_videos_and_moves_the_heads_of_photos(
+    trained: tuple[str, Path], video: Callable[[Path, Path], None], nodding: Path, tmp_path: Path
+) -> None:
+    _, run = trained
+    video(run, tmp_path / "video.mp4")
+    width, height, pictures = make(run, PHOTO, tmp_path / "photo.mp4")
+    assert (width, height) == (128, 128)
+    report = json.loads((tmp_path / "photo.json").read_text())
+    assert report["generated"] == report["frames"] == len(pictures)
+    assert pictures[0].std() > 20  # the photo's face, warped
+    width, height, posed = make(run, PHOTO, tmp_path / "posed.mp4", "--pose", str(nodding))
+    assert (width, height, len(posed)) == (128, 128, len(pictures))
+
+
+def test_a_photos_head_goes_on_where_the_last_batch_left_it(
+    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trained[0] != "audio2head":
+        return
+    rendered: list[torch.Tensor] = []
+    draw = Audio2Head.draw
+
+    def spy(model: Audio2Head, units: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rendered[-1:] = [torch.cat([*rendered[-1:], given[-1]])]
+        return draw(model, units, *given)
+
+    monkeypatch.setattr(Audio2Head, "draw", spy)
+    found = []
+    for batch in (8, 3):
+        rendered[:] = [torch.zeros(0, 6)]
+        lips = LipSync(trained[1] / "model", batch=batch)
+        assert sum(1 for _ in lips.frames(PHOTO, SPEECH)) == len(rendered[0])
+        found.append(rendered[0])
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=0)
+
+
+def test_head_motion_is_measured_and_cut_with_its_sound(built: Stage, corpus: Path) -> None:
+    if not isinstance(built, Audio2HeadStage):
+        return
+    mel, poses = built._stretches(np.random.default_rng(0))
+    assert (mel.shape, poses.shape) == ((2, 120, 80), (2, 30, 6))
+    store = built._training
+    for sound, pose in zip(mel, poses, strict=True):
+        places = [
+            (clip, start)
+            for clip in range(len(store))
+            for start in range(store.frames(clip) - 29)
+            if torch.equal(store.mel(clip)[4 * start : 4 * (start + 30)], sound)
+        ]
+        ((clip, start),) = places
+        expected = head_pose(torch.from_numpy(store.landmarks(clip)[start : start + 30]), 128)
+        torch.testing.assert_close(pose, expected)
+    away = torch.cat([whole - whole.mean(dim=0) for whole in built._poses])
+    torch.testing.assert_close(built.model.head.spread, away.std(dim=0).clamp_min(1e-4))
 
 
 def test_a_mirrored_pose_picture_is_refused() -> None:

@@ -44,8 +44,8 @@ def generate(
         audio: Speech: any sound file, or a video with sound.
         out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
         model: A name from `cals models list`, or a checkpoint folder.
-        pose: With a model of PC-AVS and a photo: a video whose head the photo's is held like, played back and forth.
-            The output is the face's crop. Without it every frame keeps the pose it has.
+        pose: With a model of PC-AVS or Audio2Head and a photo: a video whose head the photo's is held like, played back
+            and forth; the output is the face's crop. Without it a face keeps its pose, but for photos by Audio2Head.
         length: When sound and picture differ in length: `bounce` plays a shorter video back and forth and cuts a
             longer one, `loop` starts a shorter one again, `audio` holds its last frame, `video` keeps the
             picture's length and the mouth rests after the speech.

@@ -16,6 +16,8 @@ from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitTrack
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
+from cals.models.audio2head import Audio2Head
+from cals.models.head import head_pose, head_shape, place_head
 from cals.models.lips import Faces, LipModel
 from cals.models.pcavs import PCAVS
 from cals.types import Box, CropTransform, Patch
@@ -58,6 +60,27 @@ class PoseVideo(HeadMotion):
         return self._last
 
 
+class PredictedHeads(HeadMotion):
+    """The head of a photo as it moves to the voice, from its own pose on; frames have to come one after another."""
+
+    def __init__(self, model: Audio2Head) -> None:
+        self._model = model
+        self._state: tuple[Tensor, Tensor] | None = None
+
+    @torch.inference_mode()
+    def faces(self, seen: Seen, units: Tensor) -> Faces:
+        """The photo's face in the poses that are predicted."""
+        size_px, photo = self._model.crop_px, torch.from_numpy(seen[0][1].landmarks)[None]
+        start, device = head_pose(photo, size_px), next(self._model.parameters()).device
+        poses, self._state = self._model.predict_heads(units[None].to(device), start.to(device), self._state)
+        shape = head_shape(photo, size_px).expand(len(units), -1, -1)
+        return Faces(
+            crops=pictures(view.crop for _, view in seen),
+            landmarks=place_head(shape, poses[0].float().cpu(), size_px),
+            times_s=torch.full((len(units),), torch.inf),
+        )
+
+
 class HeadPainter(Painter):
     """Draws crops whose heads move as `motion` says, each the whole of its frame; see `as_crops`."""
 
@@ -97,15 +120,16 @@ def as_crops(items: Iterable[TrackedFrame], size_px: int) -> Iterator[TrackedFra
 
 
 def moves_heads(model: LipModel, name: str, *, still: bool, posed: bool) -> bool:
-    """Whether heads move otherwise than in the picture: those of a photo, if they are `posed` by another video.
+    """Whether heads move otherwise than in the picture: a photo's, `posed` by another video or by Audio2Head.
 
     Raises ConfigError where that is asked for and cannot be.
     """
     if not posed:
-        return False
-    if not isinstance(model, PCAVS):
+        return still and isinstance(model, Audio2Head)
+    if not isinstance(model, PCAVS | Audio2Head):
         raise ConfigError(
-            f"pose: expected a model of PC-AVS, found {name}, whose heads are held as in the picture; leave --pose out"
+            f"pose: expected a model of PC-AVS or Audio2Head, found {name}, whose heads are held as in the picture; "
+            "leave --pose out"
         )
     if not still:
         raise ConfigError(

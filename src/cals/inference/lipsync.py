@@ -18,7 +18,7 @@ from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.following import follow, no_face
-from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, as_crops, moves_heads
+from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, as_crops, moves_heads
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
@@ -31,6 +31,7 @@ from cals.media import audio as sound
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
+from cals.models.audio2head import Audio2Head
 from cals.models.speaking import MeshLips
 from cals.types import F32, ProgressCallback
 
@@ -94,8 +95,8 @@ class LipSync:
         take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         `size` is the longest side in pixels that a photo keeps (None: 4096).
         `covered` says what becomes of a mouth with a hand, a microphone or text before it: "keep" leaves those frames
-        as they are, "draw" draws over them. `pose` is a video whose head a photo's is held like, for models of PC-AVS.
-        A photo whose head moves becomes a video of its crop alone.
+        as they are, "draw" draws over them. `pose` is a video whose head a photo's is held like, for models of PC-AVS
+        and Audio2Head. A photo whose head moves becomes a video of its crop alone.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check(strength, covered)
@@ -159,7 +160,9 @@ class LipSync:
         network = self.model.network
         if not moves_heads(network, self.model.name, still=still, posed=pose is not None):
             return None
-        assert pose is not None
+        if pose is None:
+            assert isinstance(network, Audio2Head)
+            return PredictedHeads(network)
         tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
         frames = _closed_by(stages, lengthened(pose, "bounce", audio_s, keep_going=keep_going))
         return PoseVideo(_closed_by(stages, tracker.track(frames)), str(pose))

@@ -9,6 +9,7 @@ from torch import nn
 
 from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
+from cals.models.audio2head import Audio2Head, Audio2HeadConfig
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
 from cals.models.pcavs import PCAVS, PCAVSConfig
@@ -19,6 +20,7 @@ from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 FRONT_PARENT = "front"
 """The phonetic front-end among a checkpoint's parents."""
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
+    "audio2head": (Audio2HeadConfig, Audio2Head),
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
     "pcavs": (PCAVSConfig, PCAVS),

@@ -9,6 +9,7 @@ from cals.data.noises import NoiseAugment
 from cals.data.rooms import RoomAugment
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
+from cals.models.audio2head import Audio2HeadConfig
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.motion import MeshConfig
 from cals.models.pcavs import PCAVSConfig
@@ -19,6 +20,7 @@ from cals.models.wav2lip import WindowConfig
 from cals.models.whisper import WhisperConfig
 from cals.training.config import TrainConfig
 from cals.training.stages.a2l import A2LStageConfig
+from cals.training.stages.audio2head import Audio2HeadStageConfig
 from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStageConfig
 from cals.training.stages.pcavs import PCAVSStageConfig
@@ -26,7 +28,7 @@ from cals.training.stages.reader import ReaderStageConfig
 from cals.training.stages.sync import SyncStageConfig
 
 T = TypeVar("T")
-LipsStageConfig = MeshStageConfig | UNetStageConfig | PCAVSStageConfig
+LipsStageConfig = MeshStageConfig | UNetStageConfig | PCAVSStageConfig | Audio2HeadStageConfig
 """What `cals train l2f` takes."""
 
 SYNC: dict[str, SyncStageConfig] = {
@@ -121,6 +123,24 @@ L2F: dict[str, LipsStageConfig] = {
         train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
         clips=2,
         per_clip=2,
+    ),
+    "l2f-grid-paper-audio2head": Audio2HeadStageConfig(
+        model=Audio2HeadConfig(width=64, blocks=6),
+        critic=DiscriminatorConfig(width=64, patches=True),
+        train=TrainConfig(steps=100_000, lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0),
+    ),
+    "l2f-grid-small-audio2head": Audio2HeadStageConfig(
+        model=Audio2HeadConfig(lstm=64, layers=1, width=16, blocks=2),
+        critic=DiscriminatorConfig(width=8, patches=True),
+        train=TrainConfig(steps=20_000, lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0, validate_every=250),
+        clips=4,
+    ),
+    "l2f-debug-audio2head": Audio2HeadStageConfig(
+        model=Audio2HeadConfig(lstm=8, layers=1, hidden=16, width=2, blocks=1),
+        critic=DiscriminatorConfig(width=2, patches=True),
+        train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
+        clips=2,
+        frames=30,
     ),
     "l2f-debug": MeshStageConfig(
         decoder=MeshConfig(unit=16, components=4, hidden=16),

@@ -27,6 +27,7 @@ from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
 from cals.training.presets import LipsStageConfig, preset
 from cals.training.stages.a2l import A2LStage
+from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.l2f_mesh import MeshStage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
@@ -153,9 +154,8 @@ def train_lips(
 ) -> dict[str, float]:
     """`train_l2f` with settings of one's own."""
     torch.manual_seed(config.train.seed)
-    if isinstance(config, PCAVSStageConfig):
-        encoders, parents = load_sync(sync), {"sync": weights_sha256(sync)}
-        return train(PCAVSStage(config, encoders, parents, *corpus.stores(encoders.config.mel)), options, progress)
+    if isinstance(config, PCAVSStageConfig | Audio2HeadStageConfig):
+        return _train_head(config, corpus, sync, options, progress)
     if isinstance(config, UNetStageConfig) and config.window is not None:
         return _train_wav2lip(config, config.window, corpus, sync, options, progress)
     if a2l is None:
@@ -214,6 +214,20 @@ def _train_wav2lip(
     encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
     parents = {"sync": weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
+
+
+def _train_head(
+    config: PCAVSStageConfig | Audio2HeadStageConfig,
+    corpus: Corpus,
+    sync: Path,
+    options: RunOptions,
+    progress: ProgressCallback | None,
+) -> dict[str, float]:
+    encoders, parents = load_sync(sync), {"sync": weights_sha256(sync)}
+    stores = corpus.stores(encoders.config.mel)
+    if isinstance(config, PCAVSStageConfig):
+        return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
+    return train(Audio2HeadStage(config, encoders, parents, *stores), options, progress)
 
 
 def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
