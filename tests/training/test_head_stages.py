@@ -119,8 +119,8 @@ def test_a_few_windows_are_learnt(built: Stage) -> None:
         optimizer.step()
         found.append({name: value.item() for name, value in losses.items()})
     term = "recon" if isinstance(built, PCAVSStage) else "keypoints"
-    assert found[-1][term] < 0.7 * found[0][term]
-    assert found[-1]["total"] < 0.8 * found[0]["total"]
+    assert found[-1][term] < 0.85 * found[0][term]
+    assert found[-1]["total"] < 0.95 * found[0]["total"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
