@@ -124,9 +124,9 @@ L2F: dict[str, LipsStageConfig] = {
         clips=2,
         per_clip=2,
     ),
-    "l2f-grid-paper-audio2head": Audio2HeadStageConfig(
-        model=Audio2HeadConfig(width=64, blocks=6),
-        critic=DiscriminatorConfig(width=64, patches=True),
+    "l2f-grid-paper-audio2head": Audio2HeadStageConfig(  # for corpora prepared with --crop-px 256
+        model=Audio2HeadConfig(crop_px=256, width=64, blocks=6),
+        critic=DiscriminatorConfig(crop_px=256, width=64, patches=True),
         train=TrainConfig(steps=100_000, lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0),
     ),
     "l2f-grid-small-audio2head": Audio2HeadStageConfig(
