@@ -82,7 +82,7 @@ def test_a_save_that_was_killed_is_explained_and_healed(folder: Path) -> None:
 
 def test_names_are_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[Path] = []
-    monkeypatch.setattr("cals.checkpoint.sync_folder", flushed.append)
+    monkeypatch.setattr("cals.files.sync_folder", flushed.append)
     save_checkpoint(tmp_path / "model", to_checkpoint(DebugLips(DebugConfig())))
     assert flushed[-1] == tmp_path
     assert len(flushed) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cals.files import WholeFile, hint_for, replacing
+from cals.files import WholeFile, hint_for, recover_folder, replacing, replacing_folder
 
 
 def names_in(folder: Path) -> list[str]:
@@ -120,3 +120,46 @@ def test_hints(name: str, part: str) -> None:
     hint = hint_for(Path(name))
     assert part in hint
     assert bool(hint) == bool(part)
+
+
+def fill_and_die(folder: Path, instant: str) -> None:
+    """Replace a folder in a process that is killed: while it fills the new one, or between both renames."""
+    script = f"""
+import os, sys
+from pathlib import Path
+from cals import files
+folder, die = Path({str(folder)!r}), lambda *_: os.kill(os.getpid(), 9)
+rename = Path.replace
+def replace(self, target):
+    rename(self, target)
+    die() if {instant!r} == "between" else None
+Path.replace = replace
+with files.replacing_folder(folder) as partial:
+    (partial / "a.txt").write_text("new")
+    die() if {instant!r} == "filling" else None
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+
+
+@pytest.mark.parametrize("instant", ["filling", "between"])
+def test_a_folder_survives_the_death_of_who_replaces_it(tmp_path: Path, instant: str) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "a.txt").write_text("old")
+    fill_and_die(folder, instant)
+    assert len(names_in(tmp_path)) == 2
+    assert folder.exists() == (instant == "filling")
+    recover_folder(folder)
+    assert (folder / "a.txt").read_text() == "old"
+    with replacing_folder(folder) as partial:
+        (partial / "a.txt").write_text("new")
+    assert (folder / "a.txt").read_text() == "new"
+    assert names_in(tmp_path) == ["state"]
+
+
+def test_a_folder_that_a_living_process_fills_stays(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "state") as first:
+        with replacing_folder(tmp_path / "state") as second:
+            assert first != second
+        assert first.is_dir()
+    assert names_in(tmp_path) == ["state"]

@@ -4,10 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import reprlib
-import shutil
-import tempfile
 import types
 import typing
 from dataclasses import dataclass, field
@@ -19,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cals.errors import CheckpointError, ConfigError
-from cals.files import sync_folder, why
+from cals.files import older_folder, replacing_folder, why
 
 T = TypeVar("T")
 
@@ -45,7 +42,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write to a temporary directory beside `folder`, then rename; an existing checkpoint is replaced whole.
+    """Write a checkpoint, whole or not at all; an existing one is replaced.
 
     Raises CheckpointError when `folder` exists and is not a checkpoint, or cannot be written.
     """
@@ -53,24 +50,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"{folder}: expected a new folder or a checkpoint to replace, found something else; name another folder"
         )
-    document = {"format": FORMAT} | {
-        f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "weights"
-    }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, temporary / WEIGHTS)
-            (temporary / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            for path in (temporary / WEIGHTS, temporary / CONFIG):
-                path.chmod(0o644)  # safetensors writes for the owner alone
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            temporary.chmod(0o755)
-            sync_folder(temporary)
-            put_folder(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with replacing_folder(folder) as partial:
+            write_checkpoint(partial, checkpoint)
     except (OSError, SafetensorError) as error:
         found = why(error) if isinstance(error, OSError) else error
         raise CheckpointError(
@@ -78,34 +61,20 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def _old(folder: Path) -> Path:
-    """Where a checkpoint waits while its successor takes its place."""
-    return folder.with_name(f".{folder.name}.old")
-
-
-def put_folder(new: Path, folder: Path) -> None:
-    """Give `new` the name `folder`; whatever happens, a whole checkpoint has it afterwards, and no other stays.
-
-    Only a process killed between the two renames leaves the old one under its `_old` name.
-    """
-    old = _old(folder)
-    try:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)  # of a process killed after its second rename
-            folder.replace(old)
-        new.replace(folder)
-        sync_folder(folder.parent)
-    finally:
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            old.replace(folder)
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write weights and config into a folder that nobody reads yet; raises OSError or SafetensorError."""
+    document = {"format": FORMAT} | {
+        f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "weights"
+    }
+    save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
+    (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a checkpoint directory; raises CheckpointError for anything missing, damaged or newer."""
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        old = _old(folder)
+        old = older_folder(folder)
         todo = f"a save was cut short: rename {old.name} to {folder.name}" if old.is_dir() else "name another folder"
         raise CheckpointError(f"{folder}: expected a checkpoint folder with {CONFIG} and {WEIGHTS}, found none; {todo}")
     try:

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,32 +67,64 @@ class WholeFile:
 def _locked_file(folder: Path, start: str) -> tuple[Path, int | None]:
     """A new partial file, with a handle that holds a lock on it for as long as this process lives."""
     while True:
-        partial = folder / f"{start}{secrets.token_hex(4)}.partial"
+        partial = _partial(folder, start)
         handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if sys.platform == "win32":
             os.close(handle)
             return partial, None
+        if _lock(handle):
+            return partial, handle
+
+
+def _locked_folder(folder: Path, start: str) -> tuple[Path, int | None]:
+    """A new partial folder, likewise."""
+    while True:
+        partial = _partial(folder, start)
+        partial.mkdir()
+        if sys.platform == "win32":
+            return partial, None
+        with suppress(FileNotFoundError):
+            handle = os.open(partial, os.O_RDONLY)
+            if _lock(handle):
+                return partial, handle
+
+
+def _partial(folder: Path, start: str) -> Path:
+    return folder / f"{start}{secrets.token_hex(4)}.partial"
+
+
+def _lock(handle: int) -> bool:
+    """Lock a new file or folder; closes it when another process took it for abandoned before that."""
+    if sys.platform != "win32":
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
-            return partial, handle
-        os.close(handle)  # another process took it for abandoned before it was locked
+    if os.fstat(handle).st_nlink:
+        return True
+    os.close(handle)
+    return False
 
 
 def _remove_abandoned(folder: Path, start: str) -> None:
-    """Remove partial files that no living process holds: theirs was killed."""
+    """Remove partial files and folders that no living process holds: theirs was killed."""
     pattern = re.compile(re.escape(start) + r"[0-9a-f]{8}\.partial")
     for left in [entry for entry in folder.iterdir() if pattern.fullmatch(entry.name)]:
         with suppress(OSError):
             if sys.platform == "win32":
-                left.unlink()
+                _remove(left)
                 continue
-            handle = os.open(left, os.O_RDWR)
+            handle = os.open(left, os.O_RDONLY if left.is_dir() else os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink()
+                _remove(left)
             finally:
                 os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _rename_to_new(partial: Path, path: Path) -> None:
@@ -116,6 +149,57 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
         file.commit()
     finally:
         file.discard()
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder to fill, which takes the place of `folder` when it is whole, and is discarded on any exception.
+
+    Whatever happens, a whole folder has the name afterwards, and no other stays. Only a process killed between two
+    renames leaves the older one under a hidden name, from which `recover_folder` gives it back.
+    """
+    recover_folder(folder)
+    start = f".{folder.name[:_NAME_CHARACTERS]}."
+    _remove_abandoned(folder.parent, start)
+    partial, lock = _locked_folder(folder.parent, start)
+    try:
+        yield partial
+        for path in sorted(partial.rglob("*")):
+            if path.is_dir():
+                sync_folder(path)
+                continue
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(partial)
+        _swap(partial, folder)
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Finish what a process that was killed while it replaced `folder` had begun; harmless otherwise."""
+    older = older_folder(folder)
+    if folder.exists():
+        shutil.rmtree(older, ignore_errors=True)
+    elif older.exists():
+        older.replace(folder)
+
+
+def older_folder(folder: Path) -> Path:
+    """Where a folder waits while its successor takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    try:
+        if folder.exists():
+            folder.replace(older_folder(folder))
+        new.replace(folder)
+        sync_folder(folder.parent)
+    finally:
+        recover_folder(folder)
 
 
 def why(error: OSError) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cals.errors import MediaError
-from cals.media import VideoReader, VideoWriter, lengthened
+from cals.media import VideoReader, VideoWriter
 from cals.media.pictures import working_format
 from drawing import picture, write_video
 
@@ -138,34 +138,6 @@ def test_other_formats_look_the_same(tmp_path, codec, pix_fmt):
     if pix_fmt == "gray":
         expected = np.repeat((expected @ [0.299, 0.587, 0.114])[..., None], 3, axis=2)
     assert np.abs(first_rgb(source) - expected).mean() < 6
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "pix_fmt"),
-    [
-        ("a.webm", "libvpx-vp9", "yuva420p"),
-        ("a.mov", "prores_ks", "yuva444p10le"),
-        ("a.mov", "qtrle", "argb"),
-        ("a.mkv", "ffv1", "yuva420p"),
-    ],
-)
-@pytest.mark.parametrize("alpha", [255, 0])
-def test_lost_transparency_is_said_once(tmp_path, caplog, name, codec, pix_fmt, alpha):
-    with av.open(str(tmp_path / name), "w") as out:
-        stream = out.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
-        rgba = np.dstack([arrow(), np.full((48, 64), alpha, np.uint8)])
-        for index in range(3):
-            shown = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format=pix_fmt)
-            shown.pts = index
-            out.mux(stream.encode(shown))
-        out.mux(stream.encode(None))
-    with VideoReader(tmp_path / name):
-        pass  # nothing is used of it
-    assert len(list(lengthened(tmp_path / name, "bounce", Fraction(1)))) == 25
-    said = [record for record in caplog.records if "transparency is not kept" in record.getMessage()]
-    # WebM says that there is alpha, not what is in it.
-    assert len(said) == (1 if alpha == 0 or name == "a.webm" else 0)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ BOXES = [Box(8, 8, 40, 40), Box(9, 7, 32, 22), Box(0, 0, 63, 47), Box(51, 33, 63
 IN_CUBE = ((100, 150), (118, 138), (118, 138))
 SAMPLES = {"in the cube": IN_CUBE, "super white": ((236, 255), (126, 131), (126, 131)), "any": ((0, 256),) * 3}
 """Ranges of 8-bit Y, Cb and Cr; the deeper formats have them times 4."""
+ALPHA = (0, 256)
 
 
 def noise_frame(
@@ -32,7 +33,7 @@ def noise_frame(
     shown.colorspace, shown.color_range = matrix, color_range
     rng = np.random.default_rng(3)
     step = 1 << (LAYOUTS[pix_fmt].bits - 8)
-    for plane, (low, high) in zip(plane_views(shown), samples, strict=True):
+    for plane, (low, high) in zip(plane_views(shown), [*samples, ALPHA], strict=False):
         plane[...] = rng.integers(low * step, high * step, plane.shape)
     return Frame(shown, 0, Fraction(0), Fraction(1, 25))
 
@@ -55,6 +56,8 @@ def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
     mask[box.y0 : box.y1, box.x0 : box.x1] = alpha > 0
     old, new = frame.planes, patched.planes
     assert np.array_equal(old[0][~mask], new[0][~mask])
+    clear = [plane_views(shown.picture)[3:] for shown in (frame, patched)]
+    assert all(np.array_equal(before, after) for before, after in zip(*clear, strict=True))
     for before, after in zip(old[1:], new[1:], strict=True):
         untouched = ~footprint(mask, before.shape, LAYOUTS[pix_fmt])
         assert np.array_equal(before[untouched], after[untouched])

@@ -13,9 +13,10 @@ import torch
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
 from cals.errors import ConfigError
+from cals.evaluation.ablation import order
 from cals.evaluation.ablation import rows as judging
-from cals.evaluation.ablation.order import PUBLISHED
 from cals.training import ablation as rows_module
+from cals.training import budget
 from cals.training import run as run_module
 from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, settings, train_rows
 from cals.training.journal import Journal
@@ -43,7 +44,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rows_are_table_1_and_what_they_leave_out() -> None:
-    assert tuple(PUBLISHED) == TABLE_1
+    assert tuple(order.TABLE_1) == TABLE_1
     for decoder in DECODERS:
         for name, row in ROWS.items():
             config = settings(row, decoder, 7)
@@ -105,7 +106,7 @@ def test_minutes_are_steps_of_the_dearest_row(
 
     now = iter(0.5 * n for n in range(100))
     monkeypatch.setattr(rows_module, "train_lips", pretend)
-    monkeypatch.setattr(rows_module.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(budget.time, "monotonic", lambda: next(now))
     config = AblationConfig(decoder="debug", minutes_each=2.0)
     parents = (Corpus(folder=corpus), sync_run / "model", a2l_run / "model")
     assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
@@ -113,7 +114,7 @@ def test_minutes_are_steps_of_the_dearest_row(
     assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
     assert len(timed) == 1  # what is planned stays
     other = dataclasses.replace(config, minutes_each=3.0)
-    with pytest.raises(ConfigError, match="expected an ablation of the same minutes_each, found another"):
+    with pytest.raises(ConfigError, match="expected runs of the same minutes_each, found others"):
         rows_module._planned(other, *parents, tmp_path / "out", "cpu")
 
 

@@ -172,6 +172,19 @@ def test_state_is_kept_in_small_pieces(tmp_path: Path) -> None:
         load_state(tmp_path / "state")
 
 
+def test_a_run_killed_while_it_saved_goes_on(sync_run: Path, corpus: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(sync_run, tmp_path / "run")
+    for part in ("state", "model"):  # as a kill between both renames leaves them
+        (run / part).rename(run / f".{part}.old")
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"kind": "train", "st')
+    steps = SYNC["sync-debug"].train.steps
+    train(stage(corpus, steps=steps + 5), RunOptions(run=run, accelerator="cpu"))
+    assert load_state(run / "state")[1]["step"] == steps + 5
+    assert [line["step"] for line in log_of(run, "start")] == [0, steps]
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+
+
 def test_unknown_names_are_explained(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'sync-debug'"):
         preset(SYNC, "sync-debgu")

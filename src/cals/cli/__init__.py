@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 import cals
 from cals.cli import hints, interrupt
 from cals.cli.ablation import ablation
+from cals.cli.compare import compare
 from cals.cli.context import context
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "readability": readability,
     "ablation": ablation,
+    "compare": compare,
     "context": context,
     "masked": masked,
     "models": models,

@@ -20,6 +20,9 @@ _KEPT = Box(4, 36, 124, 128)
 """The part of a crop of 128 whose pixels may be taken: the lower face with some room."""
 _GAIN = (0.1, 4.0)
 """Least and most that pixels are made lighter to fit another frame's light."""
+_LIFTED = (1.4, 1.8)
+"""Light counts as lifted, from not at all to altogether, where the skin's contrast changes by this factor more or less
+than its brightness; mouths and turns of the head change it by the first."""
 _LIP_MARGIN_PX = 4
 NOTHING = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
 
@@ -88,8 +91,8 @@ def transfer(
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
         moved = _read(source.crop, places).astype(np.float32)
-        gain = _gain(crop, moved, skin)
-        offset = colour_offset(crop.astype(np.float32), moved * gain, mask)
+        gain, lift = _light(crop, moved, skin)
+        offset = lift + colour_offset(crop.astype(np.float32), moved * gain + lift, mask)
         # cv2 rounds places to 1/32 of a pixel: how far pixels move is smooth enough for that, where they are is not.
         there = _warp(np.dstack([places - centres, offset]), to_box, box)
         matrix = source.matrix
@@ -155,11 +158,29 @@ def _brightness(crop: U8, skin: F32) -> float:
     return float(np.einsum("hwc,hw->", crop.astype(np.float32), skin) / max(float(skin.sum()), 1e-6) / (3 * 255))
 
 
-def _gain(crop: U8, moved: F32, skin: F32) -> F32:
-    """How much lighter `moved` has to be by colour, [3], so that its skin is as light as the crop's."""
-    total = max(float(skin.sum()), 1e-6)
-    wanted, found = (np.einsum("hwc,hw->c", picture.astype(np.float32), skin) / total for picture in (crop, moved))
-    return np.asarray(np.clip((wanted + 1) / (found + 1), *_GAIN), dtype=np.float32)
+def _light(crop: U8, moved: F32, skin: F32) -> tuple[F32, F32]:
+    """Gain and lift by colour, [3] each, that make the skin of `moved` as light as the crop's: gain * moved + lift.
+
+    Lamps and exposure scale light, which a gain alone follows. Flashes, fog and dissolves lift it too: the skin's
+    contrast then changes by another factor than its brightness.
+    """
+    shares = skin / max(float(skin.sum()), 1e-6)
+    (wanted, wanted_contrast), (found, found_contrast) = (
+        _mean_and_contrast(picture.astype(np.float32), shares) for picture in (crop, moved)
+    )
+    scale = (wanted + 1) / (found + 1)
+    flatness = (wanted_contrast + 1) / (found_contrast + 1) / float(scale.mean())
+    trust = np.interp(abs(np.log(flatness)), np.log(_LIFTED), (0, 1))
+    scale = np.clip(scale * flatness**trust, *_GAIN)
+    lift = trust * (wanted - scale * found)
+    return scale.astype(np.float32), lift.astype(np.float32)
+
+
+def _mean_and_contrast(picture: F32, shares: F32) -> tuple[NDArray[np.float64], float]:
+    """Mean colour [3] and spread of the brightness, where `shares` [h w] says."""
+    mean = np.einsum("hwc,hw->c", picture, shares).astype(np.float64)
+    grey = picture.mean(axis=2)
+    return mean, float(np.sqrt(np.einsum("hw,hw->", (grey - float(mean.mean())) ** 2, shares)))
 
 
 def _lip_area(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:

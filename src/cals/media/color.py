@@ -39,9 +39,12 @@ class Layout:
 LAYOUTS = {
     f"{prefix}{name}p{suffix}": Layout(10 if suffix else 8, shift_x, shift_y)
     for name, shift_x, shift_y in (("420", 1, 1), ("422", 1, 0), ("444", 0, 0))
-    for prefix, suffix in (("yuv", ""), ("yuvj", ""), ("yuv", "10le"))
+    for prefix, suffix in (("yuv", ""), ("yuvj", ""), ("yuv", "10le"), ("yuva", ""), ("yuva", "10le"))
 }
-"""The pixel formats that are patched in place; every other one is converted to one of them first."""
+"""The pixel formats that are patched in place; every other one is converted to one of them first.
+
+A fourth plane, of transparency, is passed on as it is.
+"""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from typing import Literal, NamedTuple, cast
 
 import av
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.clock import Clock, measured_rate, plausible_rate
 from cals.media.demuxing import Demuxer
-from cals.media.opening import Damage, open_input, reason
-from cals.media.pictures import UPRIGHT, converter, hdr_kinds, is_clear, turn_of
+from cals.media.opening import Damage, open_input, reason, thread_type
+from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ _HIGHEST_USUAL_RATE = 120
 _MEASURED_PICTURES = 64
 _BOTTOM_FIRST = (3, 4)
 """FFmpeg's field orders that show the bottom field first, however they are coded."""
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""WebM keeps alpha beside the picture, where FFmpeg's own decoders do not look."""
 _JOIN_PACKETS = 2
 """A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
 _COLLECT_PX = 500_000
@@ -71,11 +74,11 @@ class Decoder:
         self.field_order: Literal["", "tff", "bff"] = ""
         """Which field of interlaced pictures comes first; empty for whole pictures, and for turned ones."""
         self.hdr: tuple[str, ...] = ()
-        self.is_clear = False
-        """The first picture has parts to see through."""
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._demuxer = Demuxer(self.container, self.damage)
+        self._codec = self._open_codec()
         self._packets = 0
+        self._at_key = False
         self._ticks = 0
         self._size = (0, 0)
         self._resized = False
@@ -90,8 +93,18 @@ class Decoder:
         if max(stream.width, stream.height) > _MAX_SIDE_PX:
             size = f"{stream.width}x{stream.height}"
             raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
-        stream.thread_type = "AUTO"
+        stream.thread_type = thread_type(stream.width, stream.height)
         return stream
+
+    def _open_codec(self) -> VideoCodecContext:
+        """The stream's own decoder; of WebM with alpha the one that does not pass over it."""
+        codec = _ALPHA_DECODERS.get(self.stream.codec_context.name)
+        tags = {name.lower(): value for name, value in self.stream.metadata.items()}
+        if tags.get("alpha_mode") != "1" or codec is None:
+            return self.stream.codec_context
+        opened = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+        opened.thread_type = self.stream.thread_type
+        return opened
 
     def _find_rate(self) -> Fraction:
         stream = self.stream
@@ -116,6 +129,7 @@ class Decoder:
         doubt: int | None = None
         for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
             self._packets += 1
+            self._at_key = packet.is_keyframe
             if packet.is_keyframe:
                 doubt = None
             if doubt is not None:
@@ -135,7 +149,7 @@ class Decoder:
 
     def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
         try:
-            pictures = self.stream.decode(packet)
+            pictures = self._codec.decode(packet)
         except EOFError:
             return
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -157,7 +171,7 @@ class Decoder:
                 self.first_ticks = self._ticks
             if not self._resized and self._size != (picture.width, picture.height):
                 self._report_size(picture)
-            yield Stamped(self._ticks, bool(picture.key_frame), self._convert(picture))
+            yield Stamped(self._ticks, self._is_key(picture), self._convert(picture))
         self._check_end()
         if not self._quiet:
             self.damage.report()
@@ -166,7 +180,6 @@ class Decoder:
     def _read_facts(self, first: av.VideoFrame) -> None:
         turn = turn_of(first)
         self.transposed, self.hdr = turn[0], hdr_kinds(first)
-        self.is_clear = is_clear(first, self.stream.metadata)
         self._size = first.width, first.height
         if first.interlaced_frame and turn == UPRIGHT:
             self.field_order = "bff" if self.stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
@@ -202,12 +215,17 @@ class Decoder:
             return
         try:
             self.container.seek(ticks, stream=self.stream, backward=True)
+            self._codec.flush_buffers()
         except (av.FFmpegError, OSError) as error:
             log.debug("%s: cannot seek: %s", self.path, error)
             return
         for picture in self.raw():
             if picture.pts is not None:
-                yield Stamped(picture.pts, bool(picture.key_frame), convert(picture))
+                yield Stamped(picture.pts, self._is_key(picture), convert(picture))
+
+    def _is_key(self, picture: av.VideoFrame) -> bool:
+        """Whether decoding can start at the picture; libvpx does not say, but gives each for the packet just read."""
+        return bool(picture.key_frame) or (self._codec is not self.stream.codec_context and self._at_key)
 
     def origin(self) -> int:
         """The time stamp of the first picture."""
@@ -220,6 +238,6 @@ class Decoder:
         if self._is_open:
             self._is_open = False
             self.container.close()
-            del self.container, self.stream, self._demuxer
+            del self.container, self.stream, self._demuxer, self._codec
             if self._size[0] * self._size[1] >= _COLLECT_PX:
                 gc.collect()  # PyAV frees a closed codec only with the last reference to it, which is in a circle

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
 from cals.media.frame import from_planes, plane_views
+from cals.media.opening import thread_type
 from cals.media.reader import VideoFormat
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ _ENCODERS = {
     "h264": Encoder("libx264", crf=17, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51),
     "h265": Encoder("libx265", crf=18, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51, tag="hvc1"),
     "vp9": Encoder("libvpx-vp9", crf=20, preset="8", presets=tuple("0123456789"), worst_crf=63),
+    "prores": Encoder("prores_ks", crf=0, preset="4444", presets=(), worst_crf=0),  # has no scale and no speeds
 }
 _X265_SAFE_WIDTH_PX = 64
 """In narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
@@ -59,24 +61,35 @@ _X265_SAFE_WIDTH_PX = 64
 _X264_FIELD_ROWS = 4
 """x264 takes interlaced pictures only with a multiple of so many rows."""
 
-_ALIASES = {"libx264": "h264", "avc": "h264", "libx265": "h265", "hevc": "h265", "libvpx-vp9": "vp9"}
+_CLEAR = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
+"""The codecs that keep transparency in a way that players know, and the one format in which they take it."""
+
+_ALIASES = {"avc": "h264", "hevc": "h265"} | {encoder.codec: name for name, encoder in _ENCODERS.items()}
 
 
-def choose(codec: str, container: str, bits: int) -> Encoder:
-    """The encoder for `codec` ("auto", "h264", "h265", "vp9"); auto looks at the container and the bit depth."""
-    if codec == "auto":
-        name = "vp9" if container == "webm" else "h264" if bits == 8 else "h265"
+def choose(codec: str, container: str, like: VideoFormat) -> Encoder:
+    """The encoder for `codec` (auto, h264, h265, vp9, prores); auto looks at container, bit depth and transparency."""
+    if codec == "auto" and like.is_clear and container == "mov":
+        name = "prores"
+    elif codec == "auto":
+        name = "vp9" if container == "webm" else "h264" if like.bits == 8 else "h265"
     else:
         name = _ALIASES.get(codec, codec)
     if name not in _ENCODERS:
         raise ConfigError(f"codec: expected auto, {', '.join(_ENCODERS)}, found '{codec}'")
     if container == "webm" and name != "vp9":
         raise ConfigError(f"codec: expected vp9 in a .webm file, found '{codec}'; use codec auto or another suffix")
+    if name == "prores" and container == "mp4":
+        raise ConfigError("codec: expected another than prores in an .mp4 file; name the output .mov")
     return _ENCODERS[name]
 
 
 def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
     """The codec's options for a constant quality and a speed preset; ConfigError if it has none like that."""
+    if encoder.codec == "prores_ks":
+        if crf is not None or preset is not None:
+            log.warning("crf and preset say nothing to prores: left out")
+        return {"profile": encoder.preset, "alpha_bits": "16", "vendor": "apl0"}
     if crf is not None and not 0 <= crf <= encoder.worst_crf:
         raise ConfigError(f"crf: expected 0 to {encoder.worst_crf} for {encoder.codec}, found {crf}")
     if preset is not None and preset not in encoder.presets:
@@ -84,7 +97,8 @@ def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[s
     quality = str(encoder.crf if crf is None else crf)
     speed = preset or encoder.preset
     if encoder.codec == "libvpx-vp9":
-        return {"crf": quality, "b": "0", "deadline": "realtime", "cpu-used": speed, "row-mt": "1"}
+        options = {"crf": quality, "b": "0", "deadline": "realtime", "cpu-used": speed, "row-mt": "1"}
+        return options | {"auto-alt-ref": "0"}  # transparency cannot be written with it
     options = {"crf": quality, "preset": speed}
     if encoder.codec == "libx265":
         options["x265-params"] = "log-level=error"
@@ -94,8 +108,11 @@ def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[s
 def nearest_format(codec: str, pix_fmt: str) -> str:
     """The pixel format `codec` takes that loses least of `pix_fmt`."""
     taken = [known.name for known in Codec(codec, "w").video_formats or []]
-    eight = pix_fmt.removesuffix("10le")
-    for candidate in (pix_fmt, pix_fmt.replace("yuvj", "yuv"), eight, "yuv420p"):
+    if pix_fmt in taken and not pix_fmt.startswith("yuva"):
+        return pix_fmt
+    opaque = pix_fmt.replace("yuva", "yuv").replace("yuvj", "yuv")
+    clear = [_CLEAR[codec]] if codec in _CLEAR and pix_fmt.startswith("yuva") else []
+    for candidate in (*clear, opaque, opaque.removesuffix("10le"), "yuv420p"):
         if candidate in taken:
             return candidate
     return taken[0]
@@ -103,7 +120,7 @@ def nearest_format(codec: str, pix_fmt: str) -> str:
 
 def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
     """The size `codec` needs: H.264 and H.265 have no odd sizes where chroma is thinned out."""
-    if codec == "libvpx-vp9":
+    if codec in ("libvpx-vp9", "prores_ks"):
         return width, height
     even_x, even_y = "444" not in pix_fmt, "420" in pix_fmt
     return width + (width % 2 if even_x else 0), height + (height % 2 if even_y else 0)
@@ -130,6 +147,12 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
+    if like.is_clear and context.pix_fmt.startswith("yuva"):
+        stream.metadata["alpha_mode"] = "1"  # by which players of WebM know
+    elif like.is_clear:
+        log.warning(
+            "transparency is not kept, clear parts show the colours stored there; a .mov or .webm output keeps it"
+        )
     if like.bits > 8 and not context.pix_fmt.endswith("10le"):
         log.warning("%s here writes 8 bit only: the video's 10 bit are reduced", encoder.codec)
     width, height = padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
@@ -139,7 +162,7 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     context.time_base = like.time_base
     context.framerate = like.rate
     context.flags |= Flags.frame_duration
-    context.thread_type = "AUTO"
+    context.thread_type = thread_type(width, height)
     full = like.pix_fmt.startswith("yuvj")
     context.colorspace, context.color_range = like.colorspace, 2 if full else like.color_range
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
@@ -153,7 +176,7 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
 def _interlaced(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
     """The options that keep interlaced pictures interlaced, where the encoder can."""
     if encoder.codec == "libx264" and like.height % _X264_FIELD_ROWS == 0:
-        log.warning("the video is interlaced: the output is flagged so too; deinterlace it first for finer mouths")
+        log.warning("the video is interlaced: the output is flagged so too, and mouths are drawn whole")
         return {"x264-params": f"{like.field_order}=1"}
     log.warning("the video is interlaced, which %s cannot say here: deinterlace it first", encoder.codec)
     return {}

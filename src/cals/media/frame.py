@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 
 from cals.media.color import LAYOUTS, ColorSpace, Plane, blend, color_space, region_rgb
+from cals.media.fields import merge_fields
 from cals.types import U8, Box, Patch
 
+Planes = tuple[Plane, Plane, Plane]
 
-def plane_views(picture: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
-    """Views [h w] of the three planes, without copying and without row padding."""
+
+def plane_views(picture: av.VideoFrame) -> tuple[Plane, ...]:
+    """Views [h w] of Y, Cb, Cr and, where there is one, alpha, without copying and without row padding."""
     dtype: np.dtype[Any] = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
     views = []
     for plane in picture.planes:
@@ -21,7 +24,7 @@ def plane_views(picture: av.VideoFrame) -> tuple[Plane, Plane, Plane]:
             plane.height, plane.line_size // dtype.itemsize
         )
         views.append(rows[:, : plane.width])
-    return views[0], views[1], views[2]
+    return tuple(views)
 
 
 def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | None = None) -> av.VideoFrame:
@@ -39,13 +42,14 @@ def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | Non
 class Frame:
     """One picture of a video; it never changes, and a patched or retimed one is a new `Frame`."""
 
-    __slots__ = ("_picture", "_space", "duration_s", "index", "key", "source_s", "time_s")
+    __slots__ = ("_picture", "_space", "_whole", "duration_s", "index", "key", "source_s", "time_s")
 
     def __init__(
         self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction, key: bool = False
     ) -> None:
         self._picture = picture
         self._space: ColorSpace | None = None
+        self._whole: Planes | None = None
         self.index = index
         self.time_s = time_s
         """Seconds after the first frame, exact."""
@@ -70,7 +74,7 @@ class Frame:
     @property
     def nbytes(self) -> int:
         """The memory that its pixels take."""
-        return sum(plane.nbytes for plane in self.planes)
+        return sum(plane.nbytes for plane in plane_views(self._picture))
 
     def count_within(self, memory_bytes: int, most: int) -> int:
         """How many frames as large as this one are held together: `most`, or fewer to stay in that memory."""
@@ -82,9 +86,10 @@ class Frame:
         return self._picture
 
     @property
-    def planes(self) -> tuple[Plane, Plane, Plane]:
+    def planes(self) -> Planes:
         """Y, Cb and Cr as stored, [h w] each, uint8 or uint16; shared, so they must not be written to."""
-        return plane_views(self._picture)
+        luma, blue, red = plane_views(self._picture)[:3]
+        return luma, blue, red
 
     @property
     def space(self) -> ColorSpace:
@@ -96,13 +101,23 @@ class Frame:
             )
         return self._space
 
+    @property
+    def _whole_planes(self) -> Planes:
+        """The planes, of interlaced pictures without combs."""
+        if not self._picture.interlaced_frame:
+            return self.planes
+        if self._whole is None:
+            luma, blue, red = (merge_fields(plane, self.space.layout.bits) for plane in self.planes)
+            self._whole = luma, blue, red
+        return self._whole
+
     def rgb(self, box: Box | None = None) -> U8:
         """Pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
-        return region_rgb(self.planes, self.space, box or Box(0, 0, self.width, self.height))
+        return region_rgb(self._whole_planes, self.space, box or Box(0, 0, self.width, self.height))
 
     def luma(self, width: int, height: int) -> U8:
         """The stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""
-        plane = self.planes[0]
+        plane = self._whole_planes[0]
         # Thinning first keeps the area mean cheap on large pictures; the mean still sees 2 x 2 samples or more.
         thin = max(1, min(plane.shape[1] // (2 * width), plane.shape[0] // (2 * height)))
         small = np.asarray(
@@ -115,9 +130,14 @@ class Frame:
     def with_patch(self, patch: Patch) -> "Frame":
         """This frame with one region changed; samples where alpha is 0 stay bit exact."""
         # The decoder may still refer to its own buffers, and other frames to ours: always a copy.
-        picture = from_planes(self.planes, self.pix_fmt, like=self._picture)
-        blend(plane_views(picture), self.space, patch)
-        return self._made(picture, self.index, self.time_s, self.duration_s)
+        made = self._made(
+            from_planes(plane_views(self._picture), self.pix_fmt, like=self._picture),
+            self.index,
+            self.time_s,
+            self.duration_s,
+        )
+        blend(made.planes, self.space, patch)
+        return made
 
     def retimed(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
         """The same pixels at another place in time; the buffers are shared."""

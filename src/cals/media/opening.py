@@ -3,6 +3,7 @@
 import logging
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 from av.container import InputContainer
@@ -11,6 +12,19 @@ from cals.errors import MediaError
 from cals.files import hint_for
 
 log = logging.getLogger(__name__)
+
+_HUGE_PX = 4096 * 2304
+"""Beyond 4K: an 8K picture takes 50 MB, and codecs keep as much again for each."""
+
+
+def is_huge(width: int, height: int) -> bool:
+    """Whether pictures are so large that few may be held at a time."""
+    return width * height > _HUGE_PX
+
+
+def thread_type(width: int, height: int) -> Literal["AUTO", "SLICE"]:
+    """How a codec shares work among threads: a picture each, but all work on one where pictures are huge."""
+    return "SLICE" if is_huge(width, height) else "AUTO"
 
 
 def check_file(path: Path) -> None:

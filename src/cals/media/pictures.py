@@ -1,6 +1,6 @@
 """Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import av
@@ -27,19 +27,23 @@ _LIMITED, _FULL = 1, 2
 _STRIP_ROWS = 256
 
 
-def working_format(pix_fmt: str) -> str:
-    """The patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10."""
-    if pix_fmt in LAYOUTS:
+def working_format(pix_fmt: str, *, clear: bool = False) -> str:
+    """The patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10.
+
+    Transparency is kept of `clear` pictures alone: of others it says nothing, and few encoders take it.
+    """
+    if pix_fmt in LAYOUTS and clear == pix_fmt.startswith("yuva"):
         return pix_fmt
+    prefix = "yuva" if clear else "yuv"
     described = av.VideoFormat(pix_fmt)
     depth = "10le" if max(part.bits for part in described.components) > 8 else ""
     components = [part for part in described.components if not part.is_alpha]
     if described.is_rgb or len(components) < 3:
-        return f"yuv420p{depth}"
+        return f"{prefix}420p{depth}"
     probe = av.VideoFormat(pix_fmt, 16, 16)
     across, down = 16 // probe.chroma_width(), 16 // probe.chroma_height()
     chroma = "420" if (across, down) in ((2, 2), (4, 1), (4, 4)) else "422" if (across, down) == (2, 1) else "444"
-    return f"yuv{chroma}p{depth}"
+    return f"{prefix}{chroma}p{depth}"
 
 
 def _unnamed_kind(kinds: Any, value: int) -> Any:
@@ -71,13 +75,8 @@ def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
     return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
 
 
-def is_clear(picture: av.VideoFrame, tags: Mapping[str, str]) -> bool:
-    """Whether a picture has parts to see through, as far as its video, with these `tags`, tells.
-
-    WebM keeps alpha in a stream of its own, which the decoder passes over.
-    """
-    if tags.get("alpha_mode") == "1":
-        return True
+def is_clear(picture: av.VideoFrame) -> bool:
+    """Whether a picture has parts to see through."""
     has_alpha = any(part.is_alpha for part in picture.format.components)
     return has_alpha and int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
 
@@ -93,8 +92,8 @@ def _turned(plane: Plane, turn: Turn) -> Plane:
 def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """A function that makes every picture of a video upright, in the format and size that `first` gets."""
     turn = turn_of(first)
-    target = working_format(first.format.name)
-    if turn[0] and target.startswith(("yuv422p", "yuvj422p")):
+    target = working_format(first.format.name, clear=is_clear(first))
+    if turn[0] and "422" in target:
         # A quarter turn of 4:2:2 has its chroma thinned along the other axis, a format nobody encodes.
         target = target.replace("422", "444")
     width, height = first.width, first.height
@@ -153,7 +152,8 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
     height, width = rgb.shape[:2]
     picture = av.VideoFrame(width, height, "yuv420p")
     picture.colorspace, picture.color_range, picture.color_primaries = _BT709, _LIMITED, _BT709
-    planes, space = plane_views(picture), color_space("yuv420p", _BT709, _LIMITED, height)
+    luma, blue, red = plane_views(picture)
+    planes, space = (luma, blue, red), color_space("yuv420p", _BT709, _LIMITED, height)
     for plane, black in zip(planes, space.from_rgb[:, 3], strict=True):
         plane[...] = round(float(black))
     for top in range(0, height, _STRIP_ROWS):  # mixing colours takes many times the memory of the pixels

@@ -16,7 +16,7 @@ from cals.media.background import prefetched
 from cals.media.clock import DEFAULT_RATE
 from cals.media.decoding import Decoder, Stamped
 from cals.media.frame import Frame
-from cals.media.opening import check_file
+from cals.media.opening import check_file, is_huge
 from cals.media.photos import is_image, read_photo
 from cals.media.pictures import from_rgb
 
@@ -55,6 +55,11 @@ class VideoFormat:
     @property
     def bits(self) -> int:
         return 10 if self.pix_fmt.endswith("10le") else 8
+
+    @property
+    def is_clear(self) -> bool:
+        """Frames have parts to see through."""
+        return self.pix_fmt.startswith("yuva")
 
     @property
     def step_s(self) -> Fraction:
@@ -116,7 +121,8 @@ class VideoReader:
         except BaseException:
             decoder.close()
             raise
-        self._frames = prefetched(self._timed(decoder, first, stamped), _AHEAD)
+        ahead = 1 if is_huge(self.format.width, self.format.height) else _AHEAD
+        self._frames = prefetched(self._timed(decoder, first, stamped), ahead)
 
     def _read_facts(self, decoder: Decoder, first: av.VideoFrame) -> None:
         stream = decoder.stream
@@ -137,10 +143,6 @@ class VideoReader:
 
     def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
         """Frames with their durations, each known when the next one is."""
-        if decoder.is_clear and not self._quiet:
-            log.warning(
-                "%s: transparency is not kept: its clear parts show the colours that are stored there", self.path
-            )
         tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
         for stamped in rest:
             last_s = (stamped.ticks - held.ticks) * tick

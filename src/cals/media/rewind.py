@@ -13,7 +13,7 @@ from cals.media.reader import VideoReader
 
 log = logging.getLogger(__name__)
 
-CHUNK, CHUNK_BYTES = 32, 256 << 20
+CHUNK, CHUNK_BYTES = 32, 128 << 20
 """Pictures kept at a time while playing backwards; fewer where they would take more memory."""
 MAX_COUNTED = 512
 """Longest video without usable time stamps that is played backwards, in pictures: each chunk decodes from the start."""

@@ -19,6 +19,7 @@ from cals.media.background import Sink
 from cals.media.carried import CarriedTracks
 from cals.media.encoding import Encoder, add_video, choose, options_for, padded, ticks
 from cals.media.frame import Frame
+from cals.media.opening import is_huge
 from cals.media.reader import VideoFormat
 from cals.media.soundtrack import Soundtrack
 from cals.media.target import Target, describe_failure
@@ -72,7 +73,7 @@ class VideoWriter:
         self._first_dts: int | None = None
         self._held: Packet[VideoStream] | None = None
         try:
-            encoder = choose(codec, self._target.container, like.bits)
+            encoder = choose(codec, self._target.container, like)
             self._open(encoder, options_for(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
         except BaseException as error:
             self._abandon()
@@ -96,7 +97,7 @@ class VideoWriter:
             replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None
             self._carried = CarriedTracks(container, self._tracks_of, replaced)
         container.start_encoding()
-        self._sink = Sink(self._consume, _WAITING)
+        self._sink = Sink(self._consume, 1 if is_huge(self._like.width, self._like.height) else _WAITING)
 
     @property
     def _is_mp4(self) -> bool:

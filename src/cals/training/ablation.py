@@ -8,20 +8,16 @@ the second two things change, therefore; the row `window`, which the paper does 
 
 import hashlib
 import json
-import statistics
-import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.errors import ConfigError, DataError
-from cals.files import replacing, why
+from cals.files import why
+from cals.training.budget import PROBE_STEPS, keep_plan, steps_within
 from cals.training.judges import JudgesConfig
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F, preset
@@ -55,8 +51,6 @@ DECODERS: dict[Decoder, tuple[str, str]] = {
     "debug": ("l2f-debug-unet", "l2f-debug-wav2lip"),
 }
 """Presets of the rows with Audio-to-Lip, and of those without."""
-PROBE_STEPS = 24
-"""How long the dearest row is timed to see how many steps the minutes are; the first half is warming up."""
 PLAN = "plan.json"
 
 
@@ -132,30 +126,28 @@ def train_rows(
 
 def _planned(config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, out: Path, accelerator: str) -> int:
     """Steps of each row: as `out` has it already, or newly found and written there."""
-    plan: dict[str, Any] = {
+    facts = {
         "decoder": config.decoder,
         "steps_each": config.steps_each,
         "minutes_each": config.minutes_each,
+        "a2l": weights_sha256(a2l),
+    } | corpus_facts(corpus, sync)
+
+    def plan() -> dict[str, int]:
+        minutes = config.minutes_each or 0
+        return {"steps": config.steps_each or _steps_in(minutes, config, corpus, sync, a2l, accelerator)}
+
+    return int(keep_plan(out / PLAN, facts, plan)["steps"])
+
+
+def corpus_facts(corpus: Corpus, sync: Path) -> dict[str, str | None]:
+    """What runs are trained on, by checksums."""
+    return {
         "corpus": _sha256(corpus.folder / "manifest.jsonl"),
         "splits": None if corpus.splits is None else _sha256(corpus.splits),
         "voices": None if corpus.voices is None else _sha256(corpus.voices / "voices.json"),
         "sync": weights_sha256(sync),
-        "a2l": weights_sha256(a2l),
     }
-    place = out / PLAN
-    if place.is_file():
-        there = json.loads(place.read_text(encoding="utf-8"))
-        other = [name for name, value in plan.items() if there.get(name) != value]
-        if other:
-            raise ConfigError(
-                f"{out}: expected an ablation of the same {', '.join(other)}, found another; name another --out"
-            )
-        return int(there["steps"])
-    steps = config.steps_each or _steps_in(config.minutes_each or 0, config, corpus, sync, a2l, accelerator)
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(place) as partial:
-        partial.write_text(json.dumps(plan | {"steps": steps}, indent=1) + "\n", encoding="utf-8")
-    return steps
 
 
 def _steps_in(minutes: float, config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, accelerator: str) -> int:
@@ -163,16 +155,9 @@ def _steps_in(minutes: float, config: AblationConfig, corpus: Corpus, sync: Path
     dearest = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
     short = replace(dearest, train=replace(dearest.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
     short = replace(short, sync_below=None)
-    times: list[float] = []
-    with tempfile.TemporaryDirectory() as place:
-        options = RunOptions(run=Path(place) / "run", accelerator=accelerator)
-        train_lips(short, corpus, sync, a2l, options, lambda *_: times.append(time.monotonic()))
-    # Not the last one, in which it validates.
-    return max(1, int(60 * minutes / _median_s(times[PROBE_STEPS // 2 : -1])))
-
-
-def _median_s(times: Sequence[float]) -> float:
-    return statistics.median(after - before for before, after in pairwise(times))
+    return steps_within(
+        minutes, accelerator, lambda options, progress: train_lips(short, corpus, sync, a2l, options, progress)
+    )
 
 
 def _note(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> str:

@@ -2,10 +2,14 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+from cals.files import replacing
 
 
 class Journal:
@@ -27,11 +31,16 @@ class Journal:
 
     def cut(self, step: int) -> None:
         """Forget what was logged after `step`: a resumed run does those steps again."""
+        lines = [line for line, entry in self._entries() if entry["step"] <= step]
+        with replacing(self._path) as partial:
+            partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+    def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The lines and what they say; one that a killed process wrote only half is left out."""
         if self._path.exists():
-            lines = [
-                line for line in self._path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= step
-            ]
-            self._path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError):
+                    yield line, json.loads(line)
 
     def draw(self) -> None:
         """Every logged number over the steps, training and validation in one plot each."""
@@ -41,8 +50,7 @@ class Journal:
         from matplotlib import pyplot
 
         curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
-        for line in self._path.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for _, entry in self._entries():
             if entry["kind"] in ("train", "validation"):
                 for name, value in entry.items():
                     if isinstance(value, float):

@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from cals.checkpoint import save_checkpoint
 from cals.data.windows import step_rng
 from cals.errors import ConfigError, DataError
+from cals.files import recover_folder
 from cals.training.chance import ChanceWatch
 from cals.training.config import TrainConfig
 from cals.training.journal import Journal
@@ -235,6 +236,8 @@ def _save(
 
 def _resume(stage: Stage, learned: Learned, watch: ChanceWatch, run: Path) -> int:
     """Take up the state in `run`; returns the step to go on from."""
+    for part in ("state", "model"):
+        recover_folder(run / part)
     if not (run / "state").is_dir():
         return 0
     tensors, facts = load_state(run / "state")

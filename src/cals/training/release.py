@@ -1,12 +1,13 @@
 """A folder to be passed on: checkpoints, and texts that stay when it is made anew."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cals.checkpoint import CONFIG, WEIGHTS, Checkpoint, put_folder, save_checkpoint
+from safetensors import SafetensorError
+
+from cals.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_checkpoint
 from cals.errors import CheckpointError
-from cals.files import why
+from cals.files import replacing_folder, why
 
 CARD, LICENCE = "README.md", "LICENSE"
 SYNC = "sync"
@@ -42,15 +43,14 @@ def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None =
             if old.is_file():
                 texts[name] = old.read_text(encoding="utf-8")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as temporary:
-            new = Path(temporary) / place.name
-            save_checkpoint(new, checkpoint)
+        with replacing_folder(place) as partial:
+            write_checkpoint(partial, checkpoint)
             if sync is not None:
-                save_checkpoint(new / SYNC, sync)
+                (partial / SYNC).mkdir()
+                write_checkpoint(partial / SYNC, sync)
             for name, text in texts.items():
-                (new / name).write_text(text, encoding="utf-8")
-            put_folder(new, place)
-    except (OSError, UnicodeDecodeError) as error:
+                (partial / name).write_text(text, encoding="utf-8")
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
         found = why(error) if isinstance(error, OSError) else str(error)
         raise CheckpointError(
             f"{place}: expected to write a model, found {found}; free some space, or name another folder"

@@ -26,7 +26,7 @@ from cals.training.clock import clip_offsets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
 from cals.training.presets import LipsStageConfig, preset
-from cals.training.stages.a2l import A2LStage
+from cals.training.stages.a2l import A2LStage, A2LStageConfig
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.l2f_mesh import MeshStage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
@@ -115,7 +115,17 @@ def train_a2l(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
-    config = preset(presets.A2L, name)
+    return train_audio_to_lip(preset(presets.A2L, name), corpus, sync, options, progress)
+
+
+def train_audio_to_lip(
+    config: A2LStageConfig,
+    corpus: Corpus,
+    sync: Path,
+    options: RunOptions,
+    progress: ProgressCallback | None = None,
+) -> dict[str, float]:
+    """`train_a2l` with settings of one's own."""
     torch.manual_seed(config.train.seed)
     encoders = load_sync(sync)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:

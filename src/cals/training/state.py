@@ -1,8 +1,6 @@
 """Everything training needs to go on, in pieces small enough to be carried about."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from cals.errors import CheckpointError
+from cals.files import replacing_folder
 
 PIECE_BYTES = 15 << 20
 FACTS = "state.json"
@@ -83,29 +82,20 @@ def _restore_optimizer(part: str, optimizer: optim.Optimizer, tensors: Mapping[s
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write beside `folder`, then swap."""
+    """Write the state, whole or not at all; an older one is replaced."""
+    pieces: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in tensors.items():
+        if pieces[-1] and size + value.nbytes > PIECE_BYTES:
+            pieces.append({})
+            size = 0
+        pieces[-1][name] = value
+        size += value.nbytes
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        pieces: list[dict[str, Tensor]] = [{}]
-        size = 0
-        for name, value in tensors.items():
-            if pieces[-1] and size + value.nbytes > PIECE_BYTES:
-                pieces.append({})
-                size = 0
-            pieces[-1][name] = value
-            size += value.nbytes
+    with replacing_folder(folder) as partial:
         for number, piece in enumerate(pieces):
-            save_file(piece, temporary / f"state-{number:03d}.safetensors")
-        (temporary / FACTS).write_text(json.dumps(facts | {"pieces": len(pieces)}), encoding="utf-8")
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.replace(old)
-        temporary.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            save_file(piece, partial / f"state-{number:03d}.safetensors")
+        (partial / FACTS).write_text(json.dumps(facts | {"pieces": len(pieces)}), encoding="utf-8")
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

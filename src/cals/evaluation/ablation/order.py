@@ -1,7 +1,7 @@
 """Rows of an ablation as a table beside the published one, and whether they come in its order: in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal, NamedTuple
 
@@ -32,19 +32,21 @@ MEASURES = {
 }
 MORE = {"psnr_lips": Measure("lips PSNR", True, 3), "opening": Measure("opening r", True, 3)}
 """Also measured, not published."""
-PUBLISHED: dict[str, dict[str, float]] = {
+Published = Mapping[str, Mapping[str, float]]
+"""Row -> measure -> value."""
+TABLE_1: Published = {
     "wav2lip": {"psnr": 31.182, "ssim": 0.841, "lmd": 1.519, "lse_d": 5.895, "lse_c": 8.795},
     "a2l": {"psnr": 32.419, "ssim": 0.870, "lmd": 1.311, "lse_d": 5.623, "lse_c": 9.144},
     "a2l+d_av": {"psnr": 32.501, "ssim": 0.867, "lmd": 1.064, "lse_d": 5.204, "lse_c": 9.421},
     "a2l+d_av+d_vv": {"psnr": 32.603, "ssim": 0.876, "lmd": 1.056, "lse_d": 5.337, "lse_c": 9.225},
 }
-"""Table 1, on LRS2."""
+"""On LRS2."""
 FEWEST = 6
 """Of fewer clips all could differ one way by chance, more often than 5 % (sign test)."""
 Verdict = Literal["as published", "the other way round", "not told apart"]
 
 
-def mean_table(scores: Scores) -> str:
+def mean_table(scores: Scores, published: Published = TABLE_1) -> str:
     """Means over clips: ours, then the paper's."""
     shown = MEASURES | MORE
     head = ["part", "row", "clips", *(measure.title for measure in shown.values())]
@@ -54,28 +56,34 @@ def mean_table(scores: Scores) -> str:
         for row, values in found.items():
             clips = max(len(of_clips) for of_clips in values.values())
             ours = [_number(_mean(values.get(name, {})), measure.digits) for name, measure in shown.items()]
-            theirs = [_number(PUBLISHED.get(row, {}).get(name), 3) for name in MEASURES]
+            theirs = [_number(published.get(row, {}).get(name), 3) for name in MEASURES]
             rows.append([part, row, str(clips), *ours, *theirs])
     return table(head, rows)
 
 
-def in_words(scores: Scores) -> list[str]:
+def in_words(scores: Scores, published: Published = TABLE_1) -> list[str]:
     """For each part and measure how the published rows rank, and on which pairs ours agree."""
     return [
         words
         for part, rows in scores.items()
         for name in MEASURES
-        if (words := _sentence(part, name, {row: rows[row][name] for row in PUBLISHED if name in rows.get(row, {})}))
+        if (words := _sentence(part, name, _measured(name, rows, published), published))
     ]
 
 
-def _sentence(part: str, name: str, rows: dict[str, dict[str, float]]) -> str:
-    """`rows` are the published ones that were measured: row -> clip -> value."""
+def _measured(
+    name: str, rows: Mapping[str, Mapping[str, dict[str, float]]], published: Published
+) -> dict[str, dict[str, float]]:
+    """The published rows that were measured: row -> clip -> value."""
+    return {row: rows[row][name] for row in published if name in rows.get(row, {})}
+
+
+def _sentence(part: str, name: str, rows: dict[str, dict[str, float]], published: Published) -> str:
     if len(rows) < 2:
         return ""
     measure = MEASURES[name]
     ours = {row: float(np.mean(list(values.values()))) for row, values in rows.items()}
-    theirs = {row: PUBLISHED[row][name] for row in rows}
+    theirs = {row: published[row][name] for row in rows}
     clips = max(len(values) for values in rows.values())
     ranks = (
         f"- {measure.title}, {part}, {clips} clips. Published, best first: {_ranked(theirs, measure)}. Ours: "

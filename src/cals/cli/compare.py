@@ -1,0 +1,89 @@
+"""`cals compare`: the systems of the paper's Table 3, trained for the same time and scored by one protocol."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cals.cli.progress import frame_progress
+from cals.cli.train import check_libraries
+
+
+def compare(
+    corpus: Annotated[Path, tyro.conf.Positional],
+    *,
+    videos: Path,
+    splits: Path,
+    sync: Path,
+    out: Path,
+    systems: tuple[str, ...] = ("all",),
+    size: Literal["small", "debug"] = "small",
+    minutes_each: float | None = None,
+    steps_each: int | None = None,
+    seed: int = 0,
+    generated: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
+    clips: int | None = None,
+    judge: Path | None = None,
+    reader: Path | None = None,
+    paper: Literal["lrw", "lrs2", "hdtf"] = "lrs2",
+    workers: int = 1,
+    face_models: Path | None = None,
+    accelerator: str = "auto",
+    device: str = "cpu",
+) -> None:
+    """Train the systems of Table 3 for the same time on the same data, score them alike, compare with the paper.
+
+    Started again with the same folders it goes on where it stopped.
+
+    Args:
+        corpus: A folder made by `cals prepare`, to train on.
+        videos: The folder with the videos it was made from, to score on.
+        splits: JSON file with the clip names of `train`, `val_seen` and `val_unseen`.
+        sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
+        out: The folder for the runs, whole reports, compare.json and compare.md.
+        systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped).
+        size: Of the presets; `debug` is for tests.
+        minutes_each: Time of each system, Audio-to-Lip included.
+        steps_each: Instead of minutes: at most so many steps of every stage.
+        seed: Of first weights, batches, pairs and bootstrap.
+        generated: NAME=FOLDER of videos that the original of a system made of the same pairs (`cals evaluate
+            --list-only` writes them); may be given several times.
+        parts: The parts of the splits to score.
+        clips: At most so many clips a part; default: all.
+        judge: Sync encoders that score; default: those that ship.
+        reader: Checkpoint folder of a lip reader, made by `cals train reader`: adds readability.
+        paper: The corpus whose published order is compared.
+        workers: Processes that score.
+        face_models: Folder with the two face networks, for machines without a network.
+        accelerator: What trains: cpu, cuda, or auto.
+        device: Where the models run to be scored, as torch names it.
+    """
+    check_libraries()
+    from cals.evaluation.ablation.systems import FILES, CompareConfig, compare_systems
+    from cals.evaluation.protocol.run import named_folders
+    from cals.training.run import Corpus
+    from cals.training.systems import ALL, SystemsConfig, train_systems
+
+    chosen = ALL if systems == ("all",) else systems
+    config = SystemsConfig(systems=chosen, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
+    judging = CompareConfig(
+        parts=parts,
+        clips=clips,
+        seed=seed,
+        paper=paper,
+        generated=named_folders(generated),
+        sync=judge,
+        reader=reader,
+        workers=workers,
+        device=device,
+        face_models=face_models,
+    )
+    source = Corpus(folder=corpus, splits=splits)
+    with frame_progress(f"training {len(chosen)} systems", "thousandths") as progress:
+        trained = train_systems(config, source, sync, out, accelerator=accelerator, progress=progress)
+    models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
+    with frame_progress("scoring", "pairs") as progress:
+        report = compare_systems(models, notes, videos, splits, out, judging, progress=progress)
+    print(report.text())
+    print(f"{out}: {', '.join(FILES)}")

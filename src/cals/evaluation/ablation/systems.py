@@ -1,0 +1,245 @@
+"""`cals compare`, its scores: systems on held-out clips by one protocol, beside the paper's Table 3."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cals.errors import ConfigError
+from cals.evaluation.ablation.order import Scores, in_words
+from cals.evaluation.ablation.table_3 import TABLE_3, PaperCorpus
+from cals.evaluation.entrants import REAL
+from cals.evaluation.protocol.judge import EvaluationConfig
+from cals.evaluation.protocol.pairs import Kind, PairsConfig, draw_pairs
+from cals.evaluation.protocol.report import EvaluationReport
+from cals.evaluation.protocol.run import evaluate
+from cals.evaluation.reading.readability import ReadabilityConfig, readability
+from cals.evaluation.reading.readings import ALL as ALL_WORDS
+from cals.evaluation.table import table
+from cals.files import replacing
+from cals.inference.lipsync import LipSync
+from cals.metrics.bootstrap import Estimate, mean_estimate
+from cals.types import ProgressCallback
+
+FILES = ("compare.json", "compare.md")
+PAIRS_FOLDER, ROLLED_FOLDER, READING_FOLDER = "pairs", "rolled", "readability"
+COLUMNS: dict[str, tuple[Kind, str, int]] = {
+    "psnr": ("self", "PSNR", 2),
+    "ssim": ("self", "SSIM", 3),
+    "lmd": ("self", "LMD", 3),
+    "lse_d": ("cross", "LSE-D", 3),
+    "lse_c": ("cross", "LSE-C", 3),
+    "psnr_lips": ("self", "mouth PSNR", 2),
+    "opening": ("self", "opening r", 2),
+    "width": ("self", "width r", 2),
+    "leak": ("rolled", "leak", 2),
+}
+"""Measures of the table: what the faces say there, title and digits."""
+LEGEND = """\
+- PSNR, SSIM, LMD, mouth PSNR, opening and width: each face says its own sound. LSE-D and LSE-C: another's, by our sync
+  encoders, whose scale is not SyncNet's. leak: its own sound, rolled by half its length; how far the mouth follows the
+  face's own clip instead of the sound (0 is best). readability: words read right on generated lips, own sound.
+- Values are means over clips, in brackets their 95 % bootstrap intervals. The paper's figures are of other corpora and
+  of full training, ours of one small budget for each: only the order is compared. Two systems are told apart where the
+  interval of their difference leaves out 0.
+- Every system's time is its own training alone: the sync encoders, which all are given, came before.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """What systems are scored on, and by what."""
+
+    parts: tuple[str, ...] = ("val_seen", "val_unseen")
+    clips: int | None = None
+    """At most so many a part."""
+    seconds: float = 10.0
+    seed: int = 0
+    paper: PaperCorpus = "lrs2"
+    """Whose published order is compared."""
+    generated: tuple[tuple[str, Path], ...] = ()
+    """Names in the table, and folders with the outputs of other systems, called by the ids in pairs.json."""
+    sync: Path | None = None
+    """Sync encoders that judge; None for those that ship."""
+    reader: Path | None = None
+    """Lip reader that judges readability; None for no such column."""
+    workers: int = 1
+    device: str = "cpu"
+    face_models: Path | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """The table, and what is said of it."""
+
+    notes: Mapping[str, str]
+    """System -> how it was trained."""
+    scores: Scores
+    paper: PaperCorpus
+    readings: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    """Part -> system -> share of words read right."""
+
+    def tables(self) -> str:
+        """A table a part, then the paper's."""
+        blocks = []
+        for part, rows in self.scores.items():
+            reads = self.readings.get(part, {})
+            head = [f"{part}", *(title for _, title, _ in COLUMNS.values()), *(["readability"] if reads else [])]
+            lines = [
+                [
+                    row,
+                    *(_cell(values.get(name, {}), digits) for name, (_, _, digits) in COLUMNS.items()),
+                    *([_estimate(reads[row], 3) if row in reads else ""] if reads else []),
+                ]
+                for row, values in rows.items()
+            ]
+            blocks.append(table(head, lines))
+        for corpus, published in TABLE_3.items():
+            head = [f"paper, {corpus.upper()}", *(COLUMNS[name][1] for name in next(iter(published.values())))]
+            blocks.append(table(head, [[row, *map(str, values.values())] for row, values in published.items()]))
+        return "\n\n".join(blocks)
+
+    def text(self) -> str:
+        """Tables, and the order in words."""
+        order = in_words(self.scores, TABLE_3[self.paper])
+        return "\n\n".join([self.tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)])
+
+    def markdown(self) -> str:
+        """The report to read."""
+        how = "\n".join(f"- {name}: {note}" for name, note in self.notes.items())
+        pages = f"[{PAIRS_FOLDER}]({PAIRS_FOLDER}/index.html), [{ROLLED_FOLDER}]({ROLLED_FOLDER}/index.html)"
+        picture = f"![the same moments of every system]({ROLLED_FOLDER}/sheet.png)"
+        return f"# Systems (Table 3)\n\n{how}\n\n{self.text()}\n\n{LEGEND}\nWhole reports: {pages}.\n\n{picture}"
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        means = {
+            part: {
+                row: {name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in found.items()}
+                for row, found in rows.items()
+            }
+            for part, rows in self.scores.items()
+        }
+        reads = {part: {row: e._asdict() for row, e in rows.items()} for part, rows in self.readings.items()}
+        order = in_words(self.scores, TABLE_3[self.paper])
+        return {"format": 1, "systems": dict(self.notes), "means": means, "readability": reads, "order": order}
+
+
+def compare_systems(
+    models: Mapping[str, Path],
+    notes: Mapping[str, str],
+    videos: Path,
+    splits: Path | None,
+    out: Path,
+    config: CompareConfig,
+    *,
+    progress: ProgressCallback | None = None,
+) -> ComparisonReport:
+    """Score the systems' models; writes `FILES` to `out`, and whole reports below it.
+
+    What was scored before is kept as long as no model is another one. Raises DataError when nothing can be judged.
+    """
+    if config.reader is not None and splits is None:
+        raise ConfigError("compare: expected --splits with --reader, found none; name the splits")
+    found = {
+        rolled: _evaluate(models, videos, splits, out / folder, config, rolled=rolled, progress=progress)
+        for rolled, folder in ((False, PAIRS_FOLDER), (True, ROLLED_FOLDER))
+    }
+    report = ComparisonReport(
+        notes=notes,
+        scores=_gather(found[False], found[True]),
+        paper=config.paper,
+        readings=_read(models, videos, splits, out / READING_FOLDER, config, progress),
+    )
+    texts = (json.dumps(report.document(), indent=1), report.markdown())
+    for name, text in zip(FILES, texts, strict=True):
+        with replacing(out / name) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _evaluate(
+    models: Mapping[str, Path],
+    videos: Path,
+    splits: Path | None,
+    out: Path,
+    config: CompareConfig,
+    *,
+    rolled: bool,
+    progress: ProgressCallback | None,
+) -> EvaluationReport:
+    drawing = PairsConfig(
+        parts=config.parts, clips=config.clips, seconds=config.seconds, seed=config.seed, rolled=rolled
+    )
+    judging = EvaluationConfig(
+        models=tuple((name, str(place)) for name, place in models.items()),
+        generated=() if rolled else config.generated,
+        sync=config.sync,
+        copy=False,
+        shown=1,
+        workers=config.workers,
+        device=config.device,
+        face_models=config.face_models,
+    )
+    return evaluate(videos, draw_pairs(videos, splits, drawing), out, judging, force=True, progress=progress)
+
+
+def _gather(pairs: EvaluationReport, rolled: EvaluationReport) -> Scores:
+    """Part -> system -> measure -> clip -> value, of the measures in the table."""
+    scores: Scores = {}
+    for result in (*pairs.results, *rolled.results):
+        for row, values in result.scores.items():
+            wanted = {name: values[name] for name, (kind, _, _) in COLUMNS.items() if kind == result.pair.kind}
+            if row == REAL:
+                wanted = {}
+            for name, value in wanted.items():
+                if np.isfinite(value):
+                    measures = scores.setdefault(result.pair.part, {}).setdefault(row, {})
+                    measures.setdefault(name, {})[result.pair.face] = float(value)
+    return scores
+
+
+def _read(
+    models: Mapping[str, Path],
+    videos: Path,
+    splits: Path | None,
+    out: Path,
+    config: CompareConfig,
+    progress: ProgressCallback | None,
+) -> dict[str, dict[str, Estimate]]:
+    if config.reader is None or splits is None:
+        return {}
+    lips = {
+        name: LipSync(place, face_models=config.face_models, device=config.device) for name, place in models.items()
+    }
+    reading = readability(
+        videos,
+        splits,
+        config.reader,
+        lips,
+        out,
+        ReadabilityConfig(parts=config.parts, clips=config.clips, seed=config.seed),
+        face_models=config.face_models,
+        device=config.device,
+        force=True,
+        progress=progress,
+    )
+    found: dict[str, dict[str, Estimate]] = {}
+    for score in reading.scores():
+        if score.slot == ALL_WORDS and score.method in (REAL, *models):
+            found.setdefault(score.part, {})[score.method] = score.accuracy
+    return found
+
+
+def _cell(values: Mapping[str, float], digits: int) -> str:
+    return _estimate(mean_estimate(np.array(list(values.values()))), digits) if values else ""
+
+
+def _estimate(estimate: Estimate, digits: int) -> str:
+    value, low, high = estimate
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -1,0 +1,164 @@
+"""`cals compare`, its training: the systems of the paper's Table 3, each for the same time on the same data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from cals.checkpoint import load_checkpoint
+from cals.errors import ConfigError
+from cals.training.ablation import TrainedRow, corpus_facts
+from cals.training.budget import PROBE_STEPS, keep_plan, steps_within
+from cals.training.config import TrainConfig
+from cals.training.loop import RunOptions
+from cals.training.presets import A2L, L2F, preset
+from cals.training.run import Corpus, train_audio_to_lip, train_lips
+from cals.types import ProgressCallback
+
+Size = Literal["small", "debug"]
+Stage = TypeVar("Stage", bound=Any)
+
+
+@dataclass(frozen=True)
+class System:
+    """The presets that a system is trained with."""
+
+    l2f: str
+    a2l: str | None = None
+    """Of Audio-to-Lip, which takes `A2L_SHARE` of the time; None for a system that has none."""
+
+
+A2L_SHARE = 1 / 3
+SYSTEMS: dict[Size, dict[str, System]] = {
+    "small": {
+        "audio2head": System("l2f-grid-small-audio2head"),
+        "pcavs": System("l2f-grid-small-pcavs"),
+        "wav2lip": System("l2f-grid-wav2lip"),
+        "synctalkface": System("l2f-grid-synctalkface"),
+        "cals": System("l2f-grid-ablation", a2l="a2l-grid-mel"),
+        "cals-mesh": System("l2f-grid-small", a2l="a2l-grid-small"),
+    },
+    "debug": {
+        "audio2head": System("l2f-debug-audio2head"),
+        "pcavs": System("l2f-debug-pcavs"),
+        "wav2lip": System("l2f-debug-wav2lip"),
+        "synctalkface": System("l2f-debug-synctalkface"),
+        "cals": System("l2f-debug-unet", a2l="a2l-debug"),
+        "cals-mesh": System("l2f-debug", a2l="a2l-debug"),
+    },
+}
+"""`cals` is as published: it hears the mel and draws with a U-Net. `cals-mesh` is what ships: it hears phones and lays
+the person's own pixels anew."""
+ALL = tuple(SYSTEMS["small"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemsConfig:
+    """Which systems, and the budget of each: minutes here, or steps of every stage."""
+
+    systems: tuple[str, ...] = ALL
+    size: Size = "small"
+    minutes_each: float | None = None
+    steps_each: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.systems or not set(self.systems) <= set(ALL) or len(set(self.systems)) < len(self.systems):
+            raise ConfigError(
+                f"systems: expected some of {', '.join(ALL)}, each once, found {', '.join(self.systems) or 'none'}"
+            )
+        if (self.steps_each is None) == (self.minutes_each is None):
+            raise ConfigError("compare: expected either --minutes-each or --steps-each, found both or none; give one")
+        if (self.steps_each or self.minutes_each or 0) <= 0:
+            raise ConfigError(f"compare: expected a budget above 0, found {self.steps_each or self.minutes_each}")
+
+
+def train_systems(
+    config: SystemsConfig,
+    corpus: Corpus,
+    sync: Path,
+    out: Path,
+    *,
+    accelerator: str = "auto",
+    progress: ProgressCallback | None = None,
+) -> list[TrainedRow]:
+    """Train each system in `out / NAME`; what is done already is not done again.
+
+    No stage takes more steps than its preset says. Raises ConfigError when `out` holds runs with other settings.
+    """
+    facts = {"size": config.size, "minutes_each": config.minutes_each, "steps_each": config.steps_each}
+    keep_plan(out / "plan.json", facts | {"seed": config.seed} | corpus_facts(corpus, sync), dict)
+    trained = []
+    for number, name in enumerate(config.systems):
+
+        def report(step: int, total: int | None, number: int = number) -> None:
+            if progress is not None:  # in thousandths of all systems
+                share = step / total if total else 0
+                progress(round(1000 * (number + share) / len(config.systems)), 1000)
+
+        training = _SystemTraining(config, SYSTEMS[config.size][name], corpus, sync, out / name, accelerator, report)
+        trained.append(TrainedRow(name, *training.run()))
+    return trained
+
+
+@dataclass(frozen=True)
+class _SystemTraining:
+    config: SystemsConfig
+    system: System
+    corpus: Corpus
+    sync: Path
+    out: Path
+    accelerator: str
+    report: ProgressCallback
+
+    def run(self) -> tuple[Path, str]:
+        """The trained model, and a line on how it came about."""
+        a2l, share, steps = None, 1.0, {}
+        if self.system.a2l is not None:
+            a2l, share = self.out / "a2l" / "model", 1 - A2L_SHARE
+            listener = _seeded(preset(A2L, self.system.a2l), self.config.seed)
+            steps["Audio-to-Lip"] = self._train(
+                "a2l", listener, A2L_SHARE, lambda *run: train_audio_to_lip(run[0], self.corpus, self.sync, *run[1:])
+            )
+        stage = _seeded(preset(L2F, self.system.l2f), self.config.seed)
+        steps["Lip-to-Face"] = self._train(
+            "l2f", stage, share, lambda *run: train_lips(run[0], self.corpus, self.sync, a2l, *run[1:])
+        )
+        presets = ", ".join(name for name in (self.system.a2l, self.system.l2f) if name is not None)
+        return self.out / "l2f" / "model", f"{presets}; " + ", ".join(
+            f"{count} steps of {part}" for part, count in steps.items()
+        )
+
+    def _train(self, part: str, stage: Stage, share: float, train: Any) -> int:
+        """Train one stage for its share of the time; returns its steps."""
+
+        def plan() -> Mapping[str, int]:
+            if self.config.steps_each is not None:
+                return {"steps": min(self.config.steps_each, stage.train.steps)}
+            minutes = share * (self.config.minutes_each or 0)
+            short = _timed(stage)
+            fitting = steps_within(minutes, self.accelerator, lambda *run: train(short, *run))
+            return {"steps": min(fitting, stage.train.steps)}
+
+        steps = int(keep_plan(self.out / f"{part}.json", {}, lambda: dict(plan()))["steps"])
+        run = self.out / part
+        if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
+            every = min(stage.train.validate_every, max(1, steps // 4))
+            whole = _with_train(stage, steps=steps, validate_every=every)
+            train(whole, RunOptions(run=run, accelerator=self.accelerator), self.report)
+        return steps
+
+
+def _seeded(stage: Stage, seed: int) -> Stage:
+    return _with_train(stage, seed=stage.train.seed + seed)
+
+
+def _timed(stage: Stage) -> Stage:
+    """The stage as short as it is timed, with all its losses from the start."""
+    short = _with_train(stage, steps=PROBE_STEPS, validate_every=PROBE_STEPS)
+    return replace(short, sync_below=None) if hasattr(short, "sync_below") else short
+
+
+def _with_train(stage: Stage, **changes: Any) -> Stage:
+    train: TrainConfig = replace(stage.train, **changes)
+    return replace(stage, train=train)
