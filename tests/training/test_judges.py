@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from cals.errors import ConfigError
 from cals.losses.sync import d_av, d_vv
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.sync import SyncConfig, SyncModel
@@ -91,3 +92,23 @@ def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncMode
     assert loss.item() == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2)
     loss.backward()
     assert generated.grad is None
+
+
+def test_whole_crops_are_judged_and_their_features_matched(sync: SyncModel) -> None:
+    with pytest.raises(ConfigError, match="expected a discriminator with patches"):
+        Judges(JudgesConfig(whole=True), CRITIC, sync)
+    config = JudgesConfig(gan=0.5, match=2.0, d_av=0, d_vv=0, whole=True)
+    judges = Judges(config, DiscriminatorConfig(width=4, patches=True), sync)
+    assert judges.critic is not None
+    generated, real, _ = shown()
+    crops, true = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
+    losses = judges.of_pictures(crops, true, 1)
+    assert set(losses) == {"gan", "match"}
+    differences = [
+        (a - b).abs().mean() for a, b in zip(judges.critic.features(crops), judges.critic.features(true), strict=True)
+    ]
+    torch.testing.assert_close(losses["match"], 2 * torch.stack(differences).mean())
+    losses["match"].backward()
+    assert crops.grad is not None
+    assert float(crops.grad[:, :, :64].abs().max()) > 0  # the upper half counts too
+    torch.testing.assert_close(judges.of_pictures(true, true, 1)["match"], torch.tensor(0.0))

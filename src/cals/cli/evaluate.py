@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from cals.evaluation.protocol.pairs import PairList
 
 _Several = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-QUICK = "quick"
+QUICK, HEADS = "quick", "heads"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What is judged, and how."""
 
-    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[quick] CORPUS")]
+    corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[quick|heads] CORPUS")]
     """A folder with talking videos, a sub-folder a speaker; GRID's .align files beside them give the words."""
     out: Path
     """The folder for report.json, report.md, index.html and what they are made from."""
@@ -80,12 +80,18 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
     Started again after an interruption, or with further methods, it goes on where it stopped. With the word `quick`
     before the corpus: one model only, how its mouth moves against what was said, and a contact sheet; of the options
     it takes --splits, --model, --out, --sync, --parts, --clips, --face-models, --device, --batch and --force.
+
+    With the word `heads` before a corpus made by `cals prepare`: how the heads of a model of PC-AVS or Audio2Head are
+    held against the pose source or the real head, who they are, and how their mouth moves; with --splits, --model,
+    --out, --parts, --clips, --face-models, --device and --force.
     """
     from cals.errors import ConfigError
 
     match options.corpus:
         case (first, corpus) if first == QUICK:
             _quick(Path(corpus), options)
+        case (first, corpus) if first == HEADS:
+            _heads(Path(corpus), options)
         case (corpus,):
             _protocol(Path(corpus), options)
         case found:
@@ -182,3 +188,25 @@ def _quick(corpus: Path, options: Options) -> None:
         )
     print(report.tables())
     print(f"{options.out}: quick.json, quick.md, sheet.png")
+
+
+def _heads(corpus: Path, options: Options) -> None:
+    from cals import hub
+    from cals.errors import ConfigError
+    from cals.evaluation.clips import ClipsConfig
+    from cals.evaluation.heads import evaluate_heads
+    from cals.face.detector import BlazeFaceMesh, FaceModels
+    from cals.inference.load import load_model
+
+    if len(options.model) != 1 or options.splits is None:
+        raise ConfigError("heads: expected one --model and --splits, found others; give one of each")
+    model = load_model(options.model[0])
+    model.network.to(options.device)
+    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(options.face_models)))
+    config = ClipsConfig(parts=options.parts, clips=options.clips)
+    with frame_progress(f"evaluating {model.name}", "clips") as progress:
+        report = evaluate_heads(
+            corpus, options.splits, model, options.out, config, detector, force=options.force, progress=progress
+        )
+    print(report.text())
+    print(f"{options.out}: heads.json, heads.png")

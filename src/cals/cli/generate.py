@@ -15,6 +15,7 @@ def generate(
     audio: Path,
     out: Annotated[Path, tyro.conf.arg(aliases=["--outfile"])],
     model: str = hub.DEFAULT_MODEL,
+    pose: Path | None = None,
     length: Literal["bounce", "loop", "audio", "video"] = "bounce",
     person: str = "largest",
     strength: float = 1.0,
@@ -43,6 +44,8 @@ def generate(
         audio: Speech: any sound file, or a video with sound.
         out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
         model: A name from `cals models list`, or a checkpoint folder.
+        pose: With a model of PC-AVS or Audio2Head and a photo: a video whose head the photo's is held like, played back
+            and forth; the output is the face's crop. Without it a face keeps its pose, but for photos by Audio2Head.
         length: When sound and picture differ in length: `bounce` plays a shorter video back and forth and cuts a
             longer one, `loop` starts a shorter one again, `audio` holds its last frame, `video` keeps the
             picture's length and the mouth rests after the speech.
@@ -74,6 +77,7 @@ def generate(
             face,
             audio,
             out,
+            pose=pose,
             length=length,
             person=person,
             strength=strength,

@@ -16,6 +16,7 @@ def prepare(
     out: Path,
     workers: int = 2,
     min_correlation: float = MIN_CORRELATION,
+    crop_px: int = 128,
     face_models: Path | None = None,
 ) -> None:
     """Turn videos of talking people into verified shards: aligned crops, sound, landmarks, words.
@@ -28,6 +29,7 @@ def prepare(
         out: The folder for shards, manifest and summary.
         workers: Processes.
         min_correlation: Samples whose mouth opening follows their loudness less than this are left out.
+        crop_px: Side of the crops; 128 but for presets that say otherwise.
         face_models: Folder with the two face networks, for machines without a network.
     """
     from cals.data.prepare import PrepareConfig
@@ -35,7 +37,7 @@ def prepare(
     from cals.data.sources import folder, grid
 
     clips = (grid if source == "grid" else folder).clips(corpus)
-    config = PrepareConfig(min_correlation=min_correlation)
+    config = PrepareConfig(min_correlation=min_correlation, crop_px=crop_px)
     with frame_progress("preparing", "clips") as progress:
         summary = run(clips, out, config, workers=workers, face_models=face_models, progress=progress)
     print(f"{out}: {summary.samples} samples, {summary.frames} frames of {summary.clips} clips")

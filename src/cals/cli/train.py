@@ -38,8 +38,8 @@ def train(
             20, of 10 at least) are held out as seen.
         voices: A folder made by `cals voices`: the corpus in other voices.
         sync: Checkpoint folder of the sync encoders, for `a2l` and `l2f`.
-        a2l: Checkpoint folder of Audio-to-Lip, for `l2f` (but not for its `*-wav2lip` and `*-synctalkface*` presets,
-            which hear 0.2 s).
+        a2l: Checkpoint folder of Audio-to-Lip, for `l2f` (but not for its `*-wav2lip`, `*-synctalkface*`, `*-pcavs` and
+            `*-audio2head` presets, which hear 0.2 s).
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.

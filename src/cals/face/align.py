@@ -18,7 +18,7 @@ EYE_DISTANCE_PX = 40.0
 """Inter-ocular distance in a crop of 128. On all GRID speakers the chin then lies at y 100..116, mouth open included,
 and the upper lip at 70 or lower, in the crop's lower half."""
 
-_SHAPE = np.array(
+RIGID_SHAPE = np.array(
     [
         [-0.724, -0.012, 0.252],
         [-0.276, 0.012, 0.169],
@@ -63,10 +63,10 @@ def face_pose(landmarks: NDArray[Any]) -> tuple[float, float, tuple[float, float
     the picture shrinks (at 30 degrees by 4 to 13 %, against 0 to 7 % this way).
     """
     points = landmarks[list(RIGID)].astype(np.float64)
-    flat = fit_similarity(_SHAPE[:, :2], points[:, :2], _WEIGHTS)
+    flat = fit_similarity(RIGID_SHAPE[:, :2], points[:, :2], _WEIGHTS)
     angle = math.atan2(flat[1, 0], flat[0, 0])
-    scale = max(_radius(points) / _radius(_SHAPE), 1e-6)
-    mean = _WEIGHTS @ _SHAPE[:, :2] / _WEIGHTS.sum()
+    scale = max(_radius(points) / _radius(RIGID_SHAPE), 1e-6)
+    mean = _WEIGHTS @ RIGID_SHAPE[:, :2] / _WEIGHTS.sum()
     x, y = (
         _WEIGHTS @ points[:, :2] / _WEIGHTS.sum()
         - affine_apply(similarity(scale, angle, (0, 0), (0, 0)), mean[None])[0]

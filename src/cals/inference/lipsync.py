@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -15,7 +16,9 @@ import cals
 from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.face.tracker import FaceTracker
 from cals.inference.following import follow, no_face
+from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, as_crops, moves_heads
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
@@ -28,6 +31,7 @@ from cals.media import audio as sound
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, lengthened
 from cals.media.writer import VideoWriter
+from cals.models.audio2head import Audio2Head
 from cals.models.speaking import MeshLips
 from cals.types import F32, ProgressCallback
 
@@ -83,6 +87,7 @@ class LipSync:
         audio_track: str | int | None = None,
         keep_going: bool = False,
         size: int | None = None,
+        pose: str | Path | None = None,
     ) -> Generator[LipFrame, None, None]:
         """The finished frames one by one, in time order; close the iterator to stop early.
 
@@ -90,7 +95,8 @@ class LipSync:
         take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         `size` is the longest side in pixels that a photo keeps (None: 4096).
         `covered` says what becomes of a mouth with a hand, a microphone or text before it: "keep" leaves those frames
-        as they are, "draw" draws over them.
+        as they are, "draw" draws over them. `pose` is a video whose head a photo's is held like, for models of PC-AVS
+        and Audio2Head. A photo whose head moves becomes a video of its crop alone.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
         self._check(strength, covered)
@@ -98,7 +104,9 @@ class LipSync:
             still = reader.format.is_image
         audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
         wav = self._wav(audio, audio_track, keep_going)
-        yield from self._stream(Path(face), still, wav, audio_s, length, person, strength, covered, keep_going, size)
+        yield from self._stream(
+            Path(face), still, wav, audio_s, length, person, strength, covered, keep_going, size, pose
+        )
 
     def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
@@ -116,6 +124,7 @@ class LipSync:
         covered: Covered,
         keep_going: bool,
         size: int | None,
+        pose: str | Path | None,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # A detector for every job: its runtime is not made for two threads at once.
@@ -126,9 +135,16 @@ class LipSync:
         # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
         with ExitStack() as stages:
             units = unit_blocks(network, _closed_by(stages, wav))
-            painter = self._painter(face, still, follower, detector, units, strength, keep_going)
+            motion = self._head_motion(stages, still, pose, audio_s, keep_going)
+            painter = (
+                self._painter(face, still, follower, detector, units, strength, keep_going)
+                if motion is None
+                else HeadPainter(network, units, motion)
+            )
             frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
             seen = _closed_by(stages, follower.track(frames))
+            if motion is not None:
+                seen = as_crops(seen, network.crop_px)
             for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
                 any_face = any_face or done.face.valid
                 if still and not any_face:
@@ -136,6 +152,20 @@ class LipSync:
                 yield done
         if not any_face:
             raise no_face(face, person, tracker)
+
+    def _head_motion(
+        self, stages: ExitStack, still: bool, pose: str | Path | None, audio_s: Fraction, keep_going: bool
+    ) -> HeadMotion | None:
+        """Where heads are held, if otherwise than in the picture."""
+        network = self.model.network
+        if not moves_heads(network, self.model.name, still=still, posed=pose is not None):
+            return None
+        if pose is None:
+            assert isinstance(network, Audio2Head)
+            return PredictedHeads(network)
+        tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
+        frames = _closed_by(stages, lengthened(pose, "bounce", audio_s, keep_going=keep_going))
+        return PoseVideo(_closed_by(stages, tracker.track(frames)), str(pose))
 
     def _painter(
         self,
@@ -172,6 +202,7 @@ class LipSync:
         keep_tracks: bool = True,
         keep_going: bool = False,
         size: int | None = None,
+        pose: str | Path | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preset: str | None = None,
@@ -191,6 +222,8 @@ class LipSync:
         facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             like, in_video = reader.format, reader.frame_count_estimate
+        if moves_heads(self.model.network, self.model.name, still=like.is_image, posed=pose is not None):
+            like = replace(like, width=self.model.network.crop_px, height=self.model.network.crop_px)
         if like.rate < LOW_RATE:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
         with ExitStack() as files:
@@ -207,7 +240,7 @@ class LipSync:
                 crf=crf,
                 preset=preset,
                 force=force,
-                inputs=(face, audio),
+                inputs=(face, audio, *([] if pose is None else [pose])),
                 keep_going=keep_going,
                 metadata=self._provenance() if provenance else None,
             )
@@ -216,7 +249,7 @@ class LipSync:
                 wav = self._wav(audio, audio_track, keep_going)
                 total = in_video if length == "video" else ceil(audio_s * like.rate)
                 stream = self._stream(
-                    face, like.is_image, wav, audio_s, length, person, strength, covered, keep_going, size
+                    face, like.is_image, wav, audio_s, length, person, strength, covered, keep_going, size, pose
                 )
                 with closing(stream) as frames:
                     for done in frames:

@@ -50,7 +50,23 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
 
-    def forward(self, lower: Tensor) -> Tensor:
-        """Lower halves [b 3 h/2 w] in 0..1 -> logits [b], or [b rows columns] with `patches`; > 0 says real."""
-        logits = self.head(self.layers(lower * 2 - 1))[:, 0]
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """What every level makes of pictures [b 3 h w] in 0..1, from the first downwards."""
+        found, x = [], pictures * 2 - 1
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return found
+
+    def judge(self, features: list[Tensor]) -> Tensor:
+        """Logits of the features of pictures."""
+        logits = self.head(features[-1])[:, 0]
         return logits if self.config.patches else logits.flatten()
+
+    def forward(self, lower: Tensor) -> Tensor:
+        """Lower halves [b 3 h/2 w] in 0..1 -> logits [b], or [b rows columns] with `patches`; > 0 says real.
+
+        With `patches` whole crops [b 3 h w] will do as well.
+        """
+        return self.judge(self.features(lower))

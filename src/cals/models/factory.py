@@ -9,8 +9,10 @@ from torch import nn
 
 from cals.checkpoint import ANEW, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
+from cals.models.audio2head import Audio2Head, Audio2HeadConfig
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
+from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
@@ -19,8 +21,10 @@ from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 FRONT_PARENT = "front"
 """The phonetic front-end among a checkpoint's parents."""
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
+    "audio2head": (Audio2HeadConfig, Audio2Head),
     "debug": (DebugConfig, DebugLips),
     "mesh": (MeshLipsConfig, MeshLips),
+    "pcavs": (PCAVSConfig, PCAVS),
     "synctalkface": (SyncTalkFaceConfig, SyncTalkFace),
     "unet": (UNetLipsConfig, UNetLips),
     "wav2lip": (Wav2LipConfig, Wav2Lip),

@@ -59,6 +59,10 @@ class Gallery(Faces):
     seen: Tensor = field(repr=False)
     """Landmarks [n 468 3] in crop pixels of all frames looked at."""
 
+    def reference_for(self, times_s: Tensor) -> Tensor:
+        """Index [n] of the quietest frame that is none of the times' own, [n]."""
+        return self.away_from(times_s).float().argmax(dim=1)
+
 
 def prior(crops: Tensor) -> Tensor:
     """Pose priors [b 3 h w]: crops with their lower half masked."""
@@ -96,7 +100,7 @@ class WholeLips(LipModel):
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """The reference is the quietest frame of the gallery that is not the frame's own."""
-        reference = gallery.crops[gallery.away_from(faces.times_s).float().argmax(dim=1)]
+        reference = gallery.crops[gallery.reference_for(faces.times_s)]
         return cast(Tensor, self.decoder(units, reference, prior(faces.crops)))
 
     def drawn(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:

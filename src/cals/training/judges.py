@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cals.losses.adversarial import discriminator_loss, generator_loss
+from cals.errors import ConfigError
+from cals.losses.adversarial import discriminator_loss, feature_matching, generator_loss
 from cals.losses.sync import d_av, d_vv
 from cals.models.discriminator import Discriminator, DiscriminatorConfig
 from cals.models.sync import SyncModel
@@ -19,6 +20,10 @@ class JudgesConfig:
     gan: float = 0.2
     d_av: float = 0.2
     d_vv: float = 0.2
+    match: float = 0.0
+    """Of the discriminator's features, in place of a perceptual loss."""
+    whole: bool = False
+    """The discriminator sees whole crops instead of lower halves."""
     temperature: float = 1.0
     """Of d_vv; as published."""
     critic_lr: float = 5e-4
@@ -37,19 +42,28 @@ class Judges:
 
     def __init__(self, config: JudgesConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
         self.config = config
+        if config.whole and not critic.patches:
+            raise ConfigError("judges: expected a discriminator with patches for whole crops, found one without")
         self.critic = Discriminator(critic) if config.gan else None
         self._sync = sync.eval().requires_grad_(False)
         self._shown: tuple[Tensor, Tensor] | None = None
 
     def of_pictures(self, generated: Tensor, real: Tensor, step: int) -> Losses:
-        """Of crops [b 3 h w], generated and real: `gan`, once the discriminator has its say."""
+        """Of crops [b 3 h w], generated and real: `gan` and `match`, once the discriminator has its say."""
         if self.critic is None:
             return {}
-        lower = _lower(generated)
-        self._shown = (lower.detach(), _lower(real))
-        if step <= self.config.critic_from_step:
+        config = self.config
+        drawn, true = (generated, real) if config.whole else (_lower(generated), _lower(real))
+        self._shown = (drawn.detach(), true)
+        if step <= config.critic_from_step:
             return {}
-        return {"gan": self.config.gan * generator_loss(self.critic(lower))}
+        found = self.critic.features(drawn)
+        losses = {"gan": config.gan * generator_loss(self.critic.judge(found))}
+        if config.match:
+            with torch.no_grad():
+                wanted = self.critic.features(true)
+            losses["match"] = config.match * feature_matching(found, wanted)
+        return losses
 
     def of_windows(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
         """Of windows of crops [n t 3 h w], generated and real, and of their sound [n m f]: `d_av` and `d_vv`."""

@@ -9,9 +9,11 @@ from cals.data.noises import NoiseAugment
 from cals.data.rooms import RoomAugment
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
+from cals.models.audio2head import Audio2HeadConfig
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.memory import MemoryConfig
 from cals.models.motion import MeshConfig
+from cals.models.pcavs import PCAVSConfig
 from cals.models.reader import ReaderConfig
 from cals.models.sync import SyncConfig
 from cals.models.synctalk import RecallConfig
@@ -20,12 +22,16 @@ from cals.models.wav2lip import WindowConfig
 from cals.models.whisper import WhisperConfig
 from cals.training.config import TrainConfig
 from cals.training.stages.a2l import A2LStageConfig
+from cals.training.stages.audio2head import Audio2HeadStageConfig
 from cals.training.stages.l2f_mesh import MeshStageConfig
 from cals.training.stages.l2f_unet import UNetStageConfig
+from cals.training.stages.pcavs import PCAVSStageConfig
 from cals.training.stages.reader import ReaderStageConfig
 from cals.training.stages.sync import SyncStageConfig
 
 T = TypeVar("T")
+LipsStageConfig = MeshStageConfig | UNetStageConfig | PCAVSStageConfig | Audio2HeadStageConfig
+"""What `cals train l2f` takes."""
 
 SYNC: dict[str, SyncStageConfig] = {
     "sync-grid-small": SyncStageConfig(
@@ -64,7 +70,7 @@ A2L: dict[str, A2LStageConfig] = {
     ),
 }
 
-L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
+L2F: dict[str, LipsStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
         decoder=MeshConfig(unit=256, hidden=256),
         train=TrainConfig(steps=600, lr=5e-4, weight_decay=0.05, validate_every=100),
@@ -100,6 +106,42 @@ L2F: dict[str, MeshStageConfig | UNetStageConfig] = {
         train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
         critic=DiscriminatorConfig(width=4),
         windows=2,
+        frames=30,
+    ),
+    "l2f-grid-paper-pcavs": PCAVSStageConfig(  # for corpora prepared with --crop-px 224
+        model=PCAVSConfig(crop_px=224, identity=2048, encoder_width=64, width=64),
+        critic=DiscriminatorConfig(crop_px=224, width=64, patches=True),
+        train=TrainConfig(steps=100_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0),
+    ),
+    "l2f-grid-small-pcavs": PCAVSStageConfig(
+        model=PCAVSConfig(identity=256, style=256, encoder_width=8, width=8, widest=128),
+        critic=DiscriminatorConfig(width=8, patches=True),
+        train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0, validate_every=250),
+        per_clip=2,
+    ),
+    "l2f-debug-pcavs": PCAVSStageConfig(
+        model=PCAVSConfig(identity=16, style=16, encoder_width=2, width=2, widest=16),
+        critic=DiscriminatorConfig(width=2, patches=True),
+        train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
+        clips=2,
+        per_clip=2,
+    ),
+    "l2f-grid-paper-audio2head": Audio2HeadStageConfig(  # for corpora prepared with --crop-px 256
+        model=Audio2HeadConfig(crop_px=256, width=64, blocks=6),
+        critic=DiscriminatorConfig(crop_px=256, width=64, patches=True),
+        train=TrainConfig(steps=100_000, lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0),
+    ),
+    "l2f-grid-small-audio2head": Audio2HeadStageConfig(
+        model=Audio2HeadConfig(lstm=64, layers=1, width=16, blocks=2),
+        critic=DiscriminatorConfig(width=8, patches=True),
+        train=TrainConfig(steps=20_000, lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0, validate_every=250),
+        clips=4,
+    ),
+    "l2f-debug-audio2head": Audio2HeadStageConfig(
+        model=Audio2HeadConfig(lstm=8, layers=1, hidden=16, width=2, blocks=1),
+        critic=DiscriminatorConfig(width=2, patches=True),
+        train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
+        clips=2,
         frames=30,
     ),
     "l2f-debug": MeshStageConfig(

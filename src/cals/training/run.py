@@ -26,10 +26,12 @@ from cals.training import presets
 from cals.training.clock import clip_offsets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
-from cals.training.presets import preset
+from cals.training.presets import LipsStageConfig, preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
-from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig
+from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
+from cals.training.stages.l2f_mesh import MeshStage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
+from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
 from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
@@ -148,13 +150,13 @@ def train_l2f(
 ) -> dict[str, float]:
     """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`.
 
-    Presets of Wav2Lip and SyncTalkFace hear windows of sound: of them `a2l` is no part.
+    Presets of Wav2Lip, SyncTalkFace, PC-AVS and Audio2Head hear windows of sound: of them `a2l` is no part.
     """
     return train_lips(preset(presets.L2F, name), corpus, sync, a2l, options, progress)
 
 
 def train_lips(
-    config: MeshStageConfig | UNetStageConfig,
+    config: LipsStageConfig,
     corpus: Corpus,
     sync: Path,
     a2l: Path | None,
@@ -163,6 +165,8 @@ def train_lips(
 ) -> dict[str, float]:
     """`train_l2f` with settings of one's own."""
     torch.manual_seed(config.train.seed)
+    if isinstance(config, PCAVSStageConfig | Audio2HeadStageConfig):
+        return _train_head(config, corpus, sync, options, progress)
     if isinstance(config, UNetStageConfig) and config.window is not None:
         return _train_windows(config, config.window, corpus, sync, options, progress)
     if a2l is None:
@@ -225,6 +229,20 @@ def _train_windows(
     encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
     parents = {"sync": weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
+
+
+def _train_head(
+    config: PCAVSStageConfig | Audio2HeadStageConfig,
+    corpus: Corpus,
+    sync: Path,
+    options: RunOptions,
+    progress: ProgressCallback | None,
+) -> dict[str, float]:
+    encoders, parents = load_sync(sync), {"sync": weights_sha256(sync)}
+    stores = corpus.stores(encoders.config.mel)
+    if isinstance(config, PCAVSStageConfig):
+        return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
+    return train(Audio2HeadStage(config, encoders, parents, *stores), options, progress)
 
 
 def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:

@@ -1,0 +1,103 @@
+"""What the stages that draw whole heads share: frames with their sound and a reference, and how they are looked at."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cals.data.rooms import RoomAugment
+from cals.data.store import ClipStore
+from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, heard, speaker_weights
+from cals.errors import DataError
+from cals.losses.reconstruction import l1
+from cals.training.sheet import training_sheet
+
+VALIDATION_CLIPS, VALIDATION_PER_CLIP = 8, 2
+MIDDLE = SYNC_FRAMES // 2
+
+
+@dataclass(frozen=True, eq=False)
+class HeadBatch:
+    """Windows of 5 frames, those of a clip in a row; the middle frame of each is to be drawn."""
+
+    sound: Tensor = field(repr=False)
+    """The windows' own mel [n m f] in dB."""
+    windows: Tensor = field(repr=False)
+    """[n t 3 h w] in 0..1."""
+    reference: Tensor = field(repr=False)
+    """Another frame of the same clip, far enough not to show the same mouth, [n 3 h w]."""
+    landmarks: Tensor = field(repr=False)
+    """Of the middle frames, [n 468 3] in crop pixels."""
+    reference_landmarks: Tensor = field(repr=False)
+
+    @property
+    def target(self) -> Tensor:
+        """The frames to be drawn, [n 3 h w]."""
+        return self.windows[:, MIDDLE]
+
+
+def draw_heads(
+    store: ClipStore,
+    rng: np.random.Generator,
+    device: torch.device,
+    *,
+    clips: int,
+    per_clip: int,
+    step: int,
+    crop_px: int,
+    room: RoomAugment | None = None,
+) -> HeadBatch:
+    """Windows at random, `step` mel frames a frame. Raises DataError for crops of another size than `crop_px`."""
+    sounds, windows, references, landmarks, others = [], [], [], [], []
+    weights = speaker_weights(store.speakers)
+    for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
+        clip = store[int(index)]
+        if clip.crops.shape[1] != crop_px:
+            raise DataError(
+                f"corpus: expected crops of {crop_px} px, found {clip.crops.shape[1]}; prepare it with "
+                f"--crop-px {crop_px}, or use a preset for its size"
+            )
+        sound = heard(store, int(index), rng, room)
+        last = clip.frames - SYNC_FRAMES + 1
+        for start in rng.choice(last, size=per_clip, replace=per_clip > last):
+            places = np.arange(clip.frames)
+            away = places[abs(places - (start + MIDDLE)) >= OWN_FRAMES]
+            other = int(rng.choice(away if len(away) else places))
+            sounds.append(sound[start * step : (start + SYNC_FRAMES) * step])
+            windows.append(clip.crops[start : start + SYNC_FRAMES])
+            references.append(clip.crops[other])
+            landmarks.append(clip.landmarks[start + MIDDLE])
+            others.append(clip.landmarks[other])
+    return HeadBatch(
+        sound=torch.stack(sounds).to(device),
+        windows=torch.from_numpy(np.stack(windows)).to(device).permute(0, 1, 4, 2, 3).float() / 255,
+        reference=torch.from_numpy(np.stack(references)).to(device).permute(0, 3, 1, 2).float() / 255,
+        landmarks=torch.from_numpy(np.stack(landmarks)).to(device),
+        reference_landmarks=torch.from_numpy(np.stack(others)).to(device),
+    )
+
+
+def draw_validation(store: ClipStore, device: torch.device, *, step: int, crop_px: int) -> HeadBatch:
+    """The same windows of held-out clips every time."""
+    rng, clips, per_clip = np.random.default_rng(0), VALIDATION_CLIPS, VALIDATION_PER_CLIP
+    return draw_heads(store, rng, device, clips=clips, per_clip=per_clip, step=step, crop_px=crop_px)
+
+
+def measure_heads(part: str, batch: HeadBatch, drawn: Tensor) -> dict[str, float]:
+    """L1 of the whole crop and of its lower half, each beside that of the reference copied: the bar to beat."""
+    half = drawn.shape[-2] // 2
+    regions = {"l1": slice(None), "lower_l1": slice(half, None)}
+    found = {}
+    for name, rows in regions.items():
+        target = batch.target[..., rows, :]
+        found[f"{part}_{name}"] = float(l1(drawn[..., rows, :], target))
+        found[f"{part}_copy_{name}"] = float(l1(batch.reference[..., rows, :], target))
+    return found
+
+
+def write_heads(path: Path, part: str, batch: HeadBatch, drawn: Tensor) -> None:
+    """A sheet of the first window of every clip, named after the part."""
+    some = slice(None, None, VALIDATION_PER_CLIP)
+    training_sheet(path.with_stem(f"{path.stem}-{part}"), batch.reference[some], batch.target[some], drawn[some])
