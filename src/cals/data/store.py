@@ -133,13 +133,25 @@ def decoded(video: bytes, frames: int) -> U8:
     return np.stack(pictures).astype(np.uint8, copy=False)
 
 
+def split_parts(path: Path) -> list[str]:
+    """The parts of a JSON file {part: [names]} that have clips; DataError where it is none."""
+    return [part for part, names in _splits(path).items() if names]
+
+
 def split_names(path: Path, *parts: str) -> set[str]:
     """Clip names of the named parts of a JSON file {part: [names]}; DataError for a part that is not there."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a JSON file of splits, found {error}") from error
+    document = _splits(path)
     missing = [part for part in parts if part not in document]
     if missing:
         raise DataError(f"{path}: expected the parts {', '.join(missing)}, found {', '.join(document)}")
     return {name for part in parts for name in document[part]}
+
+
+def _splits(path: Path) -> dict[str, list[str]]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON file of splits, found {error}") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: expected clip names by part, found a {type(document).__name__}; write an object")
+    return document
