@@ -48,7 +48,7 @@ class Corpus:
     splits: Path | None = None
     """JSON file of clip names by part: `train`, and `val_seen`, `val_unseen` or both.
 
-    Without it 3 % of the clips are held out as `seen`, always the same, 1 to 20. Of fewer than 10 clips none is held out.
+    Without it 3 % of the clips are held out as `seen`, always the same, 1 to 20, and of fewer than 10 none.
     """
     voices: Path | None = None
     """Made by `cals voices`: the same clips in other voices."""
