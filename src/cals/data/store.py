@@ -19,6 +19,9 @@ from cals.errors import DataError
 from cals.features.mel import MelConfig, log_mel
 from cals.types import F32, U8
 
+DECODED_BYTES = 32 << 30
+"""Pictures that a store keeps decoded at most; beyond that, clips that were not asked for longest are let go of."""
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedClip:
@@ -42,7 +45,7 @@ class LoadedClip:
 class ClipStore:
     """The clips of a prepared folder, all of them or those whose source names are in `names`.
 
-    Compressed samples are read at once (a few tens of kB a second of video); decoded ones are kept as well.
+    Compressed samples are read at once (130 kB a second of video); decoded ones are kept as well, `DECODED_BYTES`.
     `voices` is a folder of `make_bank` for this corpus. Raises DataError when the folder is not prepared, a named
     clip is not in it, or the voices are not its own.
     """
@@ -63,6 +66,7 @@ class ClipStore:
             sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
         ]
         self._loaded: dict[int, LoadedClip] = {}
+        self._decoded_bytes = 0
         self._mels: dict[int, Tensor] = {}
         keys = {line["key"]: line["shard"] for line in lines if line["key"] in wanted}
         self._voices = None if voices is None else VoiceBank(voices, mel, keys)
@@ -94,9 +98,10 @@ class ClipStore:
         return self._mels[index]
 
     def __getitem__(self, index: int) -> LoadedClip:
-        if index not in self._loaded:
+        clip = self._loaded.pop(index, None)
+        if clip is None:
             sample = self._samples[index]
-            self._loaded[index] = LoadedClip(
+            clip = LoadedClip(
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
                 crops=decoded(sample.crops, int(sample.facts["frames"])),
@@ -104,7 +109,11 @@ class ClipStore:
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )
-        return self._loaded[index]
+            self._decoded_bytes += clip.crops.nbytes
+            while self._loaded and self._decoded_bytes > DECODED_BYTES:
+                self._decoded_bytes -= self._loaded.pop(next(iter(self._loaded))).crops.nbytes
+        self._loaded[index] = clip  # as the last one
+        return clip
 
     def variants(self, index: int) -> list[Tensor]:
         """The clip's mel [m f] and, with `voices`, the same in other voices: all in time with the crops."""
