@@ -1,7 +1,7 @@
 """GRID: `SPEAKER/SENTENCE.mpg` and `SENTENCE.align` (Cooke et al., 2006), in either distribution or one's own copy.
 
 The University of Sheffield's has `s1/video/mpg_6000/*.mpg` and `s1/align/*.align`, Zenodo's `s1/*.mpg` and
-`alignments/s1/*.align`. Sound is that of the videos: the separate files are cut to the speech.
+`alignments/s1/*.align`. Sound is that of the videos, which is in step with them.
 """
 
 import dataclasses
