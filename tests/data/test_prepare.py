@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
@@ -26,34 +25,7 @@ from cals.errors import ConfigError, DataError
 from cals.face.align import CROP_SIZE_PX
 from cals.face.landmarks import mouth_opening
 from cals.media.audio import load_mono
-
-PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
-FRAMES = 40
-
-
-def talking(path: Path, late: int = 0, seed: int = 0, frames: int = FRAMES, gap: range = range(0)) -> None:
-    """The photo, its mouth stretched to the loudness of a tone that is `late` frames late; no face in `gap`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)[:320, 64:384]
-    steps = np.random.default_rng(seed).normal(size=frames + 4)
-    level = np.clip(np.convolve(steps, np.ones(5) / 5, mode="valid")[:frames] * 1.5 + 0.5, 0, 1)
-    rows, columns = np.mgrid[0:320, 0:320].astype(np.float32)
-    tone = 0.5 * np.sin(2 * np.pi * 220 * np.arange(640 * frames) / 16000)
-    wav = tone * np.repeat(np.roll(level, late), 640)
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"crf": "12"})
-        video.width, video.height, video.pix_fmt = 320, 320, "yuv420p"
-        audio = container.add_stream("aac", rate=16000, layout="mono")
-        for i in range(frames):
-            pull = 14 * level[i] * np.exp(-(((rows - 158) / 9) ** 2) - ((columns - 160) / 16) ** 2)
-            image = cv2.remap(photo, columns, (rows - pull * (rows > 146)).astype(np.float32), cv2.INTER_LINEAR)
-            image = np.full_like(image, 90) if i in gap else image
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        frame = av.AudioFrame.from_ndarray(wav[None].astype(np.float32), "fltp", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
-        container.mux(audio.encode(frame))
-        container.mux(audio.encode(None))
-        container.mux(video.encode(None))
+from talking_photo import talking
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.cli import main
+from cals.data import store as storing
 from cals.data.shards import write_shard
 from cals.data.store import ClipStore, split_names
 from cals.data.voice_bank import BankConfig
@@ -192,6 +193,21 @@ def test_unknown_names_are_explained(corpus: Path, tmp_path: Path) -> None:
         ClipStore(tmp_path, MelConfig())
     with pytest.raises(DataError, match="expected the parts nobody"):
         split_names(corpus / "splits.json", "nobody")
+
+
+def test_a_store_keeps_few_decoded_pictures(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storing, "DECODED_BYTES", 2 * 60 * 128 * 128 * 3)
+    decode, decoded = storing.decoded, []
+    monkeypatch.setattr(storing, "decoded", lambda video, frames: decoded.append(frames) or decode(video, frames))
+    store = ClipStore(corpus, MelConfig())
+    first = store[0].crops
+    for index in (1, 0, 0, 2):  # the last one takes the place of 1
+        store[index]
+    assert len(decoded) == 3
+    assert store[0].crops is first
+    assert len(decoded) == 3
+    store[1]
+    assert len(decoded) == 4
 
 
 def test_store_decodes_what_was_prepared(corpus: Path) -> None:

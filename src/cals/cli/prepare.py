@@ -8,9 +8,12 @@ import tyro
 from cals.cli.progress import frame_progress
 from cals.data.offset import MIN_CORRELATION
 
+SHOWN = 40
+"""Speakers whose offset is printed."""
+
 
 def prepare(
-    source: Annotated[Literal["grid", "folder"], tyro.conf.Positional],
+    source: Annotated[Literal["folder", "grid", "lombard", "lrw", "lrs2", "hdtf"], tyro.conf.Positional],
     corpus: Annotated[Path, tyro.conf.Positional],
     *,
     out: Path,
@@ -24,9 +27,10 @@ def prepare(
     Broken off, the same command goes on where it stopped.
 
     Args:
-        source: `grid` also reads GRID's word alignments; `folder` takes any videos, a sub-folder a speaker.
+        source: `folder` takes any videos, a sub-folder a speaker; the others read a corpus as it is distributed, with
+            its words, texts and parts.
         corpus: The folder with the videos.
-        out: The folder for shards, manifest and summary.
+        out: The folder for shards, manifest and summary, and splits where the corpus has parts.
         workers: Processes.
         min_correlation: Samples whose mouth opening follows their loudness less than this are left out.
         crop_px: Side of the crops; 128 but for presets that say otherwise.
@@ -34,14 +38,28 @@ def prepare(
     """
     from cals.data.prepare import PrepareConfig
     from cals.data.prepare import prepare as run
-    from cals.data.sources import folder, grid
+    from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrw
 
-    clips = (grid if source == "grid" else folder).clips(corpus)
+    readers = {"folder": folder, "grid": grid, "lombard": lombard, "lrw": lrw, "lrs2": lrs2, "hdtf": hdtf}
+    found = readers[source].read_corpus(corpus)
     config = PrepareConfig(min_correlation=min_correlation, crop_px=crop_px)
     with frame_progress("preparing", "clips") as progress:
-        summary = run(clips, out, config, workers=workers, face_models=face_models, progress=progress)
+        summary = run(
+            found.clips,
+            out,
+            config,
+            workers=workers,
+            face_models=face_models,
+            progress=progress,
+            dropped=found.dropped,
+            splits=found.splits,
+        )
     print(f"{out}: {summary.samples} samples, {summary.frames} frames of {summary.clips} clips")
     for reason, count in sorted(summary.dropped.items()):
         print(f"  dropped: {count} {reason}")
-    for speaker, found in sorted(summary.offsets.items()):
-        print(f"  {speaker}: offset {found.offset_frames:+d} frames, correlation {found.correlation:.2f}")
+    for speaker, offset in sorted(summary.offsets.items())[:SHOWN]:
+        print(f"  {speaker}: offset {offset.offset_frames:+d} frames, correlation {offset.correlation:.2f}")
+    if len(summary.offsets) > SHOWN:
+        print(f"  ... and {len(summary.offsets) - SHOWN} more in {out / 'summary.json'}")
+    if found.splits is not None:
+        print(f"  parts: {out / 'splits.json'}")

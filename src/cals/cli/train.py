@@ -34,8 +34,8 @@ def train(
         preset: Settings by name, for example `sync-grid-small`; an unknown name lists them.
         corpus: A folder made by `cals prepare`.
         run: The run directory: state, network, log, curves, sheets of pictures.
-        splits: JSON file with the clip names of `train`, `val_seen` and `val_unseen`; without it 3 % of the clips (1 to
-            20, of 10 at least) are held out as seen.
+        splits: JSON file with the clip names of `train`, and `val_seen`, `val_unseen` or both, as `cals prepare` writes
+            it; without it 3 % of the clips (1 to 20, of 10 at least) are held out as seen.
         voices: A folder made by `cals voices`: the corpus in other voices.
         sync: Checkpoint folder of the sync encoders, for `a2l` and `l2f`.
         a2l: Checkpoint folder of Audio-to-Lip, for `l2f` (but not for its `*-wav2lip`, `*-synctalkface*`, `*-pcavs` and

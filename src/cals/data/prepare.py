@@ -8,7 +8,7 @@ import logging
 import shutil
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ from cals.types import ProgressCallback
 logger = logging.getLogger(__name__)
 
 SHARD_SAMPLES = 64
-PARTS_FORMAT = 2
+PARTS_FORMAT = 3
 """Grows when what a part holds changes, so that parts of an older version are made anew."""
 TOLERATED_OFFSET = 1
 """Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
@@ -71,9 +71,13 @@ def prepare(
     workers: int = 1,
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
+    dropped: Mapping[str, int] | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
 ) -> Summary:
     """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
 
+    `dropped` is what the corpus lost before, for the summary; of `splits`, clip names by part, those that are usable
+    are written to `splits.json`.
     Interrupted, it goes on with the clips whose part is not made yet, or was made from another file or config.
     Raises DataError when `out` cannot be written or is already prepared, two clips share a key or no clip is usable;
     one broken clip is only counted.
@@ -110,28 +114,31 @@ def prepare(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    summary = _collect(clips, parts, out, config)
+    summary = _collect(clips, parts, out, config, Summary(clips=len(clips), dropped=Counter(dropped or {})), splits)
     shutil.rmtree(parts, ignore_errors=True)
     return summary
 
 
 def _origin(clip: ClipSource, config: PrepareConfig) -> dict[str, Any]:
     """What a part is made from, as JSON gives it back; `min_correlation` chooses among samples only afterwards."""
-    try:
-        found = clip.video.stat()
-        size, mtime_ns = found.st_size, found.st_mtime_ns
-    except OSError:  # a dangling link, say; whoever reads it will say so
-        size = mtime_ns = -1
-    words = None if clip.words is None else hashlib.sha256(repr(clip.words).encode()).hexdigest()
+    told = (clip.words, clip.text, clip.start_s, clip.end_s, clip.region)
     return {
         "format": PARTS_FORMAT,
         "timing": dataclasses.asdict(config.timing),
         "crop_px": config.crop_px,
-        "size": size,
-        "mtime_ns": mtime_ns,
+        "files": [_stamp(path) for path in (clip.video, clip.sound) if path is not None],
         "speaker": clip.speaker,
-        "words": words,
+        "told": hashlib.sha256(repr(told).encode()).hexdigest(),
     }
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file; -1 for a dangling link, say, of which whoever reads it will say so."""
+    try:
+        found = path.stat()
+    except OSError:
+        return [-1, -1]
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _is_made(clip: ClipSource, parts: Path, origin: dict[str, Any]) -> bool:
@@ -171,8 +178,14 @@ def _prepare_clip(clip: ClipSource, parts: Path, config: PrepareConfig, origin: 
     _write(parts / f"{clip.key}.json", json.dumps({"samples": count, "dropped": dropped, "origin": origin}))
 
 
-def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareConfig) -> Summary:
-    summary = Summary(clips=len(clips))
+def _collect(
+    clips: list[ClipSource],
+    parts: Path,
+    out: Path,
+    config: PrepareConfig,
+    summary: Summary,
+    splits: Mapping[str, Sequence[str]] | None,
+) -> Summary:
     curves: dict[str, list[Any]] = defaultdict(list)
     for clip in clips:
         facts = json.loads((parts / f"{clip.key}.json").read_text(encoding="utf-8"))
@@ -181,16 +194,13 @@ def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareCon
             curves[clip.speaker] += [
                 np.array(sample.facts["offset_curve"]) for sample in read_shard(parts / f"{clip.key}.tar")
             ]
-    everyone = [curve for found in curves.values() for curve in found]
-    summary.offsets = {
-        speaker: group_offset(found if len(found) >= MIN_GROUP else everyone, MIN_GROUP)
-        for speaker, found in curves.items()
-    }
-    lines = []
+    summary.offsets = _offsets(curves)
+    lines, usable = [], set()
     for number, group in enumerate(_chunks(_kept(clips, parts, config, summary))):
         shard = f"shard-{number:05d}.tar"
         write_shard(out / shard, group)
         lines += [json.dumps({"key": sample.key, "shard": shard} | sample.facts) for sample in group]
+        usable |= {sample.facts["clip"] for sample in group}
     if not summary.samples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.dropped.items())) or "nothing"
         raise DataError(
@@ -198,8 +208,22 @@ def _collect(clips: list[ClipSource], parts: Path, out: Path, config: PrepareCon
             "give videos in which one face talks, or a lower --min-correlation"
         )
     _write(out / "summary.json", json.dumps(_document(summary), indent=2))
+    if splits is not None:
+        kept = {part: [name for name in names if name in usable] for part, names in splits.items()}
+        _write(out / "splits.json", json.dumps({part: names for part, names in kept.items() if names}, indent=0))
     _write(out / "manifest.jsonl", "\n".join(lines))
     return summary
+
+
+def _offsets(curves: dict[str, list[Any]]) -> dict[str, GroupOffset]:
+    """The offset of each speaker's samples; those who have too few of them share that of the whole corpus."""
+    if not curves:
+        return {}
+    shared = group_offset([curve for found in curves.values() for curve in found], MIN_GROUP)
+    return {
+        speaker: group_offset(found, MIN_GROUP) if len(found) >= MIN_GROUP else shared
+        for speaker, found in curves.items()
+    }
 
 
 def _kept(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: Summary) -> Iterator[Sample]:

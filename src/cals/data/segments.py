@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from cals.errors import DataError, MediaError
 from cals.face.align import Aligner, crop
 from cals.face.detector import FaceDetector
 from cals.face.landmarks import mouth_opening
+from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.audio import mono_blocks
 from cals.media.frame import Frame
@@ -51,7 +52,7 @@ def samples_of(
     """
     stretch: _Stretch | None = None
     track = -1
-    for tick, (face, pixels, points, heard) in enumerate(_ticks(clip, detector, timing, crop_px)):
+    for tick, (face, pixels, points, heard) in enumerate(_ticks(clip, detector, timing, crop_px, dropped)):
         ends = stretch is not None and (not face.valid or face.track != track or len(stretch.crops) == MAX_FRAMES)
         if stretch is not None and ends:
             yield from _finished(clip, stretch, timing, dropped)
@@ -64,27 +65,43 @@ def samples_of(
         stretch.landmarks.append(points)
         stretch.wav.append(heard[-1])
     if stretch is not None:
-        yield from _finished(clip, stretch, timing, dropped)
+        yield from _finished(clip, stretch, timing, dropped, whole=stretch.start == 0)
 
 
 def _ticks(
-    clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int
+    clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int, dropped: Counter[str]
 ) -> Iterator[tuple[TrackedFace, U8 | None, F32 | None, tuple[F32, ...]]]:
     """Face, crop, landmarks in the crop of every 1/fps, of the frame shown at its middle; the sound around it."""
     tracker, aligner = FaceTracker(detector), Aligner(crop_px)
-    sound = _sound_around(clip.video, timing)
-    tick = 0
+    first = tick = round(clip.start_s * timing.fps)
+    end = None if clip.end_s is None else round(clip.end_s * timing.fps)
     with VideoReader(clip.video) as reader:
+        if clip.sound is None and not reader.has_audio:
+            dropped["clips without sound"] += 1
+            return
+        box = None if clip.region is None else clip.region.in_picture(reader.width, reader.height)
+        if box is not None and not box.width * box.height:
+            dropped["clips whose crop lies outside the picture"] += 1
+            return
+        sound = islice(_sound_around(clip.sound or clip.video, timing), first, None)
         for frame in reader:
-            face = tracker.update(frame, frame.time_s, frame.index)
+            ends_s = frame.time_s + frame.duration_s
+            if tick == end:
+                break
+            if ends_s <= Fraction(first, timing.fps):
+                continue
+            picture = frame if box is None else ArrayPicture(frame.rgb(box))
+            face = tracker.update(picture, frame.time_s, frame.index)
             pixels, points = None, None
             if face.valid:
                 transform = aligner.update(face)
-                pixels = crop(frame, transform)
+                pixels = crop(picture, transform)
                 points = transform.landmarks(face.landmarks)
-            while Fraction(2 * tick + 1, 2 * timing.fps) < frame.time_s + frame.duration_s:
+            while tick != end and Fraction(2 * tick + 1, 2 * timing.fps) < ends_s:
                 yield face, pixels, points, next(sound)
                 tick += 1
+    if tick == first:
+        dropped["clips beyond the end of their video"] += 1
 
 
 def _sound_around(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
@@ -99,7 +116,10 @@ def _sound_around(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
             yield tuple(around)
 
 
-def _finished(clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Counter[str]) -> Iterator[Sample]:
+def _finished(
+    clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Counter[str], *, whole: bool = False
+) -> Iterator[Sample]:
+    """The stretch as a sample, unless it is too short; of `whole` clips the text is known even without times."""
     frames = len(stretch.crops)
     if frames < MIN_FRAMES:
         dropped[f"frames in stretches under {MIN_FRAMES}"] += frames
@@ -119,6 +139,7 @@ def _finished(clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Co
             "start_frame": stretch.start,
             "frames": frames,
             "words": _words_near(clip.words, stretch.start, frames, timing),
+            "text": clip.text if whole else None,
             "offset_curve": [round(float(value), 4) for value in curve],
         },
     )
@@ -140,15 +161,19 @@ def _words_near(
 
 
 def synced(sample: Sample, shift: int, timing: AVTiming) -> Sample:
-    """A sample of `samples_of`, cut to its frames, its sound and words `shift` frames earlier (at most MAX_SHIFT)."""
-    frames, words = sample.facts["frames"], sample.facts["words"]
+    """A sample of `samples_of`, cut to its frames, its sound and words `shift` frames earlier (at most MAX_SHIFT).
+
+    Where the times of words are known, those that are whole in it are its text.
+    """
+    frames, words, text = (sample.facts[name] for name in ("frames", "words", "text"))
     first = (MAX_SHIFT + shift) * timing.samples_per_frame
     if words is not None:
         shift_s, end_s = shift / timing.fps, round(frames / timing.fps, 6)
         moved = ((round(start - shift_s, 6), round(end - shift_s, 6), text) for start, end, text in words)
         words = [word for word in moved if word[0] >= 0 and word[1] <= end_s]
+        text = " ".join(word[2] for word in words)
     wav = sample.wav[first : first + frames * timing.samples_per_frame]
-    return replace(sample, wav=wav, facts=sample.facts | {"words": words})
+    return replace(sample, wav=wav, facts=sample.facts | {"words": words, "text": text})
 
 
 def encoded(crops: list[U8], fps: int) -> bytes:

@@ -19,6 +19,9 @@ from cals.errors import DataError
 from cals.features.mel import MelConfig, log_mel
 from cals.types import F32, U8
 
+DECODED_BYTES = 32 << 30
+"""Pictures that a store keeps decoded at most; beyond that, clips that were not asked for longest are let go of."""
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedClip:
@@ -44,7 +47,7 @@ class LoadedClip:
 class ClipStore:
     """The clips of a prepared folder, all of them or those whose source names are in `names`.
 
-    Compressed samples are read at once (a few tens of kB a second of video); decoded ones are kept as well.
+    Compressed samples are read at once (130 kB a second of video); decoded ones are kept as well, `DECODED_BYTES`.
     `voices` is a folder of `make_bank` for this corpus. Raises DataError when the folder is not prepared, a named
     clip is not in it, or the voices are not its own.
     """
@@ -65,6 +68,7 @@ class ClipStore:
             sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
         ]
         self._loaded: dict[int, LoadedClip] = {}
+        self._decoded_bytes = 0
         self._mels: dict[int, Tensor] = {}
         keys = {line["key"]: line["shard"] for line in lines if line["key"] in wanted}
         self._voices = None if voices is None else VoiceBank(voices, mel, keys)
@@ -96,9 +100,10 @@ class ClipStore:
         return self._mels[index]
 
     def __getitem__(self, index: int) -> LoadedClip:
-        if index not in self._loaded:
+        clip = self._loaded.pop(index, None)
+        if clip is None:
             sample = self._samples[index]
-            self._loaded[index] = LoadedClip(
+            clip = LoadedClip(
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
                 crops=decoded(sample.crops, int(sample.facts["frames"])),
@@ -107,7 +112,11 @@ class ClipStore:
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )
-        return self._loaded[index]
+            self._decoded_bytes += clip.crops.nbytes
+            while self._loaded and self._decoded_bytes > DECODED_BYTES:
+                self._decoded_bytes -= self._loaded.pop(next(iter(self._loaded))).crops.nbytes
+        self._loaded[index] = clip  # as the last one
+        return clip
 
     def variants(self, index: int) -> list[Tensor]:
         """The clip's mel [m f] and, with `voices`, the same in other voices: all in time with the crops."""
@@ -136,13 +145,25 @@ def decoded(video: bytes, frames: int) -> U8:
     return np.stack(pictures).astype(np.uint8, copy=False)
 
 
+def split_parts(path: Path) -> list[str]:
+    """The parts of a JSON file {part: [names]} that have clips; DataError where it is none."""
+    return [part for part, names in _splits(path).items() if names]
+
+
 def split_names(path: Path, *parts: str) -> set[str]:
     """Clip names of the named parts of a JSON file {part: [names]}; DataError for a part that is not there."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a JSON file of splits, found {error}") from error
+    document = _splits(path)
     missing = [part for part in parts if part not in document]
     if missing:
         raise DataError(f"{path}: expected the parts {', '.join(missing)}, found {', '.join(document)}")
     return {name for part in parts for name in document[part]}
+
+
+def _splits(path: Path) -> dict[str, list[str]]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON file of splits, found {error}") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: expected clip names by part, found a {type(document).__name__}; write an object")
+    return document

@@ -64,10 +64,10 @@ def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
 def _deviations(mesh: FaceMesh, motions: list[Tensor], speakers: list[str]) -> dict[str, float]:
     """Standard deviation of opening by speaker, in pixels; of those who do not speak the others' mean."""
     gaps = lip_gap(mesh.basis)
-    found = {
-        name: float(torch.cat([m @ gaps for m, of in zip(motions, speakers, strict=True) if of == name]).std())
-        for name in sorted(set(speakers))
-    }
+    openings: dict[str, list[Tensor]] = {name: [] for name in sorted(set(speakers))}
+    for motion, speaker in zip(motions, speakers, strict=True):
+        openings[speaker].append(motion @ gaps)
+    found = {name: float(torch.cat(curves).std()) for name, curves in openings.items()}
     moving = [value for value in found.values() if value > _STILL_PX]
     usual = sum(moving) / len(moving) if moving else 1.0
     return {name: value if value > _STILL_PX else usual for name, value in found.items()}

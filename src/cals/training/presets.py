@@ -179,6 +179,24 @@ L2F |= {
     "l2f-debug-wav2lip": _wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
 }
 
+FRAMES = {"lrw": 29, "lrs2": 40, "hdtf": 125}
+"""Length of the stretches of sound by corpus: LRW's clips are no longer; most of LRS2's sentences are longer; HDTF's
+people talk for minutes, of which a sample holds 10 s."""
+LONG_SPAN = 10
+"""Frames that are hidden together in long clips (paper section 1, [K])."""
+
+for _corpus, _frames in FRAMES.items():
+    _span = LONG_SPAN if _corpus == "hdtf" else A2L["a2l-grid-paper"].span
+    SYNC |= {f"sync-{_corpus}-{size}": SYNC[f"sync-grid-{size}"] for size in ("small", "paper")}
+    A2L |= {
+        f"a2l-{_corpus}-{size}": replace(A2L[f"a2l-grid-{size}"], frames=_frames, span=_span)
+        for size in ("small", "paper")
+    }
+    L2F |= {
+        f"l2f-{_corpus}-{size}": replace(L2F[f"l2f-grid-{size}"], frames=_frames)
+        for size in ("small", "paper", "paper-wav2lip")
+    }
+
 
 def _synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:
     """SyncTalkFace: the Wav2Lip preset `like`, and what it recalls."""

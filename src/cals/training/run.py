@@ -10,9 +10,9 @@ import torch
 
 from cals import hub
 from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
-from cals.data.store import ClipStore, split_names
+from cals.data.store import ClipStore, split_names, split_parts
 from cals.data.words import WordStore
-from cals.errors import CheckpointError, ConfigError
+from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2L, A2LConfig
 from cals.models.factory import FRONT_PARENT, load_front
@@ -49,9 +49,9 @@ class Corpus:
     folder: Path
     """Made by `cals prepare`."""
     splits: Path | None = None
-    """JSON file of clip names by part; without it 3 % of the clips are held out as `seen`, always the same, 1 to 20.
+    """JSON file of clip names by part: `train`, and `val_seen`, `val_unseen` or both.
 
-    Of fewer than 10 clips none is held out.
+    Without it 3 % of the clips are held out as `seen`, always the same, 1 to 20, and of fewer than 10 none.
     """
     voices: Path | None = None
     """Made by `cals voices`: the same clips in other voices."""
@@ -75,7 +75,13 @@ class Corpus:
     def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
         """Names to train on, all for None, and held-out ones by part."""
         if self.splits is not None:
-            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items()}
+            there = split_parts(self.splits)
+            if not set(HELD_OUT.values()).intersection(there):
+                wanted = " or ".join(HELD_OUT.values())
+                raise DataError(
+                    f"{self.splits}: expected clips to hold out in {wanted}, found {', '.join(there)}; name some"
+                )
+            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if name in there}
             return split_names(self.splits, "train"), parts
         manifest = self.folder / "manifest.jsonl"
         lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store complains

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cals.data.manifest import VIDEO_SUFFIXES, ClipSource
+from cals.data.manifest import VIDEO_SUFFIXES, ClipSource, SourceCorpus
 from cals.errors import DataError
 
 
@@ -14,7 +14,7 @@ def clips(root: Path) -> list[ClipSource]:
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder of videos, found none; name another")
     found = []
-    for video in sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES):
+    for video in videos_in(root):
         name = video.relative_to(root).with_suffix("")
         found.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
     if not found:
@@ -23,3 +23,13 @@ def clips(root: Path) -> list[ClipSource]:
             "name another folder, or convert them"
         )
     return found
+
+
+def read_corpus(root: Path) -> SourceCorpus:
+    """What `clips` finds."""
+    return SourceCorpus(clips=clips(root))
+
+
+def videos_in(root: Path) -> list[Path]:
+    """All files below `root` that are videos by their names, in name order."""
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)

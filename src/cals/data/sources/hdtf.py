@@ -1,0 +1,141 @@
+"""HDTF: lists of stretches and crops of videos that everybody fetches on their own (Zhang et al., 2021).
+
+For `RD`, `WDA` and `WRA` each: `*_video_url.txt` (`NAME URL`), `*_annotion_time.txt` (`NAME.mp4 MM:SS-MM:SS ...`),
+`*_crop_wh.txt` (`NAME_0.mp4 x width y height`, in the pixels that `*_resolution.txt` says) and `*_resolution.txt`
+(`NAME.mp4 720`).
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from cals.data.manifest import ClipSource, Region, SourceCorpus
+from cals.data.sources.folder import videos_in
+from cals.data.sources.layout import ABSENT, UNLISTED, check_found, read_lines
+from cals.errors import DataError
+from cals.types import Box
+
+TIMES = ("*_annotion_time.txt", "*_annotation_time.txt")
+"""As published, and as others spell it."""
+HELD_OUT = {"val_unseen": Fraction(5, 100), "test": Fraction(5, 100)}
+"""Shares of the source videos; the others are trained on."""
+SEED = "hdtf-0"
+URL_ID = re.compile(r"(?:v=|youtu\.be/)([\w-]{11})")
+Table = Mapping[str, Sequence[str]]
+
+
+def read_corpus(root: Path) -> SourceCorpus:
+    """The listed stretches of the videos below `root` that are there; the lists lie anywhere in it.
+
+    A video is found by its name in the lists, alone or after the list's (`RD_Radio1.mp4`), or by its id on YouTube. It
+    is a speaker of its own, and `NAME/0` is its first stretch.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: expected a folder with HDTF's lists and videos, found none; name another")
+    times = sorted(path for pattern in TIMES for path in root.rglob(pattern))
+    if not times:
+        raise DataError(f"{root}: expected HDTF's lists, found no {TIMES[0]} below it; copy HDTF_dataset there")
+    dropped: Counter[str] = Counter()
+    videos = {path.stem: path for path in videos_in(root)}
+    used: set[Path] = set()
+    clips: list[ClipSource] = []
+    listed: list[str] = []
+    for path in times:
+        prefix = path.name.partition("_")[0]
+        crops, heights, urls = (
+            _table(path.with_name(f"{prefix}_{kind}.txt")) for kind in ("crop_wh", "resolution", "video_url")
+        )
+        for name, stretches in _table(path).items():
+            listed.append(name)
+            video = _find_video(name, prefix, urls.get(name, ()), videos)
+            if video is None:
+                dropped[ABSENT] += 1
+                continue
+            used.add(video)
+            clips += _clips(name, video, stretches, crops, heights.get(name, ()), dropped)
+    dropped[UNLISTED] = len(set(videos.values()) - used)
+    check_found(clips, root, "the lists name them")
+    parts = split_videos(listed)
+    splits = {part: [clip.name for clip in clips if parts[clip.speaker] == part] for part in ("train", *HELD_OUT)}
+    return SourceCorpus(clips=clips, dropped=+dropped, splits=splits)
+
+
+def split_videos(names: Sequence[str]) -> dict[str, str]:
+    """Source video -> part, by lot, the same for everybody: whichever videos are there, of all that are listed.
+
+    `NancyPelosi0` and `NancyPelosi1` show one person, whose videos stay together; `Radio1` names nobody.
+    """
+    people: dict[str, list[str]] = {}
+    for name in names:
+        people.setdefault(name if name.startswith("Radio") else name.rstrip("0123456789"), []).append(name)
+    drawn = sorted(people, key=lambda person: hashlib.sha256(f"{SEED} {person}".encode()).digest())
+    parts: dict[str, str] = {}
+    for part, share in HELD_OUT.items():
+        wanted = len(parts) + max(1, round(share * len(names)))
+        while drawn and len(parts) < wanted:
+            parts |= dict.fromkeys(people[drawn.pop(0)], part)
+    return parts | {name: "train" for person in drawn for name in people[person]}
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """First field, without `.mp4`, -> the others, of every line; nothing where there is no file."""
+    rows = [line.split() for line in read_lines(path) or []]
+    return {row[0].removesuffix(".mp4"): row[1:] for row in rows}
+
+
+def _find_video(name: str, prefix: str, url: Sequence[str], videos: Mapping[str, Path]) -> Path | None:
+    for stem in (name, f"{prefix}_{name}"):
+        if stem in videos:
+            return videos[stem]
+    found = URL_ID.search(url[0]) if url else None
+    if found is None:
+        return None
+    ends = (found[1], f"[{found[1]}]")
+    return next((path for stem, path in videos.items() if stem.endswith(ends)), None)
+
+
+def _clips(
+    name: str, video: Path, stretches: Sequence[str], crops: Table, height: Sequence[str], dropped: Counter[str]
+) -> Iterator[ClipSource]:
+    for number, stretch in enumerate(stretches):
+        times = _times(stretch)
+        if times is None:
+            dropped["stretches whose times cannot be read"] += 1
+            continue
+        crop = crops.get(f"{name}_{number}")
+        if crop is None:  # the authors found something wrong with it
+            dropped["stretches without a crop"] += 1
+            continue
+        region = _region(crop, height)
+        dropped["crops that cannot be read"] += region is None
+        yield ClipSource(
+            name=f"{name}/{number}", speaker=name, video=video, start_s=times[0], end_s=times[1], region=region
+        )
+
+
+def _times(stretch: str) -> tuple[Fraction, Fraction] | None:
+    """Start and end in seconds of `MM:SS-MM:SS`, hours before them or not."""
+    try:
+        start, end = (
+            sum((Fraction(part) * 60**place for place, part in enumerate(reversed(time.split(":")))), Fraction(0))
+            for time in stretch.split("-")
+        )
+    except ValueError:
+        return None
+    return (start, end) if 0 <= start < end else None
+
+
+def _region(crop: Sequence[str], height: Sequence[str]) -> Region | None:
+    """The crop `x width y height`, or `x y width height`: a square one tells which. None where it makes no sense."""
+    try:
+        x, second, third, last = (int(value) for value in crop)
+        of_height = int(height[0])
+    except (ValueError, IndexError):
+        return None
+    y = third if second == last else second
+    if last not in (second, third) or min(last, of_height) <= 0:
+        return None
+    return Region(box=Box(x, y, x + last, y + last), of_height_px=of_height)

@@ -1,0 +1,38 @@
+"""What the readers of published layouts share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cals.data.manifest import ClipSource
+from cals.errors import DataError
+
+MISSING_TEXT = "transcripts that are missing"
+BROKEN_TEXT = "transcripts that cannot be read"
+BROKEN_TIMES = "times of words that cannot be read"
+ABSENT = "listed videos that are absent"
+UNLISTED = "videos that no list names"
+
+
+def find_base(root: Path, name: str) -> Path:
+    """The folder `name` in `root`, or `root` itself where it has none; DataError where `root` is no folder."""
+    if not root.is_dir():
+        raise DataError(f"{root}: expected a folder that holds {name}, found none; name another")
+    return root / name if (root / name).is_dir() else root
+
+
+def read_lines(path: Path) -> list[str] | None:
+    """The lines of a text file that have something in them, whatever its encoding; None where it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def check_found(clips: Sequence[ClipSource], root: Path, layout: str) -> None:
+    """Raise DataError where there is no clip."""
+    if not clips:
+        raise DataError(
+            f"{root}: expected videos as {layout}, found none; name the folder that was unpacked, or read it with "
+            "`cals prepare folder`"
+        )

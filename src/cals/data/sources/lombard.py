@@ -1,0 +1,91 @@
+"""Lombard GRID: `lombardgrid/front/s2_l_bbim3a.mov`, `audio/*.wav`, `alignment/*.json` (Alghamdi et al., 2018).
+
+The name says who speaks, whether in noise (`l`) or in quiet (`p`), and the sentence; a few go on with `_WRONG_` and
+what was really said, or `#sil`. Profiles (`side`) are not read: the mesh is of faces seen from the front.
+"""
+
+import json
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from cals.data.manifest import ClipSource, SourceCorpus, Word
+from cals.data.sources.folder import videos_in
+from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, check_found, find_base
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WORDS: tuple[dict[str, str], ...] = (
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"},
+    dict(zip("z123456789", DIGITS, strict=True)) | {"0": "zero"},
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
+"""What each letter of a sentence's name stands for."""
+
+
+def read_corpus(root: Path) -> SourceCorpus:
+    """The clips from the front, with words and times; `root` is `lombardgrid` or holds it."""
+    base = find_base(root, "lombardgrid")
+    dropped: Counter[str] = Counter()
+    clips = []
+    for video in videos_in(base / "front"):
+        speaker, _, sentence = video.stem.partition("_")
+        sentence = sentence.rpartition("_")[2]
+        if "sil" in sentence:
+            dropped["clips in which nothing is said"] += 1
+            continue
+        text = _sentence(sentence)
+        dropped[BROKEN_TEXT] += text is None
+        words = None if text is None else _words(base / "alignment" / f"{video.stem}.json", text.split(), dropped)
+        sound = base / "audio" / f"{video.stem}.wav"
+        clips.append(
+            ClipSource(
+                name=f"{speaker}/{video.stem}",
+                speaker=speaker,
+                video=video,
+                words=words,
+                text=text,
+                sound=sound if sound.is_file() else None,
+            )
+        )
+    check_found(clips, root, "lombardgrid/front/s2_l_bbim3a.mov")
+    return SourceCorpus(clips=clips, dropped=+dropped)
+
+
+def _sentence(name: str) -> str | None:
+    if len(name) != len(WORDS) or any(letter not in words for letter, words in zip(name, WORDS, strict=True)):
+        return None
+    return " ".join(words[letter] for letter, words in zip(name, WORDS, strict=True))
+
+
+def _words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Word, ...] | None:
+    """The sentence's words with their times, from its phones; None where there are not as many words in these."""
+    try:
+        (phones,) = json.loads(path.read_text(encoding="utf-8")).values()
+        times = _times(phones)
+    except FileNotFoundError:
+        dropped[MISSING_TEXT] += 1
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        times = []
+    if len(times) != len(texts):
+        dropped[BROKEN_TIMES] += 1
+        return None
+    return tuple(Word(start, end, text) for (start, end), text in zip(times, texts, strict=True))
+
+
+def _times(phones: list[dict[str, Any]]) -> list[tuple[Fraction, Fraction]]:
+    """Start and end of each word of phones such as `B_B IH_I N_E`: begin, inside, end; `S` for a word of one phone."""
+    times = []
+    start = Fraction(0)
+    for phone in phones:
+        place = str(phone["phone"]).rpartition("_")[2]
+        offset_s, length_s = Fraction(str(phone["offset"])), Fraction(str(phone["duration"]))
+        if place in ("B", "S"):
+            start = offset_s
+        if place in ("E", "S"):
+            times.append((start, offset_s + length_s))
+    return times

@@ -1,0 +1,105 @@
+"""LRS2: `mvlrs_v1/{main,pretrain}/ID/00001.mp4`, a `.txt` beside each, lists of the parts (Afouras et al., 2018)."""
+
+from collections import Counter
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from cals.data.manifest import ClipSource, SourceCorpus, Word
+from cals.data.sources.layout import (
+    ABSENT,
+    BROKEN_TEXT,
+    BROKEN_TIMES,
+    MISSING_TEXT,
+    UNLISTED,
+    check_found,
+    find_base,
+    read_lines,
+)
+
+FOLDERS = ("main", "pretrain")
+LISTS = {
+    "pretrain": ("pretrain", "train"),
+    "train": ("main", "train"),
+    "val": ("main", "val_seen"),
+    "test": ("main", "test"),
+}
+"""List -> the folder that its lines are in, and the part that it is. Who speaks is unknown: people of the training
+broadcasts may be in `val`, less likely in `test`, which is of later months."""
+TABLE = "WORD START END"
+
+
+def read_corpus(root: Path) -> SourceCorpus:
+    """The listed clips with what is said in them; `root` is `mvlrs_v1` or holds it, the lists lie in either.
+
+    An ID is a broadcast, not a person; it counts as a speaker, whose sound is late by one offset. Without any list all
+    videos are clips, and there are no parts.
+    """
+    base = find_base(root, "mvlrs_v1")
+    dropped: Counter[str] = Counter()
+    parts = _parts([base, root], dropped)
+    clips = []
+    for video in sorted(path for folder in FOLDERS for path in base.glob(f"{folder}/*/*.mp4")):
+        name = video.relative_to(base).with_suffix("").as_posix()
+        if parts is not None and name not in parts:
+            dropped[UNLISTED] += 1
+            continue
+        text, words = _transcript(video.with_suffix(".txt"), dropped, timed=name.startswith("pretrain/"))
+        clips.append(ClipSource(name=name, speaker=video.parent.name, video=video, text=text, words=words))
+    check_found(clips, root, "mvlrs_v1/main/ID/00001.mp4")
+    if parts is None:
+        return SourceCorpus(clips=clips, dropped=dropped)
+    splits: dict[str, list[str]] = {part: [] for _, part in LISTS.values()}
+    for clip in clips:
+        splits[parts[clip.name]].append(clip.name)
+    dropped[ABSENT] = len(parts) - len(clips)
+    return SourceCorpus(clips=clips, dropped=+dropped, splits=splits)
+
+
+def _parts(places: list[Path], dropped: Counter[str]) -> Mapping[str, str] | None:
+    """Clip name -> part, by the lists; None where there is no list. A clip of several is held out by the last one."""
+    parts: dict[str, str] | None = None
+    for name, (folder, part) in LISTS.items():
+        paths = [place / f"{name}.txt" for place in places]
+        lines = next((found for path in paths if (found := read_lines(path)) is not None), None)
+        if lines is None:
+            continue
+        parts = parts or {}
+        for line in lines:
+            clip = line.split()[0]  # in `test` flags follow
+            if clip.count("/") == 1:
+                parts[f"{folder}/{clip}"] = part
+            else:
+                dropped["lines of lists that cannot be read"] += 1
+    return parts
+
+
+def _transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[str | None, tuple[Word, ...] | None]:
+    """Text and, where they are written down, the times of its words; `timed` if they have to be."""
+    lines = read_lines(path)
+    if lines is None:
+        dropped[MISSING_TEXT] += 1
+        return None, None
+    text = next((line.partition(":")[2].strip().lower() for line in lines if line.startswith("Text:")), "")
+    if not text:
+        dropped[BROKEN_TEXT] += 1
+        return None, None
+    if not timed:
+        return text, None
+    header = next((number for number, line in enumerate(lines) if line.startswith(TABLE)), len(lines))
+    try:
+        words = tuple(_word(line) for line in lines[header + 1 :])
+    except (ValueError, ZeroDivisionError):
+        words = ()
+    if not words:
+        dropped[BROKEN_TIMES] += 1
+        return text, None
+    return text, words
+
+
+def _word(line: str) -> Word:
+    text, start, end, *_ = line.split()
+    word = Word(Fraction(start), Fraction(end), text.lower())
+    if not 0 <= word.start_s <= word.end_s:
+        raise ValueError(line)
+    return word

@@ -1,0 +1,237 @@
+"""What the readers find in corpora laid out as they are distributed, whole and broken; no video is decoded."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from cals.data.manifest import ClipSource, Region, SourceCorpus, check_keys
+from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrw
+from cals.data.sources.layout import ABSENT, BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, UNLISTED
+from cals.errors import DataError
+from cals.types import Box
+
+TABLE = "WORD START END ASDSCORE\n"
+
+
+def lay_out(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+def by_name(found: SourceCorpus) -> dict[str, ClipSource]:
+    check_keys(found.clips)
+    return {clip.name: clip for clip in found.clips}
+
+
+def test_grid_of_sheffield(tmp_path: Path) -> None:
+    files = {f"s1/video/mpg_6000/{name}.mpg": "" for name in ("bbaf2n", "bbaf3s", "bbaf4p")}
+    files |= {"s1/video/mpg_vcd/bbaf2n.mpg": "", "s2.mpg_6000.part1/s2/video/mpg_6000/lbax4n.mpg": ""}
+    files |= {"s1/align/bbaf2n.align": "0 5000 sil\n5000 15000 bin\n", "s1/align/bbaf3s.align": "0 bin\n"}
+    found = grid.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(found)
+    assert sorted(clips) == ["s1/bbaf2n", "s1/bbaf3s", "s1/bbaf4p", "s2/lbax4n"]
+    assert "mpg_6000" in str(clips["s1/bbaf2n"].video)
+    assert {clip.speaker for clip in found.clips} == {"s1", "s2"}
+    assert clips["s1/bbaf2n"].words == ((Fraction(1, 5), Fraction(3, 5), "bin"),)
+    assert clips["s1/bbaf3s"].words is None
+    assert found.dropped == {"videos of which there is another copy": 1, BROKEN_TIMES: 1, MISSING_TEXT: 2}
+    assert found.splits is None
+
+
+def test_grid_of_zenodo_is_aligned_by_sentence(tmp_path: Path) -> None:
+    """Whose folder an alignment lies in is not always right; where two have one name, it has to be."""
+    files = {"s6/bbaf2n.mpg": "", "alignments/s5/bbaf2n.align": "0 25000 bin\n"}
+    files |= {"s7/lbax4n.mpg": "", "alignments/s7/lbax4n.align": "0 25000 lay\n", "alignments/s8/lbax4n.align": "x\n"}
+    files |= {"s9/pbax4n.mpg": "", "alignments/s1/pbax4n.align": "0 9 a\n", "alignments/s2/pbax4n.align": "0 8 b\n"}
+    clips = by_name(grid.read_corpus(lay_out(tmp_path, files)))
+    said = {name: clip.words and clip.words[0].text for name, clip in clips.items()}
+    assert said == {"s6/bbaf2n": "bin", "s7/lbax4n": "lay", "s9/pbax4n": None}
+
+
+def test_a_folder_has_no_parts(tmp_path: Path) -> None:
+    found = folder.read_corpus(lay_out(tmp_path, {"anna/one.mp4": ""}))
+    assert (found.clips, found.dropped, found.splits) == (folder.clips(tmp_path), {}, None)
+
+
+def phones(*words: str) -> str:
+    """An alignment of words of as many phones as they have letters, each of 0.1 s, after 0.5 s of silence."""
+    found = [{"phone": "SIL", "offset": 0.0, "duration": 0.5}]
+    for word in words:
+        places = ["S"] if len(word) == 1 else ["B", *"I" * (len(word) - 2), "E"]
+        for place in places:
+            found.append({"phone": f"X_{place}", "offset": round(0.4 + 0.1 * len(found), 3), "duration": 0.1})
+    return json.dumps({"utterance": found})
+
+
+def test_lombard_grid(tmp_path: Path) -> None:
+    names = ["s2_l_bbim3a", "s2_p_swwzzs", "s3_l_bbim", "s4_p_gbszs_WRONG_sgbsza", "s5_l_bah2s_WRONG_#sil"]
+    names += ["s6_p_lrwx1n", "s7_p_pgao0s"]
+    files = {f"lombardgrid/front/{name}.mov": "" for name in names} | {"lombardgrid/side/s2_l_bbim3a.mov": ""}
+    files |= {"lombardgrid/audio/s2_l_bbim3a.wav": ""}
+    alignment = "lombardgrid/alignment"
+    files |= {f"{alignment}/s2_l_bbim3a.json": phones("bin", "blue", "in", "m", "three", "again")}
+    files |= {f"{alignment}/s6_p_lrwx1n.json": phones("lay", "red"), f"{alignment}/s7_p_pgao0s.json": '{"u": 3}'}
+    found = lombard.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(found)
+    assert {name.partition("/")[2] for name in clips} == {*names} - {"s5_l_bah2s_WRONG_#sil"}
+    first = clips["s2/s2_l_bbim3a"]
+    assert (first.speaker, first.text) == ("s2", "bin blue in m three again")
+    assert first.sound == tmp_path / "lombardgrid/audio/s2_l_bbim3a.wav"
+    assert first.words is not None
+    assert [word.text for word in first.words] == first.text.split()
+    assert first.words[1][:2] == (Fraction("0.8"), Fraction("1.2"))
+    assert first.words[3][:2] == (Fraction("1.4"), Fraction("1.5"))
+    assert clips["s2/s2_p_swwzzs"].text == "set white with z zero soon"
+    assert clips["s4/s4_p_gbszs_WRONG_sgbsza"].text == "set green by s zero again"
+    assert clips["s3/s3_l_bbim"].text is None
+    assert clips["s2/s2_p_swwzzs"].sound is None
+    assert all(clip.words is None for clip in found.clips if clip is not first)
+    silent = "clips in which nothing is said"
+    assert found.dropped == {BROKEN_TEXT: 1, BROKEN_TIMES: 2, MISSING_TEXT: 2, silent: 1}
+
+
+def lrw_files(base: str) -> dict[str, str]:
+    files = {f"{base}ABOUT/{part}/ABOUT_00001.mp4": "" for part in ("train", "val", "test", "more")}
+    files |= {f"{base}ABOUT/train/ABOUT_0000{i}.mp4": "" for i in range(2, 6)}
+    files |= {f"{base}ABOUT/train/ABOUT_00001.txt": "Disk reference: 61\nChannel: BBC\nDuration: 0.36 seconds\n"}
+    wrong = ("Duration: soon", "Duration: 0.0 seconds", "Duration: 1.2.3", "Duration: 2.5 seconds")
+    files |= {f"{base}ABOUT/train/ABOUT_0000{i}.txt": text for i, text in enumerate(wrong, start=2)}
+    return files
+
+
+@pytest.mark.parametrize("base", ["lipread_mp4/", ""])
+def test_lrw(tmp_path: Path, base: str) -> None:
+    found = lrw.read_corpus(lay_out(tmp_path, lrw_files(base)))
+    clips = by_name(found)
+    assert len(clips) == 7
+    whole = clips["ABOUT/train/ABOUT_00001"]
+    assert whole.words == ((Fraction("0.40"), Fraction("0.76"), "about"),)  # in the middle of 1.16 s
+    assert all(clip.text == "about" and clip.speaker == clip.name for clip in found.clips)
+    assert all(clip.words is None for clip in found.clips if clip is not whole)
+    assert found.dropped == {"videos outside train, val and test": 1, MISSING_TEXT: 2, BROKEN_TIMES: 4}
+    assert found.splits is not None
+    held_out = {part: names for part, names in found.splits.items() if part != "train"}
+    assert held_out == {"val_seen": ["ABOUT/val/ABOUT_00001"], "test": ["ABOUT/test/ABOUT_00001"]}
+    assert len(found.splits["train"]) == 5
+
+
+def lrs2_files() -> dict[str, str]:
+    """One good clip a part, then what is broken."""
+    files = {f"mvlrs_v1/main/{clip}.mp4": "" for clip in ("61/00001", "61/00002", "62/00001", "63/00001", "63/00002")}
+    files |= {f"mvlrs_v1/pretrain/61/0000{i}.mp4": "" for i in range(1, 5)}
+    texts = {"main/61/00001": "Text:  WHEN YOU'RE COOKING\nConf: 4\n", "main/61/00002": "CHIPS AT HOME\n"}
+    texts |= {"main/62/00001": "Text:  SO\nConf: 3\n"}
+    texts |= {"pretrain/61/00001": f"Text:  GO ON\nConf:  3\n\n{TABLE}GO 0.12 0.3 8.4\nON 0.3 0.55 7.1\n"}
+    texts |= {"pretrain/61/00002": f"Text:  GO ON\nConf:  3\n\n{TABLE}GO 0.12\n"}
+    texts |= {"pretrain/61/00003": f"Text:  GO\nConf:  3\n\n{TABLE}GO 0.5 0.12 1\n"}
+    texts |= {"pretrain/61/00004": "Text:  GO\nConf:  3\n"}
+    return files | {f"mvlrs_v1/{name}.txt": text for name, text in texts.items()}
+
+
+LRS2_LISTS = {
+    "pretrain.txt": "61/00001\n61/00002\n61/00003\n61/00004\n",
+    "train.txt": "61/00001\n61/00002\n99/00001\nnonsense\n",
+    "val.txt": "62/00001\n\n",
+    "test.txt": "63/00001 NF\n",
+}
+
+
+@pytest.mark.parametrize("place", ["", "mvlrs_v1/"])
+def test_lrs2(tmp_path: Path, place: str) -> None:
+    lists = {f"{place}{name}": text for name, text in LRS2_LISTS.items()}
+    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
+    clips = by_name(found)
+    assert found.splits == {
+        "train": ["main/61/00001", "main/61/00002", *(f"pretrain/61/0000{i}" for i in range(1, 5))],
+        "val_seen": ["main/62/00001"],
+        "test": ["main/63/00001"],
+    }
+    assert clips["main/61/00001"].text == "when you're cooking"
+    assert clips["main/61/00001"].speaker == "61"
+    timed = clips["pretrain/61/00001"]
+    assert timed.words == ((Fraction("0.12"), Fraction("0.3"), "go"), (Fraction("0.3"), Fraction("0.55"), "on"))
+    assert all(clip.words is None for clip in found.clips if clip is not timed)
+    assert clips["pretrain/61/00002"].text == "go on"
+    lines = "lines of lists that cannot be read"
+    assert found.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, ABSENT: 1, UNLISTED: 1, lines: 1}
+
+
+def test_lrs2_without_lists_has_no_parts(tmp_path: Path) -> None:
+    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files()) / "mvlrs_v1")
+    assert (len(found.clips), found.splits) == (9, None)
+
+
+def test_lrs2_never_trains_on_what_another_list_holds_out(tmp_path: Path) -> None:
+    lists = LRS2_LISTS | {"train.txt": "61/00001\n62/00001\n", "val.txt": "62/00001\n"}
+    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
+    assert found.splits is not None
+    assert "main/62/00001" in found.splits["val_seen"]
+    assert "main/62/00001" not in found.splits["train"]
+
+
+HDTF_LISTS = {
+    "RD_video_url.txt": "Radio1 https://www.youtube.com/watch?v=CPCoMyuBRM0\nRadio34 https://youtu.be/mhCYrKWOnEQ&t=5s\n",
+    "RD_annotion_time.txt": "Radio1.mp4 00:20-01:35\nRadio34.mp4 00:02-00:30 00:40-00:50 01:00-1:x 05:00-04:00 \n",
+    "RD_crop_wh.txt": "Radio1_0.mp4 466 535 0 535\nRadio34_0.mp4 527 10 650 650\n",
+    "RD_resolution.txt": "Radio1.mp4 720\nRadio34.mp4 1080\n",
+    "WRA_annotion_time.txt": "KevinMcCarthy1.mp4 00:22-01:02:45\nJimRisch.mp4 00:05-01:00\nRandPaul0.mp4 00:01-03:05\n",
+    "WRA_crop_wh.txt": "KevinMcCarthy1_0.mp4 412 465 0 465\nRandPaul0_0.mp4 347 663 0 662\n",
+    "WRA_resolution.txt": "KevinMcCarthy1.mp4 0\nRandPaul0.mp4 720\n",
+}
+
+
+def test_hdtf(tmp_path: Path) -> None:
+    files = {f"HDTF_dataset/{name}": text for name, text in HDTF_LISTS.items()}
+    videos = ("videos/RD_Radio1.mp4", "videos/A speech [mhCYrKWOnEQ].webm", "videos/KevinMcCarthy1.mkv", "more.mp4")
+    files |= dict.fromkeys((*videos, "RandPaul0.mp4"), "")
+    found = hdtf.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(found)
+    assert sorted(clips) == ["KevinMcCarthy1/0", "Radio1/0", "Radio34/0", "RandPaul0/0"]
+    radio = clips["Radio1/0"]
+    assert (radio.video.name, radio.speaker, radio.start_s, radio.end_s) == ("RD_Radio1.mp4", "Radio1", 20, 95)
+    assert radio.region == Region(box=Box(466, 0, 1001, 535), of_height_px=720)
+    # As the README has it, and as some copies have it: x, y, width, height.
+    assert clips["Radio34/0"].region == Region(box=Box(527, 10, 1177, 660), of_height_px=1080)
+    assert clips["Radio34/0"].video.name == "A speech [mhCYrKWOnEQ].webm"
+    assert clips["KevinMcCarthy1/0"].end_s == 3765
+    assert clips["KevinMcCarthy1/0"].region is None
+    assert clips["RandPaul0/0"].region is None  # not square
+    stretches = {"stretches whose times cannot be read": 2, "stretches without a crop": 1}
+    assert found.dropped == {ABSENT: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
+    assert found.splits is not None
+    assert Counter(name for names in found.splits.values() for name in names) == Counter([*clips])
+
+
+def test_a_crop_follows_the_resolution() -> None:
+    region = Region(box=Box(466, 0, 1001, 535), of_height_px=720)
+    assert region.in_picture(1280, 720) == (466, 0, 1001, 535)
+    assert region.in_picture(640, 360) == (233, 0, 500, 268)
+    assert region.in_picture(900, 720) == (466, 0, 900, 535)
+    assert region.in_picture(400, 720).width == 0
+
+
+def test_hdtf_is_split_by_video_and_by_person() -> None:
+    names = [f"Person{chr(65 + i % 26)}{chr(97 + i // 26)}{j}" for i in range(120) for j in range(1 + i % 3)]
+    names += [f"Radio{i}" for i in range(60)]
+    parts = hdtf.split_videos(names)
+    counts = Counter(parts.values())
+    assert sum(counts.values()) == len(names) == 300
+    assert 15 <= counts["val_unseen"] <= 17
+    assert 15 <= counts["test"] <= 17
+    people = {name.rstrip("0123456789"): part for name, part in parts.items() if not name.startswith("Radio")}
+    assert all(parts[name] == people[name.rstrip("0123456789")] for name in names if not name.startswith("Radio"))
+    assert len({part for name, part in parts.items() if name.startswith("Radio")}) == 3
+    assert hdtf.split_videos(names[::-1]) == parts
+
+
+@pytest.mark.parametrize("reader", [folder, grid, hdtf, lombard, lrs2, lrw])
+def test_folders_of_another_layout_are_refused(tmp_path: Path, reader: object) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match=f"{place}: expected .*, found n.*; "):
+            reader.read_corpus(place)  # type: ignore[attr-defined]
