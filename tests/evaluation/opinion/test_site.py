@@ -69,6 +69,9 @@ def test_nothing_that_is_served_names_a_method_or_a_clip(made: Path, folders: li
         text = path.read_bytes().lower()
         assert [word for word in words if word.encode() in text or word in path.name] == []
     assert len({path.stat().st_mtime_ns for path in videos}) == 1
+    key = read_study(made).stimuli
+    sizes = {(key[path.stem].clip, path.stat().st_size) for path in videos}
+    assert len(sizes) == len(CLIPS)  # all versions of a clip have one size
     data = (made / "site" / "study.js").read_text()
     page = json.loads(data.removeprefix("const STUDY = ").removesuffix(";\n"))
     assert set(page) == {"id", "practice", "questions", "scale", "videos", "plans"}

@@ -127,8 +127,9 @@ function next() {
 
 function unlock() {
   questions.disabled = !watched;
-  find("#trial .main").disabled = !watched;
-  hint.textContent = watched ? "" : "Watch the video to its end, then answer the three questions.";
+  find("#trial form > .main").disabled = !watched;
+  hint.textContent = watched ? "Please answer all three questions." : "Watch it to the end, then answer.";
+  play.classList.toggle("main", !watched);
   play.textContent = !video.paused ? "Pause" : video.ended || (watched && !video.currentTime) ? "Play again" : "Play";
 }
 
