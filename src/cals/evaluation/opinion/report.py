@@ -36,8 +36,9 @@ PUBLISHED = {
 NOTES = (
     "Scores go from 1 to 5. Intervals are 95 % bootstrap intervals that draw raters and clips anew, both at once (2000 "
     "resamples, seeded), so they hold for other people and other clips of the same kind.",
-    "Differences are of the same rater and the same clip. p: two-sided sign-flip permutation test over raters; with "
-    "Holm's correction it holds for all comparisons of the table together.",
+    "Differences are of the same rater and the same clip. p: two-sided sign-flip permutation test over raters, "
+    "of these clips only, so it may be small where the interval, which is of other clips too, has 0 in it. With Holm's "
+    "correction it holds for all comparisons of the table together.",
     "Published scores are of other raters and other clips: compare how far methods lie apart, not the digits.",
     "Practice trials count nowhere. Catch trials decide who counts, and count nowhere else: the lip-sync of a real "
     f"video has to be rated {REAL_LEAST} or higher, that of one with another clip's sound {SHUFFLED_MOST} or lower, "

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from opinion_studies import answer_all, attentive, name_rater
 
+from cals.cli import main
 from cals.errors import CalsError, ConfigError, DataError, MediaError
 from cals.evaluation.opinion.design import DesignConfig
 from cals.evaluation.opinion.site import DATA, PAGE, make_study
@@ -173,3 +176,28 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     if how == "same":
         with pytest.raises(ConfigError, match="found none"):
             make_study([], out, CONFIG)
+
+
+def test_the_command_makes_and_reports(
+    folders: list[tuple[str, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    named = [f"{method}={folder}" for method, folder in folders]
+    make = ["study", "make", "--methods", *named, "--out", str(out)]
+    main([*make, "--clips", "1", "--catch", "1", "--practice", "1", "--seed", "3"])
+    assert "1 clips by real, wavywobble, zigzagger; 6 videos a rater" in capsys.readouterr().out
+    study = read_study(out)
+    assert (study.seed, len(study.clips)) == (3, 1)
+    for arguments, says in ((make, "--force"), (["study", "report", str(out)], "one rater at least")):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        told = capsys.readouterr().err
+        assert end.value.code == 1
+        assert told.count("\n") == 1
+        assert says in told
+    answers = answer_all(study, 0, attentive(lambda one: 4))
+    text = "".join(json.dumps(asdict(answer)) + "\n" for answer in answers)
+    (out / "answers" / f"{name_rater(0)}.jsonl").write_text(text)
+    main(["study", "report", str(out)])
+    assert "Raters counted: 1;" in capsys.readouterr().out
+    assert {path.name for path in out.glob("report.*")} == {"report.json", "report.md", "report.png"}
