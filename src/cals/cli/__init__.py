@@ -24,6 +24,7 @@ from cals.cli.prepare import prepare
 from cals.cli.readability import readability
 from cals.cli.score import score
 from cals.cli.sheet import sheet
+from cals.cli.study import study
 from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "context": context,
     "masked": masked,
     "memory": memory,
+    "study": study,
     "models": models,
 }
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from cals.cli.progress import frame_progress
-from cals.cli.study import StudyOptions
+from cals.cli.study_options import StudyOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,38 +1,113 @@
-"""What `cals context` and `cals masked` are both told."""
+"""`cals study`: what people say of videos, as in the paper's Table 2."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from cals.cli.progress import frame_progress
+
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions:
-    """A model, a corpus, and how they are looked at."""
+class Make:
+    """Write the folder of a study: its site with the videos under blind names, and apart from it the key to them.
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A name from `cals models list`, or a checkpoint folder."""
-    corpus: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CORPUS")]
-    """A folder made by `cals prepare` or `cals synthetic`."""
+    The folders hold equally named videos, one a clip and method, with sound. One called `real` holds the clips
+    themselves; catch trials are made of it.
+    """
+
+    methods: tuple[str, ...]
+    """NAME=FOLDER of every method."""
     out: Path
-    """The folder for the results; started again with the same one, the study goes on where it stopped."""
-    splits: Path | None = None
-    """JSON file with the clip names of each part; default: all clips of the corpus."""
-    parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to look at."""
+    """The folder to write."""
+    seed: int | None = None
+    """Of names and orders; default: drawn by lot. Raters must not know it: with it the names can be guessed."""
     clips: int | None = None
-    """At most so many clips a part, evenly spaced; default: all."""
-    measure: Literal["picture", "mesh"] = "picture"
-    """`picture`: draw the faces and track them anew; `mesh`: take the mesh that the model says, for models that have
-    one: cheap, and for drawn faces that no tracker finds."""
-    seed: int = 0
-    """Of the bootstrap."""
-    face_models: Path | None = None
-    """Folder with the two face networks, for machines without a network."""
-    device: str = "cpu"
-    """Where the models run, as torch names it."""
-    batch: int = 16
-    """Frames drawn at once."""
+    """At most so many clips, evenly spaced; practice and catch trials then come from the others. Default: all."""
+    catch: int = 2
+    """Pairs of catch trials: a real video, and one with the sound of another clip."""
+    practice: int = 3
+    """Trials at the start that do not count."""
     force: bool = False
-    """Overwrite earlier results, and unfinished work with other settings."""
+    """Replace an earlier study that has no answers yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve a study's site, and keep what raters answer in its folder `answers`. Ctrl-C ends it."""
+
+    study: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """A folder made by `cals study make`."""
+    host: str = "127.0.0.1"
+    """Where to listen: 0.0.0.0 for the whole network."""
+    port: int = 8000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write report.md, report.json and report.png: scores with intervals beside the published ones, and tests."""
+
+    study: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """A folder made by `cals study make`."""
+    answers: tuple[Path, ...] = ()
+    """Files that raters saved where there was no server, besides those in the folder."""
+    unfinished: bool = False
+    """Count those too who stopped before the end, if they met a catch trial and failed none."""
+    seed: int = 0
+    """Of the bootstrap and the tests."""
+    force: bool = False
+    """Overwrite an earlier report."""
+
+
+_Action = (
+    Annotated[Make, tyro.conf.subcommand("make", prefix_name=False)]
+    | Annotated[Serve, tyro.conf.subcommand("serve", prefix_name=False)]
+    | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
+)
+
+
+def study(action: Annotated[_Action, tyro.conf.arg(name="")]) -> None:
+    """Ask people: mean opinion scores of visual quality, lip-sync and realness, blind and in balanced order."""
+    match action:
+        case Make():
+            _make(action)
+        case Serve():
+            _serve(action)
+        case Report():
+            _report(action)
+
+
+def _make(options: Make) -> None:
+    from cals.evaluation.opinion.design import DesignConfig
+    from cals.evaluation.opinion.site import make_study
+    from cals.evaluation.protocol.run import named_folders
+
+    config = DesignConfig(clips=options.clips, catch=options.catch, practice=options.practice)
+    folders = named_folders(options.methods)
+    with frame_progress("writing videos", "videos") as progress:
+        made = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
+    print(f"{options.out}: {len(made.clips)} clips by {', '.join(made.methods)}; {len(made.stimuli)} videos a rater")
+    print(f"raters see {options.out / 'site'} only; start it with: cals study serve {options.out}")
+
+
+def _serve(options: Serve) -> None:
+    from cals.evaluation.opinion.server import StudyServer
+
+    with StudyServer(options.study, options.host, options.port) as server:
+        print(f"study {server.study.id}: {server.address} (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            came, finished = server.book.count()
+            print(f"{options.study}: {came} raters so far, {finished} of them finished")
+
+
+def _report(options: Report) -> None:
+    from cals.evaluation.opinion.report import FILES, report_study
+
+    report = report_study(
+        options.study, options.answers, unfinished=options.unfinished, seed=options.seed, force=options.force
+    )
+    print(report.text())
+    print(f"{options.study}: {', '.join(FILES)}")

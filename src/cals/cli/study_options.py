@@ -1,0 +1,38 @@
+"""What `cals context` and `cals masked` are both told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """A model, a corpus, and how they are looked at."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A name from `cals models list`, or a checkpoint folder."""
+    corpus: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CORPUS")]
+    """A folder made by `cals prepare` or `cals synthetic`."""
+    out: Path
+    """The folder for the results; started again with the same one, the study goes on where it stopped."""
+    splits: Path | None = None
+    """JSON file with the clip names of each part; default: all clips of the corpus."""
+    parts: tuple[str, ...] = ("val_seen", "val_unseen")
+    """The parts of the splits to look at."""
+    clips: int | None = None
+    """At most so many clips a part, evenly spaced; default: all."""
+    measure: Literal["picture", "mesh"] = "picture"
+    """`picture`: draw the faces and track them anew; `mesh`: take the mesh that the model says, for models that have
+    one: cheap, and for drawn faces that no tracker finds."""
+    seed: int = 0
+    """Of the bootstrap."""
+    face_models: Path | None = None
+    """Folder with the two face networks, for machines without a network."""
+    device: str = "cpu"
+    """Where the models run, as torch names it."""
+    batch: int = 16
+    """Frames drawn at once."""
+    force: bool = False
+    """Overwrite earlier results, and unfinished work with other settings."""

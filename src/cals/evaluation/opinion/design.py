@@ -1,0 +1,120 @@
+"""Who sees which video when: a Latin square over clips and raters, with practice first and catch trials between.
+
+A rater sees every clip by every method, one video at a time, in as many blocks as there are methods. A block has every
+clip once, so that the versions of a clip lie far apart; which version comes in which block is a row of the square.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cals.errors import ConfigError
+from cals.evaluation.entrants import REAL
+from cals.evaluation.opinion.study import Plan, Stimulus
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignConfig:
+    """How large a study is."""
+
+    clips: int | None = None
+    """At most so many clips, evenly spaced; None for all."""
+    catch: int = 2
+    """Pairs of catch trials: a real video, and one with the sound of another clip."""
+    practice: int = 3
+    """Trials at the start that do not count."""
+    raters: int = 120
+    """Orders that are drawn; further raters begin with the first one again."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("catch", 0), ("practice", 0), ("raters", 1), ("clips", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}: expected {least} or more, found {value}")
+
+
+def build_latin_square(size: int) -> list[list[int]]:
+    """Rows in which every number has every place equally often and follows every other one equally often.
+
+    A Williams design (1949): `size` rows, twice as many where `size` is odd.
+    """
+    zigzag = [(place + 1) // 2 if place % 2 else (size - place // 2) % size for place in range(size)]
+    rows = [[(number + shift) % size for number in zigzag] for shift in range(size)]
+    return rows + [row[::-1] for row in rows] if size % 2 and size > 1 else rows
+
+
+def draw_stimuli(
+    methods: Sequence[str], clips: Sequence[str], spare: Sequence[str], config: DesignConfig, seed: int
+) -> list[Stimulus]:
+    """Every clip by every method, then practice and catch trials, of `spare` clips as far as there are any."""
+    rng = np.random.default_rng([seed, 0])
+    pool = [str(name) for names in (spare, clips) for name in rng.permutation(list(names))]
+    _check(config, methods, pool)
+    order = [str(name) for name in rng.permutation(list(methods))]
+    stimuli = [Stimulus(role="trial", method=m, clip=c, sound=c) for c in clips for m in methods]
+    for number in range(config.practice):
+        turn, place = divmod(number, len(pool))
+        method = order[(turn + place) % len(order)]
+        stimuli.append(Stimulus(role="practice", method=method, clip=pool[place], sound=pool[place]))
+    for number in range(config.catch):
+        clip = pool[(config.practice + number) % len(pool)]
+        other = str(rng.choice([name for name in pool if name != clip]))
+        stimuli += [Stimulus(role="catch", method=REAL, clip=clip, sound=sound) for sound in (clip, other)]
+    return stimuli
+
+
+def _check(config: DesignConfig, methods: Sequence[str], pool: Sequence[str]) -> None:
+    if config.practice > len(pool) * len(methods):
+        raise ConfigError(
+            f"practice: expected at most {len(pool) * len(methods)}, a video each, found {config.practice}"
+        )
+    if config.catch and REAL not in methods:
+        raise ConfigError(
+            f"catch: expected a method called {REAL}, the clips themselves, of which catch trials are made, found "
+            f"{', '.join(methods)}; add {REAL}=FOLDER, or use --catch 0"
+        )
+    if config.catch and (len(pool) < 2 or config.catch > len(pool)):
+        raise ConfigError(
+            f"catch: expected at most as many as clips, and 2 clips at least, found {config.catch} and {len(pool)}; "
+            "use --catch 0, or give more clips"
+        )
+
+
+def draw_plans(stimuli: Sequence[Stimulus], methods: Sequence[str], raters: int, seed: int) -> list[Plan]:
+    """What each of the raters sees; every stimulus once."""
+    square = build_latin_square(len(methods))
+    return [_draw_plan(stimuli, methods, square, number, seed) for number in range(raters)]
+
+
+def _draw_plan(
+    stimuli: Sequence[Stimulus], methods: Sequence[str], square: list[list[int]], rater: int, seed: int
+) -> Plan:
+    rng = np.random.default_rng([seed, 1, rater])
+    numbers = {(one.clip, one.method): i for i, one in enumerate(stimuli) if one.role == "trial"}
+    clips = list(dict.fromkeys(clip for clip, _ in numbers))
+    plan: Plan = []
+    for block in range(len(methods)):
+        order = rng.permutation(len(clips))
+        if plan and len(clips) > 1 and stimuli[plan[-1]].clip == clips[order[0]]:
+            order[[0, -1]] = order[[-1, 0]]
+        rows = (square[(rater + clip) % len(square)] for clip in order)
+        plan += [numbers[clips[clip], methods[row[block]]] for clip, row in zip(order, rows, strict=True)]
+    _insert_catches(plan, stimuli, rng)
+    practice = [i for i, one in enumerate(stimuli) if one.role == "practice"]
+    return [*(int(i) for i in rng.permutation(practice)), *plan]
+
+
+def _insert_catches(plan: Plan, stimuli: Sequence[Stimulus], rng: np.random.Generator) -> None:
+    """One in each of as many stretches, away from its own clip where there is such a place."""
+    catches = rng.permutation([i for i, one in enumerate(stimuli) if one.role == "catch"])
+    ends = np.linspace(1, len(plan), len(catches) + 1).astype(int)
+    for number in reversed(range(len(catches))):
+        catch = int(catches[number])
+        places = list(range(ends[number], max(ends[number + 1], ends[number] + 1)))
+        apart = [
+            place
+            for place in places
+            if all(stimuli[near].clip != stimuli[catch].clip for near in plan[place - 1 : place + 1])
+        ]
+        plan.insert(int(rng.choice(apart or places)), catch)

@@ -1,0 +1,185 @@
+"""What a study found: mean opinion scores beside those of the paper's Table 2, and how sure they are."""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cals.errors import DataError
+from cals.evaluation.opinion.answers import read_answers
+from cals.evaluation.opinion.plot import draw_scores
+from cals.evaluation.opinion.ratings import (
+    REAL_LEAST,
+    SHUFFLED_MOST,
+    Comparison,
+    Rater,
+    collect_ratings,
+    compare_methods,
+    estimate_means,
+    group_raters,
+)
+from cals.evaluation.opinion.study import ANSWERS, QUESTIONS, Study, read_study
+from cals.evaluation.studies.plots import plotter
+from cals.evaluation.table import plain, table
+from cals.inference.report import new_file
+from cals.metrics.bootstrap import Estimate
+
+FILES = ("report.json", "report.md", "report.png")
+PUBLISHED = {
+    "ground truth (paper)": (4.607, 4.687, 4.627),
+    "CALS (paper)": (3.761, 4.119, 3.940),
+    "Wav2Lip (paper)": (2.975, 3.557, 3.109),
+}
+"""Table 2: visual quality, lip-sync quality, realness."""
+NOTES = (
+    "Scores go from 1 to 5. Intervals are 95 % bootstrap intervals that draw raters and clips anew, both at once (2000 "
+    "resamples, seeded), so they hold for other people and other clips of the same kind.",
+    "Differences are of the same rater and the same clip. p: two-sided sign-flip permutation test over raters, "
+    "of these clips only, so it may be small where the interval, which is of other clips too, has 0 in it. With Holm's "
+    "correction it holds for all comparisons of the table together.",
+    "Published scores are of other raters and other clips: compare how far methods lie apart, not the digits.",
+    "Practice trials count nowhere. Catch trials decide who counts, and count nowhere else: the lip-sync of a real "
+    f"video has to be rated {REAL_LEAST} or higher, that of one with another clip's sound {SHUFFLED_MOST} or lower, "
+    "every time.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpinionReport:
+    """All of it."""
+
+    study: Study
+    counted: list[Rater]
+    caught: list[Rater]
+    """Left out: they failed catch trials."""
+    unfinished: list[Rater]
+    """Left out: they did not answer everything, and nobody asked for them."""
+    damaged: int
+    """Lines of answers that could not be used."""
+    means: dict[str, dict[str, Estimate]]
+    """Method -> question -> mean opinion score."""
+    everyone: dict[str, dict[str, Estimate]]
+    """The same with those who failed catch trials."""
+    comparisons: list[Comparison]
+
+    def counts(self) -> str:
+        """Who is in the figures, and who is not."""
+        partly = sum(not rater.finished for rater in self.counted)
+        text = f"Raters counted: {len(self.counted)}" + (f" ({partly} of them did not finish)" if partly else "")
+        text += f"; left out for catch trials: {len(self.caught)}; left out unfinished: {len(self.unfinished)}"
+        text += f"; clips: {len(self.study.clips)}"
+        return text + (f"; damaged lines of answers: {self.damaged}" if self.damaged else "")
+
+    def text(self) -> str:
+        """Tables and counts as text that is Markdown too."""
+        rows = _rows(self.means) + [[name, *(f"{v:.3f}" for v in values)] for name, values in PUBLISHED.items()]
+        blocks = ["## Mean opinion scores", table(_head("method"), rows), self.counts()]
+        if self.comparisons:
+            head = ["question", "methods", "difference", "p", "p (Holm)"]
+            blocks += ["## Differences", table(head, [_comparison(one) for one in self.comparisons])]
+        return "\n\n".join(blocks)
+
+    def markdown(self) -> str:
+        """The report to read."""
+        blocks = [f"# Study {self.study.id}", self.text()]
+        if self.caught:
+            lines = "\n".join(f"- {rater.name}: {'; '.join(rater.caught)}" for rater in self.caught)
+            blocks += ["## Left out for catch trials", lines, "With them the scores would be:"]
+            blocks += [table(_head("method"), _rows(self.everyone))]
+        return "\n\n".join([*blocks, "## How to read it", "\n".join(f"- {note}" for note in NOTES)])
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        found: dict[str, Any] = plain(
+            {
+                "format": 1,
+                "study": self.study.id,
+                "clips": self.study.clips,
+                "raters": {
+                    "counted": [rater.name for rater in self.counted],
+                    "caught": {rater.name: rater.caught for rater in self.caught},
+                    "unfinished": {rater.name: len(rater.answers) for rater in self.unfinished},
+                },
+                "damaged_lines": self.damaged,
+                "means": _numbers(self.means),
+                "means_of_everyone": _numbers(self.everyone),
+                "published": {
+                    name: dict(zip((q.key for q in QUESTIONS), values, strict=True))
+                    for name, values in PUBLISHED.items()
+                },
+                "comparisons": [asdict(one) | {"difference": one.difference._asdict()} for one in self.comparisons],
+            }
+        )
+        return found
+
+
+def report_study(
+    folder: Path,
+    files: Sequence[Path] = (),
+    *,
+    unfinished: bool = False,
+    seed: int = 0,
+    force: bool = False,
+) -> OpinionReport:
+    """Write the `FILES` into a study's folder, from the answers there and in further `files`.
+
+    With `unfinished` those who stopped count too, with what they answered, once they met a catch trial and failed
+    none. Raises DataError when nobody counts.
+    """
+    study = read_study(folder)
+    plotter()  # says what is missing before any work
+    with ExitStack() as stack:
+        places = [stack.enter_context(new_file(folder / name, force=force, apart_from=files)) for name in FILES]
+        report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
+        places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        places[1].write_text(report.markdown() + "\n", encoding="utf-8")
+        draw_scores(places[2], report.means, PUBLISHED)
+    return report
+
+
+def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) -> OpinionReport:
+    answers, damaged = read_answers(paths, study)
+    raters = group_raters(answers, study)
+    has_catches = any(one.role == "catch" for one in study.stimuli.values())
+
+    def is_enough(rater: Rater) -> bool:
+        met = not has_catches or any(one.role == "catch" for one, _ in rater.answers)
+        return rater.finished or (unfinished and met)
+
+    enough = [rater for rater in raters if is_enough(rater)]
+    counted = [rater for rater in enough if not rater.caught]
+    if not counted:
+        raise DataError(
+            f"answers: expected those of one rater at least who finished and passed the catch trials, found "
+            f"{len(raters)} raters, {len(enough)} of them finished; wait for more, or name files with --answers"
+        )
+    ratings = collect_ratings(counted, study)
+    return OpinionReport(
+        study=study,
+        counted=counted,
+        caught=[rater for rater in enough if rater.caught],
+        unfinished=[rater for rater in raters if not is_enough(rater)],
+        damaged=damaged,
+        means=estimate_means(ratings, seed),
+        everyone=estimate_means(collect_ratings(enough, study), seed),
+        comparisons=compare_methods(ratings, seed),
+    )
+
+
+def _head(first: str) -> list[str]:
+    return [first, *(question.title for question in QUESTIONS)]
+
+
+def _rows(means: dict[str, dict[str, Estimate]]) -> list[list[str]]:
+    return [[method, *(str(of[question.key]) for question in QUESTIONS)] for method, of in means.items()]
+
+
+def _comparison(one: Comparison) -> list[str]:
+    title = next(question.title for question in QUESTIONS if question.key == one.question)
+    return [title, f"{one.first} - {one.second}", str(one.difference), *(f"{p:.4f}" for p in (one.p, one.p_holm))]
+
+
+def _numbers(means: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
+    return {method: {key: value._asdict() for key, value in of.items()} for method, of in means.items()}

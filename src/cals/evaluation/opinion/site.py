@@ -1,0 +1,183 @@
+"""Makes the folder of a study: every video written anew under a blind name, and the page that shows them."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from cals.checkpoint import put_folder
+from cals.data.shards import writing
+from cals.data.sources import folder as folder_source
+from cals.errors import ConfigError, DataError, MediaError
+from cals.evaluation.clips import evenly
+from cals.evaluation.opinion.design import DesignConfig, draw_plans, draw_stimuli
+from cals.evaluation.opinion.study import ANSWERS, SITE, STUDY, Stimulus, Study
+from cals.media.reader import VideoFormat, VideoReader
+from cals.media.writer import VideoWriter
+from cals.types import ProgressCallback
+
+log = logging.getLogger(__name__)
+
+PAGE = ("index.html", "style.css", "script.js")
+VIDEOS, DATA = "videos", "study.js"
+_CRF, _PRESET = 14, "veryfast"
+"""Finer than what any method's file has been through."""
+_TAGS = {"comment": "Shown in a study of lip-sync: the mouth in this video may have been generated."}
+_BOX_BYTES = 8
+"""The head of a box in an mp4 file."""
+_NAMED = 3
+"""Of many missing names a message says so many."""
+
+Folders = Sequence[tuple[str, Path]]
+"""Method -> its folder, in order."""
+
+
+def make_study(
+    folders: Folders,
+    out: Path,
+    config: DesignConfig,
+    *,
+    seed: int | None = None,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Study:
+    """Write a study of the videos that all `folders` have; without a `seed` one is drawn, which nobody can guess.
+
+    Raises ConfigError, DataError and MediaError for folders that do not fit, videos that cannot be read, and a place
+    that is taken: `force` replaces an earlier study, but never one that has answers.
+    """
+    check_out(out, force=force)
+    videos = match_videos(folders)
+    methods, every = [name for name, _ in folders], sorted(next(iter(videos.values())))
+    clips = evenly(every, config.clips)
+    seed = secrets.randbits(63) if seed is None else seed
+    stimuli = draw_stimuli(methods, clips, [clip for clip in every if clip not in clips], config, seed)
+    stimuli.sort(key=lambda stimulus: stimulus.blind_name(seed))
+    study = Study(
+        id=hashlib.sha256(f"{seed} {methods} {clips}".encode()).hexdigest()[:12],
+        seed=seed,
+        methods=tuple(methods),
+        clips=tuple(clips),
+        stimuli={stimulus.blind_name(seed): stimulus for stimulus in stimuli},
+        plans=tuple(draw_plans(stimuli, methods, config.raters, seed)),
+    )
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        try:
+            _write_site(unfinished / SITE, study, videos, progress)
+            (unfinished / ANSWERS).mkdir()
+            study.write(unfinished)
+            unfinished.chmod(0o755)
+            put_folder(unfinished, out)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return study
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Raise ConfigError where no study may be written."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if not force or not (out / STUDY).is_file():
+        todo = "use --force to replace it" if (out / STUDY).is_file() else "name another --out"
+        raise ConfigError(f"{out}: expected a new folder, found one that exists; {todo}")
+    if any((out / ANSWERS).glob("*")):
+        raise ConfigError(f"{out}: expected a study without answers, found some in {ANSWERS}/; keep it, name another")
+
+
+def match_videos(folders: Folders) -> dict[str, dict[str, Path]]:
+    """Method -> clip -> video; DataError unless all methods have the same clips, each with sound and pictures."""
+    names = [name for name, _ in folders]
+    if not names or len(set(names)) < len(names) or not all(names):
+        raise ConfigError(f"methods: expected NAME=FOLDER, each name once, found {', '.join(names) or 'none'}")
+    found = {name: _videos_of(folder) for name, folder in folders}
+    first = found[names[0]]
+    for name, folder in folders:
+        missing, extra = sorted(first.keys() - found[name].keys()), sorted(found[name].keys() - first.keys())
+        if missing or extra:
+            facts = [f"no {', '.join(missing[:_NAMED])}"] * bool(missing)
+            facts += [f"besides them {', '.join(extra[:_NAMED])}"] * bool(extra)
+            raise DataError(
+                f"{folder}: expected the clips of {folders[0][1]}, a video each, found {' and '.join(facts)}; give all "
+                "methods the same names"
+            )
+    for videos in found.values():
+        for video in videos.values():
+            _check_video(video)
+    return found
+
+
+def _videos_of(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for source in folder_source.clips(folder):
+        if source.name in found:
+            raise DataError(
+                f"{folder}: expected a video a clip, found {found[source.name].name} and {source.video.name}; "
+                "remove one of them"
+            )
+        found[source.name] = source.video
+    return found
+
+
+def _check_video(path: Path) -> None:
+    with VideoReader(path, quiet=True) as reader:
+        if not reader.has_audio:
+            raise MediaError(f"{path}: expected a video with sound, found none; lips are judged by what is heard")
+
+
+def _write_site(
+    site: Path, study: Study, videos: Mapping[str, Mapping[str, Path]], progress: ProgressCallback | None
+) -> None:
+    (site / VIDEOS).mkdir(parents=True)
+    total = len(study.stimuli)
+    for done, (name, stimulus) in enumerate(study.stimuli.items()):
+        if progress is not None:
+            progress(done, total)
+        _write_video(site / VIDEOS / f"{name}.mp4", stimulus, videos[stimulus.method])
+    if progress is not None:
+        progress(total, total)
+    for clip in {stimulus.clip for stimulus in study.stimuli.values()}:
+        _even_out([site / VIDEOS / f"{name}.mp4" for name, one in study.stimuli.items() if one.clip == clip])
+    source = resources.files("cals.evaluation.opinion") / "page"
+    for name in PAGE:
+        (site / name).write_bytes((source / name).read_bytes())
+    (site / DATA).write_text(f"const STUDY = {json.dumps(study.page_document())};\n", encoding="utf-8")
+
+
+def _write_video(path: Path, stimulus: Stimulus, videos: Mapping[str, Path]) -> None:
+    """The same codec for every method, and none of the notes that a method leaves in its files."""
+    video, sound = videos[stimulus.clip], videos[stimulus.sound]
+    with ExitStack() as files:
+        reader = files.enter_context(VideoReader(video))
+        writer = files.enter_context(
+            VideoWriter(
+                path, _playable(reader.format), audio=sound, codec="h264", crf=_CRF, preset=_PRESET, metadata=_TAGS
+            )
+        )
+        for frame in reader:
+            writer.write(frame)
+
+
+def _even_out(paths: Sequence[Path]) -> None:
+    """Give files the same size and time: a blurred picture takes fewer bytes, and methods are written in turn."""
+    largest = max(path.stat().st_size for path in paths)
+    for path in paths:
+        length = largest - path.stat().st_size + _BOX_BYTES
+        with path.open("ab") as file:  # a box that players skip (ISO/IEC 14496-12, `free`)
+            file.write(length.to_bytes(4, "big") + b"free" + bytes(length - _BOX_BYTES))
+        os.utime(path, (0, 0))
+
+
+def _playable(found: VideoFormat) -> VideoFormat:
+    """The same size and times in what every browser plays: whole pictures, 8 bit, 4:2:0."""
+    known = found.pix_fmt in ("yuv420p", "yuvj420p")
+    return replace(found, pix_fmt=found.pix_fmt if known else "yuv420p", field_order="", hdr=())

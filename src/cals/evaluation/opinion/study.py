@@ -1,0 +1,153 @@
+"""A study on disk: what is asked, what stands behind the blind names, and every rater's order."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cals.errors import DataError
+from cals.files import why
+
+FORMAT = 1
+STUDY, KEY, SITE, ANSWERS = "study.json", "key.json", "site", "answers"
+"""What lies in a study's folder; only `SITE` is served."""
+SCALE = range(1, 6)
+SYNC = "sync"
+"""The question that catch trials are judged by."""
+Plan = list[int]
+"""The numbers of a rater's stimuli, in the order in which they are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a rater answers on `SCALE`, with words at its ends."""
+
+    key: str
+    title: str
+    text: str
+    low: str
+    high: str
+
+
+QUESTIONS = (
+    Question(
+        key="quality",
+        title="visual quality",
+        text="How good is the picture of the face?",
+        low="very bad",
+        high="very good",
+    ),
+    Question(
+        key=SYNC,
+        title="lip-sync quality",
+        text="How well do the lips fit what is heard?",
+        low="not at all",
+        high="perfectly",
+    ),
+    Question(
+        key="realness",
+        title="realness",
+        text="How real does the person look?",
+        low="clearly fake",
+        high="like a real video",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stimulus:
+    """One video as a rater sees it."""
+
+    role: Literal["trial", "practice", "catch"]
+    method: str
+    clip: str
+    sound: str
+    """The clip whose sound is heard; another one in half of the catch trials."""
+
+    def blind_name(self, seed: int) -> str:
+        """A name that tells nothing to those who do not know the seed, [16] hexadecimal digits."""
+        text = "\0".join((str(seed), self.role, self.method, self.clip, self.sound))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All of it but the videos and the answers."""
+
+    id: str
+    """Tells the answers of two studies apart."""
+    seed: int
+    methods: tuple[str, ...]
+    clips: tuple[str, ...]
+    stimuli: dict[str, Stimulus]
+    """Blind name -> what it is; plans count them in this order."""
+    plans: tuple[Plan, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The blind names as plans count them."""
+        return tuple(self.stimuli)
+
+    @property
+    def practice(self) -> int:
+        """How many trials at the start do not count."""
+        return sum(one.role == "practice" for one in self.stimuli.values())
+
+    def shown(self, number: int, trial: int) -> Stimulus:
+        """What the rater with plan `number` sees in a trial, which are counted from 0."""
+        return self.stimuli[self.names[self.plans[number][trial]]]
+
+    def write(self, folder: Path) -> None:
+        """Write `STUDY`, and `KEY`, which nobody who rates may see."""
+        facts = {
+            "format": FORMAT,
+            "id": self.id,
+            "seed": self.seed,
+            "methods": self.methods,
+            "clips": self.clips,
+            "questions": [asdict(question) for question in QUESTIONS],
+            "plans": self.plans,
+        }
+        key = {name: asdict(stimulus) for name, stimulus in self.stimuli.items()}
+        for name, document in ((STUDY, facts), (KEY, key)):
+            (folder / name).write_text(json.dumps(document) + "\n", encoding="utf-8")
+
+    def page_document(self) -> dict[str, Any]:
+        """What the page needs, and no word more."""
+        return {
+            "id": self.id,
+            "practice": self.practice,
+            "questions": [asdict(question) for question in QUESTIONS],
+            "scale": list(SCALE),
+            "videos": self.names,
+            "plans": self.plans,
+        }
+
+
+def read_study(folder: Path) -> Study:
+    """The study that `Study.write` wrote; DataError when there is none, or it cannot be used."""
+    try:
+        facts = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+        key = json.loads((folder / KEY).read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise ValueError(f"format {facts['format']} instead of {FORMAT}")
+        stimuli = {name: Stimulus(**values) for name, values in key.items()}
+        plans = tuple(facts["plans"])
+        if any(sorted(plan) != list(range(len(stimuli))) for plan in plans) or not plans:
+            raise ValueError("orders of other videos than those of the key")
+    except OSError as error:
+        raise DataError(
+            f"{folder}: expected a study made by `cals study make`, found {why(error)} for {STUDY} or {KEY}; "
+            "name its folder"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{folder}: expected a study that can be read, found {error}; make it anew") from error
+    return Study(
+        id=facts["id"],
+        seed=facts["seed"],
+        methods=tuple(facts["methods"]),
+        clips=tuple(facts["clips"]),
+        stimuli=stimuli,
+        plans=plans,
+    )
