@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from cals.data.augment import VoiceAugment
 from cals.data.noises import NoiseAugment
@@ -192,10 +192,9 @@ for _corpus, _frames in FRAMES.items():
         f"a2l-{_corpus}-{size}": replace(A2L[f"a2l-grid-{size}"], frames=_frames, span=_span)
         for size in ("small", "paper")
     }
-    L2F |= {
-        f"l2f-{_corpus}-{size}": replace(L2F[f"l2f-grid-{size}"], frames=_frames)
-        for size in ("small", "paper", "paper-wav2lip")
-    }
+    for _size in ("small", "paper", "paper-wav2lip"):
+        _base = cast(MeshStageConfig | UNetStageConfig, L2F[f"l2f-grid-{_size}"])
+        L2F[f"l2f-{_corpus}-{_size}"] = replace(_base, frames=_frames)
 
 
 def _synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:

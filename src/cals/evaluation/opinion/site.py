@@ -5,21 +5,19 @@ import json
 import logging
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from cals.checkpoint import put_folder
 from cals.data.shards import writing
 from cals.data.sources import folder as folder_source
 from cals.errors import ConfigError, DataError, MediaError
 from cals.evaluation.clips import evenly
 from cals.evaluation.opinion.design import DesignConfig, draw_plans, draw_stimuli
 from cals.evaluation.opinion.study import ANSWERS, SITE, STUDY, Stimulus, Study
+from cals.files import replacing_folder
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
 from cals.types import ProgressCallback
@@ -71,15 +69,10 @@ def make_study(
     )
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            _write_site(unfinished / SITE, study, videos, progress)
-            (unfinished / ANSWERS).mkdir()
-            study.write(unfinished)
-            unfinished.chmod(0o755)
-            put_folder(unfinished, out)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        with replacing_folder(out) as partial:
+            _write_site(partial / SITE, study, videos, progress)
+            (partial / ANSWERS).mkdir()
+            study.write(partial)
     return study
 
 
