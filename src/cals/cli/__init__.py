@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import cals
-from cals.cli import hints, interrupt
+from cals.cli import heap, hints, interrupt
 from cals.cli.ablation import ablation
 from cals.cli.compare import compare
 from cals.cli.context import context
@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     hint = hints.hint_for(arguments, COMMANDS)
     if hint is not None:
         _fail(hint, status=2)
+    heap.return_large_blocks()
     interrupt.install()
     console = Console(stderr=True)
     logging.basicConfig(

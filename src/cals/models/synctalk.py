@@ -43,7 +43,10 @@ class LipEncoder(nn.Module):
         for narrow, wide in pairwise([width * factor for factor in (1, 2, 4, 8, 8)]):
             layers += [ConvBlock(narrow, wide, stride=2), ResidualBlock(wide)]
         self.layers = nn.Sequential(*layers)
-        self.head = nn.Linear(8 * width * (crop_px // 32) ** 2, feature)
+        # Cosines see no length, so nothing would hold it, and the values would run after features that only grow.
+        self.head = nn.Sequential(
+            nn.Linear(8 * width * (crop_px // 32) ** 2, feature), nn.LayerNorm(feature, elementwise_affine=False)
+        )
 
     def forward(self, crops: Tensor) -> Tensor:
         """Crops [b t 3 h w] in 0..1 -> [b t d], any t; at the ends the edge is replicated."""
