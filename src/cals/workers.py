@@ -1,6 +1,7 @@
 """The same work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
 
 import logging
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ from cals.errors import CalsError, ConfigError, DataError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_ANSWER_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,14 @@ def run_jobs(
     alone), on whose processors workers run, `workers` at most, 0 for all; its nodes must see the same files. A worker
     that dies there is started again and its job with it; here it ends the work with a DataError.
     """
+    check_workers(workers, ray)
+    return _on_cluster(work, jobs, workers, ray) if ray else _here(work, jobs, workers, context)
+
+
+def check_workers(workers: int, ray: str | None) -> None:
+    """Raise ConfigError where so many workers cannot be."""
     if workers < (0 if ray else 1):
         raise ConfigError(f"workers: expected at least 1, found {workers}; give --workers 1 or more")
-    return _on_cluster(work, jobs, workers, ray) if ray else _here(work, jobs, workers, context)
 
 
 def _here(work: Work[Job, Result], jobs: Sequence[Job], workers: int, context: BaseContext | None) -> Iterator[Result]:
@@ -80,9 +87,12 @@ def _on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, addr
         raise ConfigError("ray: expected Ray to be installed, found none; pip install 'cals[ray]'") from error
     begun = not ray.is_initialized()
     try:
+        host, colon, port = address.rpartition(":")
+        if colon and "/" not in host:
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()  # Ray itself waits for minutes
         if begun:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"ray: expected a cluster at {address}, found none ({error}); run `ray start` first, or give --ray local"
         ) from error

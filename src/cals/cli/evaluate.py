@@ -59,8 +59,11 @@ class Options:
     """Show the real clips as a row."""
     shown: int = 2
     """Pairs a part and kind that are shown side by side on the page."""
-    workers: int = 1
-    """Processes."""
+    workers: int | None = None
+    """Processes; 1 here by default, all processors of a cluster."""
+    ray: str | None = None
+    """Address of a Ray cluster whose nodes see the same folders, to work there: `auto` where this machine belongs to
+    one, `local` for one of this machine alone; needs `cals[ray]`."""
     face_models: Path | None = None
     """Folder with the two face networks, for machines without a network."""
     device: str = "cpu"
@@ -116,7 +119,8 @@ def _protocol(corpus: Path, options: Options) -> None:
         copy=options.copy,
         truth=options.truth,
         shown=options.shown,
-        workers=options.workers,
+        workers=(0 if options.ray else 1) if options.workers is None else options.workers,
+        ray=options.ray,
         device=options.device,
         batch=options.batch,
         face_models=options.face_models,

@@ -17,7 +17,8 @@ def prepare(
     corpus: Annotated[Path, tyro.conf.Positional],
     *,
     out: Path,
-    workers: int = 2,
+    workers: int | None = None,
+    ray: str | None = None,
     min_correlation: float = MIN_CORRELATION,
     crop_px: int = 128,
     face_models: Path | None = None,
@@ -31,7 +32,9 @@ def prepare(
             its words, texts and parts.
         corpus: The folder with the videos.
         out: The folder for shards, manifest and summary, and splits where the corpus has parts.
-        workers: Processes.
+        workers: Processes; 2 here by default, all processors of a cluster.
+        ray: Address of a Ray cluster whose nodes see the same folders, to work there: `auto` where this machine belongs
+            to one, `local` for one of this machine alone; needs `cals[ray]`.
         min_correlation: Samples whose mouth opening follows their loudness less than this are left out.
         crop_px: Side of the crops; 128 but for presets that say otherwise.
         face_models: Folder with the two face networks, for machines without a network.
@@ -48,7 +51,8 @@ def prepare(
             found.clips,
             out,
             config,
-            workers=workers,
+            workers=(0 if ray else 2) if workers is None else workers,
+            ray=ray,
             face_models=face_models,
             progress=progress,
             dropped=found.dropped,

@@ -9,11 +9,9 @@ import shutil
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +20,13 @@ from cals.data.manifest import ClipSource, check_keys
 from cals.data.offset import MIN_CORRELATION, GroupOffset, group_offset
 from cals.data.segments import samples_of, synced
 from cals.data.shards import Sample, read_shard, write_shard, writing
-from cals.errors import ConfigError, DataError, MediaError
+from cals.errors import DataError, MediaError
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.files import replacing
 from cals.timing import AVTiming
 from cals.types import ProgressCallback
+from cals.workers import Work, check_workers, run_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +68,7 @@ def prepare(
     config: PrepareConfig,
     *,
     workers: int = 1,
+    ray: str | None = None,
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
     dropped: Mapping[str, int] | None = None,
@@ -76,14 +76,13 @@ def prepare(
 ) -> Summary:
     """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
 
-    `dropped` is what the corpus lost before, for the summary; of `splits`, clip names by part, those that are usable
-    are written to `splits.json`.
+    `workers` and `ray`: see `run_jobs`. `dropped` is what the corpus lost before, for the summary; of `splits`, clip
+    names by part, those that are usable are written to `splits.json`.
     Interrupted, it goes on with the clips whose part is not made yet, or was made from another file or config.
     Raises DataError when `out` cannot be written or is already prepared, two clips share a key or no clip is usable;
     one broken clip is only counted.
     """
-    if workers < 1:
-        raise ConfigError(f"workers: expected at least 1, found {workers}; give --workers 1 or more")
+    check_workers(workers, ray)
     check_keys(clips)
     parts = out / "parts"
     with writing(out):
@@ -98,22 +97,12 @@ def prepare(
     done = len(clips) - len(waiting)
     if done:
         logger.info("%d of %d clips were prepared before", done, len(clips))
-    with ProcessPoolExecutor(max_workers=workers, initializer=_start_worker, initargs=(models,)) as pool:
-        jobs = [pool.submit(_prepare_clip, clip, parts, config, origins[clip.key]) for clip in waiting]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                done += 1
-                if progress is not None:
-                    progress(done, len(clips))
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"workers: expected {workers} to work through the clips, found one killed, most often for want of "
-                "memory; run the same command with fewer --workers, it goes on where it stopped"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    work = Work(start=_start_worker, arguments=(models,), run=_prepare_clip, items="clips")
+    jobs = [_Job(clip, parts, config, origins[clip.key]) for clip in waiting]
+    for _ in run_jobs(work, jobs, workers=workers, ray=ray):
+        done += 1
+        if progress is not None:
+            progress(done, len(clips))
     summary = _collect(clips, parts, out, config, Summary(clips=len(clips), dropped=Counter(dropped or {})), splits)
     shutil.rmtree(parts, ignore_errors=True)
     return summary
@@ -163,8 +152,16 @@ def _start_worker(models: FaceModels) -> None:
     _detector = BlazeFaceMesh(models)
 
 
-def _prepare_clip(clip: ClipSource, parts: Path, config: PrepareConfig, origin: dict[str, Any]) -> None:
+class _Job(NamedTuple):
+    clip: ClipSource
+    parts: Path
+    config: PrepareConfig
+    origin: dict[str, Any]
+
+
+def _prepare_clip(job: _Job) -> None:
     assert _detector is not None
+    clip, parts, config, origin = job
     dropped: Counter[str] = Counter()
     count = 0
     with writing(parts):  # of an older file or config

@@ -145,9 +145,9 @@ def decoded(video: bytes, frames: int) -> U8:
     return np.stack(pictures).astype(np.uint8, copy=False)
 
 
-def split_parts(path: Path) -> list[str]:
-    """The parts of a JSON file {part: [names]} that have clips; DataError where it is none."""
-    return [part for part, names in _splits(path).items() if names]
+def split_parts(path: Path) -> dict[str, int]:
+    """The parts of a JSON file {part: [names]} and how many clips each has; DataError where it is none."""
+    return {part: len(names) for part, names in _splits(path).items()}
 
 
 def split_names(path: Path, *parts: str) -> set[str]:

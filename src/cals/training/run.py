@@ -81,7 +81,7 @@ class Corpus:
                 raise DataError(
                     f"{self.splits}: expected clips to hold out in {wanted}, found {', '.join(there)}; name some"
                 )
-            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if name in there}
+            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if there.get(name)}
             return split_names(self.splits, "train"), parts
         manifest = self.folder / "manifest.jsonl"
         lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store complains

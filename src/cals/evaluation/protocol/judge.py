@@ -75,7 +75,7 @@ class EvaluationConfig:
             raise ConfigError(
                 "methods: expected a model or a folder of videos, found none; give --model or --generated"
             )
-        if self.workers < 1 or self.shown < 0:
+        if self.workers < (0 if self.ray else 1) or self.shown < 0:
             raise ConfigError(
                 f"workers, shown: expected 1 or more and 0 or more, found {self.workers} and {self.shown}; give others"
             )
