@@ -90,7 +90,7 @@ def test_splits_that_hold_nothing_out_are_explained(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splits = tmp_path / "splits.json"
-    splits.write_text(json.dumps({"train": ["main/61/00001"], "test": ["main/63/00001"], "val_seen": []}))
+    splits.write_text(json.dumps({"train": ["main/61/00001"], "test": ["main/63/00001"]}))
     arguments = ["train", "sync", "sync-debug", "--corpus", str(prepared), "--splits", str(splits)]
     with pytest.raises(SystemExit):
         main([*arguments, "--run", str(tmp_path / "run")])
