@@ -191,14 +191,12 @@ def _gather(pairs: EvaluationReport, rolled: EvaluationReport) -> Scores:
     """Part -> system -> measure -> clip -> value, of the measures in the table."""
     scores: Scores = {}
     for result in (*pairs.results, *rolled.results):
-        for row, values in result.scores.items():
-            wanted = {name: values[name] for name, (kind, _, _) in COLUMNS.items() if kind == result.pair.kind}
-            if row == REAL:
-                wanted = {}
-            for name, value in wanted.items():
-                if np.isfinite(value):
-                    measures = scores.setdefault(result.pair.part, {}).setdefault(row, {})
-                    measures.setdefault(name, {})[result.pair.face] = float(value)
+        made = {row: values for row, values in result.scores.items() if row != REAL}
+        for row, values in made.items():
+            measures = scores.setdefault(result.pair.part, {}).setdefault(row, {})
+            for name, (kind, _, _) in COLUMNS.items():
+                if kind == result.pair.kind and np.isfinite(values.get(name, np.nan)):
+                    measures.setdefault(name, {})[result.pair.face] = float(values[name])
     return scores
 
 
