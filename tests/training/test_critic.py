@@ -122,6 +122,17 @@ def test_a_parameter_without_a_group_is_noticed(tmp_path: Path) -> None:
         train(Forgetful(), options(tmp_path))
 
 
+@pytest.mark.parametrize(("fast", "used"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_bfloat16_is_taken_where_it_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, used: str
+) -> None:
+    monkeypatch.setattr("cals.training.loop.is_bf16_fast", lambda device: fast)
+    settings = dataclasses.replace(SETTINGS, steps=2, precision="bf16-mixed")
+    train(ToyGan(settings, judged=False), options(tmp_path))
+    start = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert start["precision"] == used
+
+
 def test_two_processes_train_as_one_in_two_parts(tmp_path: Path) -> None:
     script = Path(__file__).with_name("toy_gan.py")
     command = [sys.executable, str(script), str(tmp_path / "two"), "2", "alone"]

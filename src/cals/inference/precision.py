@@ -9,16 +9,9 @@ from torch import Tensor, nn
 from cals.errors import ConfigError
 from cals.models.lips import LipModel
 from cals.models.unet import UNet
+from cals.nn.precision import is_bf16_fast
 
 Precision = Literal["auto", "fp32", "bf16"]
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether bfloat16 pays there: on GPUs that have it and on CPUs with AMX; AVX-512's is slower than fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch has no public question for it
-    return device.type == "cpu" and has_amx is not None and bool(has_amx())
 
 
 def draw_in(network: LipModel, precision: Precision) -> None:
@@ -29,7 +22,7 @@ def draw_in(network: LipModel, precision: Precision) -> None:
     if precision not in get_args(Precision):
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
     device = next(network.parameters()).device
-    low = precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
+    low = precision == "bf16" or (precision == "auto" and is_bf16_fast(device))
     for part in network.modules():
         if isinstance(part, UNet):
             part.to(memory_format=torch.channels_last if low else torch.contiguous_format)  # type: ignore[call-overload]

@@ -23,6 +23,7 @@ class TrainConfig:
     ema: float = 0.999
     """Decay of the averaged weights that are validated and shipped; 0 for none."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """bf16-mixed falls back to 32-true on processors where it is slow."""
     seed: int = 0
     patience: float = 0.12
     """Share of the steps, counted from the warm-up's end, after which a loss of chance is taken for a bad start."""
