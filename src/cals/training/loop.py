@@ -48,9 +48,7 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     A start that stays at chance is begun anew, `stage.train.restarts` times at most; DataError when the last one does.
     """
     config = stage.train
-    precision = _precision(config, options.accelerator)
-    fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)
-    fabric.launch()
+    fabric, precision = _launch(config, options)
     torch.manual_seed(config.seed)
     average = Averaged(stage.model.to(fabric.device), config.ema)
     network = _Learner(fabric, stage.model, stage.parameter_groups(), config.lr, config)
@@ -107,10 +105,14 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     return metrics
 
 
-def _precision(config: TrainConfig, accelerator: str) -> Literal["32-true", "bf16-mixed"]:
-    """What the config says, but bfloat16 only where it pays: many CPUs take ten times as long in it."""
-    on_gpu = accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available())
-    return config.precision if is_bf16_fast(torch.device("cuda" if on_gpu else "cpu")) else "32-true"
+def _launch(config: TrainConfig, options: RunOptions) -> tuple[Fabric, str]:
+    """The processes, and the precision they take: bfloat16 only where it pays; many CPUs are ten times slower in it."""
+    on_gpu = options.accelerator in ("cuda", "gpu") or (options.accelerator == "auto" and torch.cuda.is_available())
+    fast = is_bf16_fast(torch.device("cuda" if on_gpu else "cpu"))
+    precision: Literal["32-true", "bf16-mixed"] = config.precision if fast else "32-true"
+    fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)
+    fabric.launch()
+    return fabric, precision
 
 
 class _Learner:
