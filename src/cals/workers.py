@@ -53,7 +53,9 @@ def check_workers(workers: int, ray: str | None) -> None:
 
 
 def _here(work: Work[Job, Result], jobs: Sequence[Job], workers: int, context: BaseContext | None) -> Iterator[Result]:
-    with ProcessPoolExecutor(workers, context, initializer=work.start, initargs=work.arguments) as pool:
+    with ProcessPoolExecutor(
+        max_workers=workers, mp_context=context, initializer=work.start, initargs=work.arguments
+    ) as pool:
         futures = [pool.submit(work.run, job) for job in jobs]
         try:
             for future in as_completed(futures):

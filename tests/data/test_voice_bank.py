@@ -79,7 +79,7 @@ def test_a_damaged_shard_of_voices_is_made_again(corpus: Path, bank: Path) -> No
 
 
 def test_a_killed_worker_is_explained(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cals.data.voice_bank.ProcessPoolExecutor", Killed)
+    monkeypatch.setattr("cals.workers.ProcessPoolExecutor", Killed)
     with pytest.raises(DataError, match="found one killed.*fewer --workers"):
         make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
 

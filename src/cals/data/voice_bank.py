@@ -1,11 +1,10 @@
 """Every clip of a prepared corpus in other voices, made once: mels beside its shards, so that training pays nothing."""
 
 import dataclasses
+import functools
 import json
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig, log_mel
 from cals.files import replacing
 from cals.types import ProgressCallback
+from cals.workers import Work, run_jobs
 
 SETTINGS = "voices.json"
 FORMAT = 1
@@ -98,22 +98,10 @@ def _made(shards: list[Path], out: Path, config: BankConfig, workers: int) -> It
     if workers == 1:
         yield from (_make(shard, out, config) for shard in shards)
         return
-    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    with ProcessPoolExecutor(
-        max_workers=workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        jobs = [pool.submit(_make, shard, out, config) for shard in shards]
-        try:
-            for job in as_completed(jobs):
-                yield job.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"workers: expected {workers} to work through the shards, found one killed, most often for want of "
-                "memory; run the same command with fewer --workers, it goes on where it stopped"
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    make = functools.partial(_make, out=out, config=config)
+    work = Work(start=torch.set_num_threads, arguments=(1,), run=make, items="shards")
+    # spawned, since torch's threads do not survive a fork
+    yield from run_jobs(work, shards, workers=workers, context=multiprocessing.get_context("spawn"))
 
 
 def _make(shard: Path, out: Path, config: BankConfig) -> Path:

@@ -1,18 +1,27 @@
 """What the stages that draw whole heads share: frames with their sound and a reference, and how they are looked at."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cals.checkpoint import Checkpoint
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, heard, speaker_weights
 from cals.errors import DataError
 from cals.losses.reconstruction import l1
+from cals.models.discriminator import DiscriminatorConfig
+from cals.models.factory import to_checkpoint
+from cals.models.lips import LipModel
+from cals.models.sync import SyncModel
+from cals.training.judges import Judges, JudgesConfig
 from cals.training.sheet import training_sheet
+from cals.training.stage import Losses, Stage, count_clips
 
 VALIDATION_CLIPS, VALIDATION_PER_CLIP = 8, 2
 MIDDLE = SYNC_FRAMES // 2
@@ -101,3 +110,50 @@ def write_heads(path: Path, part: str, batch: HeadBatch, drawn: Tensor) -> None:
     """A sheet of the first window of every clip, named after the part."""
     some = slice(None, None, VALIDATION_PER_CLIP)
     training_sheet(path.with_stem(f"{path.stem}-{part}"), batch.reference[some], batch.target[some], drawn[some])
+
+
+class HeadStage(Stage):
+    """A stage whose lip model draws whole heads, judged by a discriminator of whole crops."""
+
+    model: LipModel
+
+    def _set_up(
+        self,
+        judges: JudgesConfig,
+        critic: DiscriminatorConfig,
+        sync: SyncModel,
+        parents: dict[str, str],
+        training: ClipStore,
+        held_out: dict[str, ClipStore],
+    ) -> None:
+        """Take over what `self.model`, which is there already, learns from and is judged by."""
+        self._parents, self._training, self._held_out = parents, training, held_out
+        self._judges = Judges(judges, critic, sync)
+        self.critic, self.critic_lr = self._judges.critic, judges.critic_lr
+        self.critic_from_step = judges.critic_from_step
+        self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
+
+    @abstractmethod
+    def _draw_held_out(
+        self, model: nn.Module, part: str, device: torch.device
+    ) -> tuple[HeadBatch, Tensor, *tuple[Tensor, ...]]:
+        """Held-out frames, how they are drawn [n 3 h w], and what else the stage's metrics need."""
+
+    def critic_losses(self, critic: nn.Module) -> Losses:
+        """As the judges have it."""
+        return self._judges.critic_losses(critic)
+
+    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
+        """A sheet of held-out frames."""
+        for part in self._held_out:
+            batch, drawn, *_ = self._draw_held_out(model, part, device)
+            write_heads(path, part, batch, drawn)
+
+    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+        """A whole lip model, as `cals generate` takes it."""
+        assert isinstance(model, LipModel)
+        return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
+
+    def facts(self) -> dict[str, Any]:
+        """The run's setting in numbers."""
+        return count_clips(self._training, self._held_out)

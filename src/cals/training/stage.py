@@ -1,7 +1,7 @@
 """What the loop asks of a stage."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
+from cals.data.store import ClipStore
 from cals.training.config import TrainConfig
 from cals.training.optim import ParameterGroup, learnable
 
@@ -95,3 +96,9 @@ class Stage(ABC):
     def facts(self) -> dict[str, Any]:
         """What to write into the run's log at its start."""
         return {}
+
+
+def count_clips(training: ClipStore, held_out: Mapping[str, ClipStore]) -> dict[str, Any]:
+    """A run's clips in numbers, for its log."""
+    parts = {part: len(store) for part, store in held_out.items()}
+    return {"clips": len(training), "speakers": len(set(training.speakers)), "held_out": parts}

@@ -1,6 +1,5 @@
 """`cals compare`, its training: the systems of the paper's Table 3, each for the same time on the same data."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -132,7 +131,7 @@ class _SystemTraining:
     def _train(self, part: str, stage: Stage, share: float, train: Any) -> int:
         """Train one stage for its share of the time; returns its steps."""
 
-        def plan() -> Mapping[str, int]:
+        def plan() -> dict[str, int]:
             if self.config.steps_each is not None:
                 return {"steps": min(self.config.steps_each, stage.train.steps)}
             minutes = share * (self.config.minutes_each or 0)
@@ -140,7 +139,7 @@ class _SystemTraining:
             fitting = steps_within(minutes, self.accelerator, lambda *run: train(short, *run))
             return {"steps": min(fitting, stage.train.steps)}
 
-        steps = int(keep_plan(self.out / f"{part}.json", {}, lambda: dict(plan()))["steps"])
+        steps = int(keep_plan(self.out / f"{part}.json", {}, plan)["steps"])
         run = self.out / part
         if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
             every = min(stage.train.validate_every, max(1, steps // 4))

@@ -19,7 +19,7 @@ from cals.models.factory import FRONT_PARENT, load_front
 from cals.models.sync import SyncModel
 from cals.nn.masking import span_mask
 from cals.training.config import TrainConfig
-from cals.training.stage import Losses, Stage
+from cals.training.stage import Losses, Stage, count_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +132,7 @@ class A2LStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        held_out = {part: len(store) for part, store in self._held_out.items()}
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
+        return count_clips(self._training, self._held_out)
 
 
 @torch.no_grad()

@@ -2,14 +2,11 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.checkpoint import Checkpoint
 from cals.data.augment import VoiceAugment, voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
@@ -19,14 +16,13 @@ from cals.losses.reconstruction import l1
 from cals.metrics.motion import span
 from cals.models.audio2head import KEYPOINTS, Audio2Head, Audio2HeadConfig
 from cals.models.discriminator import DiscriminatorConfig
-from cals.models.factory import to_checkpoint
 from cals.models.head import POSE, head_pose, usual_eyes_px
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, draw_heads, draw_validation, measure_heads, write_heads
-from cals.training.judges import Judges, JudgesConfig, with_total
+from cals.training.heads import HeadBatch, HeadStage, draw_heads, draw_validation, measure_heads
+from cals.training.judges import JudgesConfig, with_total
 from cals.training.optim import ParameterGroup, learnable
-from cals.training.stage import Losses, Stage
+from cals.training.stage import Losses
 
 TURNS = POSE[:2]
 """What is left of head motion in aligned crops, and judged."""
@@ -62,7 +58,7 @@ class Audio2HeadStageConfig:
     room: RoomAugment = field(default_factory=RoomAugment)
 
 
-class Audio2HeadStage(Stage):
+class Audio2HeadStage(HeadStage):
     """Head, keypoints and pictures learn at once; nothing of one is a target of another, so their order is free."""
 
     name = "l2f-audio2head"
@@ -79,15 +75,11 @@ class Audio2HeadStage(Stage):
         self.config, self.train = config, config.train
         self.model = Audio2Head(dataclasses.replace(config.model, mel=sync.config.mel, content=sync.config))
         self.model.audio.load_state_dict(sync.audio.state_dict())
-        self._parents, self._training, self._held_out = parents, training, held_out
+        self._set_up(config.judges, config.critic, sync, parents, training, held_out)
         self._poses = _measure_poses(training, self.model.crop_px)
         self._held_out_poses = {part: _measure_poses(store, self.model.crop_px) for part, store in held_out.items()}
         away = torch.cat([poses - poses.mean(dim=0) for poses in self._poses])
         self.model.head.spread.copy_(away.std(dim=0).clamp_min(1e-4))
-        self._judges = Judges(config.judges, config.critic, sync)
-        self.critic, self.critic_lr = self._judges.critic, config.judges.critic_lr
-        self.critic_from_step = config.judges.critic_from_step
-        self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is new, and the audio encoder, which is trained already."""
@@ -131,11 +123,7 @@ class Audio2HeadStage(Stage):
         away = (keypoints - landmarks[:, list(KEYPOINTS), :2]).abs().mean()
         return away / usual_eyes_px(self.model.crop_px)
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
-        """As the judges have it."""
-        return self._judges.critic_losses(critic)
-
-    def _drawn(self, model: nn.Module, part: str, device: torch.device) -> tuple[HeadBatch, Tensor, Tensor]:
+    def _draw_held_out(self, model: nn.Module, part: str, device: torch.device) -> tuple[HeadBatch, Tensor, Tensor]:
         assert isinstance(model, Audio2Head)
         batch = draw_validation(self._held_out[part], device, **self._sizes)
         pose = head_pose(batch.landmarks, model.crop_px)
@@ -149,7 +137,7 @@ class Audio2HeadStage(Stage):
         assert isinstance(model, Audio2Head)
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
-            batch, drawn, keypoints = self._drawn(model, part, device)
+            batch, drawn, keypoints = self._draw_held_out(model, part, device)
             still = batch.reference_landmarks[:, list(KEYPOINTS), :2]
             metrics |= measure_heads(part, batch, drawn)
             metrics[f"{part}_keypoints"] = float(self._keypoint_error(keypoints, batch.landmarks))
@@ -163,21 +151,6 @@ class Audio2HeadStage(Stage):
                 known = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}_span": float(known.mean())} if len(known) else {}
         return metrics
-
-    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
-        """A sheet of held-out frames."""
-        for part in self._held_out:
-            write_heads(path, part, *self._drawn(model, part, device)[:2])
-
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """A whole lip model, as `cals generate` takes it."""
-        assert isinstance(model, Audio2Head)
-        return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
-
-    def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
-        held_out = {part: len(store) for part, store in self._held_out.items()}
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
 
 
 def _measure_poses(store: ClipStore, crop_px: int) -> list[Tensor]:

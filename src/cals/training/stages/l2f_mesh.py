@@ -25,7 +25,7 @@ from cals.nn.masking import span_mask
 from cals.training.config import TrainConfig
 from cals.training.geometry import Geometry
 from cals.training.optim import ParameterGroup, learnable
-from cals.training.stage import Losses, Stage
+from cals.training.stage import Losses, Stage, count_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +174,7 @@ class MeshStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        held_out = {part: len(store) for part, store in self._held_out.items()}
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
+        return count_clips(self._training, self._held_out)
 
 
 def _curves(values: Tensor) -> NDArray[np.float64]:

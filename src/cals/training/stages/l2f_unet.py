@@ -31,7 +31,7 @@ from cals.training.judges import Judges, JudgesConfig, with_total
 from cals.training.memory import MemoryLossConfig, memory_losses
 from cals.training.optim import ParameterGroup, learnable
 from cals.training.sheet import training_sheet
-from cals.training.stage import Losses, Stage
+from cals.training.stage import Losses, Stage, count_clips
 
 VALIDATION_WINDOWS = 8
 Drawing = UNetLips | Wav2Lip | SyncTalkFace
@@ -237,8 +237,7 @@ class UNetStage(Stage):
 
     def facts(self) -> dict[str, Any]:
         """The run's setting in numbers."""
-        held_out = {part: len(store) for part, store in self._held_out.items()}
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
+        return count_clips(self._training, self._held_out)
 
 
 def _read_start(path: Path) -> int | None:

@@ -2,14 +2,11 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
@@ -17,14 +14,13 @@ from cals.errors import ConfigError
 from cals.losses.contrastive import info_nce, retrieval_accuracy
 from cals.losses.reconstruction import l1
 from cals.models.discriminator import DiscriminatorConfig
-from cals.models.factory import to_checkpoint
 from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, draw_heads, draw_validation, measure_heads, write_heads
-from cals.training.judges import Judges, JudgesConfig, with_total
+from cals.training.heads import HeadBatch, HeadStage, draw_heads, draw_validation, measure_heads
+from cals.training.judges import JudgesConfig, with_total
 from cals.training.optim import ParameterGroup, learnable
-from cals.training.stage import Losses, Stage
+from cals.training.stage import Losses
 
 POSE_AUGMENT = FaceAugment(turn_deg=0.0, shift=0.0, flip=False)
 """The pose picture may be anybody in any light, but is held the same way."""
@@ -65,7 +61,7 @@ class PCAVSStageConfig:
             )
 
 
-class PCAVSStage(Stage):
+class PCAVSStage(HeadStage):
     """All parts learn at once, the content encoders from where the sync stage left them."""
 
     name = "l2f-pcavs"
@@ -82,11 +78,7 @@ class PCAVSStage(Stage):
         self.config, self.train = config, config.train
         self.model = PCAVS(dataclasses.replace(config.model, mel=sync.config.mel, content=sync.config))
         self.model.content.load_state_dict(sync.state_dict())
-        self._parents, self._training, self._held_out = parents, training, held_out
-        self._judges = Judges(config.judges, config.critic, sync)
-        self.critic, self.critic_lr = self._judges.critic, config.judges.critic_lr
-        self.critic_from_step = config.judges.critic_from_step
-        self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
+        self._set_up(config.judges, config.critic, sync, parents, training, held_out)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is new, and what is trained already."""
@@ -108,11 +100,9 @@ class PCAVSStage(Stage):
         losses = {"recon": config.recon * l1(drawn, batch.target), "contrast": config.contrast * info_nce(heard, read)}
         return with_total(losses | self._judges.of_pictures(drawn, batch.target, self.step))
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
-        """As the judges have it."""
-        return self._judges.critic_losses(critic)
-
-    def _drawn(self, model: nn.Module, part: str, device: torch.device) -> tuple[HeadBatch, Tensor, Tensor, Tensor]:
+    def _draw_held_out(
+        self, model: nn.Module, part: str, device: torch.device
+    ) -> tuple[HeadBatch, Tensor, Tensor, Tensor]:
         batch = draw_validation(self._held_out[part], device, **self._sizes)
         heard_only = torch.zeros(len(batch.sound), dtype=torch.bool, device=device)
         return batch, *model(batch.sound, batch.windows, heard_only, batch.reference, batch.target)
@@ -121,21 +111,6 @@ class PCAVSStage(Stage):
         """Of held-out frames drawn from their sound: `measure_heads`, and how often sound finds its picture."""
         metrics: dict[str, float] = {}
         for part in self._held_out:
-            batch, drawn, heard, read = self._drawn(model, part, device)
+            batch, drawn, heard, read = self._draw_held_out(model, part, device)
             metrics |= measure_heads(part, batch, drawn) | {f"{part}_found": float(retrieval_accuracy(heard, read))}
         return metrics
-
-    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
-        """A sheet of held-out frames."""
-        for part in self._held_out:
-            write_heads(path, part, *self._drawn(model, part, device)[:2])
-
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """A whole lip model, as `cals generate` takes it."""
-        assert isinstance(model, PCAVS)
-        return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
-
-    def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
-        held_out = {part: len(store) for part, store in self._held_out.items()}
-        return {"clips": len(self._training), "speakers": len(set(self._training.speakers)), "held_out": held_out}
