@@ -37,7 +37,7 @@ _EARLY_BLOCKS = 3
 _SPEECH, _LEAST_SPEECH = 0.5, 25
 """From this much speech around on a unit counts as speech, and so many are needed to judge by."""
 _DELIVERY = (0.8, 2.0)
-_AT_ONCE = 32
+_AT_ONCE = 16
 """Frames that are taken into a bank at once."""
 _FADE_S = 0.1
 """Time in which one source's mouth goes over into the next one's."""
