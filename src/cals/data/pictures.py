@@ -32,19 +32,21 @@ class Repaint:
 
 
 def repainted(crops: U8, look: Repaint, rng: np.random.Generator) -> U8:
-    """Pictures [t h w 3] of a clip as another face before another camera."""
+    """Pictures [t h w 3] of a clip, or grey ones [t h w], as another face before another camera."""
     found = np.empty_like(crops)
+    grey = crops.ndim == 3
+    light = look.light[:, 0] if grey else look.light[None]
     places = rng.integers(_NOISE, size=len(crops)) if look.noise else None
     for t, picture in enumerate(crops):
         image: Any = cv2.remap(picture, look.columns, look.rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        image = cv2.LUT(image, look.light[None])
+        image = cv2.LUT(image, light)
         if look.blur_px:
             image = cv2.GaussianBlur(image, (0, 0), look.blur_px)
         if places is not None:
             image = _noisy(image, int(places[t]), look.noise)
         if look.jpeg < 100:  # the encoder takes red for blue, which it compresses alike
             _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, look.jpeg])
-            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
         found[t] = image
     return found
 

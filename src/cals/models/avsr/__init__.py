@@ -1,0 +1,1 @@
+"""AV-RelScore: audio-visual speech recognition that scores how far each stream can be trusted (paper section 3)."""
