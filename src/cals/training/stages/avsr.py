@@ -93,8 +93,8 @@ class AVSRStage(Stage):
         labels = [tokens.encode(text) for text in batch.texts]
         before, after = shift_tokens(labels, tokens.end)
         present = self._present(len(utterances), rng, device)
-        log_probs, logits, encoding = model(*self._inputs(batch, device), before.to(device), present)
-        ctc = batch_ctc(log_probs, encoding.valid, labels)
+        log_probs, logits = model(*self._inputs(batch, device), before.to(device), present)
+        ctc = batch_ctc(log_probs, batch.valid, labels)
         after = after.to(device)
         attention = cross_entropy(
             logits.float().flatten(0, 1), after.flatten(), label_smoothing=config.smoothing, ignore_index=IGNORED
