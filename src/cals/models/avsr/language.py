@@ -1,8 +1,9 @@
 """An n-gram language model over tokens, interpolated as by Witten and Bell (1991); no library, nothing to compile.
 
-`kenlm` is not used: it is published as source alone, which needs a C++ compiler where it is installed, and it asks for one
-word at a time, where the search wants every next token of all hypotheses. Witten-Bell rather than Kneser-Ney: its weights are
-plain counts, and it holds for characters and for corpora of a few words, whose counts of counts leave no discount.
+`kenlm` is not used: it is published as source alone (0.3.0), which needs a C++ compiler where it is installed, and it
+answers for one word at a time, where the search wants every next token of all hypotheses. Witten-Bell rather than
+Kneser-Ney: its weights are plain counts, and it holds for characters and for corpora of a few words too, whose counts
+of counts leave no discount.
 """
 
 import math
@@ -17,7 +18,7 @@ from cals.errors import CheckpointError, ConfigError, DataError
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """All contexts of one length, in the order of their keys; those of context i are entries starts[i]:starts[i + 1]."""
+    """All contexts of one length, in the order of their keys; entries starts[i]:starts[i + 1] are of context i."""
 
     keys: Tensor
     """[c] int64: the context's tokens as the digits of one number, whose base is the size of the vocabulary."""
@@ -47,7 +48,11 @@ class NGram:
         return len(self.levels)
 
     def next_log_probs(self, tokens: Tensor) -> Tensor:
-        """Log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence."""
+        """Log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence.
+
+        On the CPU, whatever device the prefixes are on.
+        """
+        tokens = tokens.cpu()
         probs = torch.full((len(tokens), self.vocabulary_size), 1 / (self.vocabulary_size - 1))
         probs[:, 0] = 0
         rows = torch.arange(len(tokens))
