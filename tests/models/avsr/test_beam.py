@@ -39,7 +39,7 @@ def spelled(path: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def path_sums(log_probs: Tensor) -> dict[tuple[int, ...], float]:
-    """Sentence -> its CTC probability, by adding up all paths; a network gives some to the end, which is no sentence's."""
+    """Sentence -> its CTC probability, by adding up all paths; some say the end, to which a network gives a little."""
     sums: dict[tuple[int, ...], float] = {}
     for path in product(range(SIZE), repeat=len(log_probs)):
         probability = math.exp(sum(float(log_probs[i, token]) for i, token in enumerate(path)))
@@ -116,7 +116,7 @@ def test_ctc_of_a_sentence_is_that_of_the_loss() -> None:
     loss = torch.nn.functional.ctc_loss(
         log_probs[:, None], torch.tensor([sentence]), [75], [len(sentence)], blank=BLANK, reduction="sum"
     )
-    torch.testing.assert_close(prefixes.score(log_probs)[0, -1], -loss)
+    assert float(prefixes.score(log_probs)[0, -1]) == pytest.approx(-float(loss))
 
 
 def test_a_narrow_beam_keeps_the_best_of_each_length() -> None:
