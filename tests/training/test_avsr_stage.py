@@ -11,7 +11,7 @@ import torch
 from cals.checkpoint import load_checkpoint
 from cals.cli import main
 from cals.data.augment import FaceAugment
-from cals.data.corruption import CorruptionConfig
+from cals.data.corruption.config import CorruptionConfig
 from cals.data.utterances import build_batch
 from cals.errors import ConfigError, DataError
 from cals.models.avsr.network import AVSR

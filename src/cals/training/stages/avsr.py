@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
-from cals.data.corruption import TESTING, TRAINING, CorruptionConfig
+from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
 from cals.data.utterances import UtteranceBatch, UtteranceStore, build_batch, sample_utterances
 from cals.errors import ConfigError
 from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
