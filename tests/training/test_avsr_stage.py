@@ -54,7 +54,9 @@ def test_the_command_leaves_a_recogniser(spoken: Path, tmp_path: Path, capsys: p
     expected = {"seen_wer", "seen_corrupted_wer", "seen_audio_auc", "seen_video_auc"}
     assert set(checkpoint.metrics) == expected  # nobody knows what the stranger says
     facts = json.loads((run / "log.jsonl").read_text().splitlines()[0])
-    assert facts["clips"] == 8 and facts["held_out"] == {"seen": 2} and facts["without_text"] == 0
+    assert facts["clips"] == 8
+    assert facts["held_out"] == {"seen": 2}
+    assert facts["without_text"] == 0
 
 
 def test_a_few_clips_are_learnt_by_heart(spoken: Path, tmp_path: Path) -> None:
@@ -119,14 +121,17 @@ def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:
     store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(config)
     utterances = [store[0], dataclasses.replace(store[1], mouth=store[1].mouth[:30], wav=store[1].wav[: 30 * 640])]
     batch = build_batch(utterances, np.random.default_rng(0), None, config.view_px)
-    assert batch.wav.shape == (2, FRAMES * 640) and batch.mouths.shape == (2, FRAMES, config.view_px, config.view_px)
+    assert batch.wav.shape == (2, FRAMES * 640)
+    assert batch.mouths.shape == (2, FRAMES, config.view_px, config.view_px)
     assert batch.valid.sum(dim=1).tolist() == [FRAMES, 30]
-    assert not batch.wav[1, 30 * 640 :].any() and not batch.mouths[1, 30:].any()
+    assert not batch.wav[1, 30 * 640 :].any()
+    assert not batch.mouths[1, 30:].any()
     assert not any(flags.any() for done in batch.corruptions for flags in done.truth.values())
     corrupted = build_batch(utterances, np.random.default_rng(0), CorruptionConfig(), config.view_px)
     for row, done in enumerate(corrupted.corruptions):
         changed = (corrupted.mouths[row] != batch.mouths[row]).flatten(1).any(dim=1).numpy()[: done.frames]
-        assert done.truth["video"].any() and (changed <= done.truth["video"]).all()
+        assert done.truth["video"].any()
+        assert (changed <= done.truth["video"]).all()
         moved = (corrupted.wav[row] != batch.wav[row]).view(-1, 640).any(dim=1).numpy()[: done.frames]
         assert (moved == done.truth["audio"]).all()
 

@@ -57,10 +57,11 @@ def test_sizes_are_the_published_ones() -> None:
         assert len(convolutions) == 16  # with the stem and the last layer, 18
         assert [shape[0] for shape in convolutions] == [64] * 4 + [128] * 4 + [256] * 4 + [512] * 4
     for scorer in network.scorers.values():
-        shapes = [shape for shape in parameters(scorer).values()]
+        shapes = list(parameters(scorer).values())
         assert shapes == [(1024, 1024, 7), (1024, 1024, 7), (512, 1024, 7)]  # both streams of 512 in, one out
     assert network.join.weight.shape == (256, 512)
-    assert len(network.blocks) == 12 and len(network.decoder.layers) == 6
+    assert len(network.blocks) == 12
+    assert len(network.decoder.layers) == 6
     block = network.blocks[0]
     assert block.attention.heads == 4
     assert block.convolution.along.weight.shape == (256, 1, 31)
@@ -77,7 +78,8 @@ def test_a_feature_for_each_frame_and_scores_between_0_and_1(streams: str) -> No
     assert set(encoding.scores) == ({"audio", "video"} if streams == "both" else set())
     for scores in encoding.scores.values():
         assert scores.shape == (2, 12, TINY.features)
-        assert 0 < float(scores.min()) and float(scores.max()) < 1
+        assert float(scores.min()) > 0
+        assert float(scores.max()) < 1
 
 
 def test_both_streams_reach_the_scores_of_either() -> None:
