@@ -13,7 +13,7 @@ LIBRARIES = ("lightning", "tensorboard", "matplotlib")
 
 
 def train(
-    stage: Annotated[Literal["sync", "a2l", "l2f", "reader"], tyro.conf.Positional],
+    stage: Annotated[Literal["sync", "a2l", "l2f", "reader", "avsr"], tyro.conf.Positional],
     preset: Annotated[str, tyro.conf.Positional],
     *,
     corpus: Path,
@@ -25,12 +25,15 @@ def train(
     max_minutes: float | None = None,
     accelerator: str = "auto",
     devices: int = 1,
+    seed: int = 0,
+    front_ends: Annotated[list[Path] | None, tyro.conf.arg(metavar="PATH [PATH ...]")] = None,
 ) -> None:
     """Train one stage; started again with the same run directory, it goes on where it stopped.
 
     Args:
         stage: `sync` first; then `a2l`, which learns to say what the frozen visual sync encoder sees; then `l2f`.
-            `reader`, a lip reader that judges them (`cals readability`), needs none of these.
+            `reader`, a lip reader that judges them (`cals readability`), and `avsr`, speech recognition from sound and
+            lips (`cals transcribe`, `cals wer`), need none of these.
         preset: Settings by name, for example `sync-grid-small`; an unknown name lists them.
         corpus: A folder made by `cals prepare`.
         run: The run directory: state, network, log, curves, sheets of pictures.
@@ -43,22 +46,27 @@ def train(
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.
+        seed: Of first weights and batches, added to the preset's.
+        front_ends: For `avsr`, checkpoint folders of recognisers whose front-ends it begins with, those of single
+            streams, say.
     """
     from cals.errors import ConfigError
 
     check_libraries()
     from cals.training.loop import RunOptions
-    from cals.training.run import Corpus, train_a2l, train_l2f, train_reader, train_sync
+    from cals.training.run import Corpus, train_a2l, train_avsr, train_l2f, train_reader, train_sync
 
-    options = RunOptions(run=run, max_minutes=max_minutes, accelerator=accelerator, devices=devices)
+    options = RunOptions(run=run, max_minutes=max_minutes, accelerator=accelerator, devices=devices, seed=seed)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
-    if stage not in ("sync", "reader") and sync is None:
+    if stage not in ("sync", "reader", "avsr") and sync is None:
         raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
     with frame_progress(f"training {stage}", "steps") as progress:
         if stage == "sync":
             metrics = train_sync(preset, source, options, progress)
         elif stage == "reader":
             metrics = train_reader(preset, source, options, progress)
+        elif stage == "avsr":
+            metrics = train_avsr(preset, source, options, progress, front_ends=front_ends or ())
         elif stage == "a2l" and sync is not None:
             metrics = train_a2l(preset, source, sync, options, progress)
         elif sync is not None:

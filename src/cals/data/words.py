@@ -1,10 +1,9 @@
 """Mouths saying words whose times are known: what a lip reader is trained and tested on."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor
 
 from cals.data.augment import FaceAugment, drawn_look
 from cals.data.pictures import planes, repainted
-from cals.data.shards import Sample, read_shard
+from cals.data.sample_store import SampleStore
+from cals.data.shards import Sample
 from cals.data.store import decoded
-from cals.errors import DataError
 from cals.types import U8
 
 I64 = NDArray[np.int64]
@@ -72,7 +71,7 @@ def word_windows(words: Sequence[TimedWord], frames: int, context: int, blank: i
     return np.where(outside, blank, index), (index >= starts) & (index < ends)
 
 
-class WordStore:
+class WordStore(SampleStore[SpokenClip]):
     """Mouths of the clips with known words in a prepared folder; decoded when first asked for, then kept (small).
 
     `names` are source names, None for all; `vocabulary` says which words count. Raises DataError when the folder is not
@@ -80,46 +79,20 @@ class WordStore:
     """
 
     def __init__(self, folder: Path, names: set[str] | None, *, cut: Cut, fps: int, vocabulary: frozenset[str]) -> None:
-        manifest = folder / "manifest.jsonl"
-        if not manifest.is_file():
-            raise DataError(f"{folder}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
-        lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-        named = [line for line in lines if names is None or line["clip"] in names]
-        keys = {
-            line["key"]: words
-            for line in named
-            if (words := self._known(line.get("words"), int(line["frames"]), fps, vocabulary))
-        }
-        self._cut, self._words = cut, keys
-        shards = sorted({line["shard"] for line in named if line["key"] in keys})
-        self._waiting: dict[int, Sample] = dict(
-            enumerate(sample for shard in shards for sample in read_shard(folder / shard) if sample.key in keys)
-        )
-        self._clips: dict[int, SpokenClip] = {}
-        self.without_words = len(named) - len(keys)
-        """Clips that were left out."""
+        words: dict[str, tuple[TimedWord, ...]] = {}
 
-    @staticmethod
-    def _known(
-        words: list[list[object]] | None, frames: int, fps: int, vocabulary: frozenset[str]
-    ) -> tuple[TimedWord, ...]:
-        return tuple(word for word in timed_words(words or [], frames, fps) if word.text in vocabulary)
+        def choose(facts: dict[str, Any]) -> bool:
+            timed = timed_words(facts.get("words") or [], int(facts["frames"]), fps)
+            words[facts["key"]] = tuple(word for word in timed if word.text in vocabulary)
+            return bool(words[facts["key"]])
 
-    def __len__(self) -> int:
-        return len(self._waiting) + len(self._clips)
+        def load(sample: Sample) -> SpokenClip:
+            mouth = mouth_cut(decoded(sample.crops, int(sample.facts["frames"])), cut)
+            return SpokenClip(sample.key, mouth, words[sample.key])
 
-    def __getitem__(self, index: int) -> SpokenClip:
-        if index not in self._clips:
-            sample = self._waiting[index]
-            mouth = mouth_cut(decoded(sample.crops, int(sample.facts["frames"])), self._cut)
-            self._clips[index] = SpokenClip(sample.key, mouth, self._words[sample.key])
-            del self._waiting[index]
-        return self._clips[index]
-
-    @property
-    def count(self) -> int:
+        super().__init__(folder, names, choose, load)
+        self.count = sum(len(words) for words in words.values())
         """How many words are said in all."""
-        return sum(len(words) for words in self._words.values())
 
 
 @dataclass(frozen=True, eq=False)

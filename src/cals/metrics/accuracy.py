@@ -1,4 +1,4 @@
-"""How many words are read right."""
+"""How many words are read right, and how well scores tell two kinds apart."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,3 +23,14 @@ def confusions(read: NDArray[np.integer], said: NDArray[np.integer], classes: in
     found = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(found, (said, read), 1)
     return found
+
+
+def ranking_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often a positive [n] scores above another, ties count half; NaN for one kind."""
+    if scores.shape != positive.shape or scores.ndim != 1:
+        raise ValueError(f"ranking_auc: expected one score a label, found {scores.shape} and {positive.shape}")
+    high, low = scores[positive], np.sort(scores[~positive])
+    if not len(high) or not len(low):
+        return float("nan")
+    below, up_to = (np.searchsorted(low, high, side=side) for side in ("left", "right"))
+    return float(np.mean(below + up_to) / (2 * len(low)))

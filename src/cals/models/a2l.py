@@ -52,7 +52,11 @@ class A2L(nn.Module):
     def __init__(self, config: A2LConfig) -> None:
         super().__init__()
         self.config = config
-        self.front = MelFront(config) if config.whisper is None else WhisperFront(config, config.whisper)
+        self.front = (
+            MelFront(config)
+            if config.whisper is None
+            else WhisperFront(config.whisper, config.width, config.mel.floor_db, config.dropout)
+        )
         self.trunk = Transformer(config.layers, config.width, config.heads, config.hidden, config.dropout, config.reach)
         self.head = nn.Linear(config.width, config.unit)
 
@@ -108,16 +112,16 @@ class WhisperFront(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: A2LConfig, whisper: WhisperConfig) -> None:
+    def __init__(self, whisper: WhisperConfig, width: int, floor_db: float, dropout: float) -> None:
         super().__init__()
         self.encoder = WhisperEncoder(whisper)
-        self.floor_db = config.mel.floor_db
+        self.floor_db = floor_db
         self.register_buffer("mean", torch.zeros(2 * whisper.width))
         self.register_buffer("std", torch.ones(2 * whisper.width))
-        self.drop = nn.Dropout(config.dropout)
-        self.join = nn.Linear(2 * whisper.width, config.width)
-        self.hidden_step = nn.Parameter(torch.zeros(config.width))
-        self.near = nn.Conv1d(config.width, config.width, 5, padding=2)
+        self.drop = nn.Dropout(dropout)
+        self.join = nn.Linear(2 * whisper.width, width)
+        self.hidden_step = nn.Parameter(torch.zeros(width))
+        self.near = nn.Conv1d(width, width, 5, padding=2)
 
     def fit_statistics(self, mels: list[Tensor]) -> None:
         """Take mean and deviation of the features over log-mels [m f] of the training set."""

@@ -40,6 +40,8 @@ class RunOptions:
     max_minutes: float | None = None
     accelerator: str = "auto"
     devices: int | str = 1
+    seed: int = 0
+    """Added to the preset's."""
 
 
 def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None = None) -> dict[str, float]:

@@ -1,20 +1,26 @@
 """`cals train`: a preset, a prepared corpus and a run directory to a trained network."""
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from cals import hub
 from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
 from cals.data.store import ClipStore, split_names, split_parts
+from cals.data.utterances import UtteranceStore
 from cals.data.words import WordStore
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2L, A2LConfig
+from cals.models.avsr.config import AVSRConfig
+from cals.models.avsr.network import AVSR
+from cals.models.avsr.release import avsr_from_checkpoint
+from cals.models.avsr.tokens import build_tokens
 from cals.models.factory import FRONT_PARENT, load_front
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
@@ -29,6 +35,7 @@ from cals.training.loop import RunOptions, train
 from cals.training.presets import LipsStageConfig, preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
+from cals.training.stages.avsr import AVSRStage
 from cals.training.stages.l2f_mesh import MeshStage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
@@ -40,6 +47,9 @@ HELD_OUT = {"seen": "val_seen", "unseen": "val_unseen"}
 SHARE, MOST, FEWEST = 0.03, 20, 10
 """Without splits this share of the clips is held out, one at least and so many at most, of no fewer than these."""
 MESH = "decoder.mesh."
+STATISTICS_CLIPS = 100
+"""Clips by which the features of a pretrained front-end are standardised."""
+Setting = TypeVar("Setting", bound=Any)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +82,15 @@ class Corpus:
 
         return store(names), {part: store(named) for part, named in parts.items()}
 
+    def utterances(self, config: AVSRConfig) -> tuple[UtteranceStore, dict[str, UtteranceStore]]:
+        """Clips with known text to train on, and held-out ones by part."""
+        names, parts = self._split()
+
+        def store(wanted: set[str] | None) -> UtteranceStore:
+            return UtteranceStore(self.folder, wanted, cut=config.cut, mouth_px=config.mouth_px)
+
+        return store(names), {part: store(named) for part, named in parts.items()}
+
     def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
         """Names to train on, all for None, and held-out ones by part."""
         if self.splits is not None:
@@ -101,7 +120,7 @@ def train_sync(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the sync encoders; the network is at `options.run / "model"`."""
-    config = preset(presets.SYNC, name)
+    config = _setting(presets.SYNC, name, options)
     return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
 
 
@@ -109,9 +128,49 @@ def train_reader(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the lip reader, on clips whose words and their times are known."""
-    config = preset(presets.READER, name)
+    config = _setting(presets.READER, name, options)
     torch.manual_seed(config.train.seed)  # of the first weights
     return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
+
+
+def train_avsr(
+    name: str,
+    corpus: Corpus,
+    options: RunOptions,
+    progress: ProgressCallback | None = None,
+    *,
+    front_ends: Sequence[Path] = (),
+) -> dict[str, float]:
+    """Train the recogniser, on clips whose text is known.
+
+    `front_ends` are checkpoints of recognisers of the same sizes, of one stream each, say, whose front-ends it begins
+    with.
+    """
+    config = _setting(presets.AVSR, name, options)
+    training, held_out = corpus.utterances(config.model)
+    if not len(training):
+        raise DataError(
+            f"{corpus.folder}: expected clips whose words are known, found none in {training.skipped}; put transcripts "
+            "beside the videos and prepare it again"
+        )
+    torch.manual_seed(config.train.seed)  # of the first weights
+    model = AVSR(replace(config.model, tokens=build_tokens(training.texts, config.unit)))
+    parents: dict[str, str] = {}
+    if model.config.whisper is not None:
+        parents[FRONT_PARENT] = weights_sha256(hub.FRONT)
+        load_front(model, load_checkpoint(hub.FRONT), parents[FRONT_PARENT], parents)
+        model.fit_statistics([training[i].wav for i in range(min(STATISTICS_CLIPS, len(training)))])
+    for place in front_ends:
+        parents[f"front-end {place.name}"] = weights_sha256(place)
+        model.take_front_ends(avsr_from_checkpoint(load_checkpoint(place))[0])
+    stage = AVSRStage(replace(config, model=model.config), model, training, held_out, parents)
+    return train(stage, options, progress)
+
+
+def _setting(registry: dict[str, Setting], name: str, options: RunOptions) -> Setting:
+    """The preset of that name with the seed of the run."""
+    found = preset(registry, name)
+    return replace(found, train=replace(found.train, seed=found.train.seed + options.seed))
 
 
 def train_a2l(
@@ -122,7 +181,7 @@ def train_a2l(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
-    return train_audio_to_lip(preset(presets.A2L, name), corpus, sync, options, progress)
+    return train_audio_to_lip(_setting(presets.A2L, name, options), corpus, sync, options, progress)
 
 
 def train_audio_to_lip(
@@ -158,7 +217,7 @@ def train_l2f(
 
     Presets of Wav2Lip, SyncTalkFace, PC-AVS and Audio2Head hear windows of sound: of them `a2l` is no part.
     """
-    return train_lips(preset(presets.L2F, name), corpus, sync, a2l, options, progress)
+    return train_lips(_setting(presets.L2F, name, options), corpus, sync, a2l, options, progress)
 
 
 def train_lips(
@@ -195,7 +254,7 @@ def train_lips(
         stage = UNetStage(config, model, parents, encoders, training, held_out, options.run)
         return train(stage, options, progress)
     mesh = _mesh(training, config.decoder.components, options.run)
-    sized = dataclasses.replace(config.decoder, triangles=len(mesh.triangles))
+    sized = replace(config.decoder, triangles=len(mesh.triangles))
     moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
     moving.decoder.mesh.load_state_dict(mesh.state_dict())
     _take_over(moving.a2l, listener)

@@ -56,7 +56,7 @@ class ReaderStage(Stage):
         if not len(training):
             raise DataError(
                 f"corpus: expected clips with words of {', '.join(config.model.words[:3])} ... and their times, found "
-                f"none in {training.without_words}; put .align files beside the videos and prepare it again"
+                f"none in {training.skipped}; put .align files beside the videos and prepare it again"
             )
         self.config, self.train = config, config.train
         self.model = Reader(config.model)
@@ -140,7 +140,7 @@ class ReaderStage(Stage):
             "clips": len(self._training),
             "words": self._training.count,
             "vocabulary": len(self._label),
-            "without_words": self._training.without_words,
+            "without_words": self._training.skipped,
             "held_out": {part: store.count for part, store in self._held_out.items()},
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
         }

@@ -1,0 +1,52 @@
+"""Samples of a prepared folder in a form of the caller's, made when first asked for and then kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from cals.data.shards import Sample, read_shard
+from cals.errors import DataError
+
+V = TypeVar("V")
+
+
+class SampleStore(Generic[V]):
+    """What `load` makes of the samples that `choose` takes, by what the manifest says of them.
+
+    `names` are source names, None for all. Raises DataError when the folder is not prepared; it may well hold no
+    sample that is chosen.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: set[str] | None,
+        choose: Callable[[dict[str, Any]], bool],
+        load: Callable[[Sample], V],
+    ) -> None:
+        manifest = folder / "manifest.jsonl"
+        if not manifest.is_file():
+            raise DataError(f"{folder}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
+        lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+        named = [line for line in lines if names is None or line["clip"] in names]
+        chosen = [line for line in named if choose(line)]
+        keys, shards = {line["key"] for line in chosen}, sorted({line["shard"] for line in chosen})
+        samples = [sample for shard in shards for sample in read_shard(folder / shard) if sample.key in keys]
+        self.keys = [sample.key for sample in samples]
+        self.speakers = [str(sample.facts["speaker"]) for sample in samples]
+        self.frames = [int(sample.facts["frames"]) for sample in samples]
+        self.skipped = len(named) - len(chosen)
+        """Samples that were not chosen."""
+        self._load = load
+        self._waiting: dict[int, Sample] = dict(enumerate(samples))
+        self._made: dict[int, V] = {}
+
+    def __len__(self) -> int:
+        return len(self.speakers)
+
+    def __getitem__(self, index: int) -> V:
+        if index not in self._made:
+            self._made[index] = self._load(self._waiting[index])
+            del self._waiting[index]
+        return self._made[index]

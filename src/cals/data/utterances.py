@@ -1,0 +1,152 @@
+"""What was said with the mouths and the sound of it: batches for speech recognition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cals.data.augment import FaceAugment, drawn_look
+from cals.data.corruption.bursts import Corruption, draw_corruption
+from cals.data.corruption.config import CorruptionConfig
+from cals.data.corruption.pictures import corrupt_pictures
+from cals.data.corruption.sound import corrupt_sound
+from cals.data.pictures import repainted
+from cals.data.sample_store import SampleStore
+from cals.data.shards import Sample
+from cals.data.store import decoded
+from cals.data.transcripts import transcript
+from cals.data.windows import speaker_weights
+from cals.data.words import Cut, mouth_cut
+from cals.types import F32, U8
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """One sample: mouth, sound and text."""
+
+    key: str
+    speaker: str
+    mouth: U8 = field(repr=False)
+    """Grey [t h w]."""
+    wav: F32 = field(repr=False)
+    """[n] at 16 kHz, as many samples a frame in every frame."""
+    text: str
+
+
+class UtteranceStore(SampleStore[Utterance]):
+    """The samples of a prepared folder whose text is known, with their mouths: a square cut brought to `mouth_px`.
+
+    `names` are source names, None for all.
+    """
+
+    def __init__(self, folder: Path, names: set[str] | None, *, cut: Cut, mouth_px: int) -> None:
+        texts: dict[str, str] = {}
+
+        def choose(facts: dict[str, Any]) -> bool:
+            text = transcript(facts)
+            if text:
+                texts[facts["key"]] = text
+            return bool(text)
+
+        def load(sample: Sample) -> Utterance:
+            crops = decoded(sample.crops, int(sample.facts["frames"]))
+            mouth = grey_mouths(crops, cut, mouth_px)
+            return Utterance(sample.key, str(sample.facts["speaker"]), mouth, sample.wav, texts[sample.key])
+
+        super().__init__(folder, names, choose, load)
+        self.texts = [texts[key] for key in self.keys]
+        """In the order of the samples."""
+
+
+def grey_mouths(crops: U8, cut: Cut, mouth_px: int) -> U8:
+    """Grey mouths [t mouth_px mouth_px] of crops [t h w 3]."""
+    cuts = mouth_cut(crops, cut)
+    method = cv2.INTER_AREA if cuts.shape[1] > mouth_px else cv2.INTER_LINEAR
+    resized = [
+        cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (mouth_px, mouth_px), interpolation=method)
+        for picture in cuts
+    ]
+    return np.stack(resized).astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class UtteranceBatch:
+    """Utterances of different lengths, the shorter ones filled up with zeros."""
+
+    wav: Tensor
+    """[b n]"""
+    mouths: Tensor
+    """Grey [b t h w], uint8."""
+    valid: Tensor
+    """[b t], False beyond an utterance's end."""
+    texts: tuple[str, ...]
+    corruptions: tuple[Corruption, ...]
+    """What was done to them."""
+
+
+def build_batch(
+    utterances: Sequence[Utterance],
+    rng: np.random.Generator,
+    config: CorruptionConfig | None,
+    view_px: int,
+    face: FaceAugment | None = None,
+) -> UtteranceBatch:
+    """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
+
+    Views are the middle of the mouths, or with `face` a random part of another face before another camera. Babble is
+    made of the other utterances.
+    """
+    wavs, views, done = [], [], []
+    for number, utterance in enumerate(utterances):
+        mouth, wav, corruption = utterance.mouth, utterance.wav, Corruption(frames=len(utterance.mouth))
+        if config is not None:
+            corruption = draw_corruption(rng, len(mouth), config)
+            others = [other.wav for i, other in enumerate(utterances) if i != number]
+            mouth = corrupt_pictures(mouth, corruption.video)
+            wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
+        wavs.append(wav)
+        views.append(middle_view(mouth, view_px) if face is None else sample_view(mouth, rng, view_px, face))
+        done.append(corruption)
+    frames = torch.tensor([len(view) for view in views])
+    return UtteranceBatch(
+        wav=_filled(wavs),
+        mouths=_filled(views),
+        valid=torch.arange(int(frames.max())) < frames[:, None],
+        texts=tuple(utterance.text for utterance in utterances),
+        corruptions=tuple(done),
+    )
+
+
+def _filled(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    """Arrays [n ...] as one [b longest ...], zero beyond their ends."""
+    longest = max(len(array) for array in arrays)
+    filled = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(filled, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(filled)
+
+
+def middle_view(mouth: U8, view_px: int) -> U8:
+    """The middle [t view view] of mouths [t size size]."""
+    first = (mouth.shape[1] - view_px) // 2
+    return mouth[:, first : first + view_px, first : first + view_px]
+
+
+def sample_view(mouth: U8, rng: np.random.Generator, view_px: int, face: FaceAugment) -> U8:
+    """A random part [t view view] of mouths [t size size], of another face before another camera."""
+    mouth = repainted(mouth, drawn_look(rng, face, *mouth.shape[1:3]), rng)
+    top, left = rng.integers(mouth.shape[1] - view_px + 1, size=2)
+    return mouth[:, top : top + view_px, left : left + view_px]
+
+
+def sample_utterances(store: UtteranceStore, rng: np.random.Generator, count: int) -> list[Utterance]:
+    """Random utterances, speakers with many of them held back."""
+    weights = speaker_weights(store.speakers)
+    chosen = rng.choice(len(store), size=count, replace=count > len(store), p=weights)
+    return [store[int(index)] for index in chosen]

@@ -1,0 +1,143 @@
+"""The recogniser: two streams, scored and weighed, to the probabilities of tokens."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from cals.errors import CheckpointError
+from cals.models.avsr.config import AVSRConfig
+from cals.models.avsr.decoder import Decoder
+from cals.models.avsr.front_ends import PhoneticFrontEnd, VisualFrontEnd, WaveformFrontEnd
+from cals.nn.attention import rotary_angles
+from cals.nn.conformer import ConformerBlock
+from cals.nn.resnet import TemporalScores
+from cals.types import F32
+
+STREAMS = ("audio", "video")
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What the encoder makes of clips."""
+
+    features: Tensor
+    """[b t width]"""
+    valid: Tensor
+    """[b t], False beyond a clip's end."""
+    scores: dict[str, Tensor] = field(default_factory=dict)
+    """Reliability [b t features] by stream, in 0..1, where the network scores."""
+
+
+class AVSR(nn.Module):
+    """Front-ends, reliability scores, fusion in time, Conformer encoder; CTC and an attention decoder on top.
+
+    The streams are laid one after the other in time, as published, at the same places of the rotary positions and
+    told apart by a learnt vector ([D]: published are absolute positions over both). The last stream's half goes on.
+    """
+
+    def __init__(self, config: AVSRConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.has_audio:
+            self.hear = WaveformFrontEnd(config) if config.whisper is None else PhoneticFrontEnd(config)
+        if config.has_video:
+            self.see = VisualFrontEnd(config)
+        self.scorers = nn.ModuleDict()
+        if config.has_scores:
+            for stream in STREAMS:
+                self.scorers[stream] = TemporalScores(2 * config.features, config.features, config.score_kernel)
+        streams = int(config.has_audio) + int(config.has_video)
+        self.join = nn.Linear(config.features, config.width)
+        self.stream = nn.Parameter(torch.zeros(streams, 1, config.width))
+        self.drop = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            ConformerBlock(config.width, config.heads, config.hidden, config.kernel, config.dropout)
+            for _ in range(config.encoder_layers)
+        )
+        self.ctc_head = nn.Linear(config.width, config.tokens.size)
+        self.decoder = Decoder(config)
+
+    def encode(
+        self, wav: Tensor | None, mouths: Tensor | None, valid: Tensor, trusted: dict[str, Tensor] | None = None
+    ) -> Encoding:
+        """Waveforms [b n] at the mel's rate and grey mouths [b t h w] in 0..1, `valid` [b t] -> features and scores.
+
+        A stream that is None is silent or dark to the network; a clip's `trusted` [b] by stream says for each clip
+        whether it is there. Raises ValueError where neither is given.
+        """
+        found: dict[str, Tensor] = {}
+        if self.config.has_audio and wav is not None:
+            found["audio"] = self.hear(_leveled(wav, valid))
+        if self.config.has_video and mouths is not None:
+            found["video"] = self.see(mouths, valid)
+        if not found:
+            raise ValueError(f"avsr: expected sound or mouths for a network of {self.config.streams}, found none")
+        for stream, features in found.items():
+            there = valid if trusted is None else valid & trusted[stream][:, None]
+            found[stream] = features * there[..., None]
+        streams = [found.get(name, torch.zeros_like(next(iter(found.values())))) for name in self._names]
+        scores = self._score(streams, valid)
+        weighed = [x + x * scores[name] if name in scores else x for name, x in zip(self._names, streams, strict=True)]
+        x = self.drop(self.join(torch.stack(weighed, dim=1)) + self.stream)
+        angles = rotary_angles(x.shape[2], self.config.width // self.config.heads, x.device)
+        places = valid[:, None].expand(-1, len(streams), -1)
+        for block in self.blocks:
+            x = block(x, angles, places)
+        return Encoding(x[:, -1], valid, scores)
+
+    def ctc(self, encoding: Encoding) -> Tensor:
+        """Log-probabilities of CTC [b t tokens]."""
+        return self.ctc_head(encoding.features).float().log_softmax(dim=-1)
+
+    def forward(
+        self,
+        wav: Tensor | None,
+        mouths: Tensor | None,
+        valid: Tensor,
+        before: Tensor,
+        trusted: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What training asks for: CTC log-probabilities [b t tokens], logits [b n tokens] after `before` [b n]."""
+        encoding = self.encode(wav, mouths, valid, trusted)
+        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
+
+    def take_front_ends(self, other: "AVSR") -> None:
+        """Begin with the front-ends of a recogniser of the same sizes that has this one's streams or one of them.
+
+        Raises CheckpointError where they do not fit.
+        """
+        for name in ("hear", "see"):
+            own, found = getattr(self, name, None), getattr(other, name, None)
+            if own is None or found is None:
+                continue
+            try:
+                own.load_state_dict(found.state_dict())
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"front-ends: expected those of a recogniser of the same sizes, found {error}; train one with the "
+                    "preset of that size"
+                ) from error
+
+    def fit_statistics(self, wavs: list[F32]) -> None:
+        """Standardise the features of a pretrained front-end over waveforms [n] of the training set."""
+        assert isinstance(self.hear, PhoneticFrontEnd)
+        self.hear.fit_statistics([torch.from_numpy(wav) for wav in wavs])
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return STREAMS if self.config.streams == "both" else (self.config.streams,)
+
+    def _score(self, streams: list[Tensor], valid: Tensor) -> dict[str, Tensor]:
+        if not self.config.has_scores:
+            return {}
+        both = torch.cat(streams, dim=-1)
+        return {name: scorer(both, valid) for name, scorer in self.scorers.items()}
+
+
+def _leveled(wav: Tensor, valid: Tensor) -> Tensor:
+    """Waveforms [b n] with mean 0 and deviation 1 over their valid frames; beyond them 0."""
+    there = valid.repeat_interleave(wav.shape[1] // valid.shape[1], dim=1).to(wav.dtype)
+    count = there.sum(dim=1, keepdim=True).clamp_min(1)
+    wav = (wav - (wav * there).sum(dim=1, keepdim=True) / count) * there
+    return wav / (wav.square().sum(dim=1, keepdim=True) / count).sqrt().clamp_min(1e-4)

@@ -1,0 +1,98 @@
+"""What a recogniser writes: characters or words as indices, between the blank of CTC and the end of the sentence."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cals.errors import ConfigError, DataError
+
+Unit = Literal["characters", "words"]
+BLANK = 0
+"""Index of CTC's blank."""
+UNKNOWN = "<unk>"
+"""Stands for every word outside the vocabulary; characters have no such token."""
+CHARACTERS = (" ", "'", *"0123456789", *"abcdefghijklmnopqrstuvwxyz")
+_APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`", "'"))
+_WORD = re.compile(r"'*[^\W_](?:[^\W_]|')*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """The vocabulary of a recogniser, as its config holds it.
+
+    Index 0 is the blank, those of `symbols` follow, and the last one is both start and end of a sentence.
+    """
+
+    unit: Unit = "characters"
+    vocabulary: tuple[str, ...] = CHARACTERS
+
+    def __post_init__(self) -> None:
+        valid = all(len(symbol) == 1 for symbol in self.vocabulary)
+        if self.unit == "words":
+            valid = all(symbol.split() == [symbol] and symbol != UNKNOWN for symbol in self.vocabulary)
+        if not self.vocabulary or not valid or len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ConfigError(
+                f"tokens: expected {self.unit}, each once, found {self.vocabulary!r:.200}; use `build_tokens`"
+            )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What indices 1, 2, ... stand for."""
+        return ((UNKNOWN,) if self.unit == "words" else ()) + self.vocabulary
+
+    @property
+    def size(self) -> int:
+        """How many indices there are."""
+        return len(self.symbols) + 2
+
+    @property
+    def end(self) -> int:
+        """Index of the start and the end of a sentence."""
+        return self.size - 1
+
+    def encode(self, text: str) -> list[int]:
+        """Indices of the normalised text; characters outside the vocabulary are left out, such words are unknown."""
+        index = {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
+        if self.unit == "words":
+            return [index.get(word, index[UNKNOWN]) for word in normalize_text(text).split()]
+        return [index[character] for character in normalize_text(text) if character in index]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of indices; blanks and ends of sentences are left out. DataError for an index that there is not."""
+        known = [token for token in tokens if token not in (BLANK, self.end)]
+        if any(not BLANK < token < self.end for token in known):
+            raise DataError(f"tokens: expected indices in 0..{self.end}, found {known}; decode with the model's tokens")
+        return (" " if self.unit == "words" else "").join(self.symbols[token - 1] for token in known)
+
+
+def normalize_text(text: str) -> str:
+    """Lower-case words with one space between; letters, digits and apostrophes stay, other signs part words.
+
+    Accents are dropped, and typographic apostrophes become plain ones.
+    """
+    parted = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).lower())
+    plain = "".join(character for character in parted if not unicodedata.combining(character))
+    return " ".join(_WORD.findall(plain))
+
+
+def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens:
+    """The vocabulary of a corpus: `CHARACTERS` and whatever else occurs, or the words that occur `fewest` times.
+
+    With `fewest` above 1 a word model learns what an unknown word looks like. Raises DataError where there is nothing.
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        normal = normalize_text(text)
+        counts.update(normal.split() if unit == "words" else normal)
+    if not counts:
+        raise DataError("tokens: expected texts with words in them, found none; choose clips whose transcript is known")
+    if unit == "characters":
+        return Tokens(vocabulary=_sorted([*CHARACTERS, *counts]))
+    return Tokens(unit="words", vocabulary=_sorted([word for word, count in counts.items() if count >= fewest]))
+
+
+def _sorted(symbols: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(symbols)))
