@@ -130,7 +130,7 @@ def test_the_command_draws_and_goes_on(drawn: Path, tmp_path: Path, capsys: pyte
     assert "2 of 2 clips judged" in said
     with pytest.raises(SystemExit):
         main(["masked", "debug", str(drawn), "--out", str(tmp_path / "debug")])
-    assert "expected a model with an Audio-to-Lip" in capsys.readouterr().err
+    assert "expected one with an Audio-to-Lip" in capsys.readouterr().err
     assert not (tmp_path / "debug").exists()
 
 

@@ -1,15 +1,15 @@
-"""What the two studies share: which clips, how work goes on after an interruption, and how results are written."""
+"""What the studies share: which clips, how work goes on after an interruption, and how results are written."""
 
 import json
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import cals
 from cals import hub
@@ -28,6 +28,7 @@ from cals.metrics.bootstrap import Estimate
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
+Record = TypeVar("Record", bound=ClipRecord)
 
 ALL = "all"
 """The part that a corpus without splits is."""
@@ -125,10 +126,10 @@ def measured(
     corpus: Path,
     picks: list[Pick],
     mel: MelConfig,
-    journal: Journal[ClipRecord],
-    of_clip: Callable[[Pick, Subject], ClipRecord],
+    journal: Journal[Record],
+    of_clip: Callable[[Pick, Subject], Record],
     progress: ProgressCallback | None,
-) -> list[ClipRecord]:
+) -> list[Record]:
     """The record of every clip, in their order; those that the journal has already are not measured again.
 
     Raises DataError when not one of them has a moment to look at.
@@ -157,7 +158,7 @@ class StudyReport(ABC):
     """What a study found, and of what."""
 
     settings: dict[str, Any]
-    clips: list[ClipRecord]
+    clips: Sequence[ClipRecord]
 
     @abstractmethod
     def found(self) -> dict[str, Any]:
@@ -195,14 +196,14 @@ def results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[
         yield [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
 
 
-def rows_by_part(records: list[ClipRecord]) -> dict[str, list[ClipRecord]]:
+def rows_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records by part, and all of them together where there are several parts; clips with nothing are left out."""
     judged = [record for record in records if any(one.lmd for one in record.series.values())]
     parts = {name: [r for r in judged if r.part == name] for name in dict.fromkeys(r.part for r in judged)}
     return parts if len(parts) < 2 else parts | {ALL: judged}
 
 
-def counts(records: list[ClipRecord]) -> str:
+def counts(records: Sequence[ClipRecord]) -> str:
     """How much of it was judged."""
     judged = [record for record in records if any(one.lmd for one in record.series.values())]
     out = [record.clip for record in records if record not in judged]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -46,11 +46,11 @@ class ClipRecord:
         """As JSON has it."""
         return asdict(self)
 
-    @staticmethod
-    def read(document: dict[str, Any]) -> "ClipRecord":
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> Self:
         """The inverse of `document`."""
         series = {name: Series(**values) for name, values in document["series"].items()}
-        return ClipRecord(**(document | {"series": series}))
+        return cls(**(document | {"series": series}))
 
 
 def series(real: F64, conditions: Mapping[str, F64]) -> tuple[dict[str, Series], int]:

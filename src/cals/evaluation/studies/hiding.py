@@ -60,7 +60,7 @@ class Way:
 
 def ways(network: LipModel, baseline: LipModel | None) -> list[Way]:
     """All that are compared; ConfigError where the network has no Audio-to-Lip that could be told what is hidden."""
-    network = _speaking(network)
+    network = check_speaking(network)
     found = [Way("hidden", network, "hidden"), Way("silenced", network, "silenced"), Way("full", network, "full")]
     if baseline is not None:
         found += [Way("baseline silenced", baseline, "silenced"), Way("baseline full", baseline, "full")]
@@ -73,7 +73,7 @@ def take_a2l(network: LipModel, folder: Path) -> str:
     What is learnt together with a decoder hears everything and may forget what the vector for hidden sound means.
     Raises CheckpointError unless the checkpoint is one of the same Audio-to-Lip.
     """
-    a2l, checkpoint = _speaking(network).a2l, load_checkpoint(folder)
+    a2l, checkpoint = check_speaking(network).a2l, load_checkpoint(folder)
     if checkpoint.kind != "a2l" or config_from_dict(A2LConfig, checkpoint.config) != a2l.config:
         raise CheckpointError(
             f"{folder}: expected an Audio-to-Lip as the model has it, found a {checkpoint.kind!r} with "
@@ -83,10 +83,11 @@ def take_a2l(network: LipModel, folder: Path) -> str:
     return weights_sha256(folder)[:12]
 
 
-def _speaking(network: LipModel) -> MeshLips | UNetLips:
+def check_speaking(network: LipModel) -> MeshLips | UNetLips:
+    """The network, which has an Audio-to-Lip that can be told what is hidden; ConfigError where it has none."""
     if not isinstance(network, MeshLips | UNetLips):
         raise ConfigError(
-            f"masked: expected a model with an Audio-to-Lip, which knows hidden sound, found {type(network).__name__}; "
-            "name such a model, and this one as --baseline"
+            f"model: expected one with an Audio-to-Lip, which knows hidden sound, found {type(network).__name__}; "
+            "name such a model (cals masked compares it with any other as --baseline)"
         )
     return network

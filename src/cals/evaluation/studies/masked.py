@@ -17,20 +17,20 @@ from cals.evaluation.studies.common import (
     journal_of,
     loaded,
     measured,
-    numbers,
     picked,
     reader_of,
     results,
     rows_by_part,
     settings_of,
 )
-from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, series, values
+from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, series
 from cals.evaluation.studies.hiding import Way, take_a2l, ways
 from cals.evaluation.studies.masked_sheet import masked_sheet
 from cals.evaluation.studies.mouths import MouthReader, PictureReader, Subject, check_crops
 from cals.evaluation.studies.plots import Panel, draw, plotter
+from cals.evaluation.studies.points import Points, compare_ways, describe_points, tabulate_points
 from cals.inference.lipsync import LipSync
-from cals.metrics.bootstrap import Estimate, draws, estimate
+from cals.metrics.bootstrap import draws
 from cals.types import ProgressCallback
 
 FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")
@@ -57,10 +57,6 @@ class MaskedConfig(StudyConfig):
             raise ConfigError(f"margin: expected 0 frames or more, found {self.margin}; 10 is the default")
 
 
-Points = dict[str, dict[str, Estimate]]
-"""Measure -> way, or `hidden - other way`, -> value."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class MaskedReport(StudyReport):
     """All of it."""
@@ -69,26 +65,10 @@ class MaskedReport(StudyReport):
     """Part -> frames hidden -> values."""
 
     def found(self) -> dict[str, Any]:
-        points = {
-            part: {
-                str(length): {name: {way: numbers(e) for way, e in of.items()} for name, of in found.items()}
-                for length, found in by_length.items()
-            }
-            for part, by_length in self.points.items()
-        }
-        return {"points": points}
+        return {"points": describe_points(self.points)}
 
     def summary(self) -> str:
-        names = list(next(iter(next(iter(self.points.values())).values()))[MEASURES[0]])
-        texts = []
-        for measure in MEASURES:
-            lines = [f"{measure}:\n", f"| part | frames | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
-            for part, by_length in self.points.items():
-                for length, found in by_length.items():
-                    row = " | ".join(_cell(name, found[measure][name]) for name in names)
-                    lines.append(f"| {part} | {length} | {row} |")
-            texts.append("\n".join(lines))
-        return "\n\n".join([*texts, counts(self.clips)])
+        return f"{tabulate_points(self.points, 'frames')}\n\n{counts(self.clips)}"
 
     def markdown(self) -> str:
         """The report to read."""
@@ -204,22 +184,13 @@ def points_of(records: list[ClipRecord], compared: list[Way], config: MaskedConf
     """Part -> frames hidden -> measure -> way -> value; differences are of the same resamples."""
     found: dict[str, dict[int, Points]] = {}
     for part, of_part in rows_by_part(records).items():
-        number, found[part] = len(of_part), {}
-        drawn = draws(number, config.seed)
-        for length in config.lengths:
-            each = {
-                way.name: values([record.series[series_name(way.name, length)] for record in of_part], drawn)
-                for way in compared
-            }
-            found[part][length] = {
-                measure: {name: estimate(of[measure], number) for name, of in each.items()}
-                | {
-                    f"{a} - {b}": estimate(each[a][measure] - each[b][measure], number)
-                    for a, b in COMPARED
-                    if a in each and b in each
-                }
-                for measure in MEASURES
-            }
+        drawn = draws(len(of_part), config.seed)
+        found[part] = {
+            length: compare_ways(
+                of_part, {way.name: series_name(way.name, length) for way in compared}, COMPARED, drawn
+            )
+            for length in config.lengths
+        }
     return found
 
 
@@ -248,8 +219,3 @@ def _panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
         ]
         for part, by_length in report.points.items()
     ]
-
-
-def _cell(name: str, found: Estimate) -> str:
-    """Differences with their interval, values without: the plot and the JSON have those."""
-    return str(found) if " - " in name else f"{found.value:.3f}"
