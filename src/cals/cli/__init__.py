@@ -21,6 +21,7 @@ from cals.cli.generate import generate
 from cals.cli.masked import masked
 from cals.cli.memory import memory
 from cals.cli.models import models
+from cals.cli.noisy import noisy
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
 from cals.cli.score import score
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "compare": compare,
     "context": context,
     "masked": masked,
+    "noisy": noisy,
     "memory": memory,
     "study": study,
     "models": models,

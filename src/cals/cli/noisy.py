@@ -1,0 +1,68 @@
+"""`cals noisy`: mouths made from a sound that noise comes and goes in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from cals.cli.progress import frame_progress
+from cals.cli.study_options import StudyOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyOptions(StudyOptions):
+    """Which noise, and who says where it is."""
+
+    recogniser: Path
+    """Checkpoint folder of `cals train avsr`: of sound and lips, with reliability scores."""
+    a2l: Path | None = None
+    """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may
+    have forgotten what hidden sound is."""
+    kinds: tuple[str, ...] = ("white", "pink", "music", "babble", "dropout")
+    """What the bursts are."""
+    snr_db: tuple[float, ...] = (10.0, 0.0, -5.0)
+    """Levels of the clip's speech over the noise in a burst, in dB."""
+    every: int = 1
+    """Frames from one corrupted frame that is judged to the next."""
+
+
+def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
+    """Lay bursts of noise over the sound, hide from the model what a recogniser does not rely on, and judge its mouths.
+
+    The model has to have an Audio-to-Lip, which alone knows what hidden sound is. The clips of the part `train`, or of
+    the whole corpus without splits, say how little is relied on clean sound.
+    """
+    from dataclasses import replace
+
+    from cals.evaluation.studies.noisy import FILES, noisy
+    from cals.evaluation.studies.noisy_clips import NoisyConfig
+    from cals.inference.lipsync import LipSync
+    from cals.inference.load import load_recognizer
+
+    config = NoisyConfig(
+        parts=options.parts,
+        clips=options.clips,
+        every=options.every,
+        kinds=options.kinds,
+        snr_db=options.snr_db,
+        measure=options.measure,
+        seed=options.seed,
+    )
+    recogniser = load_recognizer(options.recogniser)
+    lips = LipSync(options.model, face_models=options.face_models, device=options.device, batch=options.batch)
+    with frame_progress(f"noisy sound for {lips.model.name}", "clips") as progress:
+        report = noisy(
+            lips,
+            replace(recogniser, network=recogniser.network.to(options.device)),
+            options.corpus,
+            options.out,
+            config,
+            a2l=options.a2l,
+            splits=options.splits,
+            face_models=options.face_models,
+            force=options.force,
+            progress=progress,
+        )
+    print(report.summary())
+    print(f"{options.out}: {', '.join(FILES)}")

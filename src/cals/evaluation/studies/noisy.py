@@ -1,0 +1,219 @@
+"""`cals noisy`: mouths made from a sound that noise comes and goes in, and whether it helps to know where (ours)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cals.data.corruption.noise import VOICES
+from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.journal import Journal
+from cals.evaluation.studies.common import (
+    StudyReport,
+    counts,
+    loaded,
+    measured,
+    numbers,
+    picked,
+    reader_of,
+    results,
+    rows_by_part,
+    settings_of,
+)
+from cals.evaluation.studies.curves import MEASURES
+from cals.evaluation.studies.hiding import check_speaking, take_a2l
+from cals.evaluation.studies.mouths import check_crops
+from cals.evaluation.studies.noisy_clips import (
+    DROPOUT,
+    LEVEL,
+    NOISY,
+    RULES,
+    SCORED,
+    TOLD,
+    WAYS,
+    NoiseTrial,
+    NoisyConfig,
+    NoisyRecord,
+    series_name,
+)
+from cals.evaluation.studies.plots import Panel, draw, plotter
+from cals.evaluation.studies.points import Points, compare_ways, describe_points, tabulate_points
+from cals.evaluation.studies.reliance import check_scores, fit_rules
+from cals.evaluation.table import table
+from cals.features.mel import MelConfig
+from cals.inference.lipsync import LipSync
+from cals.inference.load import LoadedRecognizer
+from cals.metrics.bootstrap import Estimate, draws, estimate, share_estimate
+from cals.metrics.reliability import auc_replicates
+from cals.types import F32, ProgressCallback
+
+FILES = ("noisy.json", "noisy.md", "noisy.png")
+PAIRS = ((NOISY, SCORED), (NOISY, TOLD), (LEVEL, SCORED))
+"""Whose differences are given with an interval of their own: the same clips under both."""
+CLEAN_PART, CLEAN_CLIPS = "train", 50
+"""What the rules are fitted to: clean clips of this part, at most so many; without splits, of all of them."""
+
+Detection = dict[str, Estimate]
+"""AUC, and of each rule the share of corrupted frames that it hides and that of clean ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyReport(StudyReport):
+    """All of it."""
+
+    clips: Sequence[NoisyRecord]
+    points: dict[str, dict[str, Points]]
+    """Part -> condition -> values."""
+    detection: dict[str, dict[str, Detection]]
+    """Part -> condition -> how well corrupted frames are told."""
+
+    def found(self) -> dict[str, Any]:
+        detection = {
+            part: {name: {what: numbers(e) for what, e in of.items()} for name, of in by_condition.items()}
+            for part, by_condition in self.detection.items()
+        }
+        return {"points": describe_points(self.points), "detection": detection}
+
+    def summary(self) -> str:
+        columns = list(next(iter(next(iter(self.detection.values())).values())))
+        rows = [
+            [part, name, *(str(of[column]) for column in columns)]
+            for part, by_condition in self.detection.items()
+            for name, of in by_condition.items()
+        ]
+        corrupted = sum(len(record.corrupted) for record in self.clips)
+        clean = sum(record.frames for record in self.clips) - corrupted
+        return "\n\n".join(
+            [
+                tabulate_points(self.points, "sound"),
+                f"What is hidden, of {corrupted} corrupted frames and {clean} clean ones:\n\n"
+                + table(["part", "sound", *columns], rows),
+                counts(self.clips),
+            ]
+        )
+
+    def markdown(self) -> str:
+        """The report to read."""
+        return self.page(
+            f"Mouths of {self.settings['model']} under a noisy sound",
+            "![Lines](noisy.png)\n\nOnly truly corrupted frames are judged. clean: the sound without noise; noisy: "
+            "heard as it is; told: the corrupted frames hidden, the best that a rule could do; scored: those hidden "
+            f"whose reliability is under {self.settings['least_score']:g}; level: those hidden whose lasting level is "
+            "unusual. A rule helps where noisy - scored is below 0 for the opening and above 0 for lmd. AUC: how often "
+            "a corrupted frame is relied on less than a clean one, among those of all clips. hit rate: share of the "
+            "corrupted frames that is hidden; false alarms: that of the clean ones.",
+        )
+
+
+def noisy(
+    lips: LipSync,
+    recogniser: LoadedRecognizer,
+    corpus: Path,
+    out: Path,
+    config: NoisyConfig,
+    *,
+    a2l: Path | None = None,
+    splits: Path | None = None,
+    face_models: Path | None = None,
+    force: bool = False,
+    progress: ProgressCallback | None = None,
+) -> NoisyReport:
+    """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
+
+    `a2l` replaces the model's own Audio-to-Lip. Interrupted work goes on where it stopped. Raises ConfigError for a
+    recogniser that does not score sound, DataError when the corpus has no clips to look at.
+    """
+    plotter()
+    network, reference = check_speaking(lips.model.network), recogniser.network
+    check_crops(network)
+    check_scores(reference)
+    picks = picked(corpus, splits, config)
+    settings = settings_of(lips, corpus, splits, config) | {
+        "recogniser": f"{recogniser.name} ({recogniser.fingerprint})",
+        "a2l": None if a2l is None else f"{a2l} ({take_a2l(network, a2l)})",
+        "kinds": list(config.kinds),
+        "snr_db": list(config.snr_db),
+    }
+    reader = reader_of(config.measure, face_models, lips.batch)
+    with results(out, FILES, force=force) as (document, text, picture):
+        wavs = load_clean(corpus, splits, network.mel)
+        rules = fit_rules(reference, wavs.values())
+        settings |= {"clean_clips": len(wavs), **asdict(rules)}
+        voices = {key: wavs[key] for key in evenly(list(wavs), 2 * VOICES)}
+        journal = Journal(out / ".noisy.jsonl", settings, NoisyRecord.document, NoisyRecord.read, force=force)
+        trial = NoiseTrial(
+            network=network, recogniser=reference, rules=rules, reader=reader, config=config, voices=voices
+        )
+        records = measured(corpus, picks, network.mel, journal, trial.measure, progress)
+        parts = rows_by_part(records)
+        report = NoisyReport(
+            settings=settings,
+            clips=records,
+            points={part: compare_conditions(of_part, config) for part, of_part in parts.items()},
+            detection={part: judge_rules(of_part, config) for part, of_part in parts.items()},
+        )
+        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
+        text.write_text(report.markdown(), encoding="utf-8")
+        draw(picture, _panels(report, config))
+    journal.close()
+    return report
+
+
+def load_clean(corpus: Path, splits: Path | None, mel: MelConfig) -> dict[str, F32]:
+    """Load sounds [n] by key that the rules are fitted to and babble is mixed from."""
+    picks = picked(corpus, splits, ClipsConfig(parts=(CLEAN_PART,), clips=CLEAN_CLIPS))
+    return {pick.key: clip.wav for pick, clip in loaded(corpus, picks, mel)}
+
+
+def compare_conditions(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Points]:
+    """Estimate measures and differences of the ways under each condition; differences are of the same resamples."""
+    drawn = draws(len(records), config.seed)
+    return {
+        condition.name: compare_ways(records, {way: series_name(way, condition) for way in WAYS}, PAIRS, drawn)
+        for condition in config.conditions
+    }
+
+
+def judge_rules(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Detection]:
+    """Estimate for each condition how well corrupted frames are told from clean ones."""
+    truth = [record.mask(record.corrupted) for record in records]
+    found = {}
+    for condition in config.conditions:
+        scores = [np.array(record.scores[condition.name], dtype=np.float32) for record in records]
+        replicates = auc_replicates(list(zip(scores, truth, strict=True)), config.seed)
+        of_condition = {"AUC": estimate(replicates, len(records))}
+        for way in RULES:
+            hidden = [record.mask(record.hidden[series_name(way, condition)]) for record in records]
+            for name, kind in ((f"{way}: hit rate", truth), (f"{way}: false alarms", [~mask for mask in truth])):
+                parts = np.array([np.sum(a & b) for a, b in zip(hidden, kind, strict=True)], dtype=np.float64)
+                wholes = np.array([np.sum(mask) for mask in kind], dtype=np.float64)
+                of_condition[name] = share_estimate(parts, wholes, config.seed)
+        found[condition.name] = of_condition
+    return found
+
+
+def _panels(report: NoisyReport, config: NoisyConfig) -> list[list[Panel]]:
+    """A row a measure, a panel a kind: of all parts together, or of the only one."""
+    part, points = list(report.points.items())[-1]
+    by_kind = {
+        kind: sorted((one for one in config.conditions if one.kind == kind), key=lambda one: one.strength)
+        for kind in config.kinds
+    }
+    return [
+        [
+            Panel(
+                title=f"{kind}, {part}: {measure}",
+                across="no sound at all" if kind == DROPOUT else "speech over noise, dB",
+                up=up,
+                lines={
+                    way: ([one.strength for one in of_kind], [points[one.name][measure][way] for one in of_kind])
+                    for way in WAYS
+                },
+            )
+            for kind, of_kind in by_kind.items()
+        ]
+        for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
+    ]

@@ -1,0 +1,96 @@
+"""Which frames of a sound are better hidden: where a recogniser does not rely on it, or where its level is unusual."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from cals.data.corruption.noise import RATE_HZ
+from cals.errors import ConfigError
+from cals.evaluation.drives import F64
+from cals.evaluation.studies.mouths import FPS
+from cals.models.avsr.network import AVSR
+from cals.types import F32
+
+Mask = NDArray[np.bool_]
+
+CLEAN_SHARE = 0.05
+"""Of clean frames that either rule may hide."""
+LASTING = 9
+"""Frames that a level has to last: peaks of speech are shorter, noise and silence longer."""
+_FLOOR = 1e-10
+"""Mean power of a frame that is silent: -100 dB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HidingRules:
+    """What is hidden: frames beyond what clean ones have, but for `CLEAN_SHARE` of them."""
+
+    least_score: float
+    least_level_db: float
+    most_level_db: float
+
+    def hide_by_score(self, scores: F64) -> Mask:
+        """Frames [t] whose reliability [t] is under the least."""
+        return scores < self.least_score
+
+    def hide_by_level(self, levels_db: F64) -> Mask:
+        """Frames [t] whose lasting level [t] is under the least or over the most."""
+        return (levels_db < self.least_level_db) | (levels_db > self.most_level_db)
+
+
+def check_scores(recogniser: AVSR) -> None:
+    """ConfigError unless the recogniser scores sound, in frames as prepared clips have them."""
+    config = recogniser.config
+    if not config.has_scores:
+        found = "one without scores" if config.streams == "both" else f"one of {config.streams} alone"
+        raise ConfigError(
+            f"recogniser: expected one of sound and lips that scores how far it relies on either, found {found}; name "
+            "one that was trained with scores"
+        )
+    timing = config.mel.timing
+    if (timing.sample_rate_hz, timing.fps) != (RATE_HZ, FPS):
+        raise ConfigError(
+            f"recogniser: expected one of {RATE_HZ} Hz and {FPS} fps, as prepared clips are, found "
+            f"{timing.sample_rate_hz} Hz and {timing.fps} fps; name another"
+        )
+
+
+def score_frames(recogniser: AVSR, wav: F32) -> F64:
+    """How far a recogniser that sees nothing relies on each frame [t] of a sound [n], 0..1: the mean over channels."""
+    device = next(recogniser.parameters()).device
+    frames = len(wav) // recogniser.config.mel.timing.samples_per_frame
+    valid = torch.ones(1, frames, dtype=torch.bool, device=device)
+    with torch.inference_mode():
+        encoding = recogniser.encode(torch.from_numpy(wav)[None].to(device), None, valid)
+    scores: F64 = encoding.scores["audio"][0].double().mean(dim=-1).cpu().numpy()
+    return scores
+
+
+def measure_levels(wav: F32, samples_per_frame: int) -> F64:
+    """The level, in dB of full scale, that is not undercut for `LASTING` frames around each frame [t] of a sound [n].
+
+    In morphology, an opening of the level: what is shorter than that is cut off, edges of what lasts stay in place.
+    """
+    power = np.square(wav.reshape(-1, samples_per_frame), dtype=np.float64).mean(axis=1)
+    levels: F64 = 10 * np.log10(np.maximum(power, _FLOOR))
+    for extreme in (np.min, np.max):
+        levels = extreme(sliding_window_view(np.pad(levels, LASTING // 2, mode="edge"), LASTING), axis=1)
+    return levels
+
+
+def fit_rules(recogniser: AVSR, wavs: Iterable[F32]) -> HidingRules:
+    """Find the rules that hide `CLEAN_SHARE` of the frames of clean sounds [n]; levels a half of it on either side."""
+    scores, levels = [], []
+    for wav in wavs:
+        scores.append(score_frames(recogniser, wav))
+        levels.append(measure_levels(wav, recogniser.config.mel.timing.samples_per_frame))
+    low, high = np.quantile(np.concatenate(levels), [CLEAN_SHARE / 2, 1 - CLEAN_SHARE / 2])
+    return HidingRules(
+        least_score=float(np.quantile(np.concatenate(scores), CLEAN_SHARE)),
+        least_level_db=float(low),
+        most_level_db=float(high),
+    )
