@@ -17,16 +17,19 @@ from cals.data.corruption.bursts import mark_frames
 from cals.data.corruption.sound import corrupt_sound
 from cals.errors import ConfigError, DataError
 from cals.evaluation.studies.common import loaded, picked
+from cals.evaluation.studies.hiding import check_speaking
 from cals.evaluation.studies.mouths import MeshReader, Subject
 from cals.evaluation.studies.noisy import FILES, NoisyReport, load_clean, noisy
 from cals.evaluation.studies.noisy_clips import RULES, Condition, NoiseTrial, NoisyConfig, draw_bursts, series_name
 from cals.evaluation.studies.reliance import HidingRules, fit_rules, measure_levels, score_frames
 from cals.features.mel import MelConfig, log_mel
+from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedRecognizer
 from cals.metrics.accuracy import ranking_auc
 from cals.models.avsr.language import fit_ngram
 from cals.models.avsr.network import AVSR, Encoding
 from cals.models.factory import to_checkpoint
+from cals.models.speaking import MeshLips
 from cals.training.presets import AVSR as PRESETS
 from recognizer import save_recognizer
 
@@ -70,16 +73,27 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def studied(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[NoisyReport, Path]:
-    out = tmp_path_factory.mktemp("studied") / "out"
-    ears = recogniser_of(ToneHearing(TINY))
-    return noisy(lips_of(FollowingLips(0)), ears, drawn, out, CONFIG, splits=drawn / "splits.json"), out
+def lips() -> LipSync:
+    return lips_of(FollowingLips(0))
 
 
-def test_hiding_the_truth_is_hiding_by_hand() -> None:
+@pytest.fixture(scope="module")
+def untrained() -> MeshLips:
     torch.manual_seed(0)
     network = random_lips()
     network.a2l.front.hidden_step.data.normal_()
+    return network
+
+
+@pytest.fixture(scope="module")
+def studied(drawn: Path, lips: LipSync, tmp_path_factory: pytest.TempPathFactory) -> tuple[NoisyReport, Path]:
+    out = tmp_path_factory.mktemp("studied") / "out"
+    ears = recogniser_of(ToneHearing(TINY))
+    return noisy(lips, ears, drawn, out, CONFIG, splits=drawn / "splits.json"), out
+
+
+def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
+    network = untrained
     trial = NoiseTrial(
         network=network, recogniser=ToneHearing(TINY), rules=RULES_BY_HAND, reader=MeshReader(), config=CONFIG
     )
@@ -202,9 +216,9 @@ class _Stop(Exception):  # noqa: N818
 
 
 def test_interrupted_work_goes_on_and_says_the_same(
-    drawn: Path, studied: tuple[NoisyReport, Path], tmp_path: Path
+    drawn: Path, lips: LipSync, studied: tuple[NoisyReport, Path], tmp_path: Path
 ) -> None:
-    lips, ears, splits = lips_of(FollowingLips(0)), recogniser_of(ToneHearing(TINY)), drawn / "splits.json"
+    ears, splits = recogniser_of(ToneHearing(TINY)), drawn / "splits.json"
 
     def stop(done: int, _: int | None) -> None:
         if done == 2:
@@ -224,7 +238,7 @@ def test_interrupted_work_goes_on_and_says_the_same(
     assert resumed.document() == studied[0].document()
 
 
-def test_babble_is_made_of_other_clips(drawn: Path) -> None:
+def test_babble_is_made_of_other_clips(drawn: Path, lips: LipSync) -> None:
     config = NoisyConfig(kinds=("babble",), snr_db=(0.0,), measure="mesh")
     pick, clip = next(loaded(drawn, picked(drawn, None, config)[:1], MelConfig()))
     rng = np.random.default_rng(0)
@@ -232,7 +246,7 @@ def test_babble_is_made_of_other_clips(drawn: Path) -> None:
 
     def scores(voices: dict[str, np.ndarray]) -> list[float]:
         trial = NoiseTrial(
-            network=FollowingLips(0).eval(),
+            network=check_speaking(lips.model.network),
             recogniser=ToneHearing(TINY),
             rules=RULES_BY_HAND,
             reader=MeshReader(),
@@ -246,8 +260,8 @@ def test_babble_is_made_of_other_clips(drawn: Path) -> None:
     assert scores({}) != found
 
 
-def test_the_command_runs(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_checkpoint(tmp_path / "lips", to_checkpoint(random_lips()))
+def test_the_command_runs(drawn: Path, untrained: MeshLips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_checkpoint(tmp_path / "lips", to_checkpoint(untrained))
     ears = ["--recogniser", str(save_recognizer(tmp_path / "ears"))]
     sizes = ["--kinds", "white", "dropout", "--snr-db", "10", "-5", "--every", "4", "--clips", "2", "--measure", "mesh"]
     command = ["noisy", str(tmp_path / "lips"), str(drawn), "--out", str(tmp_path / "out")]
@@ -273,7 +287,7 @@ def test_the_command_runs(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "no").exists()
 
 
-def test_wrong_input_is_refused(drawn: Path, tmp_path: Path) -> None:
+def test_wrong_input_is_refused(drawn: Path, lips: LipSync, tmp_path: Path) -> None:
     for wrong, message in (
         ({"kinds": ()}, "kinds: expected one or more"),
         ({"kinds": ("white", "white")}, "each once"),
@@ -286,7 +300,7 @@ def test_wrong_input_is_refused(drawn: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             NoisyConfig(**wrong)  # type: ignore[arg-type]
     (tmp_path / "splits.json").write_text(json.dumps({"val": ["a-0"]}))
-    lips, ears = lips_of(FollowingLips(0)), recogniser_of(ToneHearing(TINY))
+    ears = recogniser_of(ToneHearing(TINY))
     with pytest.raises(DataError, match="expected the parts train"):
         noisy(lips, ears, drawn, tmp_path / "out", CONFIG, splits=tmp_path / "splits.json")
     slow = dataclasses.replace(MelConfig(), timing=dataclasses.replace(MelConfig().timing, fps=50))
