@@ -182,3 +182,6 @@ def test_what_does_not_fit_is_refused() -> None:
             BeamConfig(**values)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="expected a decoder for ctc_weight 0.1"):
         search_beam(drawn_log_probs(0, FRAMES, SIZE), None, BeamConfig())
+    for shape in ((0, SIZE), (1, FRAMES, SIZE)):
+        with pytest.raises(DataError, match="of a frame or more"):
+            search_beam(torch.zeros(shape), None, BeamConfig(ctc_weight=1))

@@ -68,7 +68,7 @@ class CtcPrefixes:
     """[k] The prefix's last token; BLANK where it is empty."""
 
     def score(self, log_probs: Tensor) -> Tensor:
-        """Log probabilities [k v] that a sequence begins with the prefix and each token; last, that it is the prefix.
+        """Give log probabilities [k v] that a sequence begins with prefix and token; last, that it is the prefix.
 
         The sum over the frames at which the token can begin is a matrix product; it loses what is below exp(-700) of a
         prefix's likeliest frame.
@@ -83,7 +83,7 @@ class CtcPrefixes:
         return scores
 
     def extend(self, rows: Tensor, tokens: Tensor, log_probs: Tensor) -> "CtcPrefixes":
-        """Those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
+        """Give those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
         label, blank = self.label[rows], self.blank[rows]
         before = torch.where((self.last[rows] == tokens)[:, None], blank, torch.logaddexp(label, blank))
         emitted = log_probs.T[tokens]
@@ -96,7 +96,7 @@ class CtcPrefixes:
 
 
 def start_prefixes(log_probs: Tensor) -> CtcPrefixes:
-    """The empty prefix under CTC's log probabilities [t v]: all blanks."""
+    """Give the empty prefix under CTC's log probabilities [t v]: all blanks."""
     blank = torch.cat([log_probs.new_zeros(1), log_probs[:, BLANK].cumsum(0)])[None]
     return CtcPrefixes(torch.full_like(blank, -torch.inf), blank, torch.full((1,), BLANK))
 
@@ -117,6 +117,11 @@ def search_beam(
     if next_log_probs is None and config.ctc_weight < 1:
         raise ConfigError(
             f"beam search: expected a decoder for ctc_weight {config.ctc_weight}, found none; give one, or ctc_weight 1"
+        )
+    if ctc_log_probs.dim() != 2 or not len(ctc_log_probs):
+        raise DataError(
+            f"beam search: expected log probabilities [t v] of a frame or more, found {list(ctc_log_probs.shape)}; "
+            "give those of one recording"
         )
     log_probs, device = ctc_log_probs.detach().double().cpu(), ctc_log_probs.device
     frames, size = log_probs.shape
