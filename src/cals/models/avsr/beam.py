@@ -123,7 +123,7 @@ def search_beam(
             f"beam search: expected log probabilities [t v] of a frame or more, found {list(ctc_log_probs.shape)}; "
             "give those of one recording"
         )
-    log_probs, device = ctc_log_probs.detach().double().cpu(), ctc_log_probs.device
+    log_probs, device = ctc_log_probs.detach().cpu().double(), ctc_log_probs.device
     frames, size = log_probs.shape
     weights = {"attention": 1 - config.ctc_weight, "ctc": config.ctc_weight, "language": config.language_weight}
     sources = {"attention": next_log_probs, "language": language}
@@ -134,7 +134,7 @@ def search_beam(
     longest = max(1, round(config.max_length_ratio * frames))
     for length in range(longest + 1):
         after = {
-            name: parts[name][:, None] + source(tokens.to(device)).detach().double().cpu()
+            name: parts[name][:, None] + source(tokens.to(device)).detach().cpu().double()
             for name, source in asked.items()
         }
         if config.ctc_weight:
@@ -176,7 +176,7 @@ def align_ctc(log_probs: Tensor, tokens: Sequence[int]) -> list[tuple[int, int]]
     if not tokens:
         return []
     states = torch.tensor([BLANK, *(state for token in tokens for state in (token, BLANK))])
-    emitted = log_probs.detach().double().cpu()[:, states]
+    emitted = log_probs.detach().cpu().double()[:, states]
     leaps = torch.full(states.shape, -torch.inf, dtype=torch.float64)  # over the blank between two different tokens
     leaps[3::2] = torch.where(states[3::2] == states[1:-2:2], -torch.inf, 0.0)
     score = torch.full_like(leaps, -torch.inf)
