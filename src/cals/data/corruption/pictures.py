@@ -116,7 +116,7 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
     box = _turned_box(place, 1 + 2 * _FEATHER).clipped(picture.width, picture.height)
     if not box.width or not box.height:
         return _nothing(box)
-    alpha = _warp(_soft_square(), place, 1 + 2 * _FEATHER, box, cv2.BORDER_CONSTANT)
+    alpha = _warp(_soft_square(), place, 1 + 2 * _FEATHER, box)
     if burst.kind == "blur":
         sigma = burst.strength * place.side
         reach = math.ceil(3 * sigma)
@@ -128,7 +128,7 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
     cells = max(2, min(REFERENCE_PX, round(place.side)))
     flat = np.full((REFERENCE_PX, REFERENCE_PX, 3), 128, np.uint8)
     grain = add_grain(flat, _draw_places(burst.seed, burst.end - burst.start)[frame], GRAIN_STD)[:cells, :cells]
-    noise = _warp(grain.astype(np.float32) - 128, place, 1, box, cv2.BORDER_REFLECT_101)
+    noise = _warp(grain.astype(np.float32) - 128, place, 1, box, in_cells=True)
     noise *= 255 * burst.strength / GRAIN_STD
     return Patch(box, np.rint(np.clip(picture.rgb(box) + noise, 0, 255)).astype(np.uint8), alpha)
 
@@ -196,12 +196,16 @@ def _turned_box(place: MouthPlace, reach: float) -> Box:
     return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
-def _warp(image: F32, place: MouthPlace, reach: float, box: Box, border: int) -> F32:
-    """A square picture of the mouth's square, `reach` times as large, as it lies in `box` of the frame."""
+def _warp(image: F32, place: MouthPlace, reach: float, box: Box, *, in_cells: bool = False) -> F32:
+    """A square picture of the mouth's square, `reach` times as large, as it lies in `box` of the frame.
+
+    With `in_cells` its pixels stay as different as they are, and it goes on beyond its edges, mirrored.
+    """
     matrix = _matrix(place, reach, image.shape[0])
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5 - np.array([box.x0, box.y0])
-    size = (box.width, box.height)
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border), np.float32)
+    how = (cv2.INTER_NEAREST, cv2.BORDER_REFLECT_101) if in_cells else (cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    shown = cv2.warpAffine(image, matrix, (box.width, box.height), flags=how[0], borderMode=how[1])
+    return np.asarray(shown, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
