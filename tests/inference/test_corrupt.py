@@ -151,8 +151,10 @@ def test_others_babble(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no sound")
     rng = np.random.default_rng(0)
     write_wav(folder / "a.wav", rng.normal(0, 0.1, 32_000).astype(np.float32))
-    documents = {name: noisy(path, tmp_path / f"{name}.mp4", "babble", 0.0, babble=folder if name == "others" else None)
-                 for name in ("own", "others")}  # fmt: skip
+    folders = {"own": None, "others": folder}
+    documents = {
+        name: noisy(path, tmp_path / f"{name}.mp4", "babble", 0.0, babble=where) for name, where in folders.items()
+    }
     assert {name: document["babble"] for name, document in documents.items()} == {"own": "own", "others": "others"}
     flat = {}
     for name, document in documents.items():
@@ -175,7 +177,7 @@ def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
     for one, other, marked in zip(before, after, marks, strict=True):
         if marked:
             hit = np.abs(one.astype(int) - other).mean(axis=2) > 12
-            middles.append([float(at[hit].mean()) for at in np.nonzero(hit) and np.mgrid[0:320, 0:320]])
+            middles.append([float(at[hit].mean()) for at in np.mgrid[0:320, 0:320]])
     assert np.abs(np.mean(middles, axis=0) - (146, 160)).max() < 8
     assert np.std(middles, axis=0).max() < 1.5
 

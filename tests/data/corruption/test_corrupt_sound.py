@@ -5,7 +5,7 @@ import pytest
 
 from cals.data.corruption.bursts import Burst, draw_corruption
 from cals.data.corruption.config import AUDIO_KINDS, TESTING, select_kinds
-from cals.data.corruption.noise import LOOP_S, RATE_HZ, draw_heard
+from cals.data.corruption.noise import LOOP_S, RATE_HZ, draw_burst_noise
 from cals.data.corruption.sound import FADE_S, build_sound_burst, corrupt_sound
 from cals.errors import ConfigError
 from cals.types import F32
@@ -69,21 +69,21 @@ def test_nothing_is_clipped_and_silence_is_noisy_too() -> None:
 
 
 def test_babble_is_others_or_the_clip_itself() -> None:
-    assert power(draw_heard("babble", 1, 9600, OTHERS, SPEECH)) == pytest.approx(1, abs=1e-3)
-    with_others = draw_heard("babble", 1, 9600, OTHERS, SPEECH)
-    assert np.array_equal(with_others, draw_heard("babble", 1, 9600, OTHERS, SPEECH * 0 + 1))
-    own = draw_heard("babble", 1, 9600, (), SPEECH)
+    assert power(draw_burst_noise("babble", 1, 9600, OTHERS, SPEECH)) == pytest.approx(1, abs=1e-3)
+    with_others = draw_burst_noise("babble", 1, 9600, OTHERS, SPEECH)
+    assert np.array_equal(with_others, draw_burst_noise("babble", 1, 9600, OTHERS, SPEECH * 0 + 1))
+    own = draw_burst_noise("babble", 1, 9600, (), SPEECH)
     assert not np.array_equal(own, with_others)
-    assert not np.array_equal(own, draw_heard("babble", 1, 9600, (), OTHERS[0]))
+    assert not np.array_equal(own, draw_burst_noise("babble", 1, 9600, (), OTHERS[0]))
     # as loud a voice in a soft clip as in a loud one
     soft = [wav * (0.01 if i % 2 else 1) for i, wav in enumerate(OTHERS)]
-    assert np.allclose(draw_heard("babble", 1, 9600, soft, SPEECH), with_others, atol=1e-4)
+    assert np.allclose(draw_burst_noise("babble", 1, 9600, soft, SPEECH), with_others, atol=1e-4)
 
 
 def test_colours_are_what_their_names_say() -> None:
     def slope(kind: str) -> float:
         """Decibels an octave between 200 and 6400 Hz."""
-        spectrum = np.abs(np.fft.rfft(draw_heard(kind, 1, 4 * RATE_HZ, (), SPEECH))) ** 2
+        spectrum = np.abs(np.fft.rfft(draw_burst_noise(kind, 1, 4 * RATE_HZ, (), SPEECH))) ** 2
         bands = [spectrum[4 * low : 8 * low].mean() for low in (200, 400, 800, 1600, 3200)]
         return float(np.polyfit(np.arange(5), 10 * np.log10(bands), 1)[0])
 
