@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.data.augment import FaceAugment, drawn_look
-from cals.data.corruption import Corruption, CorruptionConfig, corrupt_pictures, corrupt_sound, draw_corruption
+from cals.data.corruption.bursts import Corruption, draw_corruption
+from cals.data.corruption.config import CorruptionConfig
+from cals.data.corruption.pictures import corrupt_pictures
+from cals.data.corruption.sound import corrupt_sound
 from cals.data.pictures import repainted
 from cals.data.sample_store import SampleStore
 from cals.data.shards import Sample

@@ -1,12 +1,13 @@
 """Joint CTC/attention decoding by beam search (Watanabe et al., 2017), and forced alignment by CTC.
 
-The search goes token by token. A prefix is scored by what the attention decoder and a language model say of its tokens, and
-by the CTC probability of all label sequences that begin with it (Graves, 2008, section 7.4); an ended one by that of itself.
+The search goes token by token. A prefix is scored by what the attention decoder and a language model say of its tokens
+and by the CTC probability of all sequences that begin with it (Graves, 2008, section 7.4), an ended one by its own.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -54,35 +55,31 @@ class Hypothesis:
 
 @dataclass(frozen=True, eq=False)
 class CtcPrefixes:
-    """Log probabilities of all CTC paths of the first frames that spell prefixes: one of each ends in a blank or not.
+    """Log probabilities of the CTC paths of the first j frames that spell each prefix, for every j from 0 to t.
 
-    Entry j is of the first j frames.
+    Both ways a path can end are kept apart.
     """
 
     label: Tensor
-    """[k t + 1] of paths that end in the prefix's last token."""
+    """[k t + 1] Of those that end in the prefix's last token."""
     blank: Tensor
-    """[k t + 1] of paths that end in a blank."""
+    """[k t + 1] Of those that end in a blank."""
     last: Tensor
     """[k] The prefix's last token; BLANK where it is empty."""
 
-    @property
-    def ended(self) -> Tensor:
-        """[k] That the whole sequence is this and no more."""
-        return torch.logaddexp(self.label[:, -1], self.blank[:, -1])
-
     def score(self, log_probs: Tensor) -> Tensor:
-        """Log probabilities [k v] that the sequence begins with the prefix and then each token; -inf for the blank.
+        """Log probabilities [k v] that a sequence begins with the prefix and each token; last, that it is the prefix.
 
-        The sum over the frame at which the token begins is a matrix product. Probabilities are scaled by each prefix's
-        greatest one, so that nothing is lost above exp(-700) of it.
+        The sum over the frames at which the token can begin is a matrix product; it loses what is below exp(-700) of a
+        prefix's likeliest frame.
         """
-        either = torch.logaddexp(self.label, self.blank)[:, :-1]
-        scores = _log_product(either, log_probs)
+        either = torch.logaddexp(self.label, self.blank)
+        scores = _log_product(either[:, :-1], log_probs)
         # A token again is another one only where a blank has come between.
         again = (self.blank[:, :-1] + log_probs.T[self.last]).logsumexp(dim=1)
         scores.scatter_(1, self.last[:, None], again[:, None])
         scores[:, BLANK] = -torch.inf
+        scores[:, -1] = either[:, -1]
         return scores
 
     def extend(self, rows: Tensor, tokens: Tensor, log_probs: Tensor) -> "CtcPrefixes":
@@ -180,11 +177,26 @@ def align_ctc(log_probs: Tensor, tokens: Sequence[int]) -> list[tuple[int, int]]
     score = torch.full_like(leaps, -torch.inf)
     score[0] = 0
     steps = []
-    for number, frame in enumerate(emitted):
-        stay, walk, leap = score, score.roll(1), score.roll(2) + leaps
+    for frame in emitted:
+        walk = score.roll(1)
         walk[0] = -torch.inf
-        ...
-    return []
+        score, step = torch.stack([score, walk, score.roll(2) + leaps]).max(dim=0)
+        score = score + frame
+        steps.append(step.tolist())
+    last = len(states) - 1 - int(score[-1] < score[-2])
+    if score[last] == -torch.inf:
+        repeats = sum(one == other for one, other in pairwise(tokens))
+        raise DataError(
+            f"align: expected {len(tokens) + repeats} frames or more in which {len(tokens)} tokens are possible, found "
+            f"{len(emitted)}; give the tokens of this recording"
+        )
+    path = [last]
+    for step in reversed(steps[1:]):
+        path.append(path[-1] - step[path[-1]])
+    frames: dict[int, list[int]] = {}
+    for number, state in enumerate(reversed(path)):
+        frames.setdefault(state, []).append(number)
+    return [(frames[state][0], frames[state][-1] + 1) for state in range(1, len(states), 2)]
 
 
 def _log_product(left: Tensor, right: Tensor) -> Tensor:

@@ -97,10 +97,10 @@ class AVSR(nn.Module):
         valid: Tensor,
         before: Tensor,
         trusted: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, Encoding]:
+    ) -> tuple[Tensor, Tensor]:
         """What training asks for: CTC log-probabilities [b t tokens], logits [b n tokens] after `before` [b n]."""
         encoding = self.encode(wav, mouths, valid, trusted)
-        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid), encoding
+        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
 
     def take_front_ends(self, other: "AVSR") -> None:
         """Begin with the front-ends of a recogniser of the same sizes that has this one's streams or one of them.

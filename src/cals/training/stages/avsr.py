@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
-from cals.data.corruption import TESTING, TRAINING, CorruptionConfig
+from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
 from cals.data.utterances import UtteranceBatch, UtteranceStore, build_batch, sample_utterances
 from cals.errors import ConfigError
 from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
@@ -93,8 +93,8 @@ class AVSRStage(Stage):
         labels = [tokens.encode(text) for text in batch.texts]
         before, after = shift_tokens(labels, tokens.end)
         present = self._present(len(utterances), rng, device)
-        log_probs, logits, encoding = model(*self._inputs(batch, device), before.to(device), present)
-        ctc = batch_ctc(log_probs, encoding.valid, labels)
+        log_probs, logits = model(*self._inputs(batch, device), before.to(device), present)
+        ctc = batch_ctc(log_probs, batch.valid, labels)
         after = after.to(device)
         attention = cross_entropy(
             logits.float().flatten(0, 1), after.flatten(), label_smoothing=config.smoothing, ignore_index=IGNORED
