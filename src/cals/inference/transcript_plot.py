@@ -58,7 +58,8 @@ def _draw_scores(axis: Any, transcript: Transcript, _width: float) -> None:
         axis.axvline(segment.start_s, color=_GREY, linestyle=":", linewidth=0.8)
     axis.set(ylim=(0, 1), ylabel="reliability")
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=8, loc="lower right", ncols=3)
+    if transcript.scores:
+        axis.legend(fontsize=8, loc="lower right", ncols=3)
 
 
 def _draw_words(axis: Any, transcript: Transcript, width: float) -> None:
