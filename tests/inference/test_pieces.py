@@ -14,9 +14,9 @@ LONGEST = LONGEST_S * FPS
 
 
 def speech(*parts: tuple[str, int], seed: int = 0) -> F32:
-    """Loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (30)."""
+    """Loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (34)."""
     rng = np.random.default_rng(seed)
-    ranges = {"speech": (35, 50), "silence": (0, 2), "hum": (30, 30)}
+    ranges = {"speech": (35, 50), "silence": (0, 2), "hum": (34, 34)}
     return np.concatenate([rng.uniform(*ranges[kind], size=count) for kind, count in parts]).astype(np.float32)
 
 
@@ -30,7 +30,7 @@ def lengths(levels: F32, *, pauses: bool = True) -> list[int]:
 
 def test_a_sentence_is_one_piece_whatever_is_around_it() -> None:
     assert lengths(speech(("silence", 20), ("speech", 40), ("silence", 20))) == [80]
-    assert lengths(speech(("speech", 100), ("silence", 11), ("speech", 100))) == [211]  # too short a pause
+    assert lengths(speech(("speech", 100), ("silence", 9), ("speech", 100))) == [209]  # too short a pause
     assert lengths(speech(("speech", 1))) == [1]
     assert lengths(np.zeros(0, np.float32)) == []
 
