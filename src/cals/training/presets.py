@@ -186,9 +186,9 @@ _AVSR_PAPER = AVSRStageConfig(  # the published warm-up of 25 000 steps
     train=TrainConfig(steps=310_000, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0, ema=0.9999), clips=16
 )
 AVSR: dict[str, AVSRStageConfig] = {
-    "avsr-grid-small": _AVSR_GRID,
+    "avsr-grid-small": replace(_AVSR_GRID, frozen_front_ends=True),
     "avsr-grid-small-whisper": replace(_AVSR_GRID, model=replace(_AVSR, whisper=WhisperConfig())),
-    "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR, scoring=False)),
+    "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR, scoring=False), frozen_front_ends=True),
     "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR, streams="audio")),
     "avsr-grid-small-video": replace(_AVSR_GRID, model=replace(_AVSR, streams="video")),
     "avsr-drawn-small": _AVSR_GRID,

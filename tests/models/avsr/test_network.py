@@ -161,6 +161,21 @@ def test_front_ends_are_taken_over_from_single_streams() -> None:
         both.take_front_ends(tiny(channels=4, streams="video"))
 
 
+def test_frozen_front_ends_stay_as_they_are() -> None:
+    network = AVSR(TINY)
+    network.freeze_front_ends()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    optimizer = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.1)
+    log_probs, logits = network(*clips(2, 8), torch.full((2, 3), 2))
+    (log_probs[..., 1].sum() + logits[..., 2].sum()).backward()
+    optimizer.step()
+    for name, value in network.state_dict().items():
+        if name.startswith(("hear.", "see.")):
+            assert torch.equal(value, before[name])
+    assert not torch.equal(network.join.weight, before["join.weight"])
+
+
 @pytest.mark.parametrize(
     "changes", [{"cut": (56, 128, 28, 90)}, {"view_px": 25}, {"heads": 3}, {"kernel": 4}, {"dropout": 1.0}]
 )

@@ -47,6 +47,9 @@ class AVSRStageConfig:
     """Of the attention's labels."""
     missing: float = 0.1
     """Share of the clips of which one stream or the other is not there at all, so that one alone can be read too."""
+    frozen_front_ends: bool = False
+    """Whether front-ends that were trained before stay as they are: a third of the time, and the same for all that are
+    compared."""
     corruption: CorruptionConfig = TRAINING
     test: CorruptionConfig = TESTING
     """What validation corrupts with."""
