@@ -28,6 +28,7 @@ from cals.models.avsr.network import AVSR, Encoding
 from cals.models.avsr.recognize import Recognition
 from cals.models.avsr.tokens import Tokens
 from cals.models.sync import SyncConfig, SyncModel
+from cals.models.whisper import WhisperConfig
 from cals.types import F32
 from drawing import tones, write_audio, write_video
 from recognizer import save_recognizer
@@ -243,6 +244,13 @@ def test_a_recogniser_of_one_stream(
         single.transcribe(clip, streams=lacks)
     with pytest.raises(ConfigError, match=f"found one of {has} alone; leave --scores out"):
         single.check_scores()
+
+
+def test_a_recogniser_that_hears_with_whisper(clip: Path, tmp_path: Path) -> None:
+    """Whose weights are not in its checkpoint, but in the package."""
+    folder = save_recognizer(tmp_path / "whisper", streams="audio", whisper=WhisperConfig())
+    found = Transcriber(folder).transcribe(clip, beam=QUICK)
+    assert (found.streams, found.frames) == ("audio", 50)
 
 
 def test_long_speech_is_read_in_pieces_that_join(
