@@ -5,9 +5,14 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from cals import hub
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from cals.errors import CheckpointError
+from cals.models.avsr.language import NGram
+from cals.models.avsr.network import AVSR
+from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import from_checkpoint, load_front
 from cals.models.lips import LipModel
@@ -22,6 +27,17 @@ class LoadedModel:
     fingerprint: str
     """First 12 hex digits of the weights' sha256."""
     network: LipModel
+
+
+@dataclass(frozen=True)
+class LoadedRecognizer:
+    """A recogniser, its language model, and what to call it."""
+
+    name: str
+    fingerprint: str
+    """First 12 hex digits of the weights' sha256."""
+    network: AVSR
+    language: NGram
 
 
 def available_models() -> dict[str, str]:
@@ -50,9 +66,23 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 def _from_folder(folder: Path, name: str) -> LoadedModel:
     checkpoint = load_checkpoint(folder)
     network = from_checkpoint(checkpoint)
+    _give_front(network, checkpoint)
+    return LoadedModel(name, weights_sha256(folder)[:12], network)
+
+
+def load_recognizer(folder: str | Path) -> LoadedRecognizer:
+    """A checkpoint folder of `cals train avsr`; CheckpointError where it is none, or damaged."""
+    folder = Path(folder)
+    checkpoint = load_checkpoint(folder)
+    network, language = avsr_from_checkpoint(checkpoint)
+    _give_front(network, checkpoint)
+    return LoadedRecognizer(folder.resolve().name, weights_sha256(folder)[:12], network, language)
+
+
+def _give_front(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """The pretrained front-end, where the network hears with one."""
     if any(isinstance(part, WhisperEncoder) for part in network.modules()):
         load_front(network, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
-    return LoadedModel(name, weights_sha256(folder)[:12], network)
 
 
 def _debug() -> LoadedModel:
