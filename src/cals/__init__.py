@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cals.inference.lipsync import LipSync
     from cals.inference.load import available_models, load_model
     from cals.inference.score import SyncScorer
+    from cals.inference.transcribe import Transcriber
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MediaError",
     "NoFaceError",
     "SyncScorer",
+    "Transcriber",
     "available_models",
     "load_model",
 ]
@@ -30,6 +32,7 @@ __all__ = [
 _LAZY = {
     "LipSync": "cals.inference.lipsync",
     "SyncScorer": "cals.inference.score",
+    "Transcriber": "cals.inference.transcribe",
     "available_models": "cals.inference.load",
     "load_model": "cals.inference.load",
 }

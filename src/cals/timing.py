@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from cals.errors import ConfigError
 
@@ -40,3 +41,8 @@ class AVTiming:
     def unit_position(self, time_s: Fraction) -> Fraction:
         """Where `time_s` falls on the unit axis; unit i stands at its middle, (i + 1/2) / fps."""
         return time_s * self.fps - Fraction(1, 2)
+
+
+def ticks_until(end_s: Fraction, fps: int) -> int:
+    """How many of the ticks of 1 / `fps` have their middle before `end_s`; a tick has what is shown in its middle."""
+    return ceil(end_s * fps - Fraction(1, 2))

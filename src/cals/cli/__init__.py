@@ -30,6 +30,7 @@ from cals.cli.study import study
 from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
+from cals.cli.transcribe import transcribe
 from cals.cli.voices import voices
 from cals.errors import CalsError
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "voices": voices,
     "synthetic": synthetic,
     "train": train,
+    "transcribe": transcribe,
     "evaluate": evaluate,
     "readability": readability,
     "ablation": ablation,

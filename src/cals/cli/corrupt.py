@@ -61,5 +61,5 @@ def corrupt(
         )
     print(
         f"{out}, {truth}: of {counts['frames']} frames the mouth is corrupted in {counts['video']}, the sound in "
-        f"{counts['audio']}; {counts['faceless']} without a face, {counts['missed']} of them within a burst"
+        f"{counts['audio']}; {counts['missed']} drawn for it show no mouth and are left as they are"
     )

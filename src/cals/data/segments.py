@@ -24,7 +24,7 @@ from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
-from cals.timing import AVTiming
+from cals.timing import AVTiming, ticks_until
 from cals.types import F32, U8, TrackedFace
 
 MIN_FRAMES = 25
@@ -97,7 +97,7 @@ def _ticks(
                 transform = aligner.update(face)
                 pixels = crop(picture, transform)
                 points = transform.landmarks(face.landmarks)
-            while tick != end and Fraction(2 * tick + 1, 2 * timing.fps) < ends_s:
+            while tick != end and tick < ticks_until(ends_s, timing.fps):
                 yield face, pixels, points, next(sound)
                 tick += 1
     if tick == first:

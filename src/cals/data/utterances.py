@@ -96,11 +96,13 @@ def build_batch(
     config: CorruptionConfig | None,
     view_px: int,
     face: FaceAugment | None = None,
+    *,
+    has_video: bool = True,
 ) -> UtteranceBatch:
     """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
 
-    Views are the middle of the mouths, or with `face` a random part of another face before another camera. Babble is
-    made of the other utterances.
+    Views are the middle of the mouths, or with `face` a random part of another face before another camera; without
+    `has_video` none are made. Babble is made of the other utterances.
     """
     wavs, views, done = [], [], []
     for number, utterance in enumerate(utterances):
@@ -108,10 +110,13 @@ def build_batch(
         if config is not None:
             corruption = draw_corruption(rng, len(mouth), config)
             others = [other.wav for i, other in enumerate(utterances) if i != number]
-            mouth = corrupt_pictures(mouth, corruption.video)
+            mouth = corrupt_pictures(mouth, corruption.video) if has_video else mouth
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)
-        views.append(middle_view(mouth, view_px) if face is None else sample_view(mouth, rng, view_px, face))
+        if face is None or not has_video:
+            views.append(middle_view(mouth, view_px))
+        else:
+            views.append(sample_view(mouth, rng, view_px, face))
         done.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(

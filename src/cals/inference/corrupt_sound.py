@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _HEARD_S = 60
 """Of a clip that babble is made of, from its beginning."""
 _MOST_CLIPS = 2 * VOICES
+_PEAK = 0.9
+"""What sound is turned down to where it would leave full scale, which leaves room for what a codec adds."""
 
 
 class SoundCorruptor:
@@ -72,15 +74,15 @@ class SoundCorruptor:
         return start, min(end, self.samples)
 
     def _turn_down(self) -> None:
-        before = after = 1.0
+        before = after = 0.0
         with closing(AudioSource(self._path, keep_going=self._keep_going, quiet=True)) as source:
             first = 0
             for block in source.blocks():
                 before = max(before, float(np.abs(block).max(initial=0)))
                 after = max(after, float(np.abs(self.change(block, first)).max(initial=0)))
                 first += block.shape[1]
-        self._gain = before / after
-        if self._gain < 1:
+        if after > max(1, before):
+            self._gain = max(before, _PEAK) / after
             log.warning(
                 "%s: speech and noise together exceed full scale; all of the sound is %.1f dB softer",
                 self._path,

@@ -56,11 +56,11 @@ def track_mouths(
             if progress is not None:
                 estimate = reader.frame_count_estimate
                 progress(len(seen), None if estimate is None else 2 * estimate)
-    found.places = [None if item is None else _place(found, seen, i) for i, item in enumerate(seen)]
+    found.places = [None if item is None else _steady_place(found, seen, i) for i, item in enumerate(seen)]
     return found
 
 
-def _place(
+def _steady_place(
     track: MouthTrack, seen: list[tuple[int, CropTransform, NDArray[np.float64]] | None], index: int
 ) -> MouthPlace:
     """The square in one frame with a face, its middle the mean of the same track's around it."""

@@ -10,20 +10,20 @@ from cals.metrics.offset import MAX_OFFSET
 _LINE, _MARK, _GREY = "#2a6f97", "#c8553d", "#888888"
 
 
-def check_plot(path: Path) -> None:
+def check_plot(path: Path, option: str = "plot") -> None:
     """ConfigError where a plot could not be drawn to `path`, to be called before any work."""
     if path.suffix.lower() != ".png":
-        raise ConfigError(f"plot: expected a name ending in .png, found {path.name}; rename it")
-    _pyplot()
+        raise ConfigError(f"{option}: expected a name ending in .png, found {path.name}; rename it")
+    load_pyplot(option)
 
 
-def _pyplot() -> ModuleType:
+def load_pyplot(option: str = "plot") -> ModuleType:
     """matplotlib, which draws without a display."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "plot: expected the library matplotlib, found none; pip install matplotlib, or leave --plot out"
+            f"{option}: expected the library matplotlib, found none; pip install matplotlib, or leave --{option} out"
         ) from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -33,7 +33,7 @@ def _pyplot() -> ModuleType:
 
 def draw_result(result: SyncResult, title: str, path: Path) -> None:
     """Write a PNG with the mean distance per shift, and the offset over time where the video is long enough."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     panels = 2 if result.stretches else 1
     figure, axes = pyplot.subplots(panels, 1, figsize=(8, 3.4 * panels), squeeze=False)
     try:

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from cals.inference.sync_encoders import SyncEncoders, stacked
 from cals.inference.tracked import TrackedFrame
 from cals.metrics.offset import MAX_OFFSET
+from cals.timing import ticks_until
 from cals.types import F32, U8
 
 BATCH = 16
@@ -92,8 +92,7 @@ def at_rate(items: Iterable[TrackedFrame], fps: int) -> Iterator[TrackedFrame]:
     """What is shown in the middle of every 1 / `fps` s, whatever the video's own rate."""
     number = 0
     for item in items:
-        end_s = item.frame.time_s + item.frame.duration_s
-        while Fraction(2 * number + 1, 2 * fps) < end_s:
+        while number < ticks_until(item.frame.time_s + item.frame.duration_s, fps):
             yield item
             number += 1
 

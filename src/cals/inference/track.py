@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cals.face.draw import contact_sheet, draw_track
 from cals.face.record import face_record
 from cals.inference.following import follow, no_face
 from cals.inference.report import new_file
+from cals.inference.spacing import EvenlySpaced
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace
@@ -43,7 +43,7 @@ def track_video(
     detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
     tracker = follow(video, person, detector, keep_going=keep_going)
     counts: Counter[str] = Counter()
-    sheet = _Sheet()
+    sheet = EvenlySpaced[U8](SHEET_FRAMES)
     with (
         VideoReader(video, keep_going=keep_going) as reader,
         new_file(track_file, force=force, apart_from=(video, sheet_file)) as partial_track,
@@ -63,7 +63,7 @@ def track_video(
             lines.write("\n]}\n")
         if not counts["faces"]:
             raise no_face(video, person, tracker)
-        encoded = cv2.imencode(".png", cv2.cvtColor(sheet.picture(), cv2.COLOR_RGB2BGR))[1]
+        encoded = cv2.imencode(".png", cv2.cvtColor(_picture(sheet.items), cv2.COLOR_RGB2BGR))[1]
         partial_sheet.write_bytes(encoded.tobytes())
     return counts
 
@@ -74,23 +74,8 @@ def _thumbnail(frame: Frame, face: TrackedFace) -> U8:
     return cv2.resize(drawn, (THUMB_PX, max(1, height)), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-class _Sheet:
-    """Evenly spaced frames of a video whose length is not known: the spacing doubles as it goes on."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, U8] = {}
-        self._spacing = 1
-
-    def offer(self, index: int, draw: Callable[[], U8]) -> None:
-        if index % self._spacing:
-            return
-        self._kept[index] = draw()
-        if len(self._kept) > 2 * SHEET_FRAMES:
-            self._spacing *= 2
-            self._kept = {i: pixels for i, pixels in self._kept.items() if i % self._spacing == 0}
-
-    def picture(self) -> U8:
-        """The contact sheet, [h w 3]."""
-        step = -(-len(self._kept) // SHEET_FRAMES)
-        chosen = list(self._kept.items())[::step]
-        return contact_sheet([p for _, p in chosen], columns=6, labels=[f"frame {i}" for i, _ in chosen])
+def _picture(kept: dict[int, U8]) -> U8:
+    """The contact sheet of frames by number, [h w 3]."""
+    step = -(-len(kept) // SHEET_FRAMES)
+    chosen = list(kept.items())[::step]
+    return contact_sheet([p for _, p in chosen], columns=6, labels=[f"frame {i}" for i, _ in chosen])

@@ -145,6 +145,19 @@ def test_the_decoder_may_go_on_for_longer_than_ctc_can() -> None:
     assert search_beam(drawn_log_probs(0, FRAMES, SIZE), babble, config)[0].tokens == (1,) * 8
 
 
+def test_it_waits_for_a_bonus_that_comes_late() -> None:
+    """The first token is unlikely, those after it are sure: only with four of them the bonus outweighs it."""
+    first, later = torch.full((SIZE,), -20.0), torch.full((SIZE,), -20.0)
+    first[1], later[1], first[END], later[END] = -4, 0, -1, -1
+
+    def hesitant(tokens: Tensor) -> Tensor:
+        return (first if tokens.shape[1] == 1 else later).expand(len(tokens), SIZE)
+
+    found = search_beam(drawn_log_probs(0, FRAMES, SIZE), hesitant, BeamConfig(ctc_weight=0, length_bonus=1.2))
+    assert (found[0].tokens, found[0].score) == ((1,) * FRAMES, pytest.approx(1.2 * FRAMES - 5))
+    assert search_beam(drawn_log_probs(0, FRAMES, SIZE), hesitant, BeamConfig(ctc_weight=0))[0].tokens == ()
+
+
 def test_what_is_impossible_is_not_found() -> None:
     log_probs = torch.full((3, SIZE), -torch.inf)
     log_probs[:, 2] = 0
@@ -182,3 +195,6 @@ def test_what_does_not_fit_is_refused() -> None:
             BeamConfig(**values)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="expected a decoder for ctc_weight 0.1"):
         search_beam(drawn_log_probs(0, FRAMES, SIZE), None, BeamConfig())
+    for shape in ((0, SIZE), (1, FRAMES, SIZE)):
+        with pytest.raises(DataError, match="of a frame or more"):
+            search_beam(torch.zeros(shape), None, BeamConfig(ctc_weight=1))

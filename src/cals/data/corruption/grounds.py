@@ -31,46 +31,46 @@ def draw_clouds(rng: np.random.Generator, canvas: Canvas, cells: int) -> F32:
     return np.asarray(cv2.resize(coarse, (canvas.px, canvas.px), interpolation=cv2.INTER_CUBIC))
 
 
-def _turned(rng: np.random.Generator, canvas: Canvas) -> tuple[F32, F32]:
+def _rotate(rng: np.random.Generator, canvas: Canvas) -> tuple[F32, F32]:
     angle = rng.uniform(0, math.pi)
     cos, sin = math.cos(angle), math.sin(angle)
     return cos * canvas.x + sin * canvas.y, cos * canvas.y - sin * canvas.x
 
 
-def _edge(wave: F32) -> F32:
+def _sharpen(wave: F32) -> F32:
     return 0.5 + 4 * wave
 
 
 def _stripes(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, _ = _turned(rng, canvas)
-    return _edge(np.sin(x * rng.uniform(8, 18)) + np.float32(rng.uniform(-0.5, 0.5)))
+    x, _ = _rotate(rng, canvas)
+    return _sharpen(np.sin(x * rng.uniform(8, 18)) + np.float32(rng.uniform(-0.5, 0.5)))
 
 
 def _checks(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, y = _turned(rng, canvas)
+    x, y = _rotate(rng, canvas)
     rate = rng.uniform(6, 14)
-    return _edge(np.sin(x * rate) * np.sin(y * rate))
+    return _sharpen(np.sin(x * rate) * np.sin(y * rate))
 
 
 def _dots(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, y = _turned(rng, canvas)
+    x, y = _rotate(rng, canvas)
     rate = rng.uniform(8, 15)
-    return _edge(np.cos(x * rate) + np.cos(y * rate) - np.float32(rng.uniform(0.3, 1.2)))
+    return _sharpen(np.cos(x * rate) + np.cos(y * rate) - np.float32(rng.uniform(0.3, 1.2)))
 
 
 def _weave(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, y = _turned(rng, canvas)
+    x, y = _rotate(rng, canvas)
     rate = rng.uniform(25, 45)
     return np.asarray(0.5 + 0.25 * (np.sin(x * rate) + np.sin(y * rate)), dtype=np.float32)
 
 
 def _marble(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, _ = _turned(rng, canvas)
+    x, _ = _rotate(rng, canvas)
     bent = x * rng.uniform(3, 6) + 2.5 * draw_clouds(rng, canvas, 5) + draw_clouds(rng, canvas, 12)
     return np.asarray(np.abs(np.sin(bent)) ** 0.6, dtype=np.float32)
 
 
 def _wood(rng: np.random.Generator, canvas: Canvas) -> F32:
-    x, y = _turned(rng, canvas)
+    x, y = _rotate(rng, canvas)
     rings = np.hypot(x + rng.uniform(1, 2), 0.2 * y) * rng.uniform(18, 35) + 1.5 * draw_clouds(rng, canvas, 4)
     return np.asarray(0.5 + 0.5 * np.sin(rings), dtype=np.float32)

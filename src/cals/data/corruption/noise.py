@@ -19,7 +19,7 @@ _FLOOR = 1e-8
 """Sound of less mean power is silent: -80 dB."""
 
 
-def draw_heard(kind: str, seed: int, length: int, others: Sequence[F32], own: F32) -> F32:
+def draw_burst_noise(kind: str, seed: int, length: int, others: Sequence[F32], own: F32) -> F32:
     """Draw the noise [n] of a burst of `length` samples, or of the loop that a longer one consists of.
 
     Babble is mixed from `others`, wavs [n] of other clips; without any, from pieces of the clip's `own` sound, shifted

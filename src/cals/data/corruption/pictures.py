@@ -44,7 +44,7 @@ class MouthPlace:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Drift:
     """How an occluder moves over a mouth."""
 
     number: int
@@ -65,15 +65,15 @@ class _Way:
 
 
 @lru_cache(maxsize=256)
-def _draw_way(seed: int) -> _Way:
+def _draw_drift(seed: int) -> _Drift:
     rng = np.random.default_rng(seed)
     x, y = rng.uniform(-_AWAY, _AWAY, 2).tolist()
     hz, phase = rng.uniform(*_DRIFT_HZ, size=3).tolist(), rng.random(3).tolist()
-    return _Way(int(rng.integers(COUNT)), float(rng.choice([-1.0, 1.0])), x, y, tuple(hz), tuple(phase))
+    return _Drift(int(rng.integers(COUNT)), float(rng.choice([-1.0, 1.0])), x, y, tuple(hz), tuple(phase))
 
 
 @lru_cache(maxsize=256)
-def _draw_places(seed: int, frames: int) -> list[int]:
+def _draw_grain(seed: int, frames: int) -> list[int]:
     """Where each frame's grain is read from."""
     return np.random.default_rng(seed).integers(GRAINS, size=frames).tolist()  # type: ignore[no-any-return]
 
@@ -98,7 +98,7 @@ def corrupt_pictures(crops: U8, bursts: Sequence[Burst], mouth: MouthPlace | Non
             elif burst.kind == "patch":
                 _cover(found[t], _occlude(burst, t - burst.start, place, width, height))
             elif burst.kind == "noise":
-                grain = _draw_places(burst.seed, burst.end - burst.start)[t - burst.start]
+                grain = _draw_grain(burst.seed, burst.end - burst.start)[t - burst.start]
                 found[t] = add_grain(crops[t], grain, 255 * burst.strength)
             else:
                 found[t] = _blur(crops[t], burst.strength * place.side)
@@ -113,10 +113,10 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
     frame = index - burst.start
     if burst.kind == "patch":
         return _occlude(burst, frame, place, picture.width, picture.height)
-    box = _turned_box(place, 1 + 2 * _FEATHER).clipped(picture.width, picture.height)
+    box = _bound_square(place, 1 + 2 * _FEATHER).clipped(picture.width, picture.height)
     if not box.width or not box.height:
-        return _nothing(box)
-    alpha = _warp(_soft_square(), place, 1 + 2 * _FEATHER, box, cv2.BORDER_CONSTANT)
+        return _change_nothing(box)
+    alpha = _warp(_draw_square(), place, 1 + 2 * _FEATHER, box)
     if burst.kind == "blur":
         sigma = burst.strength * place.side
         reach = math.ceil(3 * sigma)
@@ -127,23 +127,23 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
         return Patch(box, rgb, alpha)
     cells = max(2, min(REFERENCE_PX, round(place.side)))
     flat = np.full((REFERENCE_PX, REFERENCE_PX, 3), 128, np.uint8)
-    grain = add_grain(flat, _draw_places(burst.seed, burst.end - burst.start)[frame], GRAIN_STD)[:cells, :cells]
-    noise = _warp(grain.astype(np.float32) - 128, place, 1, box, cv2.BORDER_REFLECT_101)
+    grain = add_grain(flat, _draw_grain(burst.seed, burst.end - burst.start)[frame], GRAIN_STD)[:cells, :cells]
+    noise = _warp(grain.astype(np.float32) - 128, place, 1, box, in_cells=True)
     noise *= 255 * burst.strength / GRAIN_STD
     return Patch(box, np.rint(np.clip(picture.rgb(box) + noise, 0, 255)).astype(np.uint8), alpha)
 
 
 def _occlude(burst: Burst, frame: int, place: MouthPlace, width: int, height: int) -> Patch:
     """The occluder of a burst in its frame number `frame`, as far as it lies in a picture of that size."""
-    way = _draw_way(burst.seed)
-    x, y, angle = way.at(frame, place)
+    drift = _draw_drift(burst.seed)
+    x, y, angle = drift.at(frame, place)
     size = burst.strength * place.side
-    thing = load_occluder(way.number, size)
+    thing = load_occluder(drift.number, size)
     px = thing.picture.shape[0]
     scale = size / (px * thing.side)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     # from the occluder's pixels, its middle at (x, y), to the frame's; centres at whole numbers
-    a, c = cos * way.mirror, sin * way.mirror
+    a, c = cos * drift.mirror, sin * drift.mirror
     at_x, at_y = thing.middle
     shift = (x - 0.5 - a * at_x + sin * at_y, y - 0.5 - c * at_x - cos * at_y)
     middle = (px - 1) / 2
@@ -152,7 +152,7 @@ def _occlude(burst: Burst, frame: int, place: MouthPlace, width: int, height: in
     box = Box(math.floor(mid_x - reach), math.floor(mid_y - reach), math.ceil(mid_x + reach), math.ceil(mid_y + reach))
     box = box.clipped(width, height)
     if not box.width or not box.height:
-        return _nothing(box)
+        return _change_nothing(box)
     matrix = np.array([[a, -sin, shift[0] - box.x0], [c, cos, shift[1] - box.y0]])
     size_px = (box.width, box.height)
     shown = cv2.warpAffine(thing.picture, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -178,11 +178,11 @@ def _blur(image: U8, sigma: float) -> NDArray[Any]:
     return np.asarray(cv2.stackBlur(np.ascontiguousarray(image), (2 * radius + 1, 2 * radius + 1)))
 
 
-def _nothing(box: Box) -> Patch:
+def _change_nothing(box: Box) -> Patch:
     return Patch(box, np.zeros((box.height, box.width, 3), np.uint8), np.zeros((box.height, box.width), np.float32))
 
 
-def _matrix(place: MouthPlace, reach: float, px: int) -> NDArray[np.float64]:
+def _map_square(place: MouthPlace, reach: float, px: int) -> NDArray[np.float64]:
     """From a square picture of `px`, which shows `reach` times the mouth's square, to the frame; centres at .5."""
     scale = reach * place.side / px
     cos, sin = scale * math.cos(place.angle), scale * math.sin(place.angle)
@@ -190,22 +190,26 @@ def _matrix(place: MouthPlace, reach: float, px: int) -> NDArray[np.float64]:
     return np.array([[cos, -sin, place.x - cos * half + sin * half], [sin, cos, place.y - sin * half - cos * half]])
 
 
-def _turned_box(place: MouthPlace, reach: float) -> Box:
-    corners = affine_apply(_matrix(place, reach, 1), np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64))
+def _bound_square(place: MouthPlace, reach: float) -> Box:
+    corners = affine_apply(_map_square(place, reach, 1), np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64))
     low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
-def _warp(image: F32, place: MouthPlace, reach: float, box: Box, border: int) -> F32:
-    """A square picture of the mouth's square, `reach` times as large, as it lies in `box` of the frame."""
-    matrix = _matrix(place, reach, image.shape[0])
+def _warp(image: F32, place: MouthPlace, reach: float, box: Box, *, in_cells: bool = False) -> F32:
+    """A square picture of the mouth's square, `reach` times as large, as it lies in `box` of the frame.
+
+    With `in_cells` its pixels stay as different as they are, and it goes on beyond its edges, mirrored.
+    """
+    matrix = _map_square(place, reach, image.shape[0])
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5 - np.array([box.x0, box.y0])
-    size = (box.width, box.height)
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border), np.float32)
+    how = (cv2.INTER_NEAREST, cv2.BORDER_REFLECT_101) if in_cells else (cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    shown = cv2.warpAffine(image, matrix, (box.width, box.height), flags=how[0], borderMode=how[1])
+    return np.asarray(shown, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
-def _soft_square() -> F32:
+def _draw_square() -> F32:
     """1 in the mouth's square, falling to 0 within `_FEATHER` of its side around it."""
     at = np.abs((np.arange(_MASK_PX, dtype=np.float32) + 0.5) / _MASK_PX - 0.5) * (1 + 2 * _FEATHER)
     edge = np.clip((0.5 + _FEATHER - at) / _FEATHER, 0, 1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.data.corruption.bursts import Burst
-from cals.data.corruption.noise import RATE_HZ, draw_heard, measure_power
+from cals.data.corruption.noise import RATE_HZ, draw_burst_noise, measure_power
 from cals.errors import ConfigError
 from cals.types import F32
 
@@ -71,7 +71,7 @@ def build_sound_burst(
     length, fade = end - start, round(FADE_S * rate_hz)
     if burst.kind == "dropout":
         return SoundBurst(start, end, fade, None)
-    heard = draw_heard(burst.kind, burst.seed, round(length * RATE_HZ / rate_hz), others, own)
+    heard = draw_burst_noise(burst.kind, burst.seed, round(length * RATE_HZ / rate_hz), others, own)
     heard = _resample_loop(heard, rate_hz)
     covered = min(length, len(heard))
     faded = heard[:covered] * _envelope(length, fade, 0, covered)

@@ -14,7 +14,7 @@ HELD_OUT = 50
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """The clips with what is said in them; `root` is `lrs3` or holds it.
+    """List the clips with what is said in them; `root` is `lrs3` or holds it.
 
     An ID is a talk on the web, as good as a person; it counts as a speaker. All its clips are in one part: `test` if
     that folder has it, `val_unseen` by the lot that its ID draws, the same for everybody, else `train`.

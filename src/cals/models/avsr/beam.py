@@ -68,7 +68,7 @@ class CtcPrefixes:
     """[k] The prefix's last token; BLANK where it is empty."""
 
     def score(self, log_probs: Tensor) -> Tensor:
-        """Log probabilities [k v] that a sequence begins with the prefix and each token; last, that it is the prefix.
+        """Give log probabilities [k v] that a sequence begins with prefix and token; last, that it is the prefix.
 
         The sum over the frames at which the token can begin is a matrix product; it loses what is below exp(-700) of a
         prefix's likeliest frame.
@@ -83,7 +83,7 @@ class CtcPrefixes:
         return scores
 
     def extend(self, rows: Tensor, tokens: Tensor, log_probs: Tensor) -> "CtcPrefixes":
-        """Those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
+        """Give those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
         label, blank = self.label[rows], self.blank[rows]
         before = torch.where((self.last[rows] == tokens)[:, None], blank, torch.logaddexp(label, blank))
         emitted = log_probs.T[tokens]
@@ -96,7 +96,7 @@ class CtcPrefixes:
 
 
 def start_prefixes(log_probs: Tensor) -> CtcPrefixes:
-    """The empty prefix under CTC's log probabilities [t v]: all blanks."""
+    """Give the empty prefix under CTC's log probabilities [t v]: all blanks."""
     blank = torch.cat([log_probs.new_zeros(1), log_probs[:, BLANK].cumsum(0)])[None]
     return CtcPrefixes(torch.full_like(blank, -torch.inf), blank, torch.full((1,), BLANK))
 
@@ -118,7 +118,12 @@ def search_beam(
         raise ConfigError(
             f"beam search: expected a decoder for ctc_weight {config.ctc_weight}, found none; give one, or ctc_weight 1"
         )
-    log_probs, device = ctc_log_probs.detach().double().cpu(), ctc_log_probs.device
+    if ctc_log_probs.dim() != 2 or not len(ctc_log_probs):
+        raise DataError(
+            f"beam search: expected log probabilities [t v] of a frame or more, found {list(ctc_log_probs.shape)}; "
+            "give those of one recording"
+        )
+    log_probs, device = ctc_log_probs.detach().cpu().double(), ctc_log_probs.device
     frames, size = log_probs.shape
     weights = {"attention": 1 - config.ctc_weight, "ctc": config.ctc_weight, "language": config.language_weight}
     sources = {"attention": next_log_probs, "language": language}
@@ -129,7 +134,7 @@ def search_beam(
     longest = max(1, round(config.max_length_ratio * frames))
     for length in range(longest + 1):
         after = {
-            name: parts[name][:, None] + source(tokens.to(device)).detach().double().cpu()
+            name: parts[name][:, None] + source(tokens.to(device)).detach().cpu().double()
             for name, source in asked.items()
         }
         if config.ctc_weight:
@@ -171,7 +176,7 @@ def align_ctc(log_probs: Tensor, tokens: Sequence[int]) -> list[tuple[int, int]]
     if not tokens:
         return []
     states = torch.tensor([BLANK, *(state for token in tokens for state in (token, BLANK))])
-    emitted = log_probs.detach().double().cpu()[:, states]
+    emitted = log_probs.detach().cpu().double()[:, states]
     leaps = torch.full(states.shape, -torch.inf, dtype=torch.float64)  # over the blank between two different tokens
     leaps[3::2] = torch.where(states[3::2] == states[1:-2:2], -torch.inf, 0.0)
     score = torch.full_like(leaps, -torch.inf)

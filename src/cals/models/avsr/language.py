@@ -48,7 +48,7 @@ class NGram:
         return len(self.levels)
 
     def next_log_probs(self, tokens: Tensor) -> Tensor:
-        """Log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence.
+        """Give log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence.
 
         On the CPU, whatever device the prefixes are on.
         """
@@ -69,7 +69,7 @@ class NGram:
         return probs.log()
 
     def perplexity(self, sentences: Iterable[Sequence[int]]) -> float:
-        """exp of the mean negative log probability of a token, the end of each sentence included; NaN for none."""
+        """Compute exp of the mean negative log probability of a token, ends of sentences included; NaN for none."""
         text, place = _join(sentences, self.vocabulary_size)
         known = place.clamp_max(self.order - 1)
         total = 0.0
@@ -83,7 +83,7 @@ class NGram:
         return math.exp(-total / count) if count else math.nan
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
+        """Give all of it, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
         found = {"vocabulary_size": torch.tensor([self.vocabulary_size])}
         for length, level in enumerate(self.levels):
             found |= {f"{length}_{name}": getattr(level, name) for name in _NAMES}
@@ -100,9 +100,9 @@ def fit_ngram(sentences: Iterable[Sequence[int]], order: int, vocabulary_size: i
 
     Raises ConfigError for an order that is out of range and DataError for sentences that are not of these tokens.
     """
-    if order < 1 or vocabulary_size < 3 or vocabulary_size ** (order + 1) > 2**63:
+    if order < 1 or vocabulary_size < 3 or vocabulary_size**order > 2**63:
         raise ConfigError(
-            f"n-gram: expected an order of 1 or more and vocabulary_size ** (order + 1) within 64 bits, found order "
+            f"n-gram: expected an order of 1 or more and vocabulary_size ** order within 63 bits, found order "
             f"{order} and {vocabulary_size} tokens; choose a lower order"
         )
     text, place = _join(sentences, vocabulary_size)
@@ -150,7 +150,7 @@ def _keys(contexts: Tensor, base: int) -> Tensor:
 
 
 def ngram_from_tensors(tensors: Mapping[str, Tensor]) -> NGram:
-    """The model that `NGram.tensors` describes; CheckpointError where something is missing or does not fit."""
+    """Rebuild the model that `NGram.tensors` gave; CheckpointError where something is missing or does not fit."""
     levels: list[_Level] = []
     while f"{len(levels)}_keys" in tensors:
         found = {name: tensors.get(f"{len(levels)}_{name}") for name in _NAMES}

@@ -66,8 +66,8 @@ class AVSR(nn.Module):
     ) -> Encoding:
         """Waveforms [b n] at the mel's rate and grey mouths [b t h w] in 0..1, `valid` [b t] -> features and scores.
 
-        A stream that is None is silent or dark to the network; a clip's `trusted` [b] by stream says for each clip
-        whether it is there. Raises ValueError where neither is given.
+        A stream that is None is silent or dark to the network; `trusted` by stream says of each clip [b], or of each of
+        its frames [b t], whether it is there. Raises ValueError where neither is given.
         """
         found: dict[str, Tensor] = {}
         if self.config.has_audio and wav is not None:
@@ -77,7 +77,7 @@ class AVSR(nn.Module):
         if not found:
             raise ValueError(f"avsr: expected sound or mouths for a network of {self.config.streams}, found none")
         for stream, features in found.items():
-            there = valid if trusted is None else valid & trusted[stream][:, None]
+            there = valid if trusted is None else valid & trusted[stream].reshape(len(valid), -1)
             found[stream] = features * there[..., None]
         streams = [found.get(name, torch.zeros_like(next(iter(found.values())))) for name in self._names]
         scores = self._score(streams, valid)

@@ -92,7 +92,9 @@ class AVSRStage(Stage):
         """CTC and attention losses of one batch; `accuracy` is of the tokens, told those before them."""
         config, tokens = self.config, self.config.model.tokens
         utterances = sample_utterances(self._training, rng, config.clips)
-        batch = build_batch(utterances, rng, config.corruption, config.model.view_px, config.face)
+        batch = build_batch(
+            utterances, rng, config.corruption, config.model.view_px, config.face, has_video=config.model.has_video
+        )
         labels = [tokens.encode(text) for text in batch.texts]
         before, after = shift_tokens(labels, tokens.end)
         present = self._present(len(utterances), rng, device)

@@ -1,0 +1,178 @@
+"""`Transcriber`: what is said in any video, by its sound, its lips, or both."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cals import hub
+from cals.errors import ConfigError
+from cals.face.detector import FaceModels
+from cals.inference.load import load_recognizer
+from cals.inference.pieces import cut_pieces
+from cals.inference.spacing import EvenlySpaced
+from cals.inference.transcript import Reliability, Segment, Transcript, TranscriptWord
+from cals.inference.utterance import Moment, Source, choose_source, read_moments
+from cals.models.avsr.beam import BeamConfig, align_ctc
+from cals.models.avsr.config import AVSRConfig, Streams
+from cals.models.avsr.network import AVSR, STREAMS
+from cals.models.avsr.recognize import Recognition, group_words, recognize
+from cals.models.avsr.tokens import Tokens
+from cals.types import U8, ProgressCallback
+
+_MOUTHS = 64
+_QUANTILES = (0.1, 0.9)
+
+
+class Transcriber:
+    """A loaded recogniser, for any number of videos.
+
+    `model` is a checkpoint folder of `cals train avsr`; `face_models` a folder with the two face networks for machines
+    without a network.
+    """
+
+    def __init__(self, model: str | Path, *, face_models: str | Path | None = None, device: str = "cpu") -> None:
+        loaded = load_recognizer(model)
+        try:
+            self._network: AVSR = loaded.network.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+            raise ConfigError(
+                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
+            ) from error
+        self._language, self._face_models, self._device = loaded.language, face_models, device
+        self.name = f"{loaded.name} ({loaded.fingerprint})"
+
+    @property
+    def config(self) -> AVSRConfig:
+        """Sizes, rates, streams and tokens of the recogniser."""
+        return self._network.config
+
+    def check_scores(self) -> None:
+        """ConfigError where the recogniser does not score its streams, to be called before any work."""
+        if not self.config.has_scores:
+            found = "one without scores" if self.config.streams == "both" else f"one of {self.config.streams} alone"
+            raise ConfigError(
+                f"scores: expected a recogniser of both streams that scores them, found {found}; leave --scores out"
+            )
+
+    def transcribe(
+        self,
+        video: str | Path,
+        *,
+        streams: Streams = "both",
+        beam: BeamConfig = BeamConfig(),  # noqa: B008  # frozen
+        person: str | int = "largest",
+        audio: str | Path | None = None,
+        keep_going: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> Transcript:
+        """Read a video or sound file, in pieces of a sentence or so; memory does not grow with its length.
+
+        `streams` "both" means whatever file and recogniser have; `audio` is heard in place of the video's own sound.
+        Raises MediaError for what cannot be read or has nothing that the recogniser takes, NoFaceError where lips alone
+        are read and there are none, ConfigError for streams that the recogniser lacks.
+        """
+        source = choose_source(Path(video), None if audio is None else Path(audio), streams, self.config)
+        face_models = None if source.pictures is None else FaceModels(*hub.face_model_bytes(self._face_models))
+        moments = read_moments(
+            source, self.config, face_models, person=person, keep_going=keep_going, progress=progress
+        )
+        found = _Findings(self.config, source)
+        with closing(moments):  # type: ignore[type-var]  # a generator
+            fps, pauses = self.config.mel.timing.fps, source.sound is not None
+            for piece in cut_pieces(moments, lambda moment: moment.level, fps, pauses=pauses):
+                found.add(piece, *self._read(piece, beam))
+        return found.transcript(self.name)
+
+    @torch.no_grad()
+    def _read(self, piece: Sequence[Moment], beam: BeamConfig) -> tuple[Recognition | None, dict[str, Tensor]]:
+        """What one piece says, and the reliability [t features] of its streams; None where all is dark and silent."""
+        wav = [moment.wav for moment in piece if moment.wav is not None and moment.wav.any()]
+        seen = torch.tensor([moment.mouth is not None for moment in piece])
+        if not wav and not seen.any():
+            return None, {}
+        heard = torch.from_numpy(np.concatenate([moment.wav for moment in piece]))[None] if wav else None
+        mouths = torch.full((1, len(piece), self.config.view_px, self.config.view_px), 0.5) if seen.any() else None
+        for number, moment in enumerate(piece):
+            if moment.mouth is not None and mouths is not None:
+                mouths[0, number] = torch.from_numpy(moment.mouth).float() / 255
+        every = torch.ones(1, len(piece), dtype=torch.bool, device=self._device)
+        encoding = self._network.encode(
+            None if heard is None else heard.to(self._device),
+            None if mouths is None else mouths.to(self._device),
+            every,
+            {"audio": every, "video": seen[None].to(self._device)},
+        )
+        scores = {stream: values[0].float().cpu() for stream, values in encoding.scores.items()}
+        return recognize(self._network, encoding, beam, self._language)[0], scores
+
+
+class _Findings:
+    """What was read so far."""
+
+    def __init__(self, config: AVSRConfig, source: Source) -> None:
+        self._config, self._source = config, source
+        self._frames = 0
+        self._segments: list[Segment] = []
+        self._faces: list[bool] = []
+        self._peaks: list[float] = []
+        self._mouths = EvenlySpaced[U8 | None](_MOUTHS)
+        scored = [stream for stream in STREAMS if config.has_scores and source.streams in ("both", stream)]
+        self._scores: dict[str, list[Tensor]] = {stream: [] for stream in scored}
+
+    def add(self, piece: Sequence[Moment], found: Recognition | None, scores: dict[str, Tensor]) -> None:
+        """Take in the next piece."""
+        fps, first = self._config.mel.timing.fps, self._frames
+        for number, moment in zip(count(first), piece, strict=False):
+            self._faces.append(moment.mouth is not None)
+            self._peaks.append(0.0 if moment.wav is None else float(np.abs(moment.wav).max()))
+            self._mouths.offer(number, lambda mouth=moment.mouth: mouth)  # type: ignore[misc]
+        self._frames += len(piece)
+        words = () if found is None else timed_words(found, self._config.tokens, first, fps)
+        self._segments.append(Segment(start_s=first / fps, end_s=self._frames / fps, words=words))
+        for stream, parts in self._scores.items():
+            parts.append(_summary(scores[stream]) if stream in scores else torch.full((3, len(piece)), torch.nan))
+
+    def transcript(self, model: str) -> Transcript:
+        """All of it."""
+        scores = {stream: torch.cat(parts, dim=1).numpy() for stream, parts in self._scores.items() if parts}
+        return Transcript(
+            model=model,
+            streams=self._source.streams,
+            fps=self._config.mel.timing.fps,
+            frames=self._frames,
+            segments=tuple(self._segments),
+            scores={stream: Reliability(mean=v[0], low=v[1], high=v[2]) for stream, v in scores.items()},
+            has_face=None if self._source.pictures is None else np.array(self._faces, bool),
+            peaks=None if self._source.sound is None else np.array(self._peaks, np.float32),
+            mouths=self._mouths.items,
+        )
+
+
+def _summary(scores: Tensor) -> Tensor:
+    """Mean and quantiles [3 t] over the channels of scores [t c]."""
+    low, high = torch.quantile(scores, torch.tensor(_QUANTILES), dim=1)
+    return torch.stack([scores.mean(dim=1), low, high])
+
+
+def timed_words(found: Recognition, tokens: Tokens, first: int, fps: int) -> tuple[TranscriptWord, ...]:
+    """The words of a piece that begins with frame `first`, with their times in the video and CTC's probabilities."""
+    sentence, log_probs = found.hypothesis.tokens, found.log_probs
+    spans = align_ctc(log_probs, sentence)
+    sure = [float(log_probs[start:end, token].mean()) for token, (start, end) in zip(sentence, spans, strict=True)]
+    words = []
+    for word in group_words(tokens, sentence, spans):
+        own = [value for value, span in zip(sure, spans, strict=True) if word.start <= span[0] and span[1] <= word.end]
+        words.append(
+            TranscriptWord(
+                start_s=(first + word.start) / fps,
+                end_s=(first + word.end) / fps,
+                text=word.text,
+                confidence=round(float(np.exp(np.mean(own))), 4),
+            )
+        )
+    return tuple(words)

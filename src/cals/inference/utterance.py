@@ -1,0 +1,149 @@
+"""A video or sound file as one stream of mouths and sound at a recogniser's rate."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cals.data.offset import loudness
+from cals.data.utterances import grey_mouths, middle_view
+from cals.errors import ConfigError, MediaError
+from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.landmarks import mouth_opening
+from cals.inference.following import follow, no_face
+from cals.inference.shifts import at_rate
+from cals.inference.tracked import TrackedFrame, tracked
+from cals.media.audio import mono_blocks
+from cals.media.opening import check_file
+from cals.media.photos import is_image
+from cals.media.reader import VideoReader, first_picture_s
+from cals.models.avsr.config import AVSRConfig, Streams
+from cals.types import F32, U8, ProgressCallback
+
+log = logging.getLogger(__name__)
+
+
+class Moment(NamedTuple):
+    """What is seen and heard in one frame of the model's rate."""
+
+    mouth: U8 | None
+    """Grey [h w], as the network sees it; None without a face."""
+    opening: float
+    """Of the lips, in inter-ocular distances; 0 without a face."""
+    wav: F32 | None
+    """[n], zero beyond the end of the sound; None where none is read."""
+
+    @property
+    def level(self) -> float:
+        """How much of speech there is: loudness in dB, or the opening of the lips where nothing is heard."""
+        return self.opening if self.wav is None else float(loudness(self.wav, len(self.wav), 1)[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Which files are read for what; None where a stream is not."""
+
+    pictures: Path | None
+    sound: Path | None
+
+    @property
+    def streams(self) -> Streams:
+        return "both" if self.pictures and self.sound else "video" if self.pictures else "audio"
+
+
+def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVSRConfig) -> Source:
+    """Find out what of `streams` the files have and the recogniser takes; what is missing of "both" is logged.
+
+    Raises ConfigError where the recogniser lacks the stream, MediaError where the files have nothing that it takes.
+    """
+    if streams != "both" and config.streams not in ("both", streams):
+        raise ConfigError(
+            f"streams: expected {config.streams}, which is all that this recogniser was trained on, found {streams}; "
+            "name a model that has it, or leave the choice out"
+        )
+    if audio is not None and streams == "video":
+        raise ConfigError("streams: expected lips alone or the sound of another file, found both; leave one out")
+    check_file(video)
+    still = is_image(video)
+    moving = not still and first_picture_s(video) is not None
+    sound = audio or (None if still or (moving and not _has_sound(video)) else video)
+    found = {"audio": sound, "video": video if moving else None}
+    wanted = [stream for stream in found if stream in (streams, config.streams) or streams == config.streams == "both"]
+    if not any(found[stream] for stream in wanted):
+        raise MediaError(
+            f"{video}: expected {' or '.join(_NAMES[stream] for stream in wanted)} to read, found none; give a video "
+            f"with {'a face' if wanted == ['video'] else 'sound, or --audio FILE'}"
+        )
+    for stream in wanted:
+        if found[stream] is None:
+            log.warning("%s: no %s; reading the %s alone", video, _NAMES[stream], _OTHERS[stream])
+    return Source(
+        pictures=found["video"] if "video" in wanted else None, sound=found["audio"] if "audio" in wanted else None
+    )
+
+
+_NAMES = {"audio": "sound", "video": "moving pictures"}
+_OTHERS = {"audio": "lips", "video": "sound"}
+
+
+def _has_sound(video: Path) -> bool:
+    with VideoReader(video, keep_going=True, quiet=True) as reader:
+        return reader.has_audio
+
+
+def read_moments(
+    source: Source,
+    config: AVSRConfig,
+    face_models: FaceModels | None,
+    *,
+    person: str | int,
+    keep_going: bool,
+    progress: ProgressCallback | None,
+) -> Iterator[Moment]:
+    """Follow one person through the pictures, beside the sound, until both have ended; streamed.
+
+    Without the person a moment is dark; where nobody is ever there that is logged, or NoFaceError if nothing is heard.
+    """
+    timing = config.mel.timing
+    with ExitStack() as files:
+        pictures: Iterator[TrackedFrame] = iter(())
+        blocks: Iterator[F32] = iter(())
+        tracker, total, any_face = None, None, False
+        if source.pictures is not None and face_models is not None:
+            reader = files.enter_context(VideoReader(source.pictures, keep_going=keep_going))
+            tracker = follow(source.pictures, person, BlazeFaceMesh(face_models), keep_going=keep_going)
+            pictures = at_rate(tracked(reader, tracker, config.crop_px), timing.fps)
+            total = None if reader.duration_s is None else round(reader.duration_s * timing.fps)
+        if source.sound is not None:
+            blocks = mono_blocks(source.sound, timing.sample_rate_hz, timing.samples_per_frame, keep_going=keep_going)
+            files.enter_context(closing(blocks))  # type: ignore[type-var]  # a generator
+        for number, (item, block) in enumerate(zip_longest(pictures, blocks)):
+            if number and item is None and 2 * len(block) < timing.samples_per_frame:
+                break  # less than half a frame of sound after the last picture
+            moment = _moment(item, block, source, config)
+            any_face = any_face or moment.mouth is not None
+            yield moment
+            if progress is not None:
+                progress(number + 1, total if total is None else max(total, number + 1))
+        if tracker is not None and source.pictures is not None and not any_face:
+            error = no_face(source.pictures, person, tracker)
+            if source.sound is None:
+                raise error
+            log.warning("%s; the sound alone was read", error)
+
+
+def _moment(item: TrackedFrame | None, block: F32 | None, source: Source, config: AVSRConfig) -> Moment:
+    mouth, opening, wav = None, 0.0, None
+    if item is not None and item.view is not None:
+        mouth = middle_view(grey_mouths(item.view.crop[None], config.cut, config.mouth_px), config.view_px)[0].copy()
+        opening = mouth_opening(item.view.landmarks)
+    if source.sound is not None:
+        wav = np.zeros(config.mel.timing.samples_per_frame, np.float32)
+        if block is not None:
+            wav[: len(block)] = block
+    return Moment(mouth, opening, wav)
