@@ -198,22 +198,21 @@ def judge_rules(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str
 def _panels(report: NoisyReport, config: NoisyConfig) -> list[list[Panel]]:
     """A row a measure, a panel a kind: of all parts together, or of the only one."""
     part, points = list(report.points.items())[-1]
-    by_kind = {
-        kind: sorted((one for one in config.conditions if one.kind == kind), key=lambda one: one.strength)
-        for kind in config.kinds
-    }
     return [
-        [
-            Panel(
-                title=f"{kind}, {part}: {measure}",
-                across="no sound at all" if kind == DROPOUT else "speech over noise, dB",
-                up=up,
-                lines={
-                    way: ([one.strength for one in of_kind], [points[one.name][measure][way] for one in of_kind])
-                    for way in WAYS
-                },
-            )
-            for kind, of_kind in by_kind.items()
-        ]
+        [_panel(kind, f"{kind}, {part}: {measure}", up, points, measure, config) for kind in config.kinds]
         for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
     ]
+
+
+def _panel(kind: str, title: str, up: str, points: dict[str, Points], measure: str, config: NoisyConfig) -> Panel:
+    """Lines over the strengths of a kind; the ways side by side where it has none."""
+    of_kind = sorted((one for one in config.conditions if one.kind == kind), key=lambda one: one.strength)
+    lines = {
+        way: (
+            [float(place)] if kind == DROPOUT else [one.strength for one in of_kind],
+            [points[one.name][measure][way] for one in of_kind],
+        )
+        for place, way in enumerate(WAYS)
+    }
+    across = "no strengths: one way beside the other" if kind == DROPOUT else "speech over noise, dB"
+    return Panel(title=title, across=across, up=up, lines=lines)
