@@ -1,4 +1,4 @@
-"""What `cals context` and `cals masked` are both told."""
+"""What `cals context`, `cals masked` and `cals noisy` are all told."""
 
 from dataclasses import dataclass
 from pathlib import Path
