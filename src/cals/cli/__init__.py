@@ -29,6 +29,7 @@ from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.voices import voices
+from cals.cli.wer import wer
 from cals.errors import CalsError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "masked": masked,
     "memory": memory,
     "study": study,
+    "wer": wer,
     "models": models,
 }
 

@@ -93,18 +93,19 @@ def build_batch(
     config: CorruptionConfig | None,
     view_px: int,
     face: FaceAugment | None = None,
+    babble: Sequence[F32] = (),
 ) -> UtteranceBatch:
     """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
 
     Views are the middle of the mouths, or with `face` a random part of another face before another camera. Babble is
-    made of the other utterances.
+    made of the other utterances, and of the further wavs `babble`.
     """
     wavs, views, done = [], [], []
     for number, utterance in enumerate(utterances):
         mouth, wav, corruption = utterance.mouth, utterance.wav, Corruption(frames=len(utterance.mouth))
         if config is not None:
             corruption = draw_corruption(rng, len(mouth), config)
-            others = [other.wav for i, other in enumerate(utterances) if i != number]
+            others = [*babble, *(other.wav for i, other in enumerate(utterances) if i != number)]
             mouth = corrupt_pictures(mouth, corruption.video)
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.metrics.accuracy import ranking_auc
+from cals.metrics.bootstrap import F64, draws
 
 
 class ReliabilityScores:
@@ -30,3 +31,21 @@ class ReliabilityScores:
             stream: ranking_auc(1 - np.concatenate(scores), np.concatenate(self._truth[stream]))
             for stream, scores in self._scores.items()
         }
+
+
+def auc_replicates(clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], seed: int = 0) -> F64:
+    """Bootstrap over clips of how often a corrupted frame is trusted less than another one: [r], as `estimate` takes.
+
+    Clips are their frames' scores [t] and which [t] are corrupted; frames are ranked among those of all clips. A draw
+    in which no frame is corrupted, or all are, is NaN.
+    """
+    below = [scores[corrupted] for scores, corrupted in clips]
+    above = [np.sort(scores[~corrupted]) for scores, corrupted in clips]
+    wins = np.zeros((len(clips), len(clips)))
+    for j, clean in enumerate(above):
+        for i, low in enumerate(below):
+            ranks = np.searchsorted(clean, low, side="left") + np.searchsorted(clean, low, side="right")
+            wins[i, j] = len(clean) * len(low) - ranks.sum() / 2
+    counts = draws(len(clips), seed)
+    pairs = (counts @ np.array([len(low) for low in below])) * (counts @ np.array([len(clean) for clean in above]))
+    return np.where(pairs > 0, ((counts @ wins) * counts).sum(axis=1) / np.where(pairs > 0, pairs, 1), np.nan)
