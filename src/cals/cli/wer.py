@@ -85,5 +85,5 @@ def wer(
     )
     with frame_progress(f"reading with {len(job.models)} models", "clips") as progress:
         report = measure_word_errors(job, out, readability=readability, workers=workers, force=force, progress=progress)
-    print(report.tables())
+    print(report.tables(brief=True))
     print(f"{out}: {', '.join(report.files)}")

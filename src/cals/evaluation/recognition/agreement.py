@@ -42,7 +42,7 @@ class Agreement:
             for part, method, system, words, own in self.rows
         ]
         said = [
-            f"{part}, {system}: correlation over methods "
+            f"{part}, {system}: correlation over methods and real lips "
             + (
                 f"{value:.2f}"
                 if not math.isnan(value)

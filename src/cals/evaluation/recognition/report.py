@@ -70,10 +70,11 @@ class WerReport:
     def curves(self) -> dict[tuple[str, str], list[Condition]]:
         """Conditions by streams and kind, where there are several strengths, in rising order."""
         found: dict[tuple[str, str], list[Condition]] = {}
-        for condition in sorted(self.conditions, key=lambda one: one.strength or 0.0):
+        for condition in self.conditions:
             if condition.strength is not None:
                 found.setdefault((condition.streams, condition.kind), []).append(condition)
-        return {key: group for key, group in found.items() if len(group) > 1}
+        several = {key: group for key, group in found.items() if len(group) > 1}
+        return {key: sorted(group, key=lambda one: one.strength or 0.0) for key, group in several.items()}
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -86,13 +87,17 @@ class WerReport:
         names = [condition.name for condition in self.conditions]
         return names[1:] if names[0] == REAL else []
 
-    def tables(self) -> str:
-        """Part by part: rates, differences, generated lips against real ones, and scores; text that is Markdown too."""
+    def tables(self, *, brief: bool = False) -> str:
+        """Part by part: rates and generated lips against real ones, then unless `brief` differences, scores, networks.
+
+        Text that is Markdown too.
+        """
         found = []
         for part in self.parts:
             found.append(f"## {part.part}: {len(part.clips)} clips, {part.words.sum():.0f} words")
             found.append(self._rates(part))
-            found += [_under(title, text) for title, text in self._further(part) if text]
+            further = [(CHANGES, self._changes(part)), *([] if brief else self._further(part))]
+            found += [_under(title, text) for title, text in further if text]
         if self.agreement is not None:
             found.append(_under("## Agreement", self.agreement.text()))
         return "\n\n".join(found)
@@ -111,7 +116,6 @@ class WerReport:
     def _further(self, part: PartScores) -> list[tuple[str, str]]:
         return [
             (DIFFERENCES, self._differences(part)),
-            (CHANGES, self._changes(part)),
             (AUCS, self._aucs(part)),
             ("Networks of one name by themselves, word error rate in %.", self._networks(part)),
         ]

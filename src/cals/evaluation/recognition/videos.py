@@ -1,4 +1,4 @@
-"""Generated videos in place of a corpus's pictures, mouths cut out as `cals prepare` does."""
+"""Generated videos in place of a corpus's pictures: tracked, aligned and encoded as `cals prepare` does."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from cals.data.manifest import ClipSource
+from cals.data.segments import encoded
 from cals.data.sources import folder
+from cals.data.store import decoded
 from cals.data.utterances import grey_mouths
 from cals.data.words import Cut
 from cals.errors import ConfigError, DataError
@@ -49,16 +51,16 @@ class Videos:
 
     def mouths(self, name: str, clip: str, first: int, frames: int, cut: Cut, mouth_px: int) -> U8:
         """Grey mouths [t mouth_px mouth_px] of `frames` frames from `first` on; black where there is no face."""
-        crops = self._crops(name, clip)[first : first + frames]
-        crops = np.concatenate([crops, np.zeros((frames - len(crops), *crops.shape[1:]), np.uint8)])
-        dark = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
-        if dark:
-            logger.warning("%s of %s: %d of %d frames are read as black, without a face", clip, name, dark, frames)
-        return grey_mouths(crops, cut, mouth_px)
+        return grey_mouths(self._crops(name, clip, first, frames), cut, mouth_px)
 
-    def _track(self, name: str, clip: str) -> U8:
-        """Aligned crops [t h w 3] at the model's rate, each of the frame that is shown at its middle."""
+    def _track(self, name: str, clip: str, first: int, frames: int) -> U8:
+        """Aligned crops [t h w 3] at the model's rate, each of the frame that is shown at its middle, encoded once."""
         found, fps = read_clip(self._videos[name][clip], self._detector), self._timing.fps
         middles_s = (np.arange(round(found.end_s * fps)) + 0.5) / fps
         index = np.searchsorted(found.starts_s, middles_s, side="right") - 1
-        return found.seen.crops[index]
+        there = found.seen.crops[index][first : first + frames]
+        crops = np.concatenate([there, np.zeros((frames - len(there), *there.shape[1:]), np.uint8)])
+        dark = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
+        if dark:
+            logger.warning("%s of %s: %d of %d frames are read as black, without a face", clip, name, dark, frames)
+        return decoded(encoded(list(crops), fps), frames)
