@@ -1,11 +1,13 @@
 """Broken files of many kinds into the reader: it may refuse them, but not hang, crash or raise anything else.
 
-Every file is read in a process of its own, so that a crash is seen, with a limit on time and memory.
-Run: python benchmarks/fuzz_media.py --minutes 5 [--seed 0]
+Files are read in processes of their own, so that a crash is seen, with limits on processor time and memory.
+Run: python benchmarks/fuzz_media.py --files 10000 [--minutes 5] [--seed 0]
 """
 
 import argparse
+import math
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,19 +17,24 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from drawing import picture, tones, write_audio, write_video, write_wav
 
-LIMIT_S = 40
-BATCH = 12
+CPU_LIMIT_S = 60
+"""Processor time for a batch, which takes a few seconds: beyond it one of its files hangs."""
+WALL_LIMIT_S = 600
+"""Beyond it something waits forever; no less, since other work may slow the machine."""
+BATCH = 24
 BOUND_BYTES = 6 << 30
 
 CHILD = """
 import itertools, logging, resource, sys
 from fractions import Fraction
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
 logging.disable(logging.CRITICAL)
 from cals.errors import CalsError
 from cals.media import VideoReader, lengthened, load_mono, probe
@@ -40,7 +47,7 @@ def bounced(path):
     for frame in itertools.islice(lengthened(path, "bounce", Fraction(6), keep_going=True), 400):
         frame.luma(16, 16)
 uses = (lambda p: video(p, False), lambda p: video(p, True), bounced, probe, lambda p: load_mono(p, keep_going=True))
-for path in sys.argv[2:]:
+for path in sys.argv[3:]:
     for number, use in enumerate(uses):
         print("at", path, number, flush=True)
         try:
@@ -73,6 +80,14 @@ def draw_sources(folder: Path) -> list[Path]:
         "a.mpg": {"codec": "mpeg2video", "sound_codec": "mp2", "rate": 25},
         "a.ts": {},
         "ffv1.mkv": {"codec": "ffv1", "pix_fmt": "yuv444p", "sound_codec": "flac"},
+        "clear.webm": {
+            "codec": "libvpx-vp9",
+            "pix_fmt": "yuva420p",
+            "options": {"g": "10", "deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "0"},
+            "sound_codec": "libopus",
+            "set_up": lambda stream: stream.metadata.update(alpha_mode="1"),
+        },
+        "clear.mov": {"codec": "prores_ks", "pix_fmt": "yuva444p10le", "options": {"profile": "4444"}},
     }
     files = []
     for name, options in kinds.items():
@@ -94,6 +109,13 @@ def draw_sources(folder: Path) -> list[Path]:
     for suffix in (".png", ".jpg", ".webp", ".bmp", ".tiff"):
         files.append(folder / f"photo{suffix}")
         cv2.imwrite(str(files[-1]), picture(1, (160, 120)))
+    images = [Image.fromarray(picture(i, (160, 120))) for i in range(6)]
+    for name in ("still.gif", "still.avif"):
+        images[0].save(folder / name)
+        files.append(folder / name)
+    for name in ("moving.gif", "moving.avif", "moving.png"):
+        images[0].save(folder / name, save_all=True, append_images=images[1:], duration=100)
+        files.append(folder / name)
     return files
 
 
@@ -149,13 +171,13 @@ def mutants(sources: list[Path], folder: Path, rng: random.Random, count: int) -
 
 def judge(paths: list[Path]) -> list[tuple[Path, str]]:
     """What became of each file: read, refused, or the trouble it made."""
-    command = [sys.executable, "-c", CHILD, str(BOUND_BYTES), *map(str, paths)]
+    command = [sys.executable, "-c", CHILD, str(BOUND_BYTES), str(CPU_LIMIT_S), *map(str, paths)]
     trouble = ""
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.DEVNULL)
         try:
-            code = process.wait(timeout=LIMIT_S)
-            trouble = f"CRASH {code}" if code else ""
+            code = process.wait(timeout=WALL_LIMIT_S)
+            trouble = "HANG" if -code in (signal.SIGXCPU, signal.SIGKILL) else f"CRASH {code}" if code else ""
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -173,8 +195,8 @@ def judge(paths: list[Path]) -> list[tuple[Path, str]]:
     return verdicts
 
 
-def fuzz(minutes: float, seed: int, keep: Path | None = None) -> tuple[Counter[tuple[str, str]], list[str]]:
-    """Break and read files for that long; counts by (mutation, verdict), and every trouble in words."""
+def fuzz(minutes: float, files: int, seed: int, keep: Path | None = None) -> tuple[Counter[tuple[str, str]], list[str]]:
+    """Break and read so many files, or for that long; counts by (mutation, verdict), and every trouble in words."""
     rng = random.Random(seed)
     counts: Counter[tuple[str, str]] = Counter()
     troubles = []
@@ -182,9 +204,10 @@ def fuzz(minutes: float, seed: int, keep: Path | None = None) -> tuple[Counter[t
         folder = Path(made)
         sources = draw_sources(folder)
         (folder / "broken").mkdir()
-        ends = time.monotonic() + 60 * minutes
-        while time.monotonic() < ends:
-            paths = mutants(sources, folder / "broken", rng, BATCH)
+        ends, done = time.monotonic() + 60 * minutes, 0
+        while time.monotonic() < ends and done < files:
+            paths = mutants(sources, folder / "broken", rng, min(BATCH, files - done))
+            done += len(paths)
             for path, verdict in judge(paths):
                 kind = verdict.split(" ")[0]
                 counts[path.name.split("_", 1)[1].rsplit("_", 1)[0], kind] += 1
@@ -194,19 +217,22 @@ def fuzz(minutes: float, seed: int, keep: Path | None = None) -> tuple[Counter[t
                         (keep / f"{len(troubles):03d}_{path.name}").write_bytes(path.read_bytes())
             for path in paths:
                 path.unlink()
+            if done % (50 * BATCH) < BATCH:
+                print(f"{done} files, {len(troubles)} troubles", file=sys.stderr)
     return counts, troubles
 
 
 def main() -> None:
     """Fuzz for some minutes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for the files that made trouble")
     options = parser.parse_args()
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-    counts, troubles = fuzz(options.minutes, options.seed, options.keep)
+    counts, troubles = fuzz(options.minutes, options.files, options.seed, options.keep)
     print(f"{'mutation':16s} {'read':>7s} {'refused':>8s} {'trouble':>8s}")
     for name in sorted({mutation for mutation, _ in counts}):
         good, refused = counts[name, "read"], counts[name, "refused"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cals.data.manifest import ClipSource, Region, SourceCorpus, check_keys
-from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrw
-from cals.data.sources.layout import ABSENT, BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, UNLISTED
+from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrs3, lrw
+from cals.data.sources.layout import ABSENT, BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES, UNLISTED
 from cals.errors import DataError
 from cals.types import Box
 
@@ -32,15 +32,24 @@ def by_name(found: SourceCorpus) -> dict[str, ClipSource]:
 def test_grid_of_sheffield(tmp_path: Path) -> None:
     files = {f"s1/video/mpg_6000/{name}.mpg": "" for name in ("bbaf2n", "bbaf3s", "bbaf4p")}
     files |= {"s1/video/mpg_vcd/bbaf2n.mpg": "", "s2.mpg_6000.part1/s2/video/mpg_6000/lbax4n.mpg": ""}
+    files |= {"s2/video/mpg_6000/lbaw4n.mpg": ""}  # a letter that GRID leaves out
     files |= {"s1/align/bbaf2n.align": "0 5000 sil\n5000 15000 bin\n", "s1/align/bbaf3s.align": "0 bin\n"}
     found = grid.read_corpus(lay_out(tmp_path, files))
     clips = by_name(found)
-    assert sorted(clips) == ["s1/bbaf2n", "s1/bbaf3s", "s1/bbaf4p", "s2/lbax4n"]
+    assert sorted(clips) == ["s1/bbaf2n", "s1/bbaf3s", "s1/bbaf4p", "s2/lbaw4n", "s2/lbax4n"]
     assert "mpg_6000" in str(clips["s1/bbaf2n"].video)
     assert {clip.speaker for clip in found.clips} == {"s1", "s2"}
     assert clips["s1/bbaf2n"].words == ((Fraction(1, 5), Fraction(3, 5), "bin"),)
     assert clips["s1/bbaf3s"].words is None
-    assert found.dropped == {"videos of which there is another copy": 1, BROKEN_TIMES: 1, MISSING_TEXT: 2}
+    assert {name: clip.text for name, clip in clips.items()} == {
+        "s1/bbaf2n": "bin",  # as the alignment has it
+        "s1/bbaf3s": "bin blue at f three soon",
+        "s1/bbaf4p": "bin blue at f four please",
+        "s2/lbaw4n": None,
+        "s2/lbax4n": "lay blue at x four now",
+    }
+    copies = "videos of which there is another copy"
+    assert found.dropped == {copies: 1, BROKEN_TIMES: 1, MISSING_TIMES: 3, MISSING_TEXT: 1}
     assert found.splits is None
 
 
@@ -175,6 +184,70 @@ def test_lrs2_never_trains_on_what_another_list_holds_out(tmp_path: Path) -> Non
     assert "main/62/00001" not in found.splits["train"]
 
 
+def test_grids_names_are_sentences() -> None:
+    assert grid.spell_sentence("sgizzp") == "set green in z zero please"
+    assert {letter for letter in "abcdefghijklmnopqrstuvwxyz" if not grid.spell_sentence(f"pbw{letter}1a")} == {"w"}
+    for name in ("", "bbaf2", "bbaf2nn", "BBAF2N", "anna", "123456", "bbaf2x"):
+        assert grid.spell_sentence(name) is None
+
+
+def test_grid_without_any_alignment(tmp_path: Path) -> None:
+    clips = grid.clips(lay_out(tmp_path, {"s1/bbaf3s.mp4": "", "s1/hello.mp4": ""}))
+    assert [(clip.text, clip.words) for clip in clips] == [("bin blue at f three soon", None), (None, None)]
+
+
+def talk(*, held_out: bool, number: int = 0) -> str:
+    """A made-up ID of a talk that the lot holds out, or does not."""
+    return [name for name in (f"talk{i:07d}" for i in range(1000)) if lrs3.is_held_out(name) == held_out][number]
+
+
+def lrs3_files() -> dict[str, str]:
+    train, other, held = talk(held_out=False), talk(held_out=False, number=1), talk(held_out=True)
+    boxes = "FRAME\tX\tY\tW\tH\n000000\t0.4\t0.2\t0.1\t0.3\n\n"
+    texts = {
+        f"pretrain/{train}/00001": f"Text:  SO {{NS}} I'M\nConf: 4\nRef: x\n\n{boxes}{TABLE}"
+        "SO 0.1 0.3 5\n{NS} 0.3 0.5 1\nI'M 0.5 0.9 6\n",
+        f"pretrain/{train}/00002": f"Text:  SO\nConf: 4\n\n{boxes}",
+        f"pretrain/{held}/00001": f"Text:  WE\nConf: 4\n\n{boxes}{TABLE}WE 0.1 0.3 5\n",
+        f"trainval/{train}/50001": f"Text:  THANK YOU {{LG}}\nConf: 4\nRef: x\n\n{boxes}",
+        f"trainval/{held}/50001": f"Text:  HERE\nConf: 4\n\n{boxes}",
+        f"trainval/{held}/50002": "Text:  {NS}\nConf: 1\n",
+        f"test/{other}/00001": f"Text:  NOT SEEN\nConf: 4\n\n{boxes}",
+    }
+    videos = [*texts, f"trainval/{train}/50002", f"pretrain/{other}/00009"]
+    files = {f"lrs3/{name}.mp4": "" for name in videos} | {f"lrs3/{name}.txt": text for name, text in texts.items()}
+    return files | {f"lrs3/trainval/{talk(held_out=False, number=2)}/readme.txt": ""}
+
+
+@pytest.mark.parametrize("place", ["", "lrs3"])
+def test_lrs3(tmp_path: Path, place: str) -> None:
+    found = lrs3.read_corpus(lay_out(tmp_path, lrs3_files()) / place)
+    clips = by_name(found)
+    train, other, held = talk(held_out=False), talk(held_out=False, number=1), talk(held_out=True)
+    assert found.splits == {
+        "train": [
+            f"{place}/{train}/{part}000{i}" for place, part in (("pretrain", "0"), ("trainval", "5")) for i in (1, 2)
+        ],
+        "val_unseen": [f"pretrain/{held}/00001", f"trainval/{held}/50001", f"trainval/{held}/50002"],
+        "test": [f"test/{other}/00001"],
+    }
+    first = clips[f"pretrain/{train}/00001"]
+    assert (first.speaker, first.text) == (train, "so i'm")
+    assert first.words == ((Fraction("0.1"), Fraction("0.3"), "so"), (Fraction("0.5"), Fraction("0.9"), "i'm"))
+    assert clips[f"pretrain/{train}/00002"].text == "so"
+    assert clips[f"trainval/{train}/50001"].text == "thank you"
+    assert clips[f"trainval/{train}/50001"].words is None
+    assert clips[f"test/{other}/00001"].text == "not seen"
+    assert clips[f"trainval/{held}/50002"].text is None
+    overlap = "clips to train on of talks to test on"
+    assert found.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 1, overlap: 1}
+
+
+def test_lrs3_holds_out_about_two_in_a_hundred() -> None:
+    """Binomial: 200 of 10 000, with a standard deviation of 14."""
+    assert 140 < sum(lrs3.is_held_out(f"{i:011x}") for i in range(10_000)) < 260
+
+
 HDTF_LISTS = {
     "RD_video_url.txt": "Radio1 https://www.youtube.com/watch?v=CPCoMyuBRM0\nRadio34 https://youtu.be/mhCYrKWOnEQ&t=5s\n",
     "RD_annotion_time.txt": "Radio1.mp4 00:20-01:35\nRadio34.mp4 00:02-00:30 00:40-00:50 01:00-1:x 05:00-04:00 \n",
@@ -230,7 +303,7 @@ def test_hdtf_is_split_by_video_and_by_person() -> None:
     assert hdtf.split_videos(names[::-1]) == parts
 
 
-@pytest.mark.parametrize("reader", [folder, grid, hdtf, lombard, lrs2, lrw])
+@pytest.mark.parametrize("reader", [folder, grid, hdtf, lombard, lrs2, lrs3, lrw])
 def test_folders_of_another_layout_are_refused(tmp_path: Path, reader: object) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError, match=f"{place}: expected .*, found n.*; "):

@@ -1,11 +1,14 @@
 """What is spoken, how it sounds, how lips follow: against closed forms, and what is known by construction."""
 
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from cals.data.synthetic.flite import parsed
-from cals.data.synthetic.grammar import PhoneChain, Spoken, chain_of, speak
+from cals.data.synthetic.grammar import PhoneChain, Spoken, chain_of, draw_lexicon, speak, speak_words
 from cals.data.synthetic.mouth import Dominance, frame_times, mouth_at
 from cals.data.synthetic.oracle import oracle_curve, window_at
 from cals.data.synthetic.phones import CONSONANTS, PAUSE, PHONES, VOWELS
@@ -49,6 +52,33 @@ def test_words_cover_all_but_pauses() -> None:
     assert heard == [phone for phone in spoken.phones if phone != PAUSE]
     assert all(0 < start < end < 8 for start, end, _ in spoken.words)
     assert np.mean([any(p in VOWELS for p in text.split("-")) for *_, text in spoken.words]) > 0.8
+
+
+def test_a_lexicon_is_spoken_in_any_order() -> None:
+    chain = chain_of("english")
+    lexicon = draw_lexicon(chain, 40, np.random.default_rng(0))
+    texts = {"".join(chain.phones[state] for state in word) for word in lexicon}
+    assert len(texts) == 40
+    assert min(map(len, lexicon)) > 1
+    spoken = [speak_words(chain, lexicon, 6.0, np.random.default_rng(seed)) for seed in range(60)]
+    for one in spoken:
+        assert one.edges_s[-1] == 6.0
+        assert [text for *_, text in one.words] == ["".join(part) for part in split_words(one)]
+    followers = Counter(pair for one in spoken for pair in pairwise(text for *_, text in one.words))
+    assert {text for one in spoken for *_, text in one.words} == texts
+    assert max(followers.values()) <= 6  # of some 700 pairs among 1600 possible ones
+
+
+def split_words(spoken: Spoken) -> list[list[str]]:
+    """The phones between the edges of each word."""
+    return [
+        [
+            phone
+            for phone, start, end in zip(spoken.phones, spoken.edges_s[:-1], spoken.edges_s[1:], strict=True)
+            if first - 1e-3 <= start and end <= last + 1e-3
+        ]
+        for first, last, _ in spoken.words
+    ]
 
 
 def test_backwards_speech_has_the_same_shares_and_pairs() -> None:

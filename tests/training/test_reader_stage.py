@@ -4,63 +4,24 @@ import dataclasses
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
 from cals.checkpoint import load_checkpoint
 from cals.cli import main
 from cals.data.augment import FaceAugment
-from cals.data.segments import encoded
-from cals.data.shards import Sample, write_shard
 from cals.errors import ConfigError, DataError
 from cals.models.reader import reader_from_checkpoint
 from cals.training.loop import RunOptions, train
 from cals.training.presets import READER
 from cals.training.run import Corpus
 from cals.training.stages.reader import ReaderStage, ReaderStageConfig
-
-MOUTHS = {"bin": (26, 3), "now": (10, 14), "red": (26, 14), "at": (10, 3)}
-"""Half width and half height of the open mouth, in pixels, in the middle of a word."""
-FRAMES, WORD_S = 44, 0.24
-
-
-def speaking(key: str, seed: int) -> Sample:
-    """A face of one colour that says five words, wherever they come in the sentence."""
-    rng = np.random.default_rng(seed)
-    texts = [str(word) for word in rng.choice(list(MOUTHS), size=5)]
-    words = [[round(0.2 + 0.28 * i, 3), round(0.2 + 0.28 * i + WORD_S, 3), text] for i, text in enumerate(texts)]
-    skin = rng.integers(120, 200, size=3)
-    crops = []
-    for t in range(FRAMES):
-        crop = np.full((128, 128, 3), skin, np.uint8)
-        for start, end, text in words:
-            share = np.sin(np.pi * np.clip(((t + 0.5) / 25 - start) / (end - start), 0, 1))
-            if share > 0:
-                wide, high = MOUTHS[text]
-                axes = (round(8 + share * (wide - 8)), max(1, round(share * high)))
-                cv2.ellipse(crop, (64, 90), axes, 0, 0, 360, (60, 10, 20), -1, cv2.LINE_AA)
-        crops.append(crop)
-    facts = {"clip": key, "speaker": key.split("-")[0], "frames": FRAMES, "words": words}
-    landmarks = np.zeros((FRAMES, 468, 3), np.float16)
-    return Sample(key=key, crops=encoded(crops, 25), wav=np.zeros(640, np.float32), landmarks=landmarks, facts=facts)
+from drawn_words import write_spoken_corpus
 
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten clips, two of them held out, and one of a stranger whose words nobody knows."""
-    folder = tmp_path_factory.mktemp("spoken")
-    samples = [speaking(f"a-{i}", i) for i in range(10)]
-    stranger = speaking("b-0", 99)
-    samples.append(dataclasses.replace(stranger, facts=stranger.facts | {"words": None}))
-    write_shard(folder / "shard-00000.tar", samples)
-    lines = [json.dumps({"key": s.key, "shard": "shard-00000.tar"} | s.facts) for s in samples]
-    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
-    names = [s.key for s in samples]
-    splits = {"train": names[:8], "val_seen": names[8:10], "val_unseen": names[10:]}
-    (folder / "splits.json").write_text(json.dumps(splits))
-    return folder
+    return write_spoken_corpus(tmp_path_factory.mktemp("spoken"))
 
 
 def stage(spoken: Path, changes: dict[str, object] | None = None, **train_changes: object) -> ReaderStage:

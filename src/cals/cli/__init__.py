@@ -15,6 +15,7 @@ from cals.cli import heap, hints, interrupt
 from cals.cli.ablation import ablation
 from cals.cli.compare import compare
 from cals.cli.context import context
+from cals.cli.corrupt import corrupt
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.masked import masked
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "track": track,
     "sheet": sheet,
+    "corrupt": corrupt,
     "score": score,
     "prepare": prepare,
     "voices": voices,

@@ -13,7 +13,7 @@ SHOWN = 40
 
 
 def prepare(
-    source: Annotated[Literal["folder", "grid", "lombard", "lrw", "lrs2", "hdtf"], tyro.conf.Positional],
+    source: Annotated[Literal["folder", "grid", "lombard", "lrw", "lrs2", "lrs3", "hdtf"], tyro.conf.Positional],
     corpus: Annotated[Path, tyro.conf.Positional],
     *,
     out: Path,
@@ -41,9 +41,9 @@ def prepare(
     """
     from cals.data.prepare import PrepareConfig
     from cals.data.prepare import prepare as run
-    from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrw
+    from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrs3, lrw
 
-    readers = {"folder": folder, "grid": grid, "lombard": lombard, "lrw": lrw, "lrs2": lrs2, "hdtf": hdtf}
+    readers = {"folder": folder, "grid": grid, "lombard": lombard, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "hdtf": hdtf}
     found = readers[source].read_corpus(corpus)
     config = PrepareConfig(min_correlation=min_correlation, crop_px=crop_px)
     with frame_progress("preparing", "clips") as progress:

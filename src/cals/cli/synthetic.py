@@ -19,6 +19,7 @@ def synthetic(
     seconds: float = 4.0,
     voice: Literal["formant", "flite"] = "formant",
     videos: bool = False,
+    vocabulary: int = 0,
 ) -> None:
     """Draw people who speak, with phone times and a known reach of every phone: a folder for `cals train`.
 
@@ -34,6 +35,8 @@ def synthetic(
         seconds: Length of a clip, 1 to 10.
         voice: Own formant synthesis, in which every phone is distinct at every moment, or flite where it is installed.
         videos: Write each clip as an mp4 of the full frame too.
+        vocabulary: Make sentences of so many words, drawn once, in any order (for `cals train avsr`); 0 makes new ones
+            all the time. Only the formant voice speaks them.
     """
     from cals.data.synthetic.corpus import SyntheticConfig, generate
     from cals.data.synthetic.mouth import Dominance
@@ -47,6 +50,7 @@ def synthetic(
         seconds=seconds,
         voice=voice,
         videos=videos,
+        vocabulary=vocabulary,
     )
     with frame_progress("drawing", "clips") as progress:
         document = generate(out, config, progress)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cals.types import F32, U8
 
-_NOISE, _GRAIN = 1 << 20, 32.0
+GRAINS, GRAIN_STD = 1 << 20, 32.0
 """Values of noise kept, and their deviation in steps of 255."""
 
 
@@ -36,14 +36,14 @@ def repainted(crops: U8, look: Repaint, rng: np.random.Generator) -> U8:
     found = np.empty_like(crops)
     grey = crops.ndim == 3
     light = look.light[:, 0] if grey else look.light[None]
-    places = rng.integers(_NOISE, size=len(crops)) if look.noise else None
+    places = rng.integers(GRAINS, size=len(crops)) if look.noise else None
     for t, picture in enumerate(crops):
         image: Any = cv2.remap(picture, look.columns, look.rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         image = cv2.LUT(image, light)
         if look.blur_px:
             image = cv2.GaussianBlur(image, (0, 0), look.blur_px)
         if places is not None:
-            image = _noisy(image, int(places[t]), look.noise)
+            image = add_grain(image, int(places[t]), look.noise)
         if look.jpeg < 100:  # the encoder takes red for blue, which it compresses alike
             _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, look.jpeg])
             image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
@@ -56,16 +56,17 @@ def planes(crops: U8) -> U8:
     return np.stack([np.stack(cv2.split(picture)) for picture in crops]).astype(np.uint8, copy=False)
 
 
-def _noisy(image: U8, place: int, strength: float) -> NDArray[Any]:
-    share = strength / _GRAIN
+def add_grain(image: U8, place: int, strength: float) -> NDArray[Any]:
+    """`image` with noise of that deviation, in steps of 255, read from `place` (below `GRAINS`) on."""
+    share = strength / GRAIN_STD
     grain = _grain(image.size)[place : place + image.size].reshape(image.shape)
     return np.asarray(cv2.addWeighted(image, 1.0, grain, share, -128 * share))
 
 
 @lru_cache(maxsize=4)
 def _grain(size: int) -> U8:
-    """Noise of deviation `_GRAIN` around 128, drawn once: drawing it anew costs more than all the rest together."""
-    values = np.random.default_rng(0).normal(128, _GRAIN, _NOISE + size)
+    """Noise of deviation `GRAIN_STD` around 128, drawn once: drawing it anew costs more than all the rest together."""
+    values = np.random.default_rng(0).normal(128, GRAIN_STD, GRAINS + size)
     grain: U8 = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return grain
 

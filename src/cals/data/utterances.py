@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.data.augment import FaceAugment, drawn_look
-from cals.data.corruption import Corruption, CorruptionConfig, corrupt_pictures, corrupt_sound, draw_corruption
+from cals.data.corruption.bursts import Corruption, draw_corruption
+from cals.data.corruption.config import CorruptionConfig
+from cals.data.corruption.pictures import corrupt_pictures
+from cals.data.corruption.sound import corrupt_sound
 from cals.data.pictures import repainted
 from cals.data.sample_store import SampleStore
 from cals.data.shards import Sample
@@ -93,12 +96,14 @@ def build_batch(
     config: CorruptionConfig | None,
     view_px: int,
     face: FaceAugment | None = None,
+    *,
+    has_video: bool = True,
     babble: Sequence[F32] = (),
 ) -> UtteranceBatch:
     """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
 
-    Views are the middle of the mouths, or with `face` a random part of another face before another camera. Babble is
-    made of the other utterances, and of the further wavs `babble`.
+    Views are the middle of the mouths, or with `face` a random part of another face before another camera; without
+    `has_video` none are made. Babble is made of the other utterances, and of the further wavs `babble`.
     """
     wavs, views, done = [], [], []
     for number, utterance in enumerate(utterances):
@@ -106,10 +111,11 @@ def build_batch(
         if config is not None:
             corruption = draw_corruption(rng, len(mouth), config)
             others = [*babble, *(other.wav for i, other in enumerate(utterances) if i != number)]
-            mouth = corrupt_pictures(mouth, corruption.video)
+            mouth = corrupt_pictures(mouth, corruption.video) if has_video else mouth
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)
-        views.append(middle_view(mouth, view_px) if face is None else sample_view(mouth, rng, view_px, face))
+        changed = has_video and face is not None
+        views.append(sample_view(mouth, rng, view_px, face) if changed else middle_view(mouth, view_px))
         done.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(

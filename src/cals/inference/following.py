@@ -47,6 +47,6 @@ def no_face(video: Path, who: str | int, tracker: FaceTracker) -> NoFaceError:
             "that one; choose another --person"
         )
     return NoFaceError(
-        f"{video}: expected a face, found none in any frame; use a picture with a face that is upright, seen from "
+        f"{video}: expected a face, found none in any frame; use a picture with a whole face, seen from "
         "the front and 30 pixels or larger"
     )

@@ -1,7 +1,7 @@
 """The sound of the output: encoded step by step as the picture advances."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -18,6 +18,8 @@ from cals.types import F32
 
 log = logging.getLogger(__name__)
 
+ChangeSound = Callable[[F32, int], F32]
+"""A block of sound [channels n] and the number of its first sample -> what is written in its place, as long."""
 _KBIT_PER_CHANNEL = 96
 
 
@@ -30,11 +32,21 @@ def _rate_for(codec: str, rate_hz: int) -> int:
 
 
 class Soundtrack:
-    """Encodes the sound of a file into one stream of `container`, never further than the picture has come."""
+    """Encodes the sound of a file into one stream of `container`, never further than the picture has come.
+
+    `change` is applied to every block of it, at its own rate and channels.
+    """
 
     def __init__(
-        self, container: OutputContainer, path: Path, *, track: str | int | None = None, keep_going: bool = False
+        self,
+        container: OutputContainer,
+        path: Path,
+        *,
+        track: str | int | None = None,
+        keep_going: bool = False,
+        change: ChangeSound | None = None,
     ) -> None:
+        self._change = change
         self._source = AudioSource(path, track=track, keep_going=keep_going, quiet=True)
         codec = "libopus" if container.format.name == "webm" else "aac"
         names = self._source.channel_names
@@ -69,7 +81,7 @@ class Soundtrack:
         block = self._source.read(wanted)
         self._ended = block.shape[1] < wanted
         if block.shape[1]:
-            yield from self._encode(block)
+            yield from self._encode(block if self._change is None else self._change(block, self._read))
 
     def _encode(self, block: F32) -> Iterator["Packet[AudioStream]"]:
         frame = to_frame(block if self._mix is None else (self._mix @ block)[None], self._heard_as)

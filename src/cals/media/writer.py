@@ -21,7 +21,7 @@ from cals.media.encoding import Encoder, add_video, choose, options_for, padded,
 from cals.media.frame import Frame
 from cals.media.opening import is_huge
 from cals.media.reader import VideoFormat
-from cals.media.soundtrack import Soundtrack
+from cals.media.soundtrack import ChangeSound, Soundtrack
 from cals.media.target import Target, describe_failure
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
-    What is odd about that sound is left to `probe` and `mono_blocks` to log; `audio_track`: see `pick_sound`.
+    What is odd about that sound is left to `probe` and `mono_blocks` to log; `audio_track`: see `pick_sound`;
+    `change_sound` is applied to it block by block.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are carried over where the container can.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
@@ -49,6 +50,7 @@ class VideoWriter:
         *,
         audio: Path | str | None = None,
         audio_track: str | int | None = None,
+        change_sound: ChangeSound | None = None,
         tracks_of: Path | str | None = None,
         codec: str = "auto",
         crf: int | None = None,
@@ -60,7 +62,7 @@ class VideoWriter:
     ) -> None:
         self.out = Path(out)
         self._like = like
-        self._audio_track, self._keep_going = audio_track, keep_going
+        self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, change_sound
         known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
         self._target = Target(self.out, force=force, inputs=known)
         self._sink: Sink[Frame] | None = None
@@ -91,7 +93,9 @@ class VideoWriter:
         container.metadata.update(metadata)
         self._video = add_video(container, encoder, self._like, options)
         if audio is not None:
-            self._sound = Soundtrack(container, audio, track=self._audio_track, keep_going=self._keep_going)
+            self._sound = Soundtrack(
+                container, audio, track=self._audio_track, keep_going=self._keep_going, change=self._change_sound
+            )
         if self._tracks_of is not None:
             # Where the video itself drives, the track that is heard is the one that stays behind.
             replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None

@@ -26,11 +26,11 @@ def confusions(read: NDArray[np.integer], said: NDArray[np.integer], classes: in
 
 
 def ranking_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a positive [n] scores above another one, ties count half; NaN for one kind."""
+    """Area under the ROC curve: how often a positive [n] scores above another, ties count half; NaN for one kind."""
     if scores.shape != positive.shape or scores.ndim != 1:
         raise ValueError(f"ranking_auc: expected one score a label, found {scores.shape} and {positive.shape}")
     high, low = scores[positive], np.sort(scores[~positive])
     if not len(high) or not len(low):
         return float("nan")
-    below, up_to = (np.searchsorted(low, high, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    below, up_to = (np.searchsorted(low, high, side=side) for side in ("left", "right"))
     return float(np.mean(below + up_to) / (2 * len(low)))

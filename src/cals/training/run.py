@@ -144,7 +144,7 @@ def train_avsr(
     """Train the recogniser, on clips whose text is known.
 
     `front_ends` are checkpoints of recognisers of the same sizes, of one stream each, say, whose front-ends it begins
-    with.
+    with; where the preset says so they are not trained on.
     """
     config = _setting(presets.AVSR, name, options)
     training, held_out = corpus.utterances(config.model)
@@ -163,6 +163,8 @@ def train_avsr(
     for place in front_ends:
         parents[f"front-end {place.name}"] = weights_sha256(place)
         model.take_front_ends(avsr_from_checkpoint(load_checkpoint(place))[0])
+    if front_ends and config.frozen_front_ends:
+        model.freeze_front_ends()
     stage = AVSRStage(replace(config, model=model.config), model, training, held_out, parents)
     return train(stage, options, progress)
 

@@ -38,7 +38,7 @@ def test_a_bigram_by_hand() -> None:
     found = model.next_log_probs(torch.tensor([[3, 1], [3, 2]])).exp()
     after_1 = [(1 + 3 * unigram[token]) / (3 + 3) for token in (1, 2, 3)]
     after_2 = [unigram[1] / 2, unigram[2] / 2, (1 + unigram[3]) / 2]  # the end alone, once
-    torch.testing.assert_close(found, torch.tensor([[0.0, *after_1], [0.0, *after_2]]))
+    assert found.tolist() == [pytest.approx([0, *after_1]), pytest.approx([0, *after_2])]
     after_start = math.log((2 + unigram[1]) / 3)
     total = after_start + math.log(after_1[1]) + math.log(after_2[2])
     assert model.perplexity([[1, 2]]) == pytest.approx(math.exp(-total / 3))
@@ -54,7 +54,7 @@ def test_the_recursion_and_sums_of_one(order: int) -> None:
         after = torch.randint(1, END, (8, length), generator=torch.Generator().manual_seed(9))
         prefixes = torch.cat([torch.full((8, 1), END), after], dim=1)
         found = model.next_log_probs(prefixes).exp()
-        torch.testing.assert_close(found.sum(dim=1), torch.ones(8))
+        assert found.sum(dim=1).tolist() == pytest.approx([1] * 8)
         for row, prefix in zip(found.tolist(), prefixes.tolist(), strict=True):
             context = tuple(prefix[max(0, len(prefix) - order + 1) :]) if order > 1 else ()
             wanted = [probability(sentences, context, token) for token in range(1, SIZE)]
@@ -67,6 +67,18 @@ def test_more_context_tells_more_of_a_grammar() -> None:
     found = [fit_ngram(sentences, order, SIZE).perplexity(sentences) for order in (1, 2, 3)]
     assert found[0] > found[1] > found[2]
     assert found[2] == pytest.approx(math.exp(2 * math.log(2) / 4), rel=0.05)  # two free choices in four tokens
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_perplexity_is_of_every_token(order: int) -> None:
+    model, others = fit_ngram(drawn_sentences(0), order, SIZE), drawn_sentences(1)
+    lines = [[END, *sentence, END] for sentence in others]
+    told = [
+        float(model.next_log_probs(torch.tensor([line[:place]]))[0, line[place]])
+        for line in lines
+        for place in range(1, len(line))
+    ]
+    assert model.perplexity(others) == pytest.approx(math.exp(-sum(told) / len(told)))
 
 
 def test_sentences_shorter_than_the_order() -> None:
@@ -95,6 +107,8 @@ def test_what_does_not_fit_is_refused() -> None:
     for order, size in ((0, SIZE), (13, 40)):
         with pytest.raises(ConfigError, match="choose a lower order"):
             fit_ngram([[1]], order, size)
-    for sentences in ([], [[0]], [[1, END]]):
+    for sentences in ([[0]], [[1, END]]):
         with pytest.raises(DataError, match=r"tokens in 1\.\.4"):
             fit_ngram(sentences, 2, SIZE)
+    with pytest.raises(DataError, match="expected sentences, found none"):
+        fit_ngram([], 2, SIZE)

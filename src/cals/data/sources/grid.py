@@ -1,7 +1,8 @@
 """GRID: `SPEAKER/SENTENCE.mpg` and `SENTENCE.align` (Cooke et al., 2006), in either distribution or one's own copy.
 
 The University of Sheffield's has `s1/video/mpg_6000/*.mpg` and `s1/align/*.align`, Zenodo's `s1/*.mpg` and
-`alignments/s1/*.align`. Sound is that of the videos, which is in step with them.
+`alignments/s1/*.align`. Sound is that of the videos, which is in step with them. The name is the sentence, a letter a
+word; where there is an alignment, its words are.
 """
 
 import dataclasses
@@ -12,18 +13,28 @@ from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources import folder
-from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT
+from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES
 from cals.errors import DataError
 
 TICK_S = Fraction(1, 25_000)
 SILENCES = frozenset({"sil", "sp"})
 QUALITY = re.compile(r"(video/)?[^/]*mpg_(6000|vcd)[^/]*/")
 """The folders between speaker and sentence, or around both, as the archives unpack."""
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WORDS: tuple[dict[str, str], ...] = (
+    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
+    {"b": "blue", "g": "green", "r": "red", "w": "white"},
+    {"a": "at", "b": "by", "i": "in", "w": "with"},
+    {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"},
+    dict(zip("z123456789", DIGITS, strict=True)) | {"0": "zero"},
+    {"a": "again", "n": "now", "p": "please", "s": "soon"},
+)
+"""What each letter of a sentence's name stands for, here and in Lombard GRID."""
 
 
 def clips(root: Path) -> list[ClipSource]:
-    """All clips below `root`, with their words where there is an alignment beside them; DataError for a broken one."""
-    return [dataclasses.replace(clip, words=_words(clip.video.with_suffix(".align"))) for clip in folder.clips(root)]
+    """All clips below `root`, with words where there is an alignment beside them; DataError for a broken one."""
+    return [_with_words(clip, _words(clip.video.with_suffix(".align"))) for clip in folder.clips(root)]
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -49,9 +60,23 @@ def read_corpus(root: Path) -> SourceCorpus:
             dropped[BROKEN_TIMES] += 1
             words = None
         else:
-            dropped[MISSING_TEXT] += words is None
-        found[name] = dataclasses.replace(clip, words=words)
+            dropped[MISSING_TIMES] += words is None
+        found[name] = _with_words(clip, words)
+        dropped[MISSING_TEXT] += found[name].text is None
     return SourceCorpus(clips=list(found.values()), dropped=+dropped)
+
+
+def spell_sentence(name: str) -> str | None:
+    """Write out the sentence that a file name abbreviates, `bbaf2n`; None where it is no such name."""
+    if len(name) != len(WORDS) or any(letter not in words for letter, words in zip(name, WORDS, strict=True)):
+        return None
+    return " ".join(words[letter] for letter, words in zip(name, WORDS, strict=True))
+
+
+def _with_words(clip: ClipSource, words: tuple[Word, ...] | None) -> ClipSource:
+    """The clip with its words, if there are any, and its text: theirs, else its name's."""
+    text = spell_sentence(clip.video.stem) if words is None else " ".join(word.text for word in words)
+    return dataclasses.replace(clip, words=words, text=text)
 
 
 def _alignment(clip: ClipSource, of_name: list[Path]) -> Path:

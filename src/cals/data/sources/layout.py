@@ -8,6 +8,7 @@ from cals.errors import DataError
 
 MISSING_TEXT = "transcripts that are missing"
 BROKEN_TEXT = "transcripts that cannot be read"
+MISSING_TIMES = "times of words that are missing"
 BROKEN_TIMES = "times of words that cannot be read"
 ABSENT = "listed videos that are absent"
 UNLISTED = "videos that no list names"

@@ -12,18 +12,8 @@ from typing import Any
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources.folder import videos_in
+from cals.data.sources.grid import spell_sentence
 from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, check_found, find_base
-
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-WORDS: tuple[dict[str, str], ...] = (
-    {"b": "bin", "l": "lay", "p": "place", "s": "set"},
-    {"b": "blue", "g": "green", "r": "red", "w": "white"},
-    {"a": "at", "b": "by", "i": "in", "w": "with"},
-    {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"},
-    dict(zip("z123456789", DIGITS, strict=True)) | {"0": "zero"},
-    {"a": "again", "n": "now", "p": "please", "s": "soon"},
-)
-"""What each letter of a sentence's name stands for."""
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -37,7 +27,7 @@ def read_corpus(root: Path) -> SourceCorpus:
         if "sil" in sentence:
             dropped["clips in which nothing is said"] += 1
             continue
-        text = _sentence(sentence)
+        text = spell_sentence(sentence)
         dropped[BROKEN_TEXT] += text is None
         words = None if text is None else _words(base / "alignment" / f"{video.stem}.json", text.split(), dropped)
         sound = base / "audio" / f"{video.stem}.wav"
@@ -53,12 +43,6 @@ def read_corpus(root: Path) -> SourceCorpus:
         )
     check_found(clips, root, "lombardgrid/front/s2_l_bbim3a.mov")
     return SourceCorpus(clips=clips, dropped=+dropped)
-
-
-def _sentence(name: str) -> str | None:
-    if len(name) != len(WORDS) or any(letter not in words for letter, words in zip(name, WORDS, strict=True)):
-        return None
-    return " ".join(words[letter] for letter, words in zip(name, WORDS, strict=True))
 
 
 def _words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Word, ...] | None:

@@ -44,7 +44,7 @@ def read_corpus(root: Path) -> SourceCorpus:
         if parts is not None and name not in parts:
             dropped[UNLISTED] += 1
             continue
-        text, words = _transcript(video.with_suffix(".txt"), dropped, timed=name.startswith("pretrain/"))
+        text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=name.startswith("pretrain/"))
         clips.append(ClipSource(name=name, speaker=video.parent.name, video=video, text=text, words=words))
     check_found(clips, root, "mvlrs_v1/main/ID/00001.mp4")
     if parts is None:
@@ -74,13 +74,14 @@ def _parts(places: list[Path], dropped: Counter[str]) -> Mapping[str, str] | Non
     return parts
 
 
-def _transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[str | None, tuple[Word, ...] | None]:
-    """Text and, where they are written down, the times of its words; `timed` if they have to be."""
+def read_transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[str | None, tuple[Word, ...] | None]:
+    """Read the text and, of a `timed` one, the times of its words; marks of noise in braces, `{NS}`, are left out."""
     lines = read_lines(path)
     if lines is None:
         dropped[MISSING_TEXT] += 1
         return None, None
-    text = next((line.partition(":")[2].strip().lower() for line in lines if line.startswith("Text:")), "")
+    told = next((line.partition(":")[2].lower() for line in lines if line.startswith("Text:")), "")
+    text = " ".join(word for word in told.split() if not word.startswith("{"))
     if not text:
         dropped[BROKEN_TEXT] += 1
         return None, None
@@ -88,7 +89,7 @@ def _transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[str 
         return text, None
     header = next((number for number, line in enumerate(lines) if line.startswith(TABLE)), len(lines))
     try:
-        words = tuple(_word(line) for line in lines[header + 1 :])
+        words = tuple(_word(line) for line in lines[header + 1 :] if not line.startswith("{"))
     except (ValueError, ZeroDivisionError):
         words = ()
     if not words:

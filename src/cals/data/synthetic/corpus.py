@@ -8,6 +8,7 @@ import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from cals.data.synthetic import VERSION
 from cals.data.synthetic.drawing import Portrait
 from cals.data.synthetic.flite import flite_speech
 from cals.data.synthetic.geometry import geometry, posed
-from cals.data.synthetic.grammar import F64, PhoneOrder, Spoken, chain_of, speak
+from cals.data.synthetic.grammar import F64, PhoneOrder, Spoken, chain_of, draw_lexicon, speak, speak_words
 from cals.data.synthetic.mouth import Dominance, frame_times, mouth_at
 from cals.data.synthetic.oracle import oracle_curve
 from cals.data.synthetic.people import FRAME_PX, Speaker, motion, scene, speaker
@@ -62,6 +63,8 @@ class SyntheticConfig:
     seconds: float = 4.0
     voice: Literal["formant", "flite"] = "formant"
     videos: bool = False
+    vocabulary: int = 0
+    """Words that sentences are made of, in any order; 0: words as the chain of phones makes them, ever new."""
 
     def __post_init__(self) -> None:
         if self.clips < 1 or not 1 <= self.speakers <= 99:
@@ -70,6 +73,10 @@ class SyntheticConfig:
             raise ConfigError(f"seconds: expected 1 to {LONGEST_S:g}, found {self.seconds}")
         if self.voice not in ("formant", "flite"):
             raise ConfigError(f"voice: expected formant or flite, found {self.voice!r}")
+        if self.vocabulary < 0 or (self.vocabulary and self.voice == "flite"):
+            raise ConfigError(
+                f"vocabulary: expected 0 or more words, of the formant voice, found {self.vocabulary} of {self.voice}"
+            )
         chain_of(self.phones)
 
     @property
@@ -82,6 +89,12 @@ def rng_of(seed: int, what: str, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, *what.encode(), number])
 
 
+@lru_cache(maxsize=4)
+def lexicon_of(config: SyntheticConfig) -> list[tuple[int, ...]]:
+    """The words of a corpus, as states of its chain of phones."""
+    return draw_lexicon(chain_of(config.phones), config.vocabulary, rng_of(config.seed, "lexicon", 0))
+
+
 def spoken_clip(config: SyntheticConfig, index: int) -> tuple[Speaker, Spoken, F32, F64]:
     """Who says what in a clip, its sound [n] at 16 kHz, and its mouth [t 3]: all but the picture."""
     who = speaker(index % config.speakers, config.seed)
@@ -90,7 +103,11 @@ def spoken_clip(config: SyntheticConfig, index: int) -> tuple[Speaker, Spoken, F
     if config.voice == "flite":
         spoken, wav = flite_speech(seconds, index % config.speakers, words)
     else:
-        spoken = speak(chain_of(config.phones), seconds, words, who.voice.tempo)
+        chain, tempo = chain_of(config.phones), who.voice.tempo
+        if config.vocabulary:
+            spoken = speak_words(chain, lexicon_of(config), seconds, words, tempo)
+        else:
+            spoken = speak(chain, seconds, words, tempo)
         wav = synthesised(spoken, who.voice, rng_of(config.seed, "sound", index))
     return who, spoken, wav, mouth_at(spoken, frame_times(config.frames), config.dominance)
 
@@ -238,7 +255,7 @@ def write_video(path: Path, frames: list[U8], wav: F32) -> None:
 def _true_window(config: SyntheticConfig) -> dict[str, Any]:
     """What the context study should find."""
     found: dict[str, Any] = {"support_s": config.dominance.support_s}
-    if config.voice == "formant":  # of flite's words there is no grammar
+    if config.voice == "formant" and not config.vocabulary:  # of words there is no chain of phones
         curve = oracle_curve(chain_of(config.phones), config.dominance, _ORACLE_KS, seed=config.seed, moments=1000)
         found |= {
             "window_95_s": round(curve.window_s(), 4),

@@ -1,7 +1,7 @@
 """What is spoken: phones as a Markov chain, so that what may come before and after a stretch can be drawn exactly."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -42,6 +42,8 @@ _IN_CLUSTER, _IN_CODA_CLUSTER = 0.3, 0.25
 """How often a consonant that can be followed by another one in its cluster is."""
 _NO_ONSET, _NO_CODA, _PAUSES = 0.15, 0.4, 0.06
 _WORD_ENDS = 0.6
+_LEXICON_S = 30.0
+"""Length of the speech that words are taken from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,45 +170,80 @@ def durations(phones: tuple[str, ...], rng: np.random.Generator, tempo: float = 
 
 def speak(chain: PhoneChain, seconds: float, rng: np.random.Generator, tempo: float = 1.0) -> Spoken:
     """Speech of exactly that length, between pauses."""
-    pause = chain.phones.index(PAUSE)
-    states, total = [pause], LEAD_S
-    lasting = [LEAD_S]
+    states, lasting = [chain.phones.index(PAUSE)], [LEAD_S]
     while True:
         state = int(chain.after(np.array(states[-1:]), rng)[0])
         length = float(durations((chain.phones[state],), rng, tempo)[0])
-        if total + length > seconds - LEAD_S:
+        if sum(lasting) + length > seconds - LEAD_S:
             break
         states.append(state)
         lasting.append(length)
-        total += length
+    spoken = _between_pauses(chain, states, lasting, seconds)
+    return replace(spoken, words=_time_words(spoken, _group_words(spoken.phones, rng), "-"))
+
+
+def draw_lexicon(chain: PhoneChain, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Draw `count` different words of two phones or more, as states of the chain."""
+    words: dict[tuple[str, ...], tuple[int, ...]] = {}
+    while len(words) < count:
+        spoken = speak(chain, _LEXICON_S, rng)
+        for group in _group_words(spoken.phones, rng):
+            if len(group) > 1 and len(words) < count:
+                words.setdefault(tuple(spoken.phones[i] for i in group), tuple(spoken.places[group].tolist()))
+    return list(words.values())
+
+
+def speak_words(
+    chain: PhoneChain, lexicon: Sequence[tuple[int, ...]], seconds: float, rng: np.random.Generator, tempo: float = 1.0
+) -> Spoken:
+    """Words of a lexicon in any order, of exactly that length, between pauses; no grammar says which comes next."""
+    pause = chain.phones.index(PAUSE)
+    states, lasting, groups = [pause], [LEAD_S], []
+    while True:
+        word = lexicon[int(rng.integers(len(lexicon)))]
+        lengths = durations(tuple(chain.phones[state] for state in word), rng, tempo).tolist()
+        if sum(lasting) + sum(lengths) > seconds - LEAD_S:
+            break
+        groups.append(list(range(len(states), len(states) + len(word))))
+        states += word
+        lasting += lengths
+    spoken = _between_pauses(chain, states, lasting, seconds)
+    return replace(spoken, words=_time_words(spoken, groups, ""))
+
+
+def _between_pauses(chain: PhoneChain, states: list[int], lasting: list[float], seconds: float) -> Spoken:
+    pause = chain.phones.index(PAUSE)
     if states[-1] != pause:
         states.append(pause)
         lasting.append(0.0)
     lasting[-1] += seconds - sum(lasting)
     edges = np.append(0.0, np.cumsum(lasting))
     edges[-1] = seconds
-    spoken = Spoken(tuple(chain.phones[state] for state in states), edges, np.array(states))
-    return Spoken(spoken.phones, edges, spoken.places, _words(spoken, rng))
+    return Spoken(tuple(chain.phones[state] for state in states), edges, np.array(states))
 
 
-def _words(spoken: Spoken, rng: np.random.Generator) -> tuple[tuple[float, float, str], ...]:
-    """Groups of phones, each with a vowel where the speech has one, named by their phones."""
-    words: list[tuple[float, float, str]] = []
-    group: list[int] = []
-
-    def close() -> None:
-        if group:
-            start, end = spoken.edges_s[group[0]], spoken.edges_s[group[-1] + 1]
-            words.append((round(float(start), 4), round(float(end), 4), "-".join(spoken.phones[i] for i in group)))
-            group.clear()
-
-    for i, phone in enumerate(spoken.phones):
+def _group_words(phones: tuple[str, ...], rng: np.random.Generator) -> list[list[int]]:
+    """Places of phones that make up a word, each with a vowel where the speech has one."""
+    groups: list[list[int]] = [[]]
+    for i, phone in enumerate(phones):
         if phone == PAUSE:
-            close()
+            groups.append([])
             continue
-        has_vowel = any(spoken.phones[j] in VOWELS for j in group)
+        has_vowel = any(phones[j] in VOWELS for j in groups[-1])
         if has_vowel and phone in CONSONANTS and rng.random() < _WORD_ENDS:
-            close()
-        group.append(i)
-    close()
-    return tuple(words)
+            groups.append([])
+        groups[-1].append(i)
+    return [group for group in groups if group]
+
+
+def _time_words(spoken: Spoken, groups: list[list[int]], between: str) -> tuple[tuple[float, float, str], ...]:
+    """(start, end, text) of words, named by their phones."""
+    edges = spoken.edges_s
+    return tuple(
+        (
+            round(float(edges[group[0]]), 4),
+            round(float(edges[group[-1] + 1]), 4),
+            between.join(spoken.phones[i] for i in group),
+        )
+        for group in groups
+    )

@@ -1,1 +1,1 @@
-"""AV-RelScore: audio-visual speech recognition that scores how far each stream can be trusted (paper section 3)."""
+"""Speech recognition from sound and lips (AV-RelScore; Hong et al., 2023): tokens, networks, search, language model."""

@@ -1,12 +1,13 @@
 """Joint CTC/attention decoding by beam search (Watanabe et al., 2017), and forced alignment by CTC.
 
-The search goes token by token. A prefix is scored by what the attention decoder and a language model say of its tokens, and
-by the CTC probability of all label sequences that begin with it (Graves, 2008, section 7.4); an ended one by that of itself.
+The search goes token by token. A prefix is scored by what the attention decoder and a language model say of its tokens
+and by the CTC probability of all sequences that begin with it (Graves, 2008, section 7.4), an ended one by its own.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -54,39 +55,35 @@ class Hypothesis:
 
 @dataclass(frozen=True, eq=False)
 class CtcPrefixes:
-    """Log probabilities of all CTC paths of the first frames that spell prefixes: one of each ends in a blank or not.
+    """Log probabilities of the CTC paths of the first j frames that spell each prefix, for every j from 0 to t.
 
-    Entry j is of the first j frames.
+    Both ways a path can end are kept apart.
     """
 
     label: Tensor
-    """[k t + 1] of paths that end in the prefix's last token."""
+    """[k t + 1] Of those that end in the prefix's last token."""
     blank: Tensor
-    """[k t + 1] of paths that end in a blank."""
+    """[k t + 1] Of those that end in a blank."""
     last: Tensor
     """[k] The prefix's last token; BLANK where it is empty."""
 
-    @property
-    def ended(self) -> Tensor:
-        """[k] That the whole sequence is this and no more."""
-        return torch.logaddexp(self.label[:, -1], self.blank[:, -1])
-
     def score(self, log_probs: Tensor) -> Tensor:
-        """Log probabilities [k v] that the sequence begins with the prefix and then each token; -inf for the blank.
+        """Give log probabilities [k v] that a sequence begins with prefix and token; last, that it is the prefix.
 
-        The sum over the frame at which the token begins is a matrix product. Probabilities are scaled by each prefix's
-        greatest one, so that nothing is lost above exp(-700) of it.
+        The sum over the frames at which the token can begin is a matrix product; it loses what is below exp(-700) of a
+        prefix's likeliest frame.
         """
-        either = torch.logaddexp(self.label, self.blank)[:, :-1]
-        scores = _log_product(either, log_probs)
+        either = torch.logaddexp(self.label, self.blank)
+        scores = _log_product(either[:, :-1], log_probs)
         # A token again is another one only where a blank has come between.
         again = (self.blank[:, :-1] + log_probs.T[self.last]).logsumexp(dim=1)
         scores.scatter_(1, self.last[:, None], again[:, None])
         scores[:, BLANK] = -torch.inf
+        scores[:, -1] = either[:, -1]
         return scores
 
     def extend(self, rows: Tensor, tokens: Tensor, log_probs: Tensor) -> "CtcPrefixes":
-        """Those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
+        """Give those of the prefixes `rows` [n], each followed by one of `tokens` [n]."""
         label, blank = self.label[rows], self.blank[rows]
         before = torch.where((self.last[rows] == tokens)[:, None], blank, torch.logaddexp(label, blank))
         emitted = log_probs.T[tokens]
@@ -99,7 +96,7 @@ class CtcPrefixes:
 
 
 def start_prefixes(log_probs: Tensor) -> CtcPrefixes:
-    """The empty prefix under CTC's log probabilities [t v]: all blanks."""
+    """Give the empty prefix under CTC's log probabilities [t v]: all blanks."""
     blank = torch.cat([log_probs.new_zeros(1), log_probs[:, BLANK].cumsum(0)])[None]
     return CtcPrefixes(torch.full_like(blank, -torch.inf), blank, torch.full((1,), BLANK))
 
@@ -121,7 +118,12 @@ def search_beam(
         raise ConfigError(
             f"beam search: expected a decoder for ctc_weight {config.ctc_weight}, found none; give one, or ctc_weight 1"
         )
-    log_probs, device = ctc_log_probs.detach().double().cpu(), ctc_log_probs.device
+    if ctc_log_probs.dim() != 2 or not len(ctc_log_probs):
+        raise DataError(
+            f"beam search: expected log probabilities [t v] of a frame or more, found {list(ctc_log_probs.shape)}; "
+            "give those of one recording"
+        )
+    log_probs, device = ctc_log_probs.detach().cpu().double(), ctc_log_probs.device
     frames, size = log_probs.shape
     weights = {"attention": 1 - config.ctc_weight, "ctc": config.ctc_weight, "language": config.language_weight}
     sources = {"attention": next_log_probs, "language": language}
@@ -132,7 +134,7 @@ def search_beam(
     longest = max(1, round(config.max_length_ratio * frames))
     for length in range(longest + 1):
         after = {
-            name: parts[name][:, None] + source(tokens.to(device)).detach().double().cpu()
+            name: parts[name][:, None] + source(tokens.to(device)).detach().cpu().double()
             for name, source in asked.items()
         }
         if config.ctc_weight:
@@ -174,17 +176,32 @@ def align_ctc(log_probs: Tensor, tokens: Sequence[int]) -> list[tuple[int, int]]
     if not tokens:
         return []
     states = torch.tensor([BLANK, *(state for token in tokens for state in (token, BLANK))])
-    emitted = log_probs.detach().double().cpu()[:, states]
+    emitted = log_probs.detach().cpu().double()[:, states]
     leaps = torch.full(states.shape, -torch.inf, dtype=torch.float64)  # over the blank between two different tokens
     leaps[3::2] = torch.where(states[3::2] == states[1:-2:2], -torch.inf, 0.0)
     score = torch.full_like(leaps, -torch.inf)
     score[0] = 0
     steps = []
-    for number, frame in enumerate(emitted):
-        stay, walk, leap = score, score.roll(1), score.roll(2) + leaps
+    for frame in emitted:
+        walk = score.roll(1)
         walk[0] = -torch.inf
-        ...
-    return []
+        score, step = torch.stack([score, walk, score.roll(2) + leaps]).max(dim=0)
+        score = score + frame
+        steps.append(step.tolist())
+    last = len(states) - 1 - int(score[-1] < score[-2])
+    if score[last] == -torch.inf:
+        repeats = sum(one == other for one, other in pairwise(tokens))
+        raise DataError(
+            f"align: expected {len(tokens) + repeats} frames or more in which {len(tokens)} tokens are possible, found "
+            f"{len(emitted)}; give the tokens of this recording"
+        )
+    path = [last]
+    for step in reversed(steps[1:]):
+        path.append(path[-1] - step[path[-1]])
+    frames: dict[int, list[int]] = {}
+    for number, state in enumerate(reversed(path)):
+        frames.setdefault(state, []).append(number)
+    return [(frames[state][0], frames[state][-1] + 1) for state in range(1, len(states), 2)]
 
 
 def _log_product(left: Tensor, right: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class AVSRConfig:
             raise ConfigError(f"avsr: expected a view of at most {self.mouth_px} px, found {self.view_px}")
         if self.width % (2 * self.heads):
             raise ConfigError(f"avsr: expected heads of an even width, found {self.width} / {self.heads}")
-        if min(self.kernel, self.score_kernel) % 2 == 0:
+        if self.kernel % 2 == 0 or self.score_kernel % 2 == 0:
             raise ConfigError(f"avsr: expected odd kernels, found {self.kernel} and {self.score_kernel}")
         sizes = (self.channels, self.encoder_layers, self.decoder_layers, self.hidden)
         if min(sizes) < 1 or not 0 <= self.dropout < 1:

@@ -1,8 +1,9 @@
 """An n-gram language model over tokens, interpolated as by Witten and Bell (1991); no library, nothing to compile.
 
-`kenlm` is not used: it is published as source alone, which needs a C++ compiler where it is installed, and it asks for one
-word at a time, where the search wants every next token of all hypotheses. Witten-Bell rather than Kneser-Ney: its weights are
-plain counts, and it holds for characters and for corpora of a few words, whose counts of counts leave no discount.
+`kenlm` is not used: it is published as source alone (0.3.0), which needs a C++ compiler where it is installed, and it
+answers for one word at a time, where the search wants every next token of all hypotheses. Witten-Bell rather than
+Kneser-Ney: its weights are plain counts, and it holds for characters and for corpora of a few words too, whose counts
+of counts leave no discount.
 """
 
 import math
@@ -17,7 +18,7 @@ from cals.errors import CheckpointError, ConfigError, DataError
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """All contexts of one length, in the order of their keys; those of context i are entries starts[i]:starts[i + 1]."""
+    """All contexts of one length, in the order of their keys; entries starts[i]:starts[i + 1] are of context i."""
 
     keys: Tensor
     """[c] int64: the context's tokens as the digits of one number, whose base is the size of the vocabulary."""
@@ -47,7 +48,11 @@ class NGram:
         return len(self.levels)
 
     def next_log_probs(self, tokens: Tensor) -> Tensor:
-        """Log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence."""
+        """Give log probabilities [k v] of what follows each prefix [k n], whose first token is the start of a sentence.
+
+        On the CPU, whatever device the prefixes are on.
+        """
+        tokens = tokens.cpu()
         probs = torch.full((len(tokens), self.vocabulary_size), 1 / (self.vocabulary_size - 1))
         probs[:, 0] = 0
         rows = torch.arange(len(tokens))
@@ -64,19 +69,21 @@ class NGram:
         return probs.log()
 
     def perplexity(self, sentences: Iterable[Sequence[int]]) -> float:
-        """exp of the mean negative log probability of a token, the end of each sentence included; NaN for none."""
-        total, count = 0.0, 0
-        for sentence in sentences:
-            end = self.vocabulary_size - 1
-            line = [end, *sentence, end]
-            for place in range(1, len(line)):
-                before = torch.tensor([line[max(0, place - self.order + 1) : place]], dtype=torch.int64)
-                total -= float(self.next_log_probs(before)[0, line[place]])
-            count += len(line) - 1
-        return math.exp(total / count) if count else math.nan
+        """Compute exp of the mean negative log probability of a token, ends of sentences included; NaN for none."""
+        text, place = _join(sentences, self.vocabulary_size)
+        known = place.clamp_max(self.order - 1)
+        total = 0.0
+        for length in range(self.order):
+            places = torch.nonzero((known == length) & (place > 0))[:, 0]
+            for first in range(0, len(places), _CHUNK):
+                at = places[first : first + _CHUNK]
+                log_probs = self.next_log_probs(_before(text, at, length))
+                total += float(log_probs[torch.arange(len(at)), text[at]].double().sum())
+        count = int((place > 0).sum())
+        return math.exp(-total / count) if count else math.nan
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
+        """Give all of it, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
         found = {"vocabulary_size": torch.tensor([self.vocabulary_size])}
         for length, level in enumerate(self.levels):
             found |= {f"{length}_{name}": getattr(level, name) for name in _NAMES}
@@ -84,6 +91,8 @@ class NGram:
 
 
 _NAMES = ("keys", "starts", "backoff", "tokens", "shares")
+_CHUNK = 1024
+"""Contexts whose probabilities are held at once."""
 
 
 def fit_ngram(sentences: Iterable[Sequence[int]], order: int, vocabulary_size: int) -> NGram:
@@ -91,28 +100,39 @@ def fit_ngram(sentences: Iterable[Sequence[int]], order: int, vocabulary_size: i
 
     Raises ConfigError for an order that is out of range and DataError for sentences that are not of these tokens.
     """
-    if order < 1 or vocabulary_size < 3 or vocabulary_size ** (order + 1) > 2**63:
+    if order < 1 or vocabulary_size < 3 or vocabulary_size**order > 2**63:
         raise ConfigError(
-            f"n-gram: expected an order of 1 or more and vocabulary_size ** (order + 1) within 64 bits, found order "
+            f"n-gram: expected an order of 1 or more and vocabulary_size ** order within 63 bits, found order "
             f"{order} and {vocabulary_size} tokens; choose a lower order"
         )
-    end = vocabulary_size - 1
-    lines = [[end, *sentence, end] for sentence in sentences]
-    if not lines or any(not 0 < token < end for line in lines for token in line[1:-1]):
-        raise DataError(
-            f"n-gram: expected sentences of tokens in 1..{end - 1}, found {'others' if lines else 'none'}; "
-            "encode the transcripts with the tokens of the recogniser"
-        )
-    text = torch.tensor([token for line in lines for token in line], dtype=torch.int64)
-    place = torch.cat([torch.arange(len(line)) for line in lines])
-    reached = min(order, max(map(len, lines)))  # no context is longer than the longest sentence
+    text, place = _join(sentences, vocabulary_size)
+    if not len(text):
+        raise DataError("n-gram: expected sentences, found none; give a corpus whose transcripts are known")
+    reached = min(order, int(place.max()) + 1)  # no context is longer than the longest sentence
     return NGram(vocabulary_size, tuple(_count(text, place, length, vocabulary_size) for length in range(reached)))
 
 
+def _join(sentences: Iterable[Sequence[int]], vocabulary_size: int) -> tuple[Tensor, Tensor]:
+    """Sentences with their starts and ends as one text [n], and the place of each token in its sentence [n]."""
+    end = vocabulary_size - 1
+    lines = [[end, *sentence, end] for sentence in sentences]
+    if any(not 0 < token < end for line in lines for token in line[1:-1]):
+        raise DataError(
+            f"n-gram: expected sentences of tokens in 1..{end - 1}, found others; encode them by the model's tokens"
+        )
+    text = torch.tensor([token for line in lines for token in line], dtype=torch.int64)
+    return text, torch.tensor([number for line in lines for number in range(len(line))], dtype=torch.int64)
+
+
+def _before(text: Tensor, at: Tensor, length: int) -> Tensor:
+    """The contexts [k length] of the tokens at some places [k]."""
+    return text[at[:, None] + torch.arange(-length, 0)]
+
+
 def _count(text: Tensor, place: Tensor, length: int, base: int) -> _Level:
-    """What follows the contexts of one length in sentences end to end, each token with its place in its sentence."""
+    """What follows the contexts of one length."""
     at = torch.nonzero(place >= max(length, 1))[:, 0]
-    context = _keys(text[at[:, None] + torch.arange(-length, 0)], base)
+    context = _keys(_before(text, at, length), base)
     pairs, counts = torch.unique(context * base + text[at], return_counts=True)
     keys, kinds = torch.unique_consecutive(pairs // base, return_counts=True)
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), kinds.cumsum(0)])
@@ -130,8 +150,8 @@ def _keys(contexts: Tensor, base: int) -> Tensor:
 
 
 def ngram_from_tensors(tensors: Mapping[str, Tensor]) -> NGram:
-    """The model that `NGram.tensors` describes; CheckpointError where something is missing or does not fit."""
-    levels = []
+    """Rebuild the model that `NGram.tensors` gave; CheckpointError where something is missing or does not fit."""
+    levels: list[_Level] = []
     while f"{len(levels)}_keys" in tensors:
         found = {name: tensors.get(f"{len(levels)}_{name}") for name in _NAMES}
         level = _Level(**{name: torch.empty(0) if tensor is None else tensor for name, tensor in found.items()})

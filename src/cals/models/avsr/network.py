@@ -36,6 +36,9 @@ class AVSR(nn.Module):
     told apart by a learnt vector ([D]: published are absolute positions over both). The last stream's half goes on.
     """
 
+    frozen: bool = False
+    """Whether the front-ends stay as they are."""
+
     def __init__(self, config: AVSRConfig) -> None:
         super().__init__()
         self.config = config
@@ -97,10 +100,10 @@ class AVSR(nn.Module):
         valid: Tensor,
         before: Tensor,
         trusted: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, Encoding]:
+    ) -> tuple[Tensor, Tensor]:
         """What training asks for: CTC log-probabilities [b t tokens], logits [b n tokens] after `before` [b n]."""
         encoding = self.encode(wav, mouths, valid, trusted)
-        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid), encoding
+        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
 
     def take_front_ends(self, other: "AVSR") -> None:
         """Begin with the front-ends of a recogniser of the same sizes that has this one's streams or one of them.
@@ -118,6 +121,24 @@ class AVSR(nn.Module):
                     f"front-ends: expected those of a recogniser of the same sizes, found {error}; train one with the "
                     "preset of that size"
                 ) from error
+
+    def freeze_front_ends(self) -> None:
+        """Train only what comes after the front-ends: they stay as they are, statistics of their norms included."""
+        self.frozen = True
+        for front_end in self._front_ends:
+            front_end.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "AVSR":
+        """Set the training mode, which front-ends that are frozen do not take."""
+        super().train(mode)
+        if self.frozen:
+            for front_end in self._front_ends:
+                front_end.eval()
+        return self
+
+    @property
+    def _front_ends(self) -> list[nn.Module]:
+        return [module for name, module in self.named_children() if name in ("hear", "see")]
 
     def fit_statistics(self, wavs: list[F32]) -> None:
         """Standardise the features of a pretrained front-end over waveforms [n] of the training set."""

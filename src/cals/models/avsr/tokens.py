@@ -54,14 +54,14 @@ class Tokens:
         return self.size - 1
 
     def encode(self, text: str) -> list[int]:
-        """Indices of the normalised text; characters outside the vocabulary are left out, such words are unknown."""
+        """Turn text, normalised, into indices; characters outside the vocabulary are left out, such words unknown."""
         index = {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
         if self.unit == "words":
             return [index.get(word, index[UNKNOWN]) for word in normalize_text(text).split()]
         return [index[character] for character in normalize_text(text) if character in index]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Text of indices; blanks and ends of sentences are left out. DataError for an index that there is not."""
+        """Turn indices into text; blanks and ends of sentences are left out. DataError for an index out of range."""
         known = [token for token in tokens if token not in (BLANK, self.end)]
         if any(not BLANK < token < self.end for token in known):
             raise DataError(f"tokens: expected indices in 0..{self.end}, found {known}; decode with the model's tokens")
@@ -69,7 +69,7 @@ class Tokens:
 
 
 def normalize_text(text: str) -> str:
-    """Lower-case words with one space between; letters, digits and apostrophes stay, other signs part words.
+    """Bring text to lower-case words, a space between; letters, digits and apostrophes stay, other signs part words.
 
     Accents are dropped, and typographic apostrophes become plain ones.
     """
@@ -79,7 +79,7 @@ def normalize_text(text: str) -> str:
 
 
 def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens:
-    """The vocabulary of a corpus: `CHARACTERS` and whatever else occurs, or the words that occur `fewest` times.
+    """Build the vocabulary of a corpus: `CHARACTERS` and whatever else occurs, or the words that occur `fewest` times.
 
     With `fewest` above 1 a word model learns what an unknown word looks like. Raises DataError where there is nothing.
     """

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
-from cals.data.corruption import TESTING, TRAINING, CorruptionConfig
+from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
 from cals.data.utterances import UtteranceBatch, UtteranceStore, build_batch, sample_utterances
 from cals.errors import ConfigError
 from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
@@ -47,6 +47,9 @@ class AVSRStageConfig:
     """Of the attention's labels."""
     missing: float = 0.1
     """Share of the clips of which one stream or the other is not there at all, so that one alone can be read too."""
+    frozen_front_ends: bool = False
+    """Whether front-ends that were trained before stay as they are: a third of the time, and the same for all that are
+    compared."""
     corruption: CorruptionConfig = TRAINING
     test: CorruptionConfig = TESTING
     """What validation corrupts with."""
@@ -89,12 +92,14 @@ class AVSRStage(Stage):
         """CTC and attention losses of one batch; `accuracy` is of the tokens, told those before them."""
         config, tokens = self.config, self.config.model.tokens
         utterances = sample_utterances(self._training, rng, config.clips)
-        batch = build_batch(utterances, rng, config.corruption, config.model.view_px, config.face)
+        batch = build_batch(
+            utterances, rng, config.corruption, config.model.view_px, config.face, has_video=config.model.has_video
+        )
         labels = [tokens.encode(text) for text in batch.texts]
         before, after = shift_tokens(labels, tokens.end)
         present = self._present(len(utterances), rng, device)
-        log_probs, logits, encoding = model(*self._inputs(batch, device), before.to(device), present)
-        ctc = batch_ctc(log_probs, encoding.valid, labels)
+        log_probs, logits = model(*self._inputs(batch, device), before.to(device), present)
+        ctc = batch_ctc(log_probs, batch.valid, labels)
         after = after.to(device)
         attention = cross_entropy(
             logits.float().flatten(0, 1), after.flatten(), label_smoothing=config.smoothing, ignore_index=IGNORED

@@ -1,0 +1,41 @@
+"""LRS3: `lrs3/{pretrain,trainval,test}/ID/00001.mp4`, a `.txt` beside each (Afouras et al., 2018)."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from cals.data.manifest import ClipSource, SourceCorpus
+from cals.data.sources.layout import check_found, find_base
+from cals.data.sources.lrs2 import read_transcript
+
+FOLDERS = ("pretrain", "trainval", "test")
+HELD_OUT = 50
+"""One of so many talks of `pretrain` and `trainval` is held out: there is no official part to watch training by."""
+
+
+def read_corpus(root: Path) -> SourceCorpus:
+    """List the clips with what is said in them; `root` is `lrs3` or holds it.
+
+    An ID is a talk on the web, as good as a person; it counts as a speaker. All its clips are in one part: `test` if
+    that folder has it, `val_unseen` by the lot that its ID draws, the same for everybody, else `train`.
+    """
+    base = find_base(root, "lrs3")
+    dropped: Counter[str] = Counter()
+    clips = []
+    splits: dict[str, list[str]] = {"train": [], "val_unseen": [], "test": []}
+    for video in sorted(path for folder in FOLDERS for path in base.glob(f"{folder}/*/*.mp4")):
+        name, talk = video.relative_to(base).with_suffix("").as_posix(), video.parent.name
+        folder = name.partition("/")[0]
+        if folder != "test" and (base / "test" / talk).is_dir():
+            dropped["clips to train on of talks to test on"] += 1
+            continue
+        text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=folder == "pretrain")
+        clips.append(ClipSource(name=name, speaker=talk, video=video, text=text, words=words))
+        splits["test" if folder == "test" else "val_unseen" if is_held_out(talk) else "train"].append(name)
+    check_found(clips, root, "lrs3/trainval/ID/00001.mp4")
+    return SourceCorpus(clips=clips, dropped=dropped, splits=splits)
+
+
+def is_held_out(talk: str) -> bool:
+    """Tell whether a talk is one to watch training by."""
+    return int.from_bytes(hashlib.sha256(talk.encode()).digest()) % HELD_OUT == 0

@@ -1,0 +1,145 @@
+"""The recogniser learns drawn words through the command line, stopped and resumed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cals.checkpoint import load_checkpoint
+from cals.cli import main
+from cals.data.augment import FaceAugment
+from cals.data.corruption.config import CorruptionConfig
+from cals.data.utterances import build_batch
+from cals.errors import ConfigError, DataError
+from cals.models.avsr.network import AVSR
+from cals.models.avsr.release import avsr_from_checkpoint
+from cals.models.avsr.tokens import build_tokens
+from cals.training import presets
+from cals.training.loop import RunOptions, train
+from cals.training.run import Corpus, train_avsr
+from cals.training.stages.avsr import AVSRStage, AVSRStageConfig
+from drawn_words import FRAMES, MOUTHS, write_spoken_corpus
+
+CLEAN = CorruptionConfig(probability=0.0)
+STILL = FaceAugment(turn_deg=0, scale=0, aspect=0, shift=0, bumps=0, gain=0, colour=0, gamma=0, blur=0, noise=0, jpeg=0)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_spoken_corpus(tmp_path_factory.mktemp("spoken"))
+
+
+def stage(
+    spoken: Path, changes: dict[str, object] | None = None, splits: Path | None = None, **train_changes: object
+) -> AVSRStage:
+    torch.manual_seed(0)  # the network's first weights
+    config: AVSRStageConfig = dataclasses.replace(presets.AVSR["avsr-debug"], **(changes or {}))
+    training, held_out = Corpus(folder=spoken, splits=splits or spoken / "splits.json").utterances(config.model)
+    model = dataclasses.replace(config.model, tokens=build_tokens(training.texts, config.unit))
+    config = dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, **train_changes))
+    return AVSRStage(config, AVSR(model), training, held_out, {})
+
+
+def test_the_command_leaves_a_recogniser(spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, splits = tmp_path / "run", ["--splits", str(spoken / "splits.json")]
+    main(["train", "avsr", "avsr-debug", "--corpus", str(spoken), "--run", str(run), *splits, "--seed", "4"])
+    assert str(run / "model") in capsys.readouterr().out
+    checkpoint = load_checkpoint(run / "model")
+    network, language = avsr_from_checkpoint(checkpoint)
+    assert network.config.tokens.vocabulary == tuple(sorted(MOUTHS))
+    assert language.vocabulary_size == network.config.tokens.size
+    expected = {"seen_wer", "seen_corrupted_wer", "seen_audio_auc", "seen_video_auc"}
+    assert set(checkpoint.metrics) == expected  # nobody knows what the stranger says
+    facts = json.loads((run / "log.jsonl").read_text().splitlines()[0])
+    assert facts["clips"] == 8
+    assert facts["held_out"] == {"seen": 2}
+    assert facts["without_text"] == 0
+
+
+def test_a_few_clips_are_learnt_by_heart(spoken: Path, tmp_path: Path) -> None:
+    names = [f"a-{i}" for i in range(2)]
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps({"train": names, "val_seen": names}))
+    model = dataclasses.replace(presets.AVSR["avsr-debug"].model, channels=4, width=32, hidden=64, dropout=0.0)
+    changes = {
+        "model": model,
+        "missing": 0.0,
+        "smoothing": 0.0,
+        "clips": 2,
+        "corruption": CLEAN,
+        "test": CLEAN,
+        "face": STILL,
+    }
+    learner = stage(spoken, changes, splits, steps=75, lr=1e-2, validate_every=75, ema=0.8)
+    metrics = train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
+    assert metrics["seen_wer"] <= 0.1
+
+
+def test_resumed_training_is_the_same_training(spoken: Path, tmp_path: Path) -> None:
+    through = stage(spoken, steps=8)
+    initial = {name: value.clone() for name, value in through.model.state_dict().items()}
+    train(through, RunOptions(run=tmp_path / "through", accelerator="cpu"))
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    broken_off = stage(spoken, steps=8, checkpoint_every_s=0.0)
+    broken_off.model.load_state_dict(initial)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
+    resumed = stage(spoken, steps=8)
+    torch.nn.init.zeros_(next(resumed.model.parameters()))  # what is not restored would show
+    torch.manual_seed(99)  # whatever was drawn before must not matter
+    train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
+    for name, value in through.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
+
+
+def test_seeds_make_other_networks_and_front_ends_are_begun_with(spoken: Path, tmp_path: Path) -> None:
+    corpus = Corpus(folder=spoken, splits=spoken / "splits.json")
+
+    def trained(name: str, seed: int, **kwargs: object) -> AVSR:
+        options = RunOptions(run=tmp_path / name, accelerator="cpu", seed=seed, max_minutes=0.0)
+        train_avsr("avsr-debug", corpus, options, **kwargs)
+        return avsr_from_checkpoint(load_checkpoint(tmp_path / name / "model"))[0]
+
+    first, second = trained("first", 0), trained("second", 1)
+    begun = trained("begun", 1, front_ends=[tmp_path / "first" / "model"])
+    for name, weight in first.state_dict().items():
+        is_front_end = name.startswith(("see.", "hear."))
+        if weight.ndim > 1 and name != "stream":  # which begins with zeros
+            assert not torch.equal(weight, second.state_dict()[name])
+            assert torch.equal((first if is_front_end else second).state_dict()[name], begun.state_dict()[name])
+
+
+def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:
+    config = presets.AVSR["avsr-debug"].model
+    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(config)
+    utterances = [store[0], dataclasses.replace(store[1], mouth=store[1].mouth[:30], wav=store[1].wav[: 30 * 640])]
+    batch = build_batch(utterances, np.random.default_rng(0), None, config.view_px)
+    assert batch.wav.shape == (2, FRAMES * 640)
+    assert batch.mouths.shape == (2, FRAMES, config.view_px, config.view_px)
+    assert batch.valid.sum(dim=1).tolist() == [FRAMES, 30]
+    assert not batch.wav[1, 30 * 640 :].any()
+    assert not batch.mouths[1, 30:].any()
+    assert not any(flags.any() for done in batch.corruptions for flags in done.truth.values())
+    corrupted = build_batch(utterances, np.random.default_rng(0), CorruptionConfig(), config.view_px)
+    for row, done in enumerate(corrupted.corruptions):
+        changed = (corrupted.mouths[row] != batch.mouths[row]).flatten(1).any(dim=1).numpy()[: done.frames]
+        assert done.truth["video"].any()
+        assert (changed <= done.truth["video"]).all()
+        moved = (corrupted.wav[row] != batch.wav[row]).view(-1, 640).any(dim=1).numpy()[: done.frames]
+        assert (moved == done.truth["audio"]).all()
+
+
+def test_a_corpus_without_text_and_wrong_settings_are_refused(spoken: Path, tmp_path: Path) -> None:
+    (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
+    corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")
+    with pytest.raises(DataError, match=r"found none in 1; put transcripts"):
+        train_avsr("avsr-debug", corpus, RunOptions(run=tmp_path / "run", accelerator="cpu"))
+    with pytest.raises(ConfigError, match=r"smoothing and missing in 0\.\.1"):
+        AVSRStageConfig(missing=1.5)
