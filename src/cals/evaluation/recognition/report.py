@@ -108,9 +108,7 @@ class WerReport:
             for condition in self.conditions
         ]
         grammar = [part.grammar_rates(self.grammars[system.name]) for system in self.systems]
-        rows += [
-            [name, *map(_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)
-        ]
+        rows += [[name, *map(_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)]
         return table(["condition", *(system.name for system in self.systems)], rows)
 
     def _further(self, part: PartScores) -> list[tuple[str, str]]:

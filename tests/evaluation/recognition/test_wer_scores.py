@@ -103,9 +103,7 @@ def test_what_is_compared_with_what() -> None:
 
 def test_auc_ranks_the_frames_of_all_clips() -> None:
     rng = np.random.default_rng(0)
-    clips = [
-        (np.round(rng.random(9), 1).astype(np.float32), rng.random(9) < share) for share in (0.3, 0.6, 0.0, 1.0)
-    ]
+    clips = [(np.round(rng.random(9), 1).astype(np.float32), rng.random(9) < share) for share in (0.3, 0.6, 0.0, 1.0)]
     found = auc_replicates(clips, seed=5)
     for row, counts in list(enumerate(draws(len(clips), 5)))[:60]:
         scores, corrupted = (
