@@ -61,6 +61,7 @@ def wer(
     """
     from cals.evaluation.protocol.run import named_folders
     from cals.evaluation.recognition.conditions import WerConfig
+    from cals.evaluation.recognition.systems import name_models
     from cals.evaluation.recognition.wer import WerJob, measure_word_errors
     from cals.models.avsr.beam import BeamConfig
 
@@ -76,7 +77,7 @@ def wer(
     )
     job = WerJob(
         corpus=corpus,
-        models=named_folders(model),
+        models=name_models(model),
         config=config,
         splits=splits,
         videos=named_folders(videos),

@@ -15,6 +15,7 @@ from cals.evaluation.recognition import wer
 from cals.evaluation.recognition.conditions import WerConfig
 from cals.evaluation.recognition.reading import ClipReader, Task
 from cals.evaluation.recognition.records import ClipRecord
+from cals.evaluation.recognition.systems import name_models
 from cals.evaluation.recognition.wer import WerJob, measure_word_errors
 from cals.models.avsr.beam import BeamConfig
 from evaluation.recognition.recognisers import save_recogniser
@@ -163,6 +164,8 @@ def test_errors_say_what_to_do(spoken: Path, models: dict[str, Path], tmp_path: 
     fails(ConfigError, "each folder once", replace(job, models=(("a", models["plain"]), ("b", models["plain"]))))
     different = (("a", models["plain"]), ("a", models["audio"]))
     fails(ConfigError, "of one kind", replace(job, models=different))
+    alike = (("a", models["plain"]), ("a, audio only", models["audio"]))
+    fails(ConfigError, "each name once", replace(job, models=alike, config=replace(job.config, withhold=True)))
     fails(CheckpointError, "checkpoint", replace(job, models=(("a", tmp_path / "nothing"),)))
     save_checkpoint(tmp_path / "reader", Checkpoint(kind="reader", config={}, weights={}))
     fails(CheckpointError, "expected a recogniser", replace(job, models=(("a", tmp_path / "reader"),)))
@@ -175,6 +178,13 @@ def test_errors_say_what_to_do(spoken: Path, models: dict[str, Path], tmp_path: 
     fails(DataError, "found none below", replace(job, videos=(("made", tmp_path / "videos"),)))
     deaf = replace(job, models=(("a", models["audio"]),), videos=(("made", tmp_path / "videos"),))
     fails(ConfigError, "a recogniser that sees", deaf)
+
+
+def test_folders_of_one_name_are_networks_only_where_this_is_meant() -> None:
+    assert name_models(["a=x/model", "a=y/model"]) == (("a", Path("x/model")), ("a", Path("y/model")))
+    assert name_models(["x/model", "y/other"]) == (("model", Path("x/model")), ("other", Path("y/other")))
+    with pytest.raises(ConfigError, match="NAME=FOLDER"):
+        name_models(["x/model", "y/model"])
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from cals.evaluation.recognition import grammar
+from cals.evaluation.recognition.conditions import WerConfig, build_conditions
 from cals.evaluation.recognition.grammar import Grammar, choose_guess, draw_sentences, find_probable_sentence
+from cals.evaluation.recognition.plot import draw_rates
 from cals.evaluation.recognition.records import ClipRecord, FrameScores
+from cals.evaluation.recognition.report import WerReport
 from cals.evaluation.recognition.scores import Contrast, PartScores, build_contrasts
 from cals.metrics.accuracy import ranking_auc
 from cals.metrics.bootstrap import draws
@@ -170,3 +175,25 @@ def test_silence_is_not_the_most_probable_sentence() -> None:
     said = sum(float(language.next_log_probs(torch.tensor([line[:n]]))[0, line[n]]) for n in range(1, len(line)))
     assert silent > said
     assert len(sentence) > 0
+
+
+def test_a_plot_of_an_odd_number_of_kinds(tmp_path: Path) -> None:
+    """Five panels a part: four and one in a row."""
+    config = WerConfig(kinds=("babble", "dropout", "patch", "noise", "blur"))
+    conditions, systems = build_conditions(config), [FakeSystem("one"), FakeSystem("other")]
+    readings = {one.name: {system.name: ["now red bin"] for system in systems} for one in conditions}
+    clips = [
+        ClipRecord(part=part, clip=str(i), said=said, readings=readings, scores={})
+        for part in ("seen", "unseen")
+        for i, said in enumerate(SAID)
+    ]
+    grammars = {system.name: Grammar(probable="red", guess="red", drawn=("red",)) for system in systems}
+    report = WerReport({}, systems, conditions, grammars, clips)  # type: ignore[arg-type]
+    kinds = [("audio", "babble"), ("video", "patch"), ("video", "noise"), ("video", "blur"), ("both", "any")]
+    assert list(report.curves) == kinds
+    assert [one.strength for one in report.curves["audio", "babble"]] == sorted(config.snrs_db)
+    draw_rates(tmp_path / "wer.png", report)
+    picture = cv2.imread(str(tmp_path / "wer.png"))
+    panels = [np.array_split(row, 4, axis=1) for row in np.array_split(picture, 4)]
+    drawn = [[panel.min() < 128 for panel in row] for row in panels]
+    assert drawn == [[True] * 4, [True, False, False, False]] * 2

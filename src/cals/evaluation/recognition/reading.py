@@ -86,6 +86,11 @@ class ClipReader:
                 self._videos.check([str(store.facts[index]["clip"]) for index in indices])
         return found
 
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Clips of each part whose text is not known."""
+        return {part: self._store(part).skipped for part in self._stores}
+
     def read(self, task: Task) -> ClipRecord:
         """Read one clip."""
         readings: dict[str, dict[str, list[str]]] = {}

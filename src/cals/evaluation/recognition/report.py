@@ -21,6 +21,7 @@ FILES, PLOT = ("wer.json", "wer.md"), "wer.png"
 LEGEND = """\
 - Word error rate in %: substitutions, insertions and deletions over words said, both summed over the clips (and over
   seeds of the corruption, and networks of one name). In brackets: 95 % bootstrap interval over clips.
+  Networks of one name were trained from several seeds: how much these matter is seen where each stands by itself.
 - audio, video, both: the streams that are corrupted, in 1 to 3 bursts of a tenth to three tenths of the clip each. any:
   by all kinds, of the strengths published for tests. The same bursts for every model; those of one kind lie at the same
   places for all its strengths. dB: mean power of the clip's sound over that of the noise; px: of a mouth crop of 96 px;

@@ -10,6 +10,7 @@ from cals import hub
 from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.data.utterances import UtteranceBatch
 from cals.errors import ConfigError
+from cals.evaluation.protocol.run import named_folders
 from cals.models.avsr.beam import BeamConfig
 from cals.models.avsr.config import AVSRConfig, Streams
 from cals.models.avsr.language import NGram
@@ -55,6 +56,16 @@ class System:
         return self.config.has_scores and not self.is_withheld
 
 
+def name_models(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+    """NAME=FOLDER, or folders called by their own names; ConfigError where one of these is called as another is."""
+    models = named_folders(texts)
+    names = [name for name, _ in models]
+    for text, name in zip(texts, names, strict=True):
+        if "=" not in text and names.count(name) > 1:
+            raise ConfigError(f"{text}: expected another name than {name!r}, found it twice; give --model NAME=FOLDER")
+    return models
+
+
 def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, device: str = "cpu") -> list[System]:
     """Load recognisers called by names; folders of one name are networks of several training seeds.
 
@@ -81,6 +92,9 @@ def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, 
         found.append(system)
         if withhold and system.streams == "both":
             found += [replace(system, name=f"{name}, {stream} only", streams=stream) for stream in STREAMS]  # type: ignore[arg-type]
+    names = [system.name for system in found]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"model: expected each name once, found {', '.join(names)}; name them otherwise")
     return found
 
 

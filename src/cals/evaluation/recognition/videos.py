@@ -1,6 +1,7 @@
 """Generated videos in place of a corpus's pictures: tracked, aligned and encoded as `cals prepare` does."""
 
 import logging
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -56,8 +57,8 @@ class Videos:
     def _track(self, name: str, clip: str, first: int, frames: int) -> U8:
         """Aligned crops [t h w 3] at the model's rate, each of the frame that is shown at its middle, encoded once."""
         found, fps = read_clip(self._videos[name][clip], self._detector), self._timing.fps
-        middles_s = (np.arange(round(found.end_s * fps)) + 0.5) / fps
-        index = np.searchsorted(found.starts_s, middles_s, side="right") - 1
+        middles_s = (np.arange(math.ceil(found.end_s * fps - 0.5)) + 0.5) / fps
+        index = np.maximum(np.searchsorted(found.starts_s, middles_s, side="right") - 1, 0)
         there = found.seen.crops[index][first : first + frames]
         crops = np.concatenate([there, np.zeros((frames - len(there), *there.shape[1:]), np.uint8)])
         dark = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))

@@ -114,6 +114,7 @@ def _describe(job: WerJob, reader: ClipReader) -> dict[str, Any]:
         "splits": None if job.splits is None else str(job.splits),
         "parts": config.parts if job.splits is not None else None,
         "clips": config.clips,
+        "clips without text": reader.skipped,
         "corruption": None if job.videos else config.corruption,
         "videos": {name: str(folder) for name, folder in job.videos},
         "beam": asdict(config.beam),
