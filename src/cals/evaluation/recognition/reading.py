@@ -149,6 +149,7 @@ class ClipReader:
         """What a network reads; what reaches it as it did under another condition is not read again."""
         (corruption,) = batch.corruptions
         heard = None if system.streams == "video" else corruption.audio
+        # whose pictures these are: the clip's own, or those of other videos
         pictures = condition.kind if condition.config is None else self.conditions[0].kind
         seen = None if system.streams == "audio" else (pictures, corruption.video)
         key = (network.folder, system.streams, heard, seen)

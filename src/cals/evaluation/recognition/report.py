@@ -13,7 +13,7 @@ from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.scores import Contrast, PartScores, build_contrasts, is_number
 from cals.evaluation.recognition.systems import System
 from cals.evaluation.studies.common import ALL, numbers
-from cals.evaluation.table import table
+from cals.evaluation.table import plain, table
 from cals.metrics.bootstrap import Estimate
 from cals.models.avsr.network import STREAMS
 
@@ -207,7 +207,7 @@ class WerReport:
             "strength": condition.strength,
             "system": system.name,
             "wer": numbers(part.rate(condition.name, system.name)),
-            "networks": part.network_rates(condition.name, system),
+            "networks": plain(part.network_rates(condition.name, system)),
             "words": int(part.words.sum()),
             "substitutions": substitutions,
             "insertions": insertions,

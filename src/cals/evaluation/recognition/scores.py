@@ -46,10 +46,10 @@ class PartScores:
         """Said in each clip, [n]."""
         return np.array([len(clip.said.split()) for clip in self.clips], dtype=np.float64)
 
-    def edits(self, condition: str, system: str) -> F64:
-        """[n 3] Substitutions, insertions and deletions of each clip, mean over seeds and networks."""
+    def edits(self, condition: str, system: str, which: slice = slice(None)) -> F64:
+        """[n 3] Substitutions, insertions and deletions of each clip, mean over seeds and networks (or `which`)."""
         found = [
-            np.mean([_count_edits(clip.said, text) for text in clip.readings[condition][system]], axis=0)
+            np.mean([_count_edits(clip.said, text) for text in clip.readings[condition][system][which]], axis=0)
             for clip in self.clips
         ]
         return np.array(found, dtype=np.float64).reshape(-1, 3)
@@ -65,19 +65,8 @@ class PartScores:
     def network_rates(self, condition: str, system: System) -> list[float]:
         """The word error rate of each network by itself."""
         count = len(system.networks)
-        found = []
-        for number in range(count):
-            errors = [
-                np.mean(
-                    [
-                        sum(_count_edits(clip.said, text))
-                        for text in clip.readings[condition][system.name][number::count]
-                    ]
-                )
-                for clip in self.clips
-            ]
-            found.append(float(np.sum(errors) / self.words.sum()))
-        return found
+        edits = [self.edits(condition, system.name, slice(number, None, count)) for number in range(count)]
+        return [share_estimate(of_one.sum(axis=1), self.words, self.seed).value for of_one in edits]
 
     def grammar_rates(self, grammar: Grammar) -> list[Estimate]:
         """Expected error rates of what the language model says by itself, in the order of `grammar.ROWS`."""
