@@ -32,6 +32,7 @@ from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.transcribe import transcribe
 from cals.cli.voices import voices
+from cals.cli.wer import wer
 from cals.errors import CalsError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "noisy": noisy,
     "memory": memory,
     "study": study,
+    "wer": wer,
     "models": models,
 }
 

@@ -34,8 +34,9 @@ class SampleStore(Generic[V]):
         keys, shards = {line["key"] for line in chosen}, sorted({line["shard"] for line in chosen})
         samples = [sample for shard in shards for sample in read_shard(folder / shard) if sample.key in keys]
         self.keys = [sample.key for sample in samples]
-        self.speakers = [str(sample.facts["speaker"]) for sample in samples]
-        self.frames = [int(sample.facts["frames"]) for sample in samples]
+        self.facts = [sample.facts for sample in samples]
+        self.speakers = [str(facts["speaker"]) for facts in self.facts]
+        self.frames = [int(facts["frames"]) for facts in self.facts]
         self.skipped = len(named) - len(chosen)
         """Samples that were not chosen."""
         self._load = load

@@ -98,25 +98,33 @@ def build_batch(
     face: FaceAugment | None = None,
     *,
     has_video: bool = True,
+    babble: Sequence[F32] = (),
 ) -> UtteranceBatch:
     """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
 
     Views are the middle of the mouths, or with `face` a random part of another face before another camera; without
-    `has_video` none are made. Babble is made of the other utterances.
+    `has_video` none are made. Babble is made of the other utterances, and of the further wavs `babble`.
     """
     wavs, views, done = [], [], []
     for number, utterance in enumerate(utterances):
         mouth, wav, corruption = utterance.mouth, utterance.wav, Corruption(frames=len(utterance.mouth))
         if config is not None:
             corruption = draw_corruption(rng, len(mouth), config)
-            others = [other.wav for i, other in enumerate(utterances) if i != number]
+            others = [*babble, *(other.wav for i, other in enumerate(utterances) if i != number)]
             mouth = corrupt_pictures(mouth, corruption.video) if has_video else mouth
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)
+<<<<<<< HEAD
         if face is None or not has_video:
             views.append(middle_view(mouth, view_px))
         else:
             views.append(sample_view(mouth, rng, view_px, face))
+=======
+        if face is not None and has_video:
+            views.append(sample_view(mouth, rng, view_px, face))
+        else:
+            views.append(middle_view(mouth, view_px))
+>>>>>>> wer
         done.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(

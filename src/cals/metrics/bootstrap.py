@@ -5,6 +5,7 @@ one by one they would seem surer than they are.
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -26,11 +27,17 @@ class Estimate(NamedTuple):
         return f"{self.value:.3f}{interval}"
 
 
+@lru_cache(maxsize=4)
 def draws(clips: int, seed: int = 0) -> F64:
-    """How often each of the clips counts, [1 + RESAMPLES, clips]: once each, then as drawn with replacement."""
+    """How often each of the clips counts, [1 + RESAMPLES, clips]: once each, then as drawn with replacement.
+
+    Kept, since a report asks for the same ones again and again; not to be written to.
+    """
     rng = np.random.default_rng(seed)
     chosen = rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
-    return np.concatenate([np.ones((1, clips)), chosen])
+    counts = np.concatenate([np.ones((1, clips)), chosen])
+    counts.setflags(write=False)
+    return counts
 
 
 def estimate(replicates: F64, clips: int) -> Estimate:

@@ -37,14 +37,16 @@ def plotter() -> Any:
 
 
 def draw(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
-    """A grid of panels, row by row, as PNG."""
+    """A grid of panels, row by row, as PNG; rows may be of different lengths."""
     pyplot = plotter()
     columns = max(map(len, panels))
     size = (6.2 * columns, 4.2 * len(panels))
     figure, axes = pyplot.subplots(len(panels), columns, figsize=size, squeeze=False)
     for row, of_row in zip(axes, panels, strict=True):
-        for axis, panel in zip(row, of_row, strict=True):
+        for axis, panel in zip(row, of_row, strict=False):
             _draw(axis, panel)
+        for axis in row[len(of_row) :]:
+            axis.set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=110, format="png")
     pyplot.close(figure)

@@ -1,0 +1,45 @@
+"""Word error rates against the strength of the corruption, as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cals.evaluation.recognition.conditions import ANY, Condition
+from cals.evaluation.recognition.report import WerReport
+from cals.evaluation.recognition.scores import PartScores
+from cals.evaluation.studies.common import ALL
+from cals.evaluation.studies.plots import Panel, draw
+from cals.metrics.bootstrap import Estimate
+
+COLUMNS = 4
+_ACROSS = {
+    "patch": "size of the patch, px of 96",
+    "noise": "deviation, share of white",
+    "blur": "deviation, share of side",
+}
+
+
+def draw_rates(path: Path, report: WerReport) -> None:
+    """A panel a kind of corruption and part of the splits, with a line a system."""
+    curves = list(report.curves.values())
+    parts = [part for part in report.parts if part.part != ALL or len(report.parts) == 1]
+    panels = [
+        [_panel(report, part, group) for group in curves[first : first + COLUMNS]]
+        for part in parts
+        for first in range(0, len(curves), COLUMNS)
+    ]
+    draw(path, panels)
+
+
+def _panel(report: WerReport, part: PartScores, group: Sequence[Condition]) -> Panel:
+    kind, strengths = group[0].kind, [float(one.strength or 0.0) for one in group]
+    lines = {
+        system.name: (strengths, [_percent(part.rate(one.name, system.name)) for one in group])
+        for system in report.systems
+    }
+    title = f"{part.part}, {group[0].streams}: {'all kinds' if kind == ANY else kind}"
+    across = _ACROSS.get(kind, "signal-to-noise ratio, dB")
+    return Panel(title=title, across=across, up="word error rate, %", lines=lines)
+
+
+def _percent(share: Estimate) -> Estimate:
+    return Estimate(*(None if value is None else 100 * value for value in share))  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""The recognisers that are compared: a column of the table each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from cals import hub
+from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.data.utterances import UtteranceBatch
+from cals.errors import ConfigError
+from cals.evaluation.protocol.run import named_folders
+from cals.models.avsr.beam import BeamConfig
+from cals.models.avsr.config import AVSRConfig, Streams
+from cals.models.avsr.language import NGram
+from cals.models.avsr.network import AVSR, STREAMS
+from cals.models.avsr.recognize import recognize
+from cals.models.avsr.release import avsr_from_checkpoint
+from cals.models.factory import load_front
+from cals.types import F32
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One trained recogniser."""
+
+    folder: Path
+    fingerprint: str
+    """First 12 hex digits of the weights' sha256."""
+    model: AVSR = field(repr=False)
+    language: NGram = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """A recogniser, or several that were trained alike from other seeds; their errors are averaged."""
+
+    name: str
+    networks: tuple[Network, ...]
+    streams: Streams
+    """What it is given."""
+
+    @property
+    def config(self) -> AVSRConfig:
+        """Of all its networks, but for tokens."""
+        return self.networks[0].model.config
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it is given less than it was made for."""
+        return self.streams != self.config.streams
+
+    @property
+    def has_scores(self) -> bool:
+        return self.config.has_scores and not self.is_withheld
+
+
+def name_models(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+    """NAME=FOLDER, or folders called by their own names; ConfigError where one of these is called as another is."""
+    models = named_folders(texts)
+    names = [name for name, _ in models]
+    for text, name in zip(texts, names, strict=True):
+        if "=" not in text and names.count(name) > 1:
+            raise ConfigError(f"{text}: expected another name than {name!r}, found it twice; give --model NAME=FOLDER")
+    return models
+
+
+def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, device: str = "cpu") -> list[System]:
+    """Load recognisers called by names; folders of one name are networks of several training seeds.
+
+    With `withhold` each audio-visual one is followed by itself with either stream alone. Raises ConfigError where
+    folders of one name are of different kinds, or one is named twice, and CheckpointError for one that is none.
+    """
+    if not models:
+        raise ConfigError("model: expected one or more recognisers, found none; give --model NAME=FOLDER")
+    folders = [folder.resolve() for _, folder in models]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"model: expected each folder once, found {twice} again; leave one out")
+    networks: dict[str, list[Network]] = {}
+    for name, folder in models:
+        networks.setdefault(name, []).append(_load_network(folder, device))
+    found = []
+    for name, of_name in networks.items():
+        system = System(name, tuple(of_name), of_name[0].model.config.streams)
+        kinds = [replace(network.model.config, tokens=system.config.tokens) for network in of_name]
+        if any(kind != system.config for kind in kinds):
+            raise ConfigError(
+                f"{name}: expected networks of one kind and size under one name, found different ones; name them apart"
+            )
+        found.append(system)
+        if withhold and system.streams == "both":
+            found += [replace(system, name=f"{name}, {stream} only", streams=stream) for stream in STREAMS]  # type: ignore[arg-type]
+    names = [system.name for system in found]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"model: expected each name once, found {', '.join(names)}; name them otherwise")
+    return found
+
+
+def _load_network(folder: Path, device: str) -> Network:
+    checkpoint = load_checkpoint(folder)
+    model, language = avsr_from_checkpoint(checkpoint)
+    if model.config.whisper is not None:
+        load_front(model, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
+    return Network(folder, weights_sha256(folder)[:12], model.eval().to(device), language)
+
+
+@torch.no_grad()
+def read_clip(
+    network: Network, streams: Streams, batch: UtteranceBatch, beam: BeamConfig
+) -> tuple[str, dict[str, F32]]:
+    """Read one clip of some streams: the text, and by stream the mean reliability score of each frame [t]."""
+    device = next(network.model.parameters()).device
+    wav = None if streams == "video" else batch.wav.to(device)
+    mouths = None if streams == "audio" else batch.mouths.to(device).float() / 255
+    encoding = network.model.encode(wav, mouths, batch.valid.to(device))
+    text = recognize(network.model, encoding, beam, network.language)[0].text
+    return text, {name: score[0].float().mean(dim=-1).cpu().numpy() for name, score in encoding.scores.items()}
