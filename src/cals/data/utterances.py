@@ -114,17 +114,10 @@ def build_batch(
             mouth = corrupt_pictures(mouth, corruption.video) if has_video else mouth
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)
-<<<<<<< HEAD
-        if face is None or not has_video:
-            views.append(middle_view(mouth, view_px))
-        else:
-            views.append(sample_view(mouth, rng, view_px, face))
-=======
         if face is not None and has_video:
             views.append(sample_view(mouth, rng, view_px, face))
         else:
             views.append(middle_view(mouth, view_px))
->>>>>>> wer
         done.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(
