@@ -12,7 +12,7 @@ from cals.checkpoint import load_checkpoint
 from cals.cli import main
 from cals.data.augment import FaceAugment
 from cals.data.corruption.config import CorruptionConfig
-from cals.data.utterances import build_batch
+from cals.data.utterances import build_batch, cut_words
 from cals.errors import ConfigError, DataError
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.release import avsr_from_checkpoint
@@ -67,6 +67,7 @@ def test_a_few_clips_are_learnt_by_heart(spoken: Path, tmp_path: Path) -> None:
     changes = {
         "model": model,
         "missing": 0.0,
+        "pieces": 0.0,
         "smoothing": 0.0,
         "clips": 2,
         "corruption": CLEAN,
@@ -136,10 +137,26 @@ def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:
         assert (moved == done.truth["audio"]).all()
 
 
+def test_words_are_cut_out_with_their_sound_and_mouths(spoken: Path) -> None:
+    config = presets.AVSR["avsr-debug"].model
+    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(config)
+    whole, rng = store[0], np.random.default_rng(0)
+    for count in (1, 2, 5):
+        for _ in range(8):
+            piece = cut_words(whole, rng, count)
+            first = next(i for i in range(FRAMES) if np.array_equal(whole.wav[i * 640 :][: len(piece.wav)], piece.wav))
+            assert len(piece.wav) == 640 * len(piece.mouth)
+            assert np.array_equal(whole.mouth[first : first + len(piece.mouth)], piece.mouth)
+            inside = [w for w in whole.words if first <= w.start and w.end <= first + len(piece.mouth)]
+            assert [w.text for w in inside] == piece.text.split()
+            assert len(inside) == count
+    assert cut_words(whole, rng, 6) is whole
+
+
 def test_a_corpus_without_text_and_wrong_settings_are_refused(spoken: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
     corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")
     with pytest.raises(DataError, match=r"found none in 1; put transcripts"):
         train_avsr("avsr-debug", corpus, RunOptions(run=tmp_path / "run", accelerator="cpu"))
-    with pytest.raises(ConfigError, match=r"smoothing and missing in 0\.\.1"):
+    with pytest.raises(ConfigError, match="missing and pieces in 0"):
         AVSRStageConfig(missing=1.5)

@@ -1,7 +1,7 @@
 """What was said with the mouths and the sound of it: batches for speech recognition."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ from cals.data.shards import Sample
 from cals.data.store import decoded
 from cals.data.transcripts import transcript
 from cals.data.windows import speaker_weights
-from cals.data.words import Cut, mouth_cut
+from cals.data.words import Cut, TimedWord, mouth_cut, timed_words
+from cals.timing import AVTiming
 from cals.types import F32, U8
+
+MARGIN = 2
+"""Frames beside words that are cut out, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +41,8 @@ class Utterance:
     wav: F32 = field(repr=False)
     """[n] at 16 kHz, as many samples a frame in every frame."""
     text: str
+    words: tuple[TimedWord, ...] = ()
+    """With their frames, where these are known."""
 
 
 class UtteranceStore(SampleStore[Utterance]):
@@ -55,9 +61,10 @@ class UtteranceStore(SampleStore[Utterance]):
             return bool(text)
 
         def load(sample: Sample) -> Utterance:
-            crops = decoded(sample.crops, int(sample.facts["frames"]))
-            mouth = grey_mouths(crops, cut, mouth_px)
-            return Utterance(sample.key, str(sample.facts["speaker"]), mouth, sample.wav, texts[sample.key])
+            frames = int(sample.facts["frames"])
+            mouth = grey_mouths(decoded(sample.crops, frames), cut, mouth_px)
+            words = timed_words(sample.facts.get("words") or [], frames, AVTiming().fps)
+            return Utterance(sample.key, str(sample.facts["speaker"]), mouth, sample.wav, texts[sample.key], words)
 
         super().__init__(folder, names, choose, load)
         self.texts = [texts[key] for key in self.keys]
@@ -156,3 +163,25 @@ def sample_utterances(store: UtteranceStore, rng: np.random.Generator, count: in
     weights = speaker_weights(store.speakers)
     chosen = rng.choice(len(store), size=count, replace=count > len(store), p=weights)
     return [store[int(index)] for index in chosen]
+
+
+def cut_words(utterance: Utterance, rng: np.random.Generator, count: int) -> Utterance:
+    """Cut `count` consecutive words, and up to `MARGIN` frames around them, out of an utterance.
+
+    Utterances of fewer words, or whose words have no known times, stay whole.
+    """
+    words = utterance.words
+    if len(words) < count:
+        return utterance
+    first = int(rng.integers(len(words) - count + 1))
+    chosen = words[first : first + count]
+    before, after = rng.integers(MARGIN, size=2, endpoint=True).tolist()
+    start, end = max(0, chosen[0].start - before), min(len(utterance.mouth), chosen[-1].end + after)
+    step = len(utterance.wav) // len(utterance.mouth)
+    return replace(
+        utterance,
+        mouth=utterance.mouth[start:end],
+        wav=utterance.wav[start * step : end * step],
+        text=" ".join(word.text for word in chosen),
+        words=(),
+    )

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
 from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
-from cals.data.utterances import UtteranceBatch, UtteranceStore, build_batch, sample_utterances
+from cals.data.utterances import Utterance, UtteranceBatch, UtteranceStore, build_batch, cut_words, sample_utterances
 from cals.errors import ConfigError
 from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
 from cals.metrics.reliability import ReliabilityScores
@@ -42,6 +42,11 @@ class AVSRStageConfig:
     unit: Unit = "characters"
     """What the tokens are made of: characters or words of the training texts."""
     clips: int = 8
+    pieces: float = 0.5
+    """Share of the batches that are made of pieces of 1 to `most_words` words, where the times of words are known:
+    short ones are learnt first, as LRS2's are commonly trained from single words on ([D]), and say nothing of how
+    sentences are built."""
+    most_words: int = 3
     ctc_weight: float = 0.1
     smoothing: float = 0.1
     """Of the attention's labels."""
@@ -60,11 +65,11 @@ class AVSRStageConfig:
     """Of validation."""
 
     def __post_init__(self) -> None:
-        shares = (self.ctc_weight, self.smoothing, self.missing)
-        if self.clips < 1 or not all(0 <= share <= 1 for share in shares):
+        shares = (self.ctc_weight, self.smoothing, self.missing, self.pieces)
+        if min(self.clips, self.most_words) < 1 or not all(0 <= share <= 1 for share in shares):
             raise ConfigError(
-                f"avsr: expected clips and ctc_weight, smoothing and missing in 0..1, found {self.clips} and "
-                f"{', '.join(map(str, shares))}"
+                "avsr: expected 1 or more clips and most_words, and ctc_weight, smoothing, missing and pieces in 0..1, "
+                f"found {self.clips} and {self.most_words}, and {', '.join(map(str, shares))}"
             )
 
 
@@ -86,12 +91,13 @@ class AVSRStage(Stage):
         self._parents = parents
         tokens = config.model.tokens
         sentences = [tokens.encode(text) for text in training.texts]
+        self._mean_words = sum(len(text.split()) for text in training.texts) / len(training)
         self._language = fit_ngram(sentences, config.language_order, tokens.size)
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """CTC and attention losses of one batch; `accuracy` is of the tokens, told those before them."""
         config, tokens = self.config, self.config.model.tokens
-        utterances = sample_utterances(self._training, rng, config.clips)
+        utterances = self._sample(rng)
         batch = build_batch(
             utterances, rng, config.corruption, config.model.view_px, config.face, has_video=config.model.has_video
         )
@@ -112,6 +118,15 @@ class AVSRStage(Stage):
             "attention": attention,
             "accuracy": right.sum() / counted.sum(),
         }
+
+    def _sample(self, rng: np.random.Generator) -> list[Utterance]:
+        """Whole utterances, or of more of them some words each: about as much of speech."""
+        config = self.config
+        if rng.random() >= config.pieces:
+            return sample_utterances(self._training, rng, config.clips)
+        count = int(rng.integers(1, config.most_words, endpoint=True))
+        clips = config.clips * max(1, round(self._mean_words / count))
+        return [cut_words(utterance, rng, count) for utterance in sample_utterances(self._training, rng, clips)]
 
     def _inputs(self, batch: UtteranceBatch, device: torch.device) -> tuple[Tensor | None, Tensor | None, Tensor]:
         model = self.config.model
