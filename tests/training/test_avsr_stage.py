@@ -14,9 +14,12 @@ from cals.data.augment import FaceAugment
 from cals.data.corruption.config import CorruptionConfig
 from cals.data.utterances import build_batch, cut_words
 from cals.errors import ConfigError, DataError
+from cals.inference.load import load_recognizer
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.avsr.tokens import build_tokens
+from cals.models.factory import FRONT_PARENT
+from cals.models.whisper import WhisperConfig
 from cals.training import presets
 from cals.training.loop import RunOptions, train
 from cals.training.run import Corpus, train_avsr
@@ -115,6 +118,19 @@ def test_seeds_make_other_networks_and_front_ends_are_begun_with(spoken: Path, t
         if weight.ndim > 1 and name != "stream":  # which begins with zeros
             assert not torch.equal(weight, second.state_dict()[name])
             assert torch.equal((first if is_front_end else second).state_dict()[name], begun.state_dict()[name])
+
+
+@pytest.mark.parametrize("streams", ["video", "both"])
+def test_whisper_is_heard_with_where_there_is_sound(
+    spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: str
+) -> None:
+    debug = presets.AVSR["avsr-debug"]
+    model = dataclasses.replace(debug.model, whisper=WhisperConfig(), streams=streams)
+    monkeypatch.setitem(presets.AVSR, "avsr-debug", dataclasses.replace(debug, model=model))
+    corpus = Corpus(folder=spoken, splits=spoken / "splits.json")
+    train_avsr("avsr-debug", corpus, RunOptions(run=tmp_path / "run", accelerator="cpu", max_minutes=0.0))
+    assert (FRONT_PARENT in load_checkpoint(tmp_path / "run" / "model").parents) == (streams == "both")
+    assert load_recognizer(tmp_path / "run" / "model").network.config.streams == streams
 
 
 def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:

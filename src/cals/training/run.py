@@ -156,7 +156,7 @@ def train_avsr(
     torch.manual_seed(config.train.seed)  # of the first weights
     model = AVSR(replace(config.model, tokens=build_tokens(training.texts, config.unit)))
     parents: dict[str, str] = {}
-    if model.config.whisper is not None:
+    if model.config.has_audio and model.config.whisper is not None:
         parents[FRONT_PARENT] = weights_sha256(hub.FRONT)
         load_front(model, load_checkpoint(hub.FRONT), parents[FRONT_PARENT], parents)
         model.fit_statistics([training[i].wav for i in range(min(STATISTICS_CLIPS, len(training)))])
