@@ -73,7 +73,7 @@ def test_clips_are_joined_with_their_own_frames() -> None:
 
 def test_the_store_keeps_words_it_knows_and_the_mouth_alone(corpus: Path) -> None:
     found = store(corpus)
-    assert (len(found), found.count, found.without_words) == (2, 4, 1)
+    assert (len(found), found.count, found.skipped) == (2, 4, 1)
     clip = found[0]
     assert clip.words == (TimedWord(5, 10, "bin"), TimedWord(10, 16, "blue"), TimedWord(22, 25, "at"))
     assert clip.mouth.shape == (FRAMES, 48, 72, 3)

@@ -1,6 +1,6 @@
 """Steps a second and peak memory of `cals train`, preset by preset, each in a process of its own.
 
-Run: python benchmarks/training.py CORPUS [--splits FILE] [--sync DIR] [--a2l DIR] [--presets ...] [--accelerator cpu]
+Run: python benchmarks/train.py CORPUS [--splits FILE] [--sync DIR] [--a2l DIR] [--presets ...] [--accelerator cpu]
 """
 
 import argparse
