@@ -6,18 +6,15 @@ from pathlib import Path
 
 import torch
 
-from cals import hub
-from cals.checkpoint import load_checkpoint, weights_sha256
 from cals.data.utterances import UtteranceBatch
 from cals.errors import ConfigError
 from cals.evaluation.protocol.run import named_folders
+from cals.inference.load import load_recognizer
 from cals.models.avsr.beam import BeamConfig
 from cals.models.avsr.config import AVSRConfig, Streams
 from cals.models.avsr.language import NGram
 from cals.models.avsr.network import AVSR, STREAMS
 from cals.models.avsr.recognize import recognize
-from cals.models.avsr.release import avsr_from_checkpoint
-from cals.models.factory import load_front
 from cals.types import F32
 
 
@@ -99,11 +96,8 @@ def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, 
 
 
 def _load_network(folder: Path, device: str) -> Network:
-    checkpoint = load_checkpoint(folder)
-    model, language = avsr_from_checkpoint(checkpoint)
-    if model.config.whisper is not None:
-        load_front(model, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
-    return Network(folder, weights_sha256(folder)[:12], model.eval().to(device), language)
+    loaded = load_recognizer(folder)
+    return Network(folder, loaded.fingerprint, loaded.network.to(device), loaded.language)
 
 
 @torch.no_grad()
