@@ -169,6 +169,16 @@ def test_words_are_cut_out_with_their_sound_and_mouths(spoken: Path) -> None:
     assert cut_words(whole, rng, 6) is whole
 
 
+def test_without_times_of_words_batches_are_of_whole_clips(spoken: Path) -> None:
+    with_times = stage(spoken, {"pieces": 1.0, "most_words": 1})
+    clips = with_times.config.clips
+    assert len(with_times._sample(np.random.default_rng(0))) == 5 * clips  # sentences have five words
+    training, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(with_times.config.model)
+    training.facts = [facts | {"words": None} for facts in training.facts]
+    without = AVSRStage(with_times.config, with_times.model, training, {}, {})
+    assert len(without._sample(np.random.default_rng(0))) == clips
+
+
 def test_a_corpus_without_text_and_wrong_settings_are_refused(spoken: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
     corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")

@@ -91,6 +91,7 @@ class AVSRStage(Stage):
         self._parents = parents
         tokens = config.model.tokens
         sentences = [tokens.encode(text) for text in training.texts]
+        self._has_times = any(facts.get("words") for facts in training.facts)  # else pieces would be whole clips
         self._mean_words = sum(len(text.split()) for text in training.texts) / len(training)
         self._language = fit_ngram(sentences, config.language_order, tokens.size)
 
@@ -122,7 +123,7 @@ class AVSRStage(Stage):
     def _sample(self, rng: np.random.Generator) -> list[Utterance]:
         """Whole utterances, or of more of them some words each: about as much of speech."""
         config = self.config
-        if rng.random() >= config.pieces:
+        if not self._has_times or rng.random() >= config.pieces:
             return sample_utterances(self._training, rng, config.clips)
         count = int(rng.integers(1, config.most_words, endpoint=True))
         clips = config.clips * max(1, round(self._mean_words / count))
