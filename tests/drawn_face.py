@@ -1,5 +1,7 @@
 """A face that is drawn, with its 468 mesh points: made of ellipses, moved by an opening and a width of the mouth."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ LIPS = 4.0
 
 def points(open_px: float = 0.0, wide_px: float = 0.0) -> F32:
     """Mesh points [468 3] in pixels of a crop: the lower lip and the jaw `open_px` lower, each corner `wide_px` out."""
-    found = _at_rest()
+    found = _at_rest().copy()
     x, y = found[:, 0] - MOUTH[0], found[:, 1] - MOUTH[1]
     near = np.exp(-((x / 30) ** 2))
     below = np.zeros(N_POINTS, dtype=bool)
@@ -74,6 +76,7 @@ def _ellipse(count: int, middle: NDArray[np.floating], wide: float, high: float,
     return np.stack([middle[0] - wide * np.cos(angle), middle[1] - high * np.sin(angle)], axis=1)
 
 
+@lru_cache(maxsize=1)
 def _at_rest() -> NDArray[np.float64]:
     flat = np.full((N_POINTS, 2), np.nan)
     flat[list(OVAL)] = _ellipse(len(OVAL), MIDDLE, 46, 50, np.pi / 2)

@@ -1,6 +1,7 @@
 """The run directory's record: JSON lines, TensorBoard, and curves to look at."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ class Journal:
         run.mkdir(parents=True, exist_ok=True)
         self._path = run / "log.jsonl"
         self._curves = run / "curves.png"
+        self._drawn_s = time.monotonic()
         self._board = TensorBoardLogger(run, name="tensorboard", version="")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
@@ -42,8 +44,14 @@ class Journal:
                 with suppress(ValueError):
                     yield line, json.loads(line)
 
-    def draw(self) -> None:
-        """Every logged number over the steps, training and validation in one plot each."""
+    def draw(self, *, every_s: float = 0.0) -> None:
+        """Every logged number over the steps, training and validation in one plot each.
+
+        Nothing is drawn within `every_s` of the run's start or of the last time: it takes seconds.
+        """
+        if time.monotonic() - self._drawn_s < every_s:
+            return
+        self._drawn_s = time.monotonic()
         import matplotlib
 
         matplotlib.use("Agg")

@@ -30,6 +30,9 @@ from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
 
+CURVES_EVERY_S = 60.0
+"""Seconds between two drawings of the curves, but for the last one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -215,7 +218,7 @@ def _validate(
             stage.picture(model, fabric.device, run / "sheet.png")
         if journal is not None:
             journal.write("validation", step, dict(metrics))
-            journal.draw()
+            journal.draw(every_s=CURVES_EVERY_S)
             advice = stage.advice(step, metrics)
             if advice:
                 logger.warning("%s", advice)
