@@ -28,7 +28,7 @@ from evaluation.conftest import talking
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves cost more than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")

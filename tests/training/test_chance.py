@@ -89,7 +89,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts are judged after few steps, and nothing is plotted."""
     monkeypatch.setattr(chance, "EARLIEST", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 def options(run: Path) -> RunOptions:

@@ -47,7 +47,7 @@ HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves cost more than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 def settings(name: str) -> HeadConfig:

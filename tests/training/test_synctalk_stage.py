@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves cost more than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 def preset(name: str = NAME) -> UNetStageConfig:

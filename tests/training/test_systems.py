@@ -22,7 +22,7 @@ from talking_photo import talking
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves cost more than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 def test_every_system_has_presets_and_a_published_row() -> None:

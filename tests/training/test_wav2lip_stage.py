@@ -26,7 +26,7 @@ NAME = "l2f-debug-wav2lip"
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves cost more than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda _: None)
+    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 def preset() -> UNetStageConfig:
