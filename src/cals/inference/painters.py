@@ -17,8 +17,8 @@ from cals.timing import AVTiming
 from cals.types import Patch
 
 Seen = list[tuple[TrackedFrame, View]]
-BATCH_BYTES = 128 << 20
-"""What frames that are worked on together may take of memory; that is 8 up to 4K."""
+BATCH_BYTES = 16 << 20
+"""What frames that are worked on together may take of memory: 8 and more of 720p, 5 of 1080p, one of 4K."""
 
 
 class Painter(ABC):
