@@ -22,17 +22,13 @@ class ContextOptions(StudyOptions):
 def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
     """Cut the sound to k frames on either side of a moment, draw that moment, and see how good its mouth is by k."""
     from cals.evaluation.studies.context import FILES, ContextConfig, context
-    from cals.inference.lipsync import LipSync
 
     config = ContextConfig(
-        parts=options.parts,
-        clips=options.clips,
+        **options.shared(),
         every=options.every,
         reach=options.reach,
-        measure=options.measure,
-        seed=options.seed,
     )
-    lips = LipSync(options.model, face_models=options.face_models, device=options.device, batch=options.batch)
+    lips = options.load_lips()
     with frame_progress(f"context of {lips.model.name}", "clips") as progress:
         report = context(
             lips,

@@ -1,24 +1,20 @@
 """`cals masked`: mouths made while their own sound is hidden."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from cals.cli.progress import frame_progress
-from cals.cli.study_options import StudyOptions
+from cals.cli.study_options import HidingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedOptions(StudyOptions):
+class MaskedOptions(HidingOptions):
     """How much is hidden, and what it is compared with."""
 
     baseline: str | None = None
     """Another model, which gets silence in place of what is hidden."""
-    a2l: Path | None = None
-    """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may
-    have forgotten what hidden sound is."""
     every: int = 10
     """Frames from one moment to the next."""
     lengths: tuple[int, ...] = (1, 3, 5, 8, 10, 15)
@@ -33,22 +29,16 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
     The model has to have an Audio-to-Lip, which alone knows what hidden sound is.
     """
     from cals.evaluation.studies.masked import FILES, MaskedConfig, masked
-    from cals.inference.lipsync import LipSync
 
     config = MaskedConfig(
-        parts=options.parts,
-        clips=options.clips,
+        **options.shared(),
         every=options.every,
         lengths=options.lengths,
         margin=options.margin,
-        measure=options.measure,
-        seed=options.seed,
     )
 
-    def loaded(model: str) -> LipSync:
-        return LipSync(model, face_models=options.face_models, device=options.device, batch=options.batch)
-
-    lips, baseline = loaded(options.model), None if options.baseline is None else loaded(options.baseline)
+    lips = options.load_lips()
+    baseline = None if options.baseline is None else options.load_lips(options.baseline)
     with frame_progress(f"masked sound of {lips.model.name}", "clips") as progress:
         report = masked(
             lips,

@@ -7,18 +7,15 @@ from typing import Annotated
 import tyro
 
 from cals.cli.progress import frame_progress
-from cals.cli.study_options import StudyOptions
+from cals.cli.study_options import HidingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisyOptions(StudyOptions):
+class NoisyOptions(HidingOptions):
     """Which noise, and who says where it is."""
 
     recogniser: Path
     """Checkpoint folder of `cals train avsr`: of sound and lips, with reliability scores."""
-    a2l: Path | None = None
-    """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may
-    have forgotten what hidden sound is."""
     kinds: tuple[str, ...] = ("white", "pink", "music", "babble", "dropout")
     """What the bursts are."""
     snr_db: tuple[float, ...] = (10.0, 0.0, -5.0)
@@ -37,20 +34,16 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
 
     from cals.evaluation.studies.noisy import FILES, noisy
     from cals.evaluation.studies.noisy_clips import NoisyConfig
-    from cals.inference.lipsync import LipSync
     from cals.inference.load import load_recognizer
 
     config = NoisyConfig(
-        parts=options.parts,
-        clips=options.clips,
+        **options.shared(),
         every=options.every,
         kinds=options.kinds,
         snr_db=options.snr_db,
-        measure=options.measure,
-        seed=options.seed,
     )
     recogniser = load_recognizer(options.recogniser)
-    lips = LipSync(options.model, face_models=options.face_models, device=options.device, batch=options.batch)
+    lips = options.load_lips()
     with frame_progress(f"noisy sound for {lips.model.name}", "clips") as progress:
         report = noisy(
             lips,

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from cals.inference.lipsync import LipSync
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +39,27 @@ class StudyOptions:
     """Frames drawn at once."""
     force: bool = False
     """Overwrite earlier results, and unfinished work with other settings."""
+
+    def load_lips(self, model: str | None = None) -> "LipSync":
+        """Load a model, by default the one that is studied."""
+        from cals.inference.lipsync import LipSync
+
+        return LipSync(model or self.model, face_models=self.face_models, device=self.device, batch=self.batch)
+
+    def shared(self) -> dict[str, Any]:
+        """What every study's config takes."""
+        return {
+            "parts": self.parts,
+            "clips": self.clips,
+            "measure": self.measure,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class HidingOptions(StudyOptions):
+    """Of studies that hide sound from Audio-to-Lip."""
+
+    a2l: Path | None = None
+    """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may
+    have forgotten what hidden sound is."""

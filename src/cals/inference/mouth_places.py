@@ -13,10 +13,11 @@ from cals.face.align import Aligner
 from cals.face.landmarks import MOUTH_OUTER
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
+from cals.models.avsr.config import AVSRConfig
 from cals.types import CropTransform, ProgressCallback
 
-MOUTH_PX = 48
-"""Side of the mouth's square in an aligned crop of 128 px, 1.2 times the distance of the eyes ([D])."""
+MOUTH_PX = AVSRConfig().cut[1] - AVSRConfig().cut[0]
+"""Side of the mouth's square in an aligned crop of 128 px: as large as what recognisers see in training."""
 _STEADY_S = 0.3
 """The square stays with the head: lips move in it, so its middle is the mean over so long before and after."""
 

@@ -154,7 +154,7 @@ def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reade
 def _read(task: Task, methods: Methods, network: Reader, detector: FaceDetector) -> ClipReading:
     clip, config = read_clip(task.source, detector), network.config
     ticks_s = (np.arange(int(clip.end_s * config.fps)) + 0.5) / config.fps
-    index = np.searchsorted(clip.starts_s, ticks_s, side="right") - 1
+    index = np.maximum(np.searchsorted(clip.starts_s, ticks_s, side="right") - 1, 0)  # the first may start late
     seen = methods.seen(clip) if clip.seen.valid.any() else {}
     valid = np.all([one.valid[index] for one in seen.values()], axis=0) if seen else np.zeros(len(index), bool)
     mouths = {name: mouth_cut(one.crops[index], config.cut) for name, one in seen.items()}

@@ -110,4 +110,4 @@ def read_clip(
     mouths = None if streams == "audio" else batch.mouths.to(device).float() / 255
     encoding = network.model.encode(wav, mouths, batch.valid.to(device))
     text = recognize(network.model, encoding, beam, network.language)[0].text
-    return text, {name: score[0].float().mean(dim=-1).cpu().numpy() for name, score in encoding.scores.items()}
+    return text, encoding.reliability()

@@ -66,8 +66,7 @@ def score_frames(recogniser: AVSR, wav: F32) -> F64:
     valid = torch.ones(1, frames, dtype=torch.bool, device=device)
     with torch.inference_mode():
         encoding = recogniser.encode(torch.from_numpy(wav)[None].to(device), None, valid)
-    scores: F64 = encoding.scores["audio"][0].double().mean(dim=-1).cpu().numpy()
-    return scores
+    return encoding.reliability()["audio"].astype(np.float64)
 
 
 def measure_levels(wav: F32, samples_per_frame: int) -> F64:

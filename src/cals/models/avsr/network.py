@@ -28,6 +28,10 @@ class Encoding:
     scores: dict[str, Tensor] = field(default_factory=dict)
     """Reliability [b t features] by stream, in 0..1, where the network scores."""
 
+    def reliability(self, clip: int = 0) -> dict[str, F32]:
+        """Mean over the features of one clip's scores [t], by stream."""
+        return {stream: scores[clip].float().mean(dim=-1).cpu().numpy() for stream, scores in self.scores.items()}
+
 
 class AVSR(nn.Module):
     """Front-ends, reliability scores, fusion in time, Conformer encoder; CTC and an attention decoder on top.

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from cals.errors import ConfigError, DataError
@@ -53,9 +54,13 @@ class Tokens:
         """Index of the start and the end of a sentence."""
         return self.size - 1
 
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
+
     def encode(self, text: str) -> list[int]:
         """Turn text, normalised, into indices; characters outside the vocabulary are left out, such words unknown."""
-        index = {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
+        index = self._index
         if self.unit == "words":
             return [index.get(word, index[UNKNOWN]) for word in normalize_text(text).split()]
         return [index[character] for character in normalize_text(text) if character in index]
