@@ -1,4 +1,4 @@
-"""Waveform to log-mel; the only STFT in the package."""
+"""Log-mel spectrograms; the only STFT in the package."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +15,10 @@ from cals.types import F32
 
 @dataclass(frozen=True, kw_only=True)
 class MelConfig:
-    """Published: 16 kHz, window 400, hop 160. The rest is the kin's practice or ours (paper section 1)."""
+    """Parameters of the spectrogram.
+
+    Published: 16 kHz, window 400, hop 160. The rest follows related work or is our choice (paper section 1).
+    """
 
     timing: AVTiming = field(default_factory=AVTiming)
     window: int = 400
@@ -23,7 +26,7 @@ class MelConfig:
     low_hz: float = 0.0
     high_hz: float = 8000.0
     floor_db: float = -100.0
-    """Digital silence; the power is clamped there before the logarithm."""
+    """Level of digital silence; the power is clamped there before the logarithm."""
 
     def __post_init__(self) -> None:
         if self.window < self.timing.hop or (self.window - self.timing.hop) % 2:
@@ -37,39 +40,39 @@ class MelConfig:
 
     @property
     def margin(self) -> int:
-        """Samples a window reaches beyond its hop on either side, so that every mel frame is centred on its hop."""
+        """Samples by which a window exceeds its hop on either side, so that every mel frame is centred on its hop."""
         return (self.window - self.timing.hop) // 2
 
 
 def log_mel(wav: Tensor, config: MelConfig) -> Tensor:
-    """Log-mel power in dB, [b n] -> [b m f] with m = ceil(n / hop); beyond its ends the sound is silent.
+    """Compute the log-mel power in dB, [b n] -> [b m f] with m = ceil(n / hop); silence is assumed beyond the ends.
 
     Mel frame j is centred on samples [j hop, (j + 1) hop), so k mel frames belong to a video frame exactly.
     """
     samples = wav.shape[-1]
     hops = -(-samples // config.timing.hop)
-    right = hops * config.timing.hop - samples + config.margin
-    return _unpadded(torch.nn.functional.pad(wav, (config.margin, right)), config)
+    right_padding = hops * config.timing.hop - samples + config.margin
+    return _compute_from_padded(torch.nn.functional.pad(wav, (config.margin, right_padding)), config)
 
 
 def mel_blocks(blocks: Iterable[F32], config: MelConfig) -> Iterator[Tensor]:
-    """`log_mel` of a stream: the blocks of mono sound [n] in, blocks [m f] out that join without a seam."""
+    """Compute `log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams."""
     hop, margin = config.timing.hop, config.margin
-    rest = np.zeros(margin, np.float32)
+    buffer = np.zeros(margin, np.float32)
     for block in blocks:
-        rest = np.concatenate([rest, block])
-        hops = (len(rest) - 2 * margin) // hop
+        buffer = np.concatenate([buffer, block])
+        hops = (len(buffer) - 2 * margin) // hop
         if hops > 0:
-            yield _unpadded(torch.from_numpy(rest[None, : hops * hop + 2 * margin]), config)[0]
-            rest = rest[hops * hop :]
-    hops = -(-(len(rest) - margin) // hop)
+            yield _compute_from_padded(torch.from_numpy(buffer[None, : hops * hop + 2 * margin]), config)[0]
+            buffer = buffer[hops * hop :]
+    hops = -(-(len(buffer) - margin) // hop)
     if hops > 0:
         tail = np.zeros(hops * hop + 2 * margin, np.float32)
-        tail[: len(rest)] = rest
-        yield _unpadded(torch.from_numpy(tail[None]), config)[0]
+        tail[: len(buffer)] = buffer
+        yield _compute_from_padded(torch.from_numpy(tail[None]), config)[0]
 
 
-def _unpadded(wav: Tensor, config: MelConfig) -> Tensor:
+def _compute_from_padded(wav: Tensor, config: MelConfig) -> Tensor:
     window = torch.hann_window(config.window, device=wav.device, dtype=wav.dtype)
     spectrum = torch.stft(
         wav, config.window, config.timing.hop, window=window, center=False, return_complex=True
@@ -82,7 +85,7 @@ def _unpadded(wav: Tensor, config: MelConfig) -> Tensor:
 
 @lru_cache(maxsize=8)
 def slaney_filterbank(config: MelConfig) -> Tensor:
-    """Triangular filters of equal area on Slaney's mel scale, [window // 2 + 1, bins] (Auditory Toolbox, 1998)."""
+    """Build triangular equal-area filters on Slaney's mel scale, [window // 2 + 1, bins] (Auditory Toolbox, 1998)."""
     edges_hz = _mel_to_hz(
         np.linspace(float(_hz_to_mel(config.low_hz)), float(_hz_to_mel(config.high_hz)), config.bins + 2)
     )

@@ -1,4 +1,4 @@
-"""A transformer over time that takes sequences of any length."""
+"""A transformer over time for sequences of any length."""
 
 import torch
 from torch import Tensor, nn
@@ -6,13 +6,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 def rotary_angles(length: int, width: int, device: torch.device) -> Tensor:
-    """Angles [length width / 2] of rotary positions (Su et al., 2021): attention sees distances, not places."""
+    """Return the angles [length width / 2] of rotary positions (Su et al., 2021), which make attention relative."""
     rates = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
     return torch.arange(length, device=device)[:, None] * rates
 
 
 def rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """Pairs of channels of [b heads t width] turned by their position's angles."""
+    """Rotate pairs of channels of [b heads t width] by the angles of their position."""
     cos, sin = angles.cos(), angles.sin()
     even, odd = x[..., ::2], x[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
@@ -30,7 +30,7 @@ class TransformerLayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, angles: Tensor, near: Tensor | None = None) -> Tensor:
-        """[b t width] -> [b t width]; with `near` [t t] a step attends only where it is True."""
+        """Map [b t width] to [b t width]; with `near` [t t] a step attends only where it is True."""
         qkv = self.to_qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = rotated(qkv[0], angles), rotated(qkv[1], angles), qkv[2]
         dropout = self.dropout if self.training else 0.0
@@ -40,7 +40,7 @@ class TransformerLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of layers with a last norm; in each a step attends to those at most `reach` steps away, 0 for all."""
+    """A stack of layers and a final norm; a step attends to those at most `reach` steps away, 0 for all."""
 
     def __init__(self, layers: int, width: int, heads: int, hidden: int, dropout: float, reach: int = 0) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ class Transformer(nn.Module):
         self.head_width = width // heads
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b t width] -> [b t width]."""
+        """Map [b t width] to [b t width]."""
         angles = rotary_angles(x.shape[1], self.head_width, x.device)
-        place = torch.arange(x.shape[1], device=x.device)
-        near = (place[:, None] - place).abs() <= self.reach if self.reach else None
+        positions = torch.arange(x.shape[1], device=x.device)
+        near = (positions[:, None] - positions).abs() <= self.reach if self.reach else None
         for layer in self.layers:
             x = layer(x, angles, near)
         out: Tensor = self.norm(x)

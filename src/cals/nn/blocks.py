@@ -15,7 +15,7 @@ class ConvBlock(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around a skip; the size stays."""
+    """Two convolutions with a skip connection; the size stays."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,25 +24,28 @@ class ResidualBlock(nn.Module):
         self.activation = nn.PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b c h w] -> [b c h w]."""
+        """Map [b c h w] to [b c h w]."""
         out: Tensor = self.activation(x + self.second(self.first(x)))
         return out
 
 
 class UpBlock(nn.Module):
-    """Twice the size, joined with a skip of that size; nearest neighbours and a convolution leave no checkerboard."""
+    """Upsampling by 2, concatenated with a skip of that size.
+
+    Nearest neighbours and a convolution leave no checkerboard.
+    """
 
     def __init__(self, channels: int, skip: int, out: int) -> None:
         super().__init__()
         self.mix = ConvBlock(channels + skip, out)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """[b channels h w], [b skip 2h 2w] -> [b out 2h 2w]."""
+        """Map [b channels h w] and [b skip 2h 2w] to [b out 2h 2w]."""
         return self.mix(torch.cat([interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
 
 
 class Modulation(nn.Module):
-    """A gain and a shift for every channel, read from a vector (Perez et al., 2018); at first it changes nothing."""
+    """FiLM: a gain and a shift for every channel, from a vector (Perez et al., 2018); initialised to the identity."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.read.bias)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """[b channels h w], [b width] -> [b channels h w]."""
+        """Map [b channels h w] and [b width] to [b channels h w]."""
         gain, shift = self.read(vector)[..., None, None].chunk(2, dim=1)
         out: Tensor = x * (1 + gain) + shift
         return out

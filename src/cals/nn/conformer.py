@@ -1,4 +1,4 @@
-"""Conformer blocks (Gulati et al., 2020): attention for what is far, convolution for what is near."""
+"""Conformer blocks (Gulati et al., 2020): attention for distant steps, convolution for near ones."""
 
 from torch import Tensor, nn
 from torch.nn.functional import glu, scaled_dot_product_attention, silu
@@ -7,10 +7,10 @@ from cals.nn.attention import rotated
 
 
 class ConformerBlock(nn.Module):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward, each around a skip; a norm at the end.
+    """Half a feed-forward, self-attention, convolution, half a feed-forward, each with a skip; a final norm.
 
-    Several streams of equal length may lie one after the other in time: attention sees all of them, at the same
-    places in each, while the convolution runs along each by itself.
+    The input may hold several streams of equal length. Attention sees all of them, with the same positions in each;
+    the convolution runs along each stream by itself.
     """
 
     def __init__(self, width: int, heads: int, hidden: int, kernel: int, dropout: float) -> None:
@@ -22,7 +22,7 @@ class ConformerBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, angles: Tensor, valid: Tensor) -> Tensor:
-        """[b s t width] of s streams, rotary angles [t width / heads / 2], `valid` [b s t] -> [b s t width]."""
+        """Map [b s t width] of s streams to the same shape; rotary `angles` [t width / heads / 2], `valid` [b s t]."""
         x = x + self.feed_before(x) / 2
         x = x + self.attention(x, angles, valid)
         x = x + self.convolution(x, valid)
@@ -53,10 +53,10 @@ class _Attention(nn.Module):
         batch, streams, steps, _ = x.shape
         qkv = self.to_qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))  # [b s t 3 h d]
         query, key, value = qkv.permute(3, 0, 4, 1, 2, 5).flatten(3, 4)  # [b h (s t) d] each
-        places = angles.repeat(streams, 1)
+        positions = angles.repeat(streams, 1)
         attended = scaled_dot_product_attention(
-            rotated(query, places),
-            rotated(key, places),
+            rotated(query, positions),
+            rotated(key, positions),
             value,
             attn_mask=valid.flatten(1)[:, None, None],
             dropout_p=self.dropout if self.training else 0.0,
@@ -74,7 +74,7 @@ class _Convolution(nn.Module):
         self.along_norm = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        x = glu(self.gate(self.norm(x)), dim=-1) * valid[..., None]  # what is beyond the end must not be read
-        found = silu(self.along_norm(self.along(x.flatten(0, 1).transpose(1, 2)))).transpose(1, 2)
-        out: Tensor = self.drop(self.mix(found))
+        x = glu(self.gate(self.norm(x)), dim=-1) * valid[..., None]  # steps beyond the end must not be read
+        features = silu(self.along_norm(self.along(x.flatten(0, 1).transpose(1, 2)))).transpose(1, 2)
+        out: Tensor = self.drop(self.mix(features))
         return out.view_as(x)

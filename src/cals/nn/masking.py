@@ -1,14 +1,14 @@
-"""Which steps of a sequence a model must guess."""
+"""Span masks for masked prediction."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def span_mask(length: int, rng: np.random.Generator, *, budget: float = 0.8, span: int = 5) -> NDArray[np.bool_]:
-    """Steps to hide, [length], True where hidden: spans of `span` steps, overlapping, so fewer than `budget` in all.
+    """Sample a mask [length], True where hidden, of spans of `span` steps each.
 
-    As many spans as would cover `budget` of the steps if none overlapped (AV-HuBERT); at least one, and at least one
-    step stays visible.
+    There are as many spans as would cover `budget` of the steps if none overlapped (AV-HuBERT). Spans do overlap, so
+    fewer steps are hidden. At least one span is hidden, and at least one step stays visible.
     """
     mask = np.zeros(length, dtype=bool)
     spans = max(1, round(budget * length / span))

@@ -1,4 +1,4 @@
-"""Residual networks of 18 layers over pictures or over time (He et al., 2016)."""
+"""Residual networks of 18 layers over images or over time (He et al., 2016)."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ _NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions of 3 around a skip, in one dimension or two; [b c ...] -> [b out .../stride]."""
+    """Two convolutions of kernel 3 with a skip, in one or two dimensions; [b c ...] -> [b out .../stride]."""
 
     def __init__(self, dimensions: int, channels: int, out: int, stride: int = 1) -> None:
         super().__init__()
@@ -23,15 +23,15 @@ class BasicBlock(nn.Module):
         self.activation = nn.PReLU(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b c ...] -> [b out ...]."""
+        """Map [b c ...] to [b out .../stride]."""
         out: Tensor = self.activation(self.skip(x) + self.second(self.first(x)))
         return out
 
 
 class ResNet18(nn.Sequential):
-    """Four stages of two blocks, `width` channels in the first and twice as many in each next, which halves the size.
+    """Four stages of two blocks; the first has `width` channels, each next doubles them and halves the size.
 
-    The stem is the caller's: [b width ...] -> [b 8 width .../8].
+    The stem is up to the caller: [b width ...] -> [b 8 width .../8].
     """
 
     def __init__(self, dimensions: int, width: int) -> None:
@@ -50,15 +50,17 @@ class TemporalScores(nn.Module):
         super().__init__()
         widths = (channels, 2 * out, 2 * out)
         self.hidden = nn.ModuleList(
-            nn.Sequential(nn.Conv1d(here, after, kernel, padding=kernel // 2), nn.BatchNorm1d(after), nn.ReLU())
-            for here, after in pairwise(widths)
+            nn.Sequential(
+                nn.Conv1d(width, next_width, kernel, padding=kernel // 2), nn.BatchNorm1d(next_width), nn.ReLU()
+            )
+            for width, next_width in pairwise(widths)
         )
         self.last = nn.Conv1d(widths[-1], out, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """[b t channels], `valid` [b t] -> scores [b t out] in 0..1; what is beyond the end is not read."""
-        there = valid[:, None]
-        x = x.transpose(1, 2) * there
+        """Map [b t channels] to scores [b t out] in 0..1; steps where `valid` [b t] is False are not read."""
+        mask = valid[:, None]
+        x = x.transpose(1, 2) * mask
         for layer in self.hidden:
-            x = layer(x) * there
+            x = layer(x) * mask
         return torch.sigmoid(self.last(x)).transpose(1, 2)
