@@ -1,4 +1,4 @@
-"""`python -m cals`, where the command is not on the path."""
+"""Entry point of `python -m cals`."""
 
 from cals.cli import main
 

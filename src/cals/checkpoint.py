@@ -1,4 +1,4 @@
-"""A checkpoint is a directory: `model.safetensors` and `config.json`, written whole or not at all."""
+"""Checkpoints: directories of `model.safetensors` and `config.json`, written atomically."""
 
 import dataclasses
 import hashlib
@@ -28,10 +28,10 @@ ANEW = "copy or save the checkpoint anew"
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint directory holds."""
+    """The contents of a checkpoint directory."""
 
     kind: str
-    """Which model it is, as `models.factory` names them."""
+    """Kind of model, one of the names in `models.factory`."""
     config: dict[str, Any]
     """The model's config, timing and preprocessing included, as nested plain values."""
     weights: dict[str, Tensor] = field(repr=False)
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; an existing one is replaced.
+    """Write a checkpoint atomically; an existing one is replaced.
 
     Raises CheckpointError when `folder` exists and is not a checkpoint, or cannot be written.
     """
@@ -62,21 +62,25 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write weights and config into a folder that nobody reads yet; raises OSError or SafetensorError."""
+    """Write weights and config into a folder that no other process reads yet; raises OSError or SafetensorError."""
     document = {"format": FORMAT} | {
         f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "weights"
     }
     save_file({name: value.contiguous() for name, value in checkpoint.weights.items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it readable for the owner alone
     (folder / CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a checkpoint directory; raises CheckpointError for anything missing, damaged or newer."""
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        old = older_folder(folder)
-        todo = f"a save was cut short: rename {old.name} to {folder.name}" if old.is_dir() else "name another folder"
-        raise CheckpointError(f"{folder}: expected a checkpoint folder with {CONFIG} and {WEIGHTS}, found none; {todo}")
+        older = older_folder(folder)
+        advice = (
+            f"a save was cut short: rename {older.name} to {folder.name}" if older.is_dir() else "name another folder"
+        )
+        raise CheckpointError(
+            f"{folder}: expected a checkpoint folder with {CONFIG} and {WEIGHTS}, found none; {advice}"
+        )
     try:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
@@ -90,8 +94,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         )
     try:
         hints = typing.get_type_hints(Checkpoint)
-        known = {name: _fitted(hints.get(name, Any), value, name) for name, value in document.items()}
-        return Checkpoint(weights=weights, **known)
+        fields = {name: _convert_field(hints.get(name, Any), value, name) for name, value in document.items()}
+        return Checkpoint(weights=weights, **fields)
     except (TypeError, CheckpointError) as error:
         raise CheckpointError(
             f"{folder / CONFIG}: expected the fields of a checkpoint, found {error}; {ANEW}"
@@ -99,7 +103,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Checksum of a checkpoint's weights, by which other parts refer to it; CheckpointError when there are none."""
+    """Compute the checksum by which other checkpoints refer to these weights; CheckpointError when there are none."""
     try:
         with (folder / WEIGHTS).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -110,66 +114,67 @@ def weights_sha256(folder: Path) -> str:
 
 
 def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """A (nested) config dataclass from plain values; what is unknown, of a wrong type or out of range is named.
+    """Build a (nested) config dataclass from plain values.
 
-    Lists become the tuples they were before JSON. Raises CheckpointError.
+    Lists become the tuples they were before JSON. Raises CheckpointError that names a field that is unknown, of a wrong
+    type or out of range.
     """
     if not isinstance(values, dict):
         raise CheckpointError(f"{cls.__name__}: expected fields with values, found {reprlib.repr(values)}; {ANEW}")
     hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(names))
     if unknown:
         raise CheckpointError(
-            f"{cls.__name__}: expected only {', '.join(known)}, found {', '.join(unknown)}; "
+            f"{cls.__name__}: expected only {', '.join(names)}, found {', '.join(unknown)}; "
             "use the version of cals that wrote it"
         )
-    made = {name: _fitted(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()}
-    for name, value in made.items():
+    fields = {name: _convert_field(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()}
+    for name, value in fields.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise CheckpointError(f"{cls.__name__}.{name}: expected a finite number, found {value}; {ANEW}")
     try:
-        return cls(**made)
+        return cls(**fields)
     except (TypeError, ConfigError) as error:
         raise CheckpointError(f"{cls.__name__}: expected a config that can be used, found {error}; {ANEW}") from error
 
 
-def _fitted(hint: Any, value: Any, name: str) -> Any:
-    """A value from JSON as its field's type has it; CheckpointError, with the field's name, when it does not fit."""
+def _convert_field(hint: Any, value: Any, name: str) -> Any:
+    """Convert a value from JSON to the type of its field; CheckpointError that names the field if it does not fit."""
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return config_from_dict(hint, value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for choice in arguments:
             try:
-                return _fitted(choice, value, name)
+                return _convert_field(choice, value, name)
             except CheckpointError:
                 continue
     elif origin is tuple and isinstance(value, list | tuple):
-        each = arguments[:1] * len(value) if arguments[1:] == (Ellipsis,) else arguments
-        if len(each) == len(value):
-            return tuple(_fitted(part, item, name) for part, item in zip(each, value, strict=True))
+        hints = arguments[:1] * len(value) if arguments[1:] == (Ellipsis,) else arguments
+        if len(hints) == len(value):
+            return tuple(_convert_field(item_hint, item, name) for item_hint, item in zip(hints, value, strict=True))
     elif origin is dict and isinstance(value, dict):
-        return {key: _fitted(arguments[1], item, f"{name}[{key!r}]") for key, item in value.items()}
+        return {key: _convert_field(arguments[1], item, f"{name}[{key!r}]") for key, item in value.items()}
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
             pass  # an integer with hundreds of digits
-    elif (origin is typing.Literal and value in arguments) or _is_plain(hint, value):
+    elif (origin is typing.Literal and value in arguments) or _is_instance(hint, value):
         return value
-    wanted = hint.__name__ if isinstance(hint, type) else hint
-    raise CheckpointError(f"{name}: expected {wanted}, found {reprlib.repr(value)}; {ANEW}")
+    expected = hint.__name__ if isinstance(hint, type) else hint
+    raise CheckpointError(f"{name}: expected {expected}, found {reprlib.repr(value)}; {ANEW}")
 
 
-def _is_plain(hint: Any, value: Any) -> bool:
+def _is_instance(hint: Any, value: Any) -> bool:
     if hint is Any:
         return True
     return isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
 def frozen(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give `model` the weights of its checkpoint, for use only; strict: every one must be there and fit."""
+    """Load the weights of a checkpoint into `model` for inference: strict, in eval mode, without gradients."""
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:

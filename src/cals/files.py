@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that are written atomically."""
 
 import os
 import re
@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if sys.platform != "win32":  # there no file that is open can be removed, so that none needs a lock
+if sys.platform != "win32":  # there an open file cannot be removed, so no lock is needed
     import fcntl
 
-_NAME_CHARACTERS = 24
-"""How much of a name its partial file repeats: file systems limit names to 255 bytes, some to 143."""
+_MAX_NAME_CHARACTERS = 24
+"""Characters of a name that its partial file repeats: file systems limit names to 255 bytes, some to 143."""
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's names to disk, so that a new one survives a power cut; nothing where systems cannot."""
+    """Flush a folder's entries to disk, so that a new one survives a power cut; no-op where the system cannot."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -27,23 +27,23 @@ def sync_folder(folder: Path) -> None:
 
 
 class WholeFile:
-    """A hidden file beside `path` to write to, which takes `path`'s place when it is complete.
+    """A hidden partial file beside `path`, which is renamed to `path` when it is complete.
 
-    Where `path` is a link and may be replaced, what it points to is. Partial files that killed processes left of
-    outputs of this name are removed.
-    Raises OSError as the file system does, FileExistsError from `commit` when `path` exists unless `replace`; the
-    caller words it for its user.
+    Where `path` is a link and `replace` is set, the file it points to is replaced. Partial files of this name that
+    killed processes left are removed.
+    Raises OSError as the file system does, and FileExistsError from `commit` when `path` exists and `replace` is not
+    set. The caller turns them into a message for the user.
     """
 
     def __init__(self, path: Path, *, replace: bool = True) -> None:
         self.path = Path(os.path.realpath(path)) if replace and path.is_symlink() else path
         self._replace = replace
-        start = f".{self.path.name[:_NAME_CHARACTERS]}."
-        _remove_abandoned(self.path.parent, start)
-        self.partial, self._lock = _locked_file(self.path.parent, start)
+        prefix = f".{self.path.name[:_MAX_NAME_CHARACTERS]}."
+        _remove_abandoned(self.path.parent, prefix)
+        self.partial, self._lock = _create_locked_file(self.path.parent, prefix)
 
     def commit(self) -> None:
-        """Flush the finished file to disk and give it its name."""
+        """Flush the finished file to disk and rename it to `path`."""
         with self.partial.open("rb") as file:
             os.fsync(file.fileno())
         if self._replace:
@@ -51,7 +51,7 @@ class WholeFile:
         else:
             _rename_to_new(self.partial, self.path)
         sync_folder(self.path.parent)
-        self._unlock()  # not earlier: without a lock it would be taken for abandoned
+        self._unlock()  # only now: an unlocked partial file would be removed as abandoned
 
     def discard(self) -> None:
         """Remove the unfinished file; harmless when it is finished or gone."""
@@ -64,10 +64,10 @@ class WholeFile:
             self._lock = None
 
 
-def _locked_file(folder: Path, start: str) -> tuple[Path, int | None]:
-    """A new partial file, with a handle that holds a lock on it for as long as this process lives."""
+def _create_locked_file(folder: Path, prefix: str) -> tuple[Path, int | None]:
+    """Create a partial file; the handle holds a lock on it for as long as this process lives."""
     while True:
-        partial = _partial(folder, start)
+        partial = _choose_partial_path(folder, prefix)
         handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         if sys.platform == "win32":
             os.close(handle)
@@ -76,10 +76,10 @@ def _locked_file(folder: Path, start: str) -> tuple[Path, int | None]:
             return partial, handle
 
 
-def _locked_folder(folder: Path, start: str) -> tuple[Path, int | None]:
-    """A new partial folder, likewise."""
+def _create_locked_folder(folder: Path, prefix: str) -> tuple[Path, int | None]:
+    """Create a partial folder; the handle holds a lock on it for as long as this process lives."""
     while True:
-        partial = _partial(folder, start)
+        partial = _choose_partial_path(folder, prefix)
         partial.mkdir()
         if sys.platform == "win32":
             return partial, None
@@ -89,12 +89,12 @@ def _locked_folder(folder: Path, start: str) -> tuple[Path, int | None]:
                 return partial, handle
 
 
-def _partial(folder: Path, start: str) -> Path:
-    return folder / f"{start}{secrets.token_hex(4)}.partial"
+def _choose_partial_path(folder: Path, prefix: str) -> Path:
+    return folder / f"{prefix}{secrets.token_hex(4)}.partial"
 
 
 def _lock(handle: int) -> bool:
-    """Lock a new file or folder; closes it when another process took it for abandoned before that."""
+    """Lock a new file or folder; returns False, with the handle closed, if another process has removed it before."""
     if sys.platform != "win32":
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -104,18 +104,18 @@ def _lock(handle: int) -> bool:
     return False
 
 
-def _remove_abandoned(folder: Path, start: str) -> None:
-    """Remove partial files and folders that no living process holds: theirs was killed."""
-    pattern = re.compile(re.escape(start) + r"[0-9a-f]{8}\.partial")
-    for left in [entry for entry in folder.iterdir() if pattern.fullmatch(entry.name)]:
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    """Remove partial files and folders that no living process has locked: their process was killed."""
+    pattern = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.partial")
+    for path in [entry for entry in folder.iterdir() if pattern.fullmatch(entry.name)]:
         with suppress(OSError):
             if sys.platform == "win32":
-                _remove(left)
+                _remove(path)
                 continue
-            handle = os.open(left, os.O_RDONLY if left.is_dir() else os.O_RDWR)
+            handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(left)
+                _remove(path)
             finally:
                 os.close(handle)
 
@@ -128,12 +128,12 @@ def _remove(path: Path) -> None:
 
 
 def _rename_to_new(partial: Path, path: Path) -> None:
-    """Rename without ever replacing; a plain rename does replace, on all systems but Windows."""
+    """Rename without replacing a file; a plain rename replaces on all systems but Windows."""
     try:
         os.link(partial, path)
     except FileExistsError:
         raise
-    except OSError:  # no links on this file system: claim the name first
+    except OSError:  # no hard links on this file system: reserve the name first
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         partial.replace(path)
     else:
@@ -142,7 +142,7 @@ def _rename_to_new(partial: Path, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """The partial path of a `WholeFile` that is committed on success and discarded on any exception."""
+    """Yield the partial path of a `WholeFile`, which is committed on success and discarded on any exception."""
     file = WholeFile(path, replace=replace)
     try:
         yield file.partial
@@ -153,15 +153,15 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to fill, which takes the place of `folder` when it is whole, and is discarded on any exception.
+    """Yield a hidden folder to fill, which replaces `folder` on success and is discarded on any exception.
 
-    Whatever happens, a whole folder has the name afterwards, and no other stays. Only a process killed between two
-    renames leaves the older one under a hidden name, from which `recover_folder` gives it back.
+    `folder` is complete at any time. Only a process that is killed between two renames leaves the older folder under a
+    hidden name; `recover_folder` restores it.
     """
     recover_folder(folder)
-    start = f".{folder.name[:_NAME_CHARACTERS]}."
-    _remove_abandoned(folder.parent, start)
-    partial, lock = _locked_folder(folder.parent, start)
+    prefix = f".{folder.name[:_MAX_NAME_CHARACTERS]}."
+    _remove_abandoned(folder.parent, prefix)
+    partial, lock = _create_locked_folder(folder.parent, prefix)
     try:
         yield partial
         for path in sorted(partial.rglob("*")):
@@ -171,7 +171,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_folder(partial)
-        _swap(partial, folder)
+        _replace_folder(partial, folder)
     finally:
         if lock is not None:
             os.close(lock)
@@ -179,7 +179,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def recover_folder(folder: Path) -> None:
-    """Finish what a process that was killed while it replaced `folder` had begun; harmless otherwise."""
+    """Restore `folder` after a process was killed while it replaced it; no-op otherwise."""
     older = older_folder(folder)
     if folder.exists():
         shutil.rmtree(older, ignore_errors=True)
@@ -188,11 +188,11 @@ def recover_folder(folder: Path) -> None:
 
 
 def older_folder(folder: Path) -> Path:
-    """Where a folder waits while its successor takes its place."""
+    """Return the path of the older folder while it is being replaced."""
     return folder.with_name(f".{folder.name}.old")
 
 
-def _swap(new: Path, folder: Path) -> None:
+def _replace_folder(new: Path, folder: Path) -> None:
     try:
         if folder.exists():
             folder.replace(older_folder(folder))
@@ -203,12 +203,12 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def why(error: OSError) -> str:
-    """The system's own words for an error, without its numbers and paths."""
+    """Return the system's description of an error, without numbers and paths."""
     return error.strerror or str(error)
 
 
 def hint_for(path: Path) -> str:
-    """What to do instead of a name that stands for no file on any system; empty for all others."""
+    """Return a hint for a path that cannot name a file on any system; empty for all others."""
     if str(path) == "-":
         return "standard input and output cannot be used: name a file"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):  # two letters or more: "C:/" is a drive

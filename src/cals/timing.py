@@ -9,10 +9,10 @@ from cals.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class AVTiming:
-    """The rates a model works at; everything derived from them is exact or refused.
+    """The rates of a model; values derived from them are exact, other rates are an error.
 
     Defaults are the published ones (paper section 1): 16 kHz, hop 160, 25 fps, so 4 mel frames a video frame.
-    A video of any other rate keeps its own frame times: units are made at `fps` and read at those times.
+    A video of any other rate keeps its own frame times: units are computed at `fps` and sampled at those times.
     """
 
     sample_rate_hz: int = 16_000
@@ -39,10 +39,10 @@ class AVTiming:
         return self.sample_rate_hz // self.fps
 
     def unit_position(self, time_s: Fraction) -> Fraction:
-        """Where `time_s` falls on the unit axis; unit i stands at its middle, (i + 1/2) / fps."""
+        """Convert `time_s` to a position on the unit axis; unit i lies at the middle of its frame, (i + 1/2) / fps."""
         return time_s * self.fps - Fraction(1, 2)
 
 
 def ticks_until(end_s: Fraction, fps: int) -> int:
-    """How many of the ticks of 1 / `fps` have their middle before `end_s`; a tick has what is shown in its middle."""
+    """Count the ticks of 1 / `fps` whose middle lies before `end_s`; a tick shows the frame at its middle."""
     return ceil(end_s * fps - Fraction(1, 2))

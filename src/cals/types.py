@@ -1,4 +1,4 @@
-"""The values that travel between rooms: boxes, pictures, faces, transforms, patches."""
+"""Data types that all packages share: boxes, pictures, faces, transforms, patches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class Box(NamedTuple):
         return self.y1 - self.y0
 
     def clipped(self, width: int, height: int) -> "Box":
-        """The part inside a `width` x `height` picture; empty boxes come back with no area."""
+        """Return the part inside a `width` x `height` picture; it has no area where the box lies outside."""
         x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
         return Box(x0, y0, max(x0, min(self.x1, width)), max(y0, min(self.y1, height)))
 
 
 class Picture(Protocol):
-    """What the face code needs of a frame; `media.Frame` and `ArrayPicture` are pictures."""
+    """The interface of a frame for the face code; `media.Frame` and `ArrayPicture` implement it."""
 
     @property
     def width(self) -> int: ...
@@ -44,17 +44,17 @@ class Picture(Protocol):
     def height(self) -> int: ...
 
     def rgb(self, box: Box | None = None) -> U8:
-        """Pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
         ...
 
     def luma(self, width: int, height: int) -> U8:
-        """The whole picture's brightness, [height width], cheaply reduced to that size."""
+        """Return the brightness of the whole picture, [height width], cheaply reduced to that size."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """One person's face in one frame, or the explicit absence of it (`valid` is False, arrays empty)."""
+    """The face of one person in one frame, or its explicit absence (`valid` is False, arrays empty)."""
 
     index: int
     """Frame number, from 0."""
@@ -62,9 +62,9 @@ class TrackedFace:
     """Seconds after the first frame."""
     valid: bool
     track: int
-    """Number of the track; it grows at a cut, an identity jump or after a gap."""
+    """Number of the track; it grows at a cut, at a change of identity and after a gap."""
     cut: bool
-    """This frame starts a new shot: nothing may be smoothed or faded across its start."""
+    """Whether this frame starts a new shot: nothing may be smoothed or faded across its start."""
     score: float
     """Mesh confidence, 0 to 1."""
     box: Box | None
@@ -72,17 +72,17 @@ class TrackedFace:
     landmarks: F32 = field(repr=False)
     """[468 3] mesh points x, y in frame pixels (pixel centres at .5), z in the same scale; [0 3] if invalid."""
     hindrance: str | None = None
-    """Why no mouth should be drawn into this face, see `face.hindrance`; None where nothing speaks against it."""
+    """Why no mouth should be rendered into this face, see `face.hindrance`; None where one may be."""
 
 
 def affine_inverse(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """Inverse of an affine matrix [2 3]."""
+    """Invert an affine matrix [2 3]."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
 
 
 def affine_apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
-    """An affine matrix [2 3] on points [n 2]."""
+    """Apply an affine matrix [2 3] to points [n 2]."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
 
@@ -109,7 +109,7 @@ class CropTransform:
         return affine_apply(self.matrix, points)
 
     def landmarks(self, points: NDArray[Any]) -> F32:
-        """Mesh points [n 3] in the crop, z in its scale as well."""
+        """Map mesh points [n 3] from the frame into the crop, z in its scale as well."""
         return np.column_stack([self.to_crop(points[:, :2]), points[:, 2] * self.scale]).astype(np.float32)
 
     def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
@@ -129,4 +129,4 @@ class Patch:
 
 
 ProgressCallback = Callable[[int, int | None], None]
-"""Called with the items done and, when it is known, how many there will be."""
+"""Called with the number of items done and their total, None when it is not known."""

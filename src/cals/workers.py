@@ -1,4 +1,4 @@
-"""The same work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
+"""Parallel work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
 
 import logging
 import socket
@@ -14,18 +14,18 @@ from cals.errors import CalsError, ConfigError, DataError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-_ANSWER_S = 10
+_CONNECT_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work(Generic[Job, Result]):
-    """What each worker does: `start(*arguments)` once, then `run` for every job; both are functions of a module."""
+    """The task of a worker: `start(*arguments)` once, then `run` for every job; both are module-level functions."""
 
     start: Callable[..., None]
     arguments: tuple[Any, ...]
     run: Callable[[Job], Result]
     items: str
-    """What jobs are called in messages, e.g. clips."""
+    """Name of the jobs in messages, e.g. clips."""
 
 
 def run_jobs(
@@ -36,23 +36,25 @@ def run_jobs(
     ray: str | None = None,
     context: BaseContext | None = None,
 ) -> Iterator[Result]:
-    """Results in the order in which they are done.
+    """Run all jobs and yield their results in order of completion.
 
-    `ray` is the address of a cluster (`auto`: the one that this machine belongs to; `local`: one of this machine
-    alone), on whose processors workers run, `workers` at most, 0 for all; its nodes must see the same files. A worker
-    that dies there is started again and its job with it; here it ends the work with a DataError.
+    `ray` is the address of a cluster: `auto` is the one that this machine belongs to, `local` one of this machine
+    alone. At most `workers` run on its processors, 0 for all; its nodes must see the same files. A worker that dies on
+    a cluster is started again, and so is its job; a dead local worker is a DataError.
     """
     check_workers(workers, ray)
-    return _on_cluster(work, jobs, workers, ray) if ray else _here(work, jobs, workers, context)
+    return _run_on_cluster(work, jobs, workers, ray) if ray else _run_in_pool(work, jobs, workers, context)
 
 
 def check_workers(workers: int, ray: str | None) -> None:
-    """Raise ConfigError where so many workers cannot be."""
+    """Raise ConfigError unless `workers` is in range: from 1, or from 0 on a cluster."""
     if workers < (0 if ray else 1):
         raise ConfigError(f"workers: expected at least 1, found {workers}; give --workers 1 or more")
 
 
-def _here(work: Work[Job, Result], jobs: Sequence[Job], workers: int, context: BaseContext | None) -> Iterator[Result]:
+def _run_in_pool(
+    work: Work[Job, Result], jobs: Sequence[Job], workers: int, context: BaseContext | None
+) -> Iterator[Result]:
     with ProcessPoolExecutor(
         max_workers=workers, mp_context=context, initializer=work.start, initargs=work.arguments
     ) as pool:
@@ -71,7 +73,7 @@ def _here(work: Work[Job, Result], jobs: Sequence[Job], workers: int, context: B
 
 
 class _Worker:
-    """A worker of a cluster."""
+    """The Ray actor that runs jobs."""
 
     def __init__(self, work: "Work[Any, Any]") -> None:
         self._work = work
@@ -81,18 +83,18 @@ class _Worker:
         return self._work.run(job)
 
 
-def _on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, address: str) -> Iterator[Result]:
+def _run_on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, address: str) -> Iterator[Result]:
     try:
         ray: Any = import_module("ray")
         pools: Any = import_module("ray.util")
     except ImportError as error:
         raise ConfigError("ray: expected Ray to be installed, found none; pip install 'cals[ray]'") from error
-    begun = not ray.is_initialized()
+    owns_ray = not ray.is_initialized()
     try:
         host, colon, port = address.rpartition(":")
         if colon and "/" not in host:
-            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()  # Ray itself waits for minutes
-        if begun:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()  # Ray waits for minutes
+        if owns_ray:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError) as error:
         raise ConfigError(
@@ -107,5 +109,5 @@ def _on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, addr
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, CalsError) else error from None
     finally:
-        if begun:
+        if owns_ray:
             ray.shutdown()
