@@ -179,7 +179,7 @@ def test_a_stream_without_time_stamps_loops_instead_of_bouncing(tmp_path, monkey
             if packet.dts is not None:
                 packet.stream = stream
                 out.mux(packet)
-    monkeypatch.setattr(rewind, "MAX_COUNTED", 39)
+    monkeypatch.setattr(rewind, "MAX_UNSEEKABLE_FRAMES", 39)
     opened = []
     reader = rewind.VideoReader
     monkeypatch.setattr(rewind, "VideoReader", lambda *args, **options: opened.append(1) or reader(*args, **options))

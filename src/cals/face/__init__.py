@@ -1,1 +1,1 @@
-"""Faces in pictures: finding, following, aligning them, and putting a changed one back."""
+"""Faces in pictures: detection, tracking, alignment, and pasting a changed face back."""

@@ -1,7 +1,7 @@
-"""Finding faces and fitting the face mesh: the protocol, and BlazeFace with FaceMesh as its default.
+"""Face detection and face mesh: the protocol, and BlazeFace with FaceMesh as its default implementation.
 
-Model facts: Bazarevsky et al., BlazeFace (2019); Kartynnik et al., Real-time facial surface geometry (2019).
-This is the only module that touches a face runtime (`cv2.dnn` or `ai_edge_litert`).
+Sources: Bazarevsky et al., BlazeFace (2019); Kartynnik et al., Real-time facial surface geometry (2019).
+This is the only module that uses a face runtime (`cv2.dnn` or `ai_edge_litert`).
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ MIN_DETECTION_SCORE = 0.6
 MIN_MESH_SCORE = 0.9
 DETECTION_SIZE_PX = 256
 MESH_SIZE_PX = 192
-_OVERLAP = 0.3
+_MAX_IOU = 0.3
 """Detections that overlap more than this (intersection over union) are one face."""
 
 Runtime = Literal["auto", "cv2", "litert"]
@@ -43,7 +43,7 @@ class FaceModels:
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One face found, in pixels of the picture it was looked for in (pixel centres at .5)."""
+    """One detected face, in pixels of the searched picture (pixel centres at .5)."""
 
     box: tuple[float, float, float, float]
     """x0, y0, x1, y1: square, brows to chin; may reach outside the picture."""
@@ -62,7 +62,7 @@ class Detection:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     def mapped(self, matrix: NDArray[Any]) -> "Detection":
-        """The same face in other coordinates; `matrix` [2 3] may turn by quarters only."""
+        """Return the same face in other coordinates; `matrix` [2 3] may rotate by quarter turns only."""
         corners = affine_apply(matrix, np.array(self.box).reshape(2, 2))
         (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
         return Detection(
@@ -73,14 +73,14 @@ class Detection:
 
 
 class FaceDetector(Protocol):
-    """What the tracker needs; any detector and 468-point mesh can stand in."""
+    """The interface that the tracker needs; any detector with a 468-point mesh can implement it."""
 
     def detect(self, rgb: U8) -> list[Detection]:
-        """Faces in an image [h w 3], best first, each once."""
+        """Detect the faces in an image [h w 3], best first, each once."""
         ...
 
     def mesh(self, rgb: U8) -> tuple[F32, float]:
-        """Mesh [468 3] in pixels of a [192 192 3] image and its score 0..1.
+        """Predict the mesh [468 3] in pixels of a [192 192 3] image and its score 0..1.
 
         The image shows one upright face filling two thirds of it.
         """
@@ -90,36 +90,36 @@ class FaceDetector(Protocol):
 class BlazeFaceMesh:
     """BlazeFace "back" and FaceMesh on the CPU.
 
-    `runtime` "litert" is two to four times faster and needs the package ai-edge-litert; "cv2" needs nothing
-    more than OpenCV; "auto" takes the former if it is installed. Both give the same points within 0.1 px.
+    `runtime` "litert" is two to four times faster and needs the package ai-edge-litert; "cv2" needs only OpenCV;
+    "auto" uses the former if it is installed. Both give the same points within 0.1 px.
     Raises CheckpointError if the bytes are not these models, ConfigError if the runtime is not available.
     """
 
     def __init__(self, models: FaceModels, runtime: Runtime = "auto") -> None:
-        self.runtime: Runtime = _resolve(runtime)
-        self._detect = _load(self.runtime, models.detection, DETECTION_SIZE_PX, (896 * 16, 896))
-        self._mesh = _load(self.runtime, models.mesh, MESH_SIZE_PX, (N_POINTS * 3, 1))
-        self._anchors = _anchors()
+        self.runtime: Runtime = _choose_runtime(runtime)
+        self._detect = _load_network(self.runtime, models.detection, DETECTION_SIZE_PX, (896 * 16, 896))
+        self._mesh = _load_network(self.runtime, models.mesh, MESH_SIZE_PX, (N_POINTS * 3, 1))
+        self._build_anchors = _build_anchors()
 
     def detect(self, rgb: U8) -> list[Detection]:
-        """See `FaceDetector.detect`; keeps scores of at least `MIN_DETECTION_SCORE`."""
+        """Detect faces as `FaceDetector.detect`, with scores of at least `MIN_DETECTION_SCORE`."""
         height, width = rgb.shape[:2]
         size = DETECTION_SIZE_PX
         matrix = similarity(size / max(width, height), 0.0, (width / 2, height / 2), (size / 2, size / 2))
-        boxed = rgb
+        letterboxed = rgb
         if (width, height) != (size, size):
-            boxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT, sharp=False)
-        raw, logits = self._detect(boxed.astype(np.float32)[None] * np.float32(1 / 127.5) - np.float32(1))
+            letterboxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT, sharp=False)
+        raw, logits = self._detect(letterboxed.astype(np.float32)[None] * np.float32(1 / 127.5) - np.float32(1))
         scores = _sigmoid(logits.reshape(-1))
         keep = np.flatnonzero(scores >= MIN_DETECTION_SCORE)
         values = raw.reshape(-1, 8, 2)[keep].astype(np.float64)
         # rows: centre, size, six points; all but the size are relative to the anchor
-        values[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
+        values[:, [0, 2, 3, 4, 5, 6, 7]] += self._build_anchors[keep, None]
         back = affine_inverse(matrix)
-        return [found.mapped(back) for found in _merged(values, scores[keep].astype(np.float64))]
+        return [detection.mapped(back) for detection in _merge_detections(values, scores[keep].astype(np.float64))]
 
     def mesh(self, rgb: U8) -> tuple[F32, float]:
-        """See `FaceDetector.mesh`."""
+        """Predict the mesh as `FaceDetector.mesh`."""
         points, logit = self._mesh(rgb.astype(np.float32)[None] * np.float32(1 / 255))
         return points.reshape(N_POINTS, 3).copy(), float(_sigmoid(logit.reshape(-1))[0])
 
@@ -128,8 +128,8 @@ def _sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
 
 
-def _anchors() -> NDArray[np.float64]:
-    """Anchor centres [896 2] in input pixels: two a cell at stride 16, then six a cell at stride 32."""
+def _build_anchors() -> NDArray[np.float64]:
+    """Build the anchor centres [896 2] in input pixels: two a cell at stride 16, then six a cell at stride 32."""
     grids = []
     for stride, per_cell in ((16, 2), (32, 6)):
         ticks = np.arange(DETECTION_SIZE_PX // stride) * stride + stride / 2
@@ -138,28 +138,28 @@ def _anchors() -> NDArray[np.float64]:
     return np.concatenate(grids).astype(np.float64)
 
 
-def _merged(values: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Detection]:
-    """Blend raw detections [n 8 2] that overlap into one each, weighted by score, best first."""
+def _merge_detections(values: NDArray[np.float64], scores: NDArray[np.float64]) -> list[Detection]:
+    """Merge overlapping raw detections [n 8 2] into their mean weighted by score, best first."""
     low, high = values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2
     boxes = np.concatenate([low, high], axis=1)
-    left = np.argsort(-scores)
-    found = []
-    while len(left):
-        best = left[0]
-        same = overlap(boxes[best], boxes[left]) > _OVERLAP
-        same[0] = True  # a degenerate box overlaps nothing, itself included
-        group = left[same]
+    remaining = np.argsort(-scores)
+    detections = []
+    while len(remaining):
+        best = remaining[0]
+        overlapping = overlap(boxes[best], boxes[remaining]) > _MAX_IOU
+        overlapping[0] = True  # a degenerate box overlaps nothing, itself included
+        group = remaining[overlapping]
         weights = scores[group] / scores[group].sum()
         x0, y0, x1, y1 = (float(v) for v in weights @ boxes[group])
         points = np.einsum("n,nkc->kc", weights, values[group, 2:])
         if x1 > x0 and y1 > y0:
-            found.append(Detection(box=(x0, y0, x1, y1), score=float(scores[best]), keypoints=points))
-        left = left[~same]
-    return found
+            detections.append(Detection(box=(x0, y0, x1, y1), score=float(scores[best]), keypoints=points))
+        remaining = remaining[~overlapping]
+    return detections
 
 
 def overlap(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of one box [4] with boxes [n 4]."""
+    """Compute the intersection over union of one box [4] with boxes [n 4]."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
@@ -167,7 +167,7 @@ def overlap(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(shared / np.maximum(areas + area - shared, 1e-9), dtype=np.float64)
 
 
-def _resolve(runtime: Runtime) -> Runtime:
+def _choose_runtime(runtime: Runtime) -> Runtime:
     if runtime not in ("auto", "cv2", "litert"):
         raise ConfigError(f"face runtime: expected auto, cv2 or litert, found {runtime!r}")
     installed = importlib.util.find_spec("ai_edge_litert") is not None
@@ -178,8 +178,8 @@ def _resolve(runtime: Runtime) -> Runtime:
     return runtime
 
 
-def _load(runtime: Runtime, model: bytes, input_px: int, sizes: tuple[int, ...]) -> _Run:
-    """A function from an image [1 h w 3] to outputs in the order of their `sizes`, tried once on a black one."""
+def _load_network(runtime: Runtime, model: bytes, input_px: int, sizes: tuple[int, ...]) -> _Run:
+    """Load a function from an image [1 h w 3] to outputs in the order of their `sizes`; tested on a black image."""
     try:
         run = _run_litert(model) if runtime == "litert" else _run_cv2(model)
         outputs = {out.size for out in run(np.zeros((1, input_px, input_px, 3), dtype=np.float32))}
@@ -188,12 +188,12 @@ def _load(runtime: Runtime, model: bytes, input_px: int, sizes: tuple[int, ...])
     if outputs != set(sizes):
         raise CheckpointError(f"face model: expected outputs of {sizes} values, found {sorted(outputs)}")
 
-    def ordered(image: F32) -> list[F32]:
-        # runtimes disagree on order and shape, never on the number of values
+    def run_ordered(image: F32) -> list[F32]:
+        # runtimes differ in order and shape of the outputs, never in their number of values
         by_size = {out.size: out for out in run(image)}
         return [by_size[size] for size in sizes]
 
-    return ordered
+    return run_ordered
 
 
 def _run_cv2(model: bytes) -> _Run:
@@ -210,7 +210,7 @@ def _run_cv2(model: bytes) -> _Run:
 def _run_litert(model: bytes) -> _Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    with _quiet():
+    with _silence_stderr():
         # one thread: the codec needs the other core more than the mesh does
         interpreter = Interpreter(model_content=model, num_threads=1)
         interpreter.allocate_tensors()
@@ -229,15 +229,15 @@ _stderr_lock = threading.Lock()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LiteRT's C++ code from announcing itself on stderr, where a command's one line of error belongs."""
+def _silence_stderr() -> Iterator[None]:
+    """Silence LiteRT's C++ messages on stderr, which is for the one error line of a command."""
     with _stderr_lock:
         sys.stderr.flush()
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, 2)
+            os.dup2(devnull, 2)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(devnull)

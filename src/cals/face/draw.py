@@ -1,4 +1,4 @@
-"""Pictures for people: what was tracked, and sheets of many pictures."""
+"""Visualisation of tracked faces, and contact sheets."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from cals.face.landmarks import (
 )
 from cals.types import U8, TrackedFace
 
-_CLOSED = (
+_CONTOURS = (
     (OVAL, (255, 255, 255)),
     (MOUTH_OUTER, (255, 90, 90)),
     (MOUTH_INNER, (255, 170, 60)),
@@ -26,13 +26,13 @@ _CLOSED = (
     (LEFT_BROW, (140, 140, 255)),
     (RIGHT_BROW, (140, 140, 255)),
 )
-_POINT, _BOX, _ABSENT = (80, 220, 120), (255, 220, 0), (255, 60, 60)
-_BITS = 3
+_POINT_COLOUR, _BOX_COLOUR, _ABSENT_COLOUR = (80, 220, 120), (255, 220, 0), (255, 60, 60)
+_SUBPIXEL_BITS = 3
 _GAP_PX = 4
 
 
 def draw_track(rgb: U8, face: TrackedFace) -> U8:
-    """A copy of the frame with mesh, contours, box and a label of index, track and score."""
+    """Draw mesh, contours, box and a label of index, track and score on a copy of the frame."""
     out = np.ascontiguousarray(rgb).copy()
     scale = max(0.4, min(rgb.shape[:2]) / 720)
     label = (
@@ -41,20 +41,24 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
         + (f" {face.hindrance}" if face.hindrance else "")
     )
     if not face.valid or face.box is None:
-        return _text(out, f"{label} no face", (6, 6), _ABSENT, scale)
-    points = np.rint((face.landmarks[:, :2].astype(np.float64) - 0.5) * (1 << _BITS)).astype(np.int32)
-    dot = max(1, round(face.box.width / 250))
+        return _draw_text(out, f"{label} no face", (6, 6), _ABSENT_COLOUR, scale)
+    points = np.rint((face.landmarks[:, :2].astype(np.float64) - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    radius = max(1, round(face.box.width / 250))
     for x, y in points:
-        cv2.circle(out, (int(x), int(y)), dot << (_BITS - 1), _POINT, -1, cv2.LINE_AA, _BITS)
-    for ring, colour in _CLOSED:
-        cv2.polylines(out, [points[list(ring)]], True, colour, 1, cv2.LINE_AA, _BITS)
-    cv2.polylines(out, [points[list(NOSE_BRIDGE)]], False, (90, 200, 255), 1, cv2.LINE_AA, _BITS)
-    cv2.rectangle(out, (face.box.x0, face.box.y0), (face.box.x1 - 1, face.box.y1 - 1), _BOX, 1)
-    return _text(out, f"{label} {face.score:.2f}", (max(face.box.x0, 2), max(face.box.y0 - 4, 6)), _BOX, scale)
+        cv2.circle(
+            out, (int(x), int(y)), radius << (_SUBPIXEL_BITS - 1), _POINT_COLOUR, -1, cv2.LINE_AA, _SUBPIXEL_BITS
+        )
+    for ring, colour in _CONTOURS:
+        cv2.polylines(out, [points[list(ring)]], True, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(out, [points[list(NOSE_BRIDGE)]], False, (90, 200, 255), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.rectangle(out, (face.box.x0, face.box.y0), (face.box.x1 - 1, face.box.y1 - 1), _BOX_COLOUR, 1)
+    return _draw_text(
+        out, f"{label} {face.score:.2f}", (max(face.box.x0, 2), max(face.box.y0 - 4, 6)), _BOX_COLOUR, scale
+    )
 
 
 def contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[str] | None = None) -> U8:
-    """All images [h w 3] on one white sheet, row by row, each shrunk to fit the first one's size and labelled."""
+    """Lay out images [h w 3] row by row on a white sheet, shrunk to the first one's size and labelled."""
     if not images or columns < 1:
         raise ValueError(f"contact sheet: expected images and columns >= 1, found {len(images)} and {columns}")
     if labels is not None and len(labels) != len(images):
@@ -64,15 +68,15 @@ def contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[str] | No
     sheet_size = (rows * (height + _GAP_PX) + _GAP_PX, columns * (width + _GAP_PX) + _GAP_PX, 3)
     sheet = np.full(sheet_size, 255, dtype=np.uint8)
     for i, image in enumerate(images):
-        cell = _fitted(image, width, height)
+        cell = _shrink_to_fit(image, width, height)
         if labels is not None:
-            cell = _text(cell.copy(), labels[i], (3, 3), (255, 255, 255), 0.4)
+            cell = _draw_text(cell.copy(), labels[i], (3, 3), (255, 255, 255), 0.4)
         y, x = _GAP_PX + (i // columns) * (height + _GAP_PX), _GAP_PX + (i % columns) * (width + _GAP_PX)
         sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
     return sheet
 
 
-def _fitted(image: U8, width: int, height: int) -> U8:
+def _shrink_to_fit(image: U8, width: int, height: int) -> U8:
     zoom = min(width / image.shape[1], height / image.shape[0])
     if zoom == 1:
         return np.ascontiguousarray(image)
@@ -80,9 +84,9 @@ def _fitted(image: U8, width: int, height: int) -> U8:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _text(image: U8, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: float) -> U8:
-    """`text` with its top left at `corner`, outlined so that it reads on any ground."""
-    at = (corner[0], corner[1] + round(22 * scale))
+def _draw_text(image: U8, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: float) -> U8:
+    """Draw `text` with its top left at `corner`, outlined to be legible on any background."""
+    origin = (corner[0], corner[1] + round(22 * scale))
     for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thickness, cv2.LINE_AA)
+        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thickness, cv2.LINE_AA)
     return image

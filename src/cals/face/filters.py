@@ -1,4 +1,4 @@
-"""Smoothing that adapts to speed."""
+"""Temporal filters that adapt to speed."""
 
 import math
 
@@ -23,11 +23,11 @@ class OneEuro:
         self._time_s = 0.0
 
     def reset(self) -> None:
-        """Forget everything: the next value passes unchanged."""
+        """Reset the state: the next value passes unchanged."""
         self._value = None
 
     def update(self, value: NDArray[np.float64], time_s: float) -> NDArray[np.float64]:
-        """The smoothed `value` [k]; a time that does not advance passes the value through and starts afresh."""
+        """Return the smoothed `value` [k]; if the time does not advance, the value passes and the state is reset."""
         elapsed_s = time_s - self._time_s
         self._time_s = time_s
         if self._value is None or elapsed_s <= 0:
@@ -35,12 +35,12 @@ class OneEuro:
             return value.copy()
         speed = (value - self._raw) / elapsed_s
         self._raw = value.copy()
-        self._speed = self._speed + _weight(self._speed_cutoff_hz, elapsed_s) * (speed - self._speed)
+        self._speed = self._speed + _compute_weight(self._speed_cutoff_hz, elapsed_s) * (speed - self._speed)
         cutoff_hz = self._min_cutoff_hz + self._beta * np.abs(self._speed)
-        self._value = self._value + _weight(cutoff_hz, elapsed_s) * (value - self._value)
+        self._value = self._value + _compute_weight(cutoff_hz, elapsed_s) * (value - self._value)
         return self._value.copy()
 
 
-def _weight(cutoff_hz: NDArray[np.float64] | float, elapsed_s: float) -> NDArray[np.float64]:
-    """Share of the new value for a first-order low-pass, exact for any time step."""
+def _compute_weight(cutoff_hz: NDArray[np.float64] | float, elapsed_s: float) -> NDArray[np.float64]:
+    """Compute the weight of the new value in a first-order low-pass, exact for any time step."""
     return np.asarray(1.0 - np.exp(-2.0 * math.pi * np.asarray(cutoff_hz) * elapsed_s))

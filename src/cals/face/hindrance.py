@@ -1,4 +1,4 @@
-"""What speaks against drawing a mouth although a face is found: its size, the picture's edge, the head's turn."""
+"""Reasons not to render a mouth into a detected face: its size, the edge of the picture, the yaw of the head."""
 
 from typing import Any
 
@@ -11,45 +11,46 @@ TOO_SMALL, TOO_LARGE, AT_EDGE = "too small", "larger than the picture", "cut by 
 TURNED_AWAY, COVERED = "turned away", "covered"
 
 MIN_FACE_PX = 24
-"""The mesh of a smaller face is guessed more than seen."""
+"""Least size of a face whose mesh is reliable."""
 _LIP_MARGIN = 0.1
-"""The lips and so much around them have to be in the picture, in inter-ocular distances."""
-_AGAIN = 1.1
-_STANDS_ON = 5
-"""Of the eight points that alignment stands on so many have to be in the picture."""
+"""Margin around the lips that must be inside the picture, in inter-ocular distances."""
+_HYSTERESIS = 1.1
+_MIN_RIGID_INSIDE = 5
+"""How many of the eight points used for alignment must be inside the picture."""
 TURNED_DEG = (28.0, 35.0)
-"""Turns of a head, as the mesh has them, from which on a mouth fades and at which it is gone. Heads turned in space
-read as 35 at a true 50 degrees and never as more than 44; beyond a true 60 the mesh is off by 0.2 and more of the eyes'
-distance."""
+"""Yaw of the mesh at which a mouth starts to fade and at which it is gone. A true yaw of 50 degrees is measured as 35,
+and none as more than 44. Beyond a true 60 degrees the mesh errs by 0.2 inter-ocular distances and more."""
 
 
 def framing_hindrance(landmarks: NDArray[Any], width: int, height: int, *, before: bool = False) -> str | None:
-    """`TOO_SMALL`, `TOO_LARGE` or `AT_EDGE` for a mesh [468 2+] in a picture of that size, None where all is well.
+    """Return `TOO_SMALL`, `TOO_LARGE` or `AT_EDGE` for a mesh [468 2+] in a picture of that size, None if it fits.
 
-    `before`, that something spoke against the frame before, asks for a little more room, so that nothing flickers.
+    `before` means that the previous frame had a reason; the limits are then a little stricter, against flicker.
     """
-    room = _AGAIN if before else 1.0
+    factor = _HYSTERESIS if before else 1.0
     points = landmarks[:, :2].astype(np.float64)
     size = np.ptp(points, axis=0)
-    if size.min() < MIN_FACE_PX * room:
+    if size.min() < MIN_FACE_PX * factor:
         return TOO_SMALL
-    if (size * room > (width, height)).any():
+    if (size * factor > (width, height)).any():
         return TOO_LARGE
-    margin = room**2 * _LIP_MARGIN * inter_ocular_px(points)
+    margin = factor**2 * _LIP_MARGIN * inter_ocular_px(points)
     lips = points[list(MOUTH_OUTER)]
-    inside = (lips.min(axis=0) - margin >= 0).all() and (lips.max(axis=0) + margin <= (width, height)).all()
-    stands = ((points[list(RIGID)] >= 0) & (points[list(RIGID)] <= (width, height))).all(axis=1).sum() >= _STANDS_ON
-    return None if inside and stands else AT_EDGE
+    lips_inside = (lips.min(axis=0) - margin >= 0).all() and (lips.max(axis=0) + margin <= (width, height)).all()
+    rigid_inside = ((points[list(RIGID)] >= 0) & (points[list(RIGID)] <= (width, height))).all(
+        axis=1
+    ).sum() >= _MIN_RIGID_INSIDE
+    return None if lips_inside and rigid_inside else AT_EDGE
 
 
 def measure_turn_deg(landmarks: NDArray[Any]) -> float:
-    """How far a head with this mesh [468 3] is turned to either side, as the mesh has it: 0 from the front."""
-    across = (landmarks[263] - landmarks[33]).astype(np.float64)
-    return float(np.degrees(np.arctan2(abs(across[2]), np.hypot(across[0], across[1]))))
+    """Measure the absolute yaw of a mesh [468 3] in degrees, 0 from the front."""
+    eye_axis = (landmarks[263] - landmarks[33]).astype(np.float64)
+    return float(np.degrees(np.arctan2(abs(eye_axis[2]), np.hypot(eye_axis[0], eye_axis[1]))))
 
 
 def turn_share(landmarks: NDArray[Any]) -> float:
-    """How strongly a mouth in this mesh [468 3] may be drawn: 1, falling to 0 as the head turns away."""
+    """Compute the opacity 0..1 of a mouth in this mesh [468 3]: 1, falling to 0 as the head turns away."""
     start, end = TURNED_DEG
-    left = float(np.clip((end - measure_turn_deg(landmarks)) / (end - start), 0, 1))
-    return left * left * (3 - 2 * left)
+    remaining = float(np.clip((end - measure_turn_deg(landmarks)) / (end - start), 0, 1))
+    return remaining * remaining * (3 - 2 * remaining)

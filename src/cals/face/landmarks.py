@@ -1,6 +1,6 @@
-"""Names for the points of the 468-point face mesh, and measures taken from them.
+"""Indices of the points of the 468-point face mesh, and measures of it.
 
-Index numbers are those of the public face mesh topology (Kartynnik et al., 2019). "left" and "right" are the
+The indices are those of the public face mesh topology (Kartynnik et al., 2019). "left" and "right" are the
 picture's, not the person's: `LEFT_EYE` is the eye with the smaller x in an upright picture.
 """
 
@@ -29,39 +29,39 @@ RIGHT_EYE = (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 38
 LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 RIGHT_BROW = (336, 296, 334, 293, 300, 276, 283, 282, 295, 285)
 NOSE_BRIDGE = (168, 6, 197, 195, 5)
-"""From between the eyes down to just above the tip."""
+"""From between the eyes down to just above the tip of the nose."""
 NOSE_TIP = 4
 CHIN = 152
 
 RIGID = (33, 133, 362, 263, 168, 6, 197, 195)
-"""Eye corners and upper nose bridge: bone under thin skin, hardly moved by speech. Alignment stands on these."""
+"""Eye corners and upper nose bridge: bone under thin skin, hardly moved by speech. Alignment uses these."""
 
 MOUTH_68 = (
     *(61, 40, 37, 0, 267, 270, 291, 321, 405, 17, 181, 91),
     *(78, 81, 13, 311, 308, 402, 14, 178),
 )
-"""Mesh points standing for points 48..67 of the 68-point scheme: nearest in share of the lip's arc."""
+"""Mesh points for points 48..67 of the 68-point scheme: the nearest along the arc of the lip."""
 
 
 def eye_centres(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Left and right eye, each the middle of its two corners, from points [468 2+]."""
+    """Compute the left and right eye, each the middle of its two corners, from points [468 2+]."""
     left = (points[33, :2].astype(np.float64) + points[133, :2]) / 2
     right = (points[362, :2].astype(np.float64) + points[263, :2]) / 2
     return left, right
 
 
 def inter_ocular_px(points: NDArray[Any]) -> float:
-    """Distance between the eye centres in the picture plane."""
+    """Measure the distance between the eye centres in the picture plane."""
     left, right = eye_centres(points)
     return float(np.hypot(*(right - left)))
 
 
 def mouth_opening(points: NDArray[Any]) -> float:
-    """Mean gap between the inner lips, in inter-ocular distances; about 0 when closed."""
+    """Measure the mean gap between the inner lips, in inter-ocular distances; about 0 when closed."""
     upper, lower = points[[81, 13, 311], :2], points[[178, 14, 402], :2]
     return float(np.hypot(*(lower - upper).T).mean() / inter_ocular_px(points))
 
 
 def mouth_width(points: NDArray[Any]) -> float:
-    """Distance between the outer mouth corners, in inter-ocular distances."""
+    """Measure the distance between the outer mouth corners, in inter-ocular distances."""
     return float(np.hypot(*(points[291, :2] - points[61, :2])) / inter_ocular_px(points))

@@ -1,4 +1,4 @@
-"""Fitting the mesh to one face of a picture: the square turned region the mesh model looks at, and back."""
+"""Fitting of the mesh to one face: the square, rotated input region of the mesh model, and back to the frame."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,30 +13,30 @@ from cals.types import F32, U8, Box, Picture, affine_apply, affine_inverse
 
 _MIDDLE = (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2)
 _REGION_SCALE = 1.5
-"""Region side over face size; FaceMesh was trained with a quarter of the face's size to spare on each side."""
-_MOVED = 0.08
-"""If the mesh lands further off its region's middle than this share of the side, it is fitted once more there."""
+"""Region side over face size; FaceMesh was trained with a margin of a quarter of the face size on each side."""
+_REFIT_SHIFT = 0.08
+"""If the mesh is off the middle of its region by more than this share of the side, it is fitted once more there."""
 _THUMB_PX = 24
 SAME_LOOKS = 0.9
 """Correlation of two `MeshFit.thumb` of one face in neighbouring frames: on GRID never below 0.93, while that of two
 speakers in the same place is at most 0.89 (median 0.52)."""
 _MIN_REGION_PX = 8.0
-_HELD_PX, _EASED_PX = 0.3, 1.5
-"""A region that would move less than this, in pixels of the mesh input at its corners, stays where it is, and one that
-would move less than that goes half of the way."""
+_DEAD_ZONE_PX, _SMOOTHING_RANGE_PX = 0.3, 1.5
+"""A region whose corners would move less than the first, in pixels of the mesh input, stays; one that would move less
+than the second moves half way."""
 
 
 @dataclass(frozen=True, eq=False)
 class MeshFit:
-    """One fitted mesh."""
+    """A fitted mesh."""
 
     landmarks: F32 = field(repr=False)
-    """[468 3] frame pixels, centres at .5."""
+    """[468 3] in frame pixels, centres at .5."""
     score: float
     thumb: F32 = field(repr=False)
     """[576] brightness of eyes, brows and nose, aligned by the eyes, zero mean and unit length."""
     region: NDArray[np.float64] = field(repr=False)
-    """[2 3], frame -> mesh input, of what the mesh was run on."""
+    """[2 3], frame -> mesh input, of the region that the mesh was run on."""
 
     @property
     def box(self) -> Box:
@@ -62,67 +62,67 @@ class MeshFit:
 
 
 def region_of_detection(found: Detection) -> NDArray[np.float64]:
-    """Frame -> mesh input matrix for a detected face, upright by its eyes."""
+    """Compute the frame -> mesh input matrix for a detected face, upright by its eyes."""
     left, right = found.keypoints[0], found.keypoints[1]
-    return _region(np.asarray(found.centre), found.size_px, _tilt(left, right))
+    return _build_region(np.asarray(found.centre), found.size_px, _compute_tilt(left, right))
 
 
 def region_of_box(box: NDArray[Any]) -> NDArray[np.float64]:
-    """Frame -> mesh input matrix for a face of which only the box [4] is known, taken as upright."""
-    return _region((box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), 0.0)
+    """Compute the frame -> mesh input matrix for a face with a known box [4] only, assumed upright."""
+    return _build_region((box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max()), 0.0)
 
 
 def region_of_landmarks(landmarks: NDArray[Any]) -> NDArray[np.float64]:
-    """Frame -> mesh input matrix around a known mesh [468 2+], upright by its outer eye corners."""
+    """Compute the frame -> mesh input matrix around a known mesh [468 2+], upright by its outer eye corners."""
     points = landmarks[:, :2].astype(np.float64)
-    tilt = _tilt(points[33], points[263])
+    tilt = _compute_tilt(points[33], points[263])
     upright = similarity(1.0, -tilt, (0.0, 0.0), (0.0, 0.0))
-    turned = affine_apply(upright, points)
-    low, high = turned.min(axis=0), turned.max(axis=0)
+    rotated = affine_apply(upright, points)
+    low, high = rotated.min(axis=0), rotated.max(axis=0)
     centre = affine_apply(affine_inverse(upright), ((low + high) / 2)[None])[0]
-    return _region(centre, float((high - low).max()), tilt)
+    return _build_region(centre, float((high - low).max()), tilt)
 
 
 def shifted(region: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A region (frame -> mesh input) moved by frame pixels [2]."""
+    """Shift a region (frame -> mesh input) by frame pixels [2]."""
     moved = region.copy()
     moved[:, 2] -= region[:, :2] @ by
     return moved
 
 
-def steady_region(before: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The region to follow `before` where the mesh says `wanted`, both frame -> mesh input.
+def steady_region(previous: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smooth the step from the region `previous` to the one `measured` by the mesh; both frame -> mesh input.
 
-    What the mesh finds depends a little on its region, and its region on what it found before: followed at once, it
-    swings to and fro between two answers for one and the same picture.
+    The mesh depends slightly on its region, and the region on the previous mesh. Without smoothing they oscillate
+    between two solutions for the same picture.
     """
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64) * MESH_SIZE_PX
-    back = affine_inverse(before)
-    there = affine_apply(affine_inverse(wanted), corners)
-    moved_px = float(np.abs(affine_apply(before, there) - corners).max())
-    if moved_px < _HELD_PX:
-        return before
-    if moved_px > _EASED_PX:
-        return wanted
-    half = (affine_apply(back, corners[:3]) + there[:3]) / 2
-    side, middle = (half[1] - half[0]), (half[0] + half[2]) / 2
+    to_frame = affine_inverse(previous)
+    corners_to = affine_apply(affine_inverse(measured), corners)
+    moved_px = float(np.abs(affine_apply(previous, corners_to) - corners).max())
+    if moved_px < _DEAD_ZONE_PX:
+        return previous
+    if moved_px > _SMOOTHING_RANGE_PX:
+        return measured
+    midway = (affine_apply(to_frame, corners[:3]) + corners_to[:3]) / 2
+    side, middle = (midway[1] - midway[0]), (midway[0] + midway[2]) / 2
     scale = MESH_SIZE_PX / max(float(np.hypot(*side)), 1e-6)
     return similarity(scale, -float(np.arctan2(side[1], side[0])), (middle[0], middle[1]), _MIDDLE)
 
 
 def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> MeshFit:
-    """Run the mesh on `region` (frame -> mesh input), once more if the face has left its middle."""
-    fit, rgb = _run(detector, picture, region)
-    own = region_of_landmarks(fit.landmarks)
+    """Run the mesh on `region` (frame -> mesh input), and once more if the face is off its middle."""
+    fit, rgb = _run_mesh(detector, picture, region)
+    refined = region_of_landmarks(fit.landmarks)
     middle = np.array([_MIDDLE])
-    off = affine_apply(region, affine_apply(affine_inverse(own), middle)) - middle
-    if np.abs(off).max() > _MOVED * MESH_SIZE_PX:
-        fit, rgb = _run(detector, picture, own)
-        region = own
-    return replace(fit, thumb=_thumb(rgb, affine_apply(region, fit.landmarks[:, :2])))
+    offset = affine_apply(region, affine_apply(affine_inverse(refined), middle)) - middle
+    if np.abs(offset).max() > _REFIT_SHIFT * MESH_SIZE_PX:
+        fit, rgb = _run_mesh(detector, picture, refined)
+        region = refined
+    return replace(fit, thumb=_extract_thumbnail(rgb, affine_apply(region, fit.landmarks[:, :2])))
 
 
-def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
+def _run_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
     rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False)
     points, score = detector.mesh(rgb)
     back = affine_inverse(region)
@@ -131,23 +131,23 @@ def _run(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) 
     return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32), region=region), rgb
 
 
-def _region(centre: NDArray[Any], size_px: float, tilt: float) -> NDArray[np.float64]:
+def _build_region(centre: NDArray[Any], size_px: float, tilt: float) -> NDArray[np.float64]:
     side = max(size_px * _REGION_SCALE, _MIN_REGION_PX)
     return similarity(MESH_SIZE_PX / side, -tilt, (float(centre[0]), float(centre[1])), _MIDDLE)
 
 
-def _tilt(left: NDArray[Any], right: NDArray[Any]) -> float:
+def _compute_tilt(left: NDArray[Any], right: NDArray[Any]) -> float:
     return float(np.arctan2(right[1] - left[1], right[0] - left[0]))
 
 
-def _thumb(rgb: U8, points: NDArray[Any]) -> F32:
-    """See `MeshFit.thumb`; `points` in pixels of the mesh input."""
+def _extract_thumbnail(rgb: U8, points: NDArray[Any]) -> F32:
+    """Extract `MeshFit.thumb`; `points` are in pixels of the mesh input."""
     left, right = eye_centres(points)
     eyes = (left + right) / 2
     distance = max(float(np.hypot(*(right - left))), 1.0)
     matrix = similarity(
         0.5 * _THUMB_PX / distance,
-        -_tilt(left, right),
+        -_compute_tilt(left, right),
         (float(eyes[0]), float(eyes[1])),
         (_THUMB_PX * 0.5, _THUMB_PX * 0.4),
     )

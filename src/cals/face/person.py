@@ -1,4 +1,4 @@
-"""Which of several faces is meant: the `--person` option."""
+"""Selection of one of several faces: the `--person` option."""
 
 import re
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from cals.types import Box
 
 _FORMS = "largest, left, right, a number counted from the left (1, 2, ...) or x,y@seconds (640,360@1.5)"
 _NUMBER = r"\d+(?:\.\d+)?"
-_BACKGROUND = 0.35
-"""Faces smaller than this share of the largest one stand in the background: left, right and N pass over them."""
+_MIN_RELATIVE_SIZE = 0.35
+"""Faces smaller than this share of the largest one are background: left, right and N skip them."""
 NEAR = 1.0
-"""A point means a face if it lies within this many face sizes of its middle."""
+"""A point selects a face if it lies within this many face sizes of its middle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A rule that picks one face; `number` is for "number" only, `x`, `y`, `time_s` for "point" only."""
+    """A rule that selects one face; `number` is for "number" only, `x`, `y`, `time_s` for "point" only."""
 
     kind: Literal["largest", "left", "right", "number", "point"] = "largest"
     number: int = 1
@@ -34,7 +34,7 @@ class Person:
             raise ConfigError(f"person: expected a number from 1 on, found {self.number}")
 
     def choose(self, boxes: Sequence[Box]) -> int | None:
-        """Index of the face this rule means among those visible, None if it is not there."""
+        """Return the index of the selected face among those visible, None if it is not there."""
         if not boxes:
             return None
         sizes = np.array([max(box.width, box.height) for box in boxes], dtype=np.float64)
@@ -45,24 +45,24 @@ class Person:
             distances = np.hypot(*(centres - (self.x, self.y)).T) / sizes
             best = int(distances.argmin())
             return best if distances[best] <= NEAR else None
-        order = [int(i) for i in np.argsort(centres[:, 0]) if sizes[i] >= _BACKGROUND * sizes.max()]
+        order = [int(i) for i in np.argsort(centres[:, 0]) if sizes[i] >= _MIN_RELATIVE_SIZE * sizes.max()]
         if self.kind == "number":
             return order[self.number - 1] if self.number <= len(order) else None
         return order[0] if self.kind == "left" else order[-1]
 
 
 def parse_person(text: str) -> Person:
-    """Read a `--person` value; raises ConfigError that lists the valid forms."""
-    word = text.strip().lower()
-    if word == "largest":
+    """Parse a `--person` value; raises ConfigError that lists the valid forms."""
+    value = text.strip().lower()
+    if value == "largest":
         return Person(kind="largest")
-    if word == "left":
+    if value == "left":
         return Person(kind="left")
-    if word == "right":
+    if value == "right":
         return Person(kind="right")
-    if re.fullmatch(r"[1-9]\d*", word):
-        return Person(kind="number", number=int(word))
-    point = re.fullmatch(rf"({_NUMBER})\s*,\s*({_NUMBER})\s*@\s*({_NUMBER})s?", word)
+    if re.fullmatch(r"[1-9]\d*", value):
+        return Person(kind="number", number=int(value))
+    point = re.fullmatch(rf"({_NUMBER})\s*,\s*({_NUMBER})\s*@\s*({_NUMBER})s?", value)
     if point:
         x, y, seconds = point.groups()
         return Person(kind="point", x=float(x), y=float(y), time_s=Fraction(seconds))

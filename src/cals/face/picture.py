@@ -1,4 +1,4 @@
-"""A picture held in memory."""
+"""A picture in memory."""
 
 import cv2
 import numpy as np
@@ -23,19 +23,19 @@ class ArrayPicture:
         return int(self._rgb.shape[0])
 
     def rgb(self, box: Box | None = None) -> U8:
-        """A view, not a copy: do not write to it."""
+        """Return a view, not a copy: do not write to it."""
         if box is None:
             return self._rgb
         return self._rgb[box.y0 : box.y1, box.x0 : box.x1]
 
     def luma(self, width: int, height: int) -> U8:
-        """BT.601 brightness of the picture reduced by area; large pictures are thinned first, which is cheaper."""
-        thin = max(1, min(self.width // (2 * width), self.height // (2 * height)))
-        small = cv2.resize(self._rgb[::thin, ::thin], (width, height), interpolation=cv2.INTER_AREA)
+        """Compute the BT.601 brightness reduced by area; large pictures are subsampled first, which is cheaper."""
+        stride = max(1, min(self.width // (2 * width), self.height // (2 * height)))
+        small = cv2.resize(self._rgb[::stride, ::stride], (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
     def patched(self, patch: Patch) -> U8:
-        """A copy of the array with `patch` blended in; pixels of alpha 0 keep their bytes."""
+        """Return a copy of the array with `patch` blended in; pixels of alpha 0 stay bit exact."""
         out = self._rgb.copy()
         box = patch.box
         old = out[box.y0 : box.y1, box.x0 : box.x1]

@@ -1,4 +1,4 @@
-"""What the mesh finds in a face once it is drawn: a drawing is right when it reads as what was meant."""
+"""The mesh measured in a rendered face: rendering is correct if it matches the landmarks it was made for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,13 +20,15 @@ def read_back(
     transform: CropTransform,
     draw: Callable[[Picture, CropTransform], Patch],
 ) -> F32:
-    """Landmarks [468 3] in crop pixels of the face in `picture` after `draw` has changed it.
+    """Measure the landmarks [468 3], in crop pixels, of the face in `picture` after `draw` has changed it.
 
-    `landmarks` [468 2+] are those of the face as it is, in the picture's pixels. Drawn and read at the resolution of
-    the mesh, whatever the picture's: some milliseconds a face.
+    `landmarks` [468 2+] are those of the unchanged face, in pixels of the picture. Both steps run at the resolution of
+    the mesh, whatever that of the picture: some milliseconds a face.
     """
     region = region_of_landmarks(landmarks)
-    small = ArrayPicture(sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False))
-    there = CropTransform(transform.matrix @ np.vstack([affine_inverse(region), (0, 0, 1)]), transform.size_px)
-    points, _ = detector.mesh(small.patched(draw(small, there)))
-    return there.landmarks(points)
+    resampled = ArrayPicture(sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False))
+    local_transform = CropTransform(
+        transform.matrix @ np.vstack([affine_inverse(region), (0, 0, 1)]), transform.size_px
+    )
+    points, _ = detector.mesh(resampled.patched(draw(resampled, local_transform)))
+    return local_transform.landmarks(points)

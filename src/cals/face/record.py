@@ -1,4 +1,4 @@
-"""A tracked face as JSON-ready values, and back."""
+"""Conversion of tracked faces to JSON-serialisable values, and back."""
 
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ _DECIMALS = 2
 
 
 def face_record(face: TrackedFace) -> dict[str, Any]:
-    """What `json.dumps` can write; landmarks are rounded to 0.01 pixel, absent ones are null."""
+    """Convert a face for `json.dumps`; landmarks are rounded to 0.01 pixel, absent ones are null."""
     time_s = Fraction(face.time_s)
     return {
         "index": face.index,
@@ -29,7 +29,7 @@ def face_record(face: TrackedFace) -> dict[str, Any]:
 
 
 def face_from_record(record: dict[str, Any]) -> TrackedFace:
-    """The face that `face_record` wrote; raises DataError if something is missing or malformed."""
+    """Rebuild the face from a `face_record`; raises DataError if something is missing or malformed."""
     try:
         points = record["landmarks"]
         return TrackedFace(

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from cals.types import U8, Box, Picture, affine_apply, affine_inverse
 
 _MARGIN_PX = 3
-"""Source pixels fetched around the wanted area, so that the filters' support is real and not replicated."""
-_CUBIC_FROM = 0.8
-"""From this scale on pictures are enlarged bicubically before the bilinear warp, to keep them sharp."""
-_ENLARGED = (3, 4)
-"""Least and largest such factor. Measured by crop and paste of a face: 3 is as good as cv2's bicubic warp, 2 adds a
-tenth to the error, 4 gains nothing."""
+"""Source pixels fetched around the sampled area, so that the filters see real pixels, not replicated ones."""
+_MIN_CUBIC_SCALE = 0.8
+"""From this scale on, images are enlarged bicubically before the bilinear warp, to keep them sharp."""
+_CUBIC_FACTORS = (3, 4)
+"""Least and largest factor of that enlargement. Measured by crop and paste of a face: 3 is as good as cv2's bicubic
+warp, 2 adds a tenth to the error, 4 gains nothing."""
 
 
 def similarity(scale: float, angle_rad: float, centre: tuple[float, float], to: tuple[float, float]) -> NDArray[Any]:
-    """Matrix [2 3] that turns clockwise (as seen, y down) by `angle_rad`, scales, and brings `centre` onto `to`."""
+    """Build a matrix [2 3] that rotates clockwise (y down) by `angle_rad`, scales, and maps `centre` to `to`."""
     c, s = scale * np.cos(angle_rad), scale * np.sin(angle_rad)
     linear = np.array([[c, -s], [s, c]])
     shift = np.asarray(to, dtype=np.float64) - linear @ np.asarray(centre, dtype=np.float64)
@@ -37,25 +37,25 @@ def warp(
     """Resample `image` [h w ...] by `matrix` (image -> output) into [height width ...].
 
     Minifying is anti-aliased by averaging whole blocks first, magnifying is bicubic (the overshoot of float images
-    is the caller's to clip). A whole-number resize and a bilinear warp cost a third of cv2's own bicubic or area
-    resampling by any factor and look the same. Without `sharp` it is bilinear, for pictures only networks look at.
+    is left to the caller to clip). A resize by an integer and a bilinear warp cost a third of cv2's bicubic or area
+    resampling by any factor and look the same. Without `sharp` it is bilinear, for network inputs.
     """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     blocks = max(1, round(1 / max(scale, 1e-6)))
     if blocks > 1:
-        image = _reduced(image, blocks)
+        image = _average_blocks(image, blocks)
         matrix = matrix @ np.diag([blocks, blocks, 1.0])
-    if sharp and scale * blocks >= _CUBIC_FROM:
-        times = min(max(_ENLARGED[0], round(scale)), _ENLARGED[1])
-        image = np.asarray(cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC))
-        matrix = matrix @ np.diag([1 / times, 1 / times, 1.0])
+    if sharp and scale * blocks >= _MIN_CUBIC_SCALE:
+        factor = min(max(_CUBIC_FACTORS[0], round(scale)), _CUBIC_FACTORS[1])
+        image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
+        matrix = matrix @ np.diag([1 / factor, 1 / factor, 1.0])
     centred = np.array(matrix, dtype=np.float64)
     centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5  # cv2 puts pixel centres at whole numbers
     return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=cv2.INTER_LINEAR, borderMode=border))
 
 
-def _reduced(image: NDArray[Any], blocks: int) -> NDArray[Any]:
-    """Means of `blocks` x `blocks` pixels; the last ones are filled up with the edge."""
+def _average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:
+    """Average `blocks` x `blocks` pixels; the last blocks are padded with the edge."""
     height, width = image.shape[:2]
     below, right = -height % blocks, -width % blocks
     if below or right:
@@ -65,7 +65,7 @@ def _reduced(image: NDArray[Any], blocks: int) -> NDArray[Any]:
 
 
 def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:
-    """Source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
+    """Compute the source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
     source = affine_apply(affine_inverse(matrix), corners)
     low, high = np.floor(source.min(axis=0)), np.ceil(source.max(axis=0))
@@ -81,15 +81,15 @@ def sample(
     border: int = cv2.BORDER_REPLICATE,
     sharp: bool = True,
 ) -> U8:
-    """Resample the part of `picture` that `matrix` (frame -> output) brings into a [height width 3] output.
+    """Resample the part of `picture` that `matrix` (frame -> output) maps into a [height width 3] output.
 
-    Only that part is converted to RGB. Where the output reaches outside the frame the border rule applies.
+    Only that part is converted to RGB. The border mode applies where the output reaches outside the frame.
     """
     # whole blocks of the source are averaged when it is minified, so its margin grows with them
     margin_px = _MARGIN_PX + 2 * round(np.hypot(*affine_inverse(matrix)[:, 0]))
     box = covered_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
     if box.width == 0 or box.height == 0:
-        # nothing in sight: the nearest edge pixel is all there is to replicate
+        # outside the frame: only the nearest edge pixel can be replicated
         x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)
         box = Box(x0, y0, x0 + max(1, box.width), y0 + max(1, box.height))
     local = np.array(matrix, dtype=np.float64)

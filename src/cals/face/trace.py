@@ -1,4 +1,4 @@
-"""Finding out where the face at a later moment was before: for a person given by a point in time."""
+"""Tracing of a face back to its first appearance, for a person given by a point in time."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ from cals.face.search import around, detect_in, find_faces, unique, whole
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture
 
-_LINKED = 0.25
-"""Least overlap of one face's boxes in neighbouring looks."""
-_FORGIVEN_S = Fraction(1, 2)
-"""A face may go unseen for so long without its chain breaking."""
+_MIN_LINK_IOU = 0.25
+"""Least IoU of the boxes of one face in consecutive detections."""
+_MAX_GAP_S = Fraction(1, 2)
+"""Longest gap without a detection that does not break a chain."""
 
 
 @dataclass
 class _Chain:
-    """One face followed through time; only its ends are kept, as boxes [4]."""
+    """One face tracked over time; only its first and last boxes [4] are stored."""
 
     first: NDArray[np.float64]
     first_s: Fraction
@@ -32,26 +32,26 @@ class _Chain:
 
 
 def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fraction]], person: Person) -> Person:
-    """The same person, named by the earliest moment of their unbroken appearance before `person.time_s`.
+    """Return the same person, given by the earliest moment of their continuous appearance before `person.time_s`.
 
     `pictures` are the frames of the video from its start with their times, in order; reading stops at the
-    person's time. The chain ends at a cut. A point that meets no face, or another kind of person, comes back
+    person's time. The chain ends at a cut. A point without a face and other kinds of person are returned
     unchanged. Memory: two boxes a face, one picture.
     """
     if person.kind != "point":
         return person
     shots = ShotDetector()
     chains: list[_Chain] = []
-    before: Picture | None = None
+    previous: Picture | None = None
     for picture, time_s in pictures:
         shot = shots.update(picture, time_s)
         if shot is Shot.NEW:
             chains = []
-        elif shot is Shot.DOUBTFUL and before is not None:
-            chains = [chain for chain in chains if _stays(detector, before, picture, chain.last)]
-        before = picture
-        chains = [chain for chain in chains if time_s - chain.last_s <= _FORGIVEN_S]
-        _link(chains, _faces(detector, picture, chains), time_s)
+        elif shot is Shot.DOUBTFUL and previous is not None:
+            chains = [chain for chain in chains if _is_same_face(detector, previous, picture, chain.last)]
+        previous = picture
+        chains = [chain for chain in chains if time_s - chain.last_s <= _MAX_GAP_S]
+        _link_boxes(chains, _find_boxes(detector, picture, chains), time_s)
         if time_s >= person.time_s:
             break
     if not chains:
@@ -66,33 +66,33 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
     return dataclasses.replace(person, x=float(x), y=float(y), time_s=chains[best].first_s)
 
 
-def _stays(detector: FaceDetector, before: Picture, picture: Picture, box: NDArray[np.float64]) -> bool:
-    """Whether the face in `box` looks the same in two neighbouring pictures."""
-    one = fit_mesh(detector, before, region_of_box(box))
-    other = fit_mesh(detector, picture, region_of_box(box))
-    return min(one.score, other.score) >= MIN_MESH_SCORE and float(one.thumb @ other.thumb) >= SAME_LOOKS
+def _is_same_face(detector: FaceDetector, previous: Picture, picture: Picture, box: NDArray[np.float64]) -> bool:
+    """Return whether the face in `box` looks the same in two consecutive pictures."""
+    first = fit_mesh(detector, previous, region_of_box(box))
+    second = fit_mesh(detector, picture, region_of_box(box))
+    return min(first.score, second.score) >= MIN_MESH_SCORE and float(first.thumb @ second.thumb) >= SAME_LOOKS
 
 
-def _faces(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[NDArray[np.float64]]:
-    """Boxes of every face in sight; chains that the view of the whole picture misses are looked at from near."""
+def _find_boxes(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[NDArray[np.float64]]:
+    """Find the boxes of all faces; faces of chains that the whole-picture view misses are searched up close."""
     if not chains:
         return [np.array(fit.box, dtype=np.float64) for fit in find_faces(detector, picture, thorough=True)]
-    found = detect_in(detector, picture, whole(picture))
+    detections = detect_in(detector, picture, whole(picture))
     for chain in chains:
-        boxes = np.array([face.box for face in found]).reshape(-1, 4)
-        if not (overlap(chain.last, boxes) > _LINKED).any():
+        boxes = np.array([face.box for face in detections]).reshape(-1, 4)
+        if not (overlap(chain.last, boxes) > _MIN_LINK_IOU).any():
             centre, size_px = (chain.last[:2] + chain.last[2:]) / 2, float(chain.last[2] - chain.last[0])
-            found += detect_in(detector, picture, around(centre, size_px))
-    return [np.array(face.box) for face in unique(found)]
+            detections += detect_in(detector, picture, around(centre, size_px))
+    return [np.array(face.box) for face in unique(detections)]
 
 
-def _link(chains: list[_Chain], found: list[NDArray[np.float64]], time_s: Fraction) -> None:
-    """Add each face to the chain it overlaps most, each chain once; the others start chains."""
-    free = list(chains)
-    for box in found:
-        shares = overlap(box, np.array([chain.last for chain in free]).reshape(-1, 4))
-        if len(shares) and shares.max() > _LINKED:
-            chain = free.pop(int(shares.argmax()))
+def _link_boxes(chains: list[_Chain], boxes: list[NDArray[np.float64]], time_s: Fraction) -> None:
+    """Link each box to the chain that it overlaps most, each chain once; the others start new chains."""
+    unlinked = list(chains)
+    for box in boxes:
+        ious = overlap(box, np.array([chain.last for chain in unlinked]).reshape(-1, 4))
+        if len(ious) and ious.max() > _MIN_LINK_IOU:
+            chain = unlinked.pop(int(ious.argmax()))
             chain.last, chain.last_s = box, time_s
         else:
             chains.append(_Chain(box, time_s, box, time_s))

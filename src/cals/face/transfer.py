@@ -1,4 +1,4 @@
-"""Pixels of one frame's face laid into another frame, at the frames' own resolution."""
+"""Transfer of the pixels of one frame's face into another frame, at the resolution of the frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,24 +15,24 @@ from cals.face.sampling import covered_box
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_apply, affine_inverse
 
 FINEST = 4.0
-"""Pixels kept for each pixel of a crop of 128: faces larger than 512 px are reduced to that."""
-_KEPT = Box(4, 36, 124, 128)
-"""The part of a crop of 128 whose pixels may be taken: the lower face with some room."""
-_GAIN = (0.1, 4.0)
-"""Least and most that pixels are made lighter to fit another frame's light."""
-_LIFTED = (1.4, 1.8)
-"""Light counts as lifted, from not at all to altogether, where the skin's contrast changes by this factor more or less
-than its brightness; mouths and turns of the head change it by the first."""
+"""Most source pixels per pixel of a crop of 128: faces larger than 512 px are reduced to that."""
+_SOURCE_BOX = Box(4, 36, 124, 128)
+"""The part of a crop of 128 whose pixels are stored: the lower face with some margin."""
+_GAIN_RANGE = (0.1, 4.0)
+"""Least and largest gain to match the light of another frame."""
+_LIFT_RANGE = (1.4, 1.8)
+"""Ratio of the changes of the skin's contrast and brightness from which on lift starts to count, and at which it counts
+fully. Mouth and head motion alone reach the first."""
 _LIP_MARGIN_PX = 4
 NOTHING = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
 class SourceFace:
-    """The lower face of a frame, kept to take pixels from."""
+    """The lower face of a frame, a source of pixels."""
 
     crop: U8 = field(repr=False)
-    """[128 128 3], for what needs no detail."""
+    """[128 128 3], where no detail is needed."""
     pixels: U8 = field(repr=False)
     """[h w 3] of the frame, reduced where it is larger than needed."""
     matrix: NDArray[np.float64] = field(repr=False)
@@ -40,7 +40,7 @@ class SourceFace:
 
     @property
     def reduced(self) -> "SourceFace":
-        """The same with no more detail than its crop."""
+        """The same face at the resolution of its crop."""
         return SourceFace(self.crop, self.crop, np.eye(2, 3))
 
     @property
@@ -49,16 +49,16 @@ class SourceFace:
 
 
 def keep_source(picture: Picture, transform: CropTransform, crop: U8) -> SourceFace:
-    """What of `picture` may be taken for other frames; `crop` is its aligned face [128 128 3]."""
+    """Build the source face of `picture` for other frames; `crop` is its aligned face [128 128 3]."""
     part = np.array(transform.matrix, dtype=np.float64)
-    part[:, 2] -= (_KEPT.x0, _KEPT.y0)
-    box = covered_box(part, _KEPT.width, _KEPT.height, margin_px=2).clipped(picture.width, picture.height)
-    if not box.width or not box.height:  # a face beyond the frame's edge
+    part[:, 2] -= (_SOURCE_BOX.x0, _SOURCE_BOX.y0)
+    box = covered_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clipped(picture.width, picture.height)
+    if not box.width or not box.height:  # a face outside the frame
         return SourceFace(crop, crop, np.eye(2, 3))
     pixels = picture.rgb(box)
-    reduce = min(1.0, FINEST * transform.scale)
-    size = (max(1, round(box.width * reduce)), max(1, round(box.height * reduce)))
-    if reduce < 1:
+    scale = min(1.0, FINEST * transform.scale)
+    size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+    if scale < 1:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     matrix = affine_inverse(transform.matrix)
     matrix[:, 2] -= (box.x0, box.y0)
@@ -76,36 +76,43 @@ def transfer(
     strength: float = 1.0,
     inner: tuple[NDArray[Any], float] | None = None,
 ) -> Patch:
-    """The face of `picture` with pixels of other faces where `mask` [128 128] says, as a patch of the smallest box.
+    """Render pixels of other faces into the face of `picture` under `mask` [128 128], as a patch of the smallest box.
 
-    Each of `parts` is a face, the places [128 128 2] in its crop that belong at the pixels of this crop, and its share;
-    shares add up to 1. Its light is brought to that of `crop` [128 128 3]. `lips` are landmarks [n 2] that neither
-    light nor colour is compared within. `strength` 0..1 scales the mask. `inner`, landmarks [468 2+] and a share, has
-    an inner mouth drawn where the parts show none.
+    Each of `parts` is a face, its sampling grid [128 128 2] (positions in its crop for the pixels of this crop), and a
+    weight; the weights sum to 1. Its light is matched to that of `crop` [128 128 3]. `lips` are landmarks [n 2] of an
+    area in which neither light nor colour is compared. `strength` 0..1 scales the mask. `inner`, landmarks [468 2+]
+    and a weight, adds a synthetic inner mouth where the parts show none.
     """
-    box, to_box = _box_of(picture, transform, mask)
+    box, to_box = _compute_box(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
         return NOTHING
-    centres, here = _centres(np.eye(2, 3), mask.shape), _centres(affine_inverse(to_box), (box.height, box.width))
-    skin = mask * (1 - _lip_area(lips, mask.shape))
+    centres, frame_pixels = (
+        _compute_pixel_centres(np.eye(2, 3), mask.shape),
+        _compute_pixel_centres(affine_inverse(to_box), (box.height, box.width)),
+    )
+    skin = mask * (1 - _build_lip_mask(lips, mask.shape))
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
-        moved = _read(source.crop, places).astype(np.float32)
-        gain, lift = _light(crop, moved, skin)
-        offset = lift + colour_offset(crop.astype(np.float32), moved * gain + lift, mask)
-        # cv2 rounds places to 1/32 of a pixel: how far pixels move is smooth enough for that, where they are is not.
-        there = _warp(np.dstack([places - centres, offset]), to_box, box)
+        warped = _sample_bicubic(source.crop, places).astype(np.float32)
+        gain, lift = _fit_light(crop, warped, skin)
+        offset = lift + colour_offset(crop.astype(np.float32), warped * gain + lift, mask)
+        # cv2 rounds positions to 1/32 of a pixel: displacements are smooth enough for that, absolute positions are not.
+        upsampled = _warp_bilinear(np.dstack([places - centres, offset]), to_box, box)
         matrix = source.matrix
-        at = (here + there[..., :2]) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
-        rgb += np.float32(share) * (_read(source.pixels, at).astype(np.float32) * gain + there[..., 2:])
+        positions = (frame_pixels + upsampled[..., :2]) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(
+            np.float32
+        )
+        rgb += np.float32(share) * (
+            _sample_bicubic(source.pixels, positions).astype(np.float32) * gain + upsampled[..., 2:]
+        )
     if inner is not None and inner[1] > 0:
-        _draw_inner(rgb, to_box, inner[0], inner[1], _brightness(crop, skin))
-    alpha = np.clip(_warp(mask, to_box, box), 0, 1) * np.float32(min(strength, 1.0))
+        _draw_inner_mouth(rgb, to_box, inner[0], inner[1], _compute_brightness(crop, skin))
+    alpha = np.clip(_warp_bilinear(mask, to_box, box), 0, 1) * np.float32(min(strength, 1.0))
     return Patch(box=box, rgb=np.rint(np.clip(rgb, 0, 255)).astype(np.uint8), alpha=alpha.astype(np.float32))
 
 
-def _box_of(picture: Picture, transform: CropTransform, mask: F32) -> tuple[Box, NDArray[np.float64]]:
-    """The part of the frame that the mask covers, and the matrix [2 3] from crop pixels to it."""
+def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple[Box, NDArray[np.float64]]:
+    """Compute the box of the frame that the mask covers, and the matrix [2 3] from crop pixels to it."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return Box(0, 0, 0, 0), np.eye(2, 3)
@@ -118,14 +125,14 @@ def _box_of(picture: Picture, transform: CropTransform, mask: F32) -> tuple[Box,
     return box, to_box
 
 
-def _centres(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> F32:
-    """Centres of the pixels of a picture [h w], mapped by an affine matrix, [h w 2]."""
+def _compute_pixel_centres(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> F32:
+    """Compute the pixel centres of an image [h w], mapped by an affine matrix, [h w 2]."""
     grid = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), axis=-1)
     return affine_apply(matrix, grid.reshape(-1, 2)).reshape(grid.shape).astype(np.float32)
 
 
-def _warp(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:
-    """What is smooth in the crop at every pixel of the box, bilinear."""
+def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:
+    """Warp a smooth map of the crop to the pixels of the box, bilinear."""
     centred = np.array(matrix)
     centred[:, 2] += centred[:, :2] @ (0.5, 0.5) - 0.5  # cv2 puts pixel centres at whole numbers
     size = (box.width, box.height)
@@ -133,14 +140,16 @@ def _warp(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:
     return np.asarray(warped, dtype=np.float32)
 
 
-def _read(image: U8, places: NDArray[Any]) -> U8:
-    """Pixels of `image` at places [h w 2], bicubic; beyond its edge the edge goes on."""
+def _sample_bicubic(image: U8, places: NDArray[Any]) -> U8:
+    """Sample `image` at places [h w 2], bicubic; the edge is repeated outside."""
     x, y = (np.ascontiguousarray(places[..., i] - 0.5, dtype=np.float32) for i in (0, 1))
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
-def _draw_inner(rgb: F32, to_box: NDArray[np.float64], landmarks: NDArray[Any], share: float, light: float) -> None:
-    """Draw an inner mouth into `rgb` [h w 3], at its own resolution."""
+def _draw_inner_mouth(
+    rgb: F32, to_box: NDArray[np.float64], landmarks: NDArray[Any], share: float, light: float
+) -> None:
+    """Draw an inner mouth into `rgb` [h w 3], at the resolution of `rgb`."""
     lips = affine_apply(to_box, landmarks[list(MOUTH_INNER), :2].astype(np.float64))
     low, high = np.floor(lips.min(axis=0)).astype(int), np.ceil(lips.max(axis=0)).astype(int) + 1
     x0, y0, x1, y1 = Box(*low, *high).clipped(rgb.shape[1], rgb.shape[0])
@@ -153,37 +162,37 @@ def _draw_inner(rgb: F32, to_box: NDArray[np.float64], landmarks: NDArray[Any], 
     part += (share * cover)[..., None] * (colours - part)
 
 
-def _brightness(crop: U8, skin: F32) -> float:
-    """Mean brightness of the skin, 0..1."""
+def _compute_brightness(crop: U8, skin: F32) -> float:
+    """Compute the mean brightness of the skin, 0..1."""
     return float(np.einsum("hwc,hw->", crop.astype(np.float32), skin) / max(float(skin.sum()), 1e-6) / (3 * 255))
 
 
-def _light(crop: U8, moved: F32, skin: F32) -> tuple[F32, F32]:
-    """Gain and lift by colour, [3] each, that make the skin of `moved` as light as the crop's: gain * moved + lift.
+def _fit_light(crop: U8, warped: F32, skin: F32) -> tuple[F32, F32]:
+    """Fit gain and lift per colour, [3] each, so that gain * warped + lift matches the light on the skin of the crop.
 
-    Lamps and exposure scale light, which a gain alone follows. Flashes, fog and dissolves lift it too: the skin's
+    Lamps and exposure scale light, which a gain alone models. Flashes, fog and dissolves also lift it: the skin's
     contrast then changes by another factor than its brightness.
     """
-    shares = skin / max(float(skin.sum()), 1e-6)
-    (wanted, wanted_contrast), (found, found_contrast) = (
-        _mean_and_contrast(picture.astype(np.float32), shares) for picture in (crop, moved)
+    weights = skin / max(float(skin.sum()), 1e-6)
+    (target_mean, target_contrast), (mean, contrast) = (
+        _measure_mean_and_contrast(picture.astype(np.float32), weights) for picture in (crop, warped)
     )
-    scale = (wanted + 1) / (found + 1)
-    flatness = (wanted_contrast + 1) / (found_contrast + 1) / float(scale.mean())
-    trust = np.interp(abs(np.log(flatness)), np.log(_LIFTED), (0, 1))
-    scale = np.clip(scale * flatness**trust, *_GAIN)
-    lift = trust * (wanted - scale * found)
+    scale = (target_mean + 1) / (mean + 1)
+    flatness = (target_contrast + 1) / (contrast + 1) / float(scale.mean())
+    trust = np.interp(abs(np.log(flatness)), np.log(_LIFT_RANGE), (0, 1))
+    scale = np.clip(scale * flatness**trust, *_GAIN_RANGE)
+    lift = trust * (target_mean - scale * mean)
     return scale.astype(np.float32), lift.astype(np.float32)
 
 
-def _mean_and_contrast(picture: F32, shares: F32) -> tuple[NDArray[np.float64], float]:
-    """Mean colour [3] and spread of the brightness, where `shares` [h w] says."""
-    mean = np.einsum("hwc,hw->c", picture, shares).astype(np.float64)
+def _measure_mean_and_contrast(picture: F32, weights: F32) -> tuple[NDArray[np.float64], float]:
+    """Measure the mean colour [3] and the standard deviation of the brightness, by `weights` [h w]."""
+    mean = np.einsum("hwc,hw->c", picture, weights).astype(np.float64)
     grey = picture.mean(axis=2)
-    return mean, float(np.sqrt(np.einsum("hw,hw->", (grey - float(mean.mean())) ** 2, shares)))
+    return mean, float(np.sqrt(np.einsum("hw,hw->", (grey - float(mean.mean())) ** 2, weights)))
 
 
-def _lip_area(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
+def _build_lip_mask(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
     canvas = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(canvas, cv2.convexHull(np.rint(lips - 0.5).astype(np.int32)), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _LIP_MARGIN_PX + 1,) * 2)
@@ -191,5 +200,5 @@ def _lip_area(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
 
 
 def outer_lips(*landmarks: NDArray[Any]) -> NDArray[Any]:
-    """Outer lip points [n 2] of several faces [468 2+] at once, for `transfer`."""
+    """Collect the outer lip points [n 2] of several faces [468 2+], for `transfer`."""
     return np.concatenate([points[list(MOUTH_OUTER), :2] for points in landmarks])

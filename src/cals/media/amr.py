@@ -1,4 +1,4 @@
-"""Telephone sound (AMR), which leaves out the frames in which nobody speaks."""
+"""AMR, a telephone codec that leaves out frames without speech."""
 
 import av
 import numpy as np
@@ -7,12 +7,12 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 FRAMES_A_SECOND = 50
-# The first byte of a frame says in which of these modes it is coded; modes above are comfort noise, lost or no data.
+# The first byte of a frame holds its mode; modes above these are comfort noise, lost frames or no data.
 _LAST_SPEECH_MODE = {"amrnb": 7, "amr_nb": 7, "amrwb": 8, "amr_wb": 8}
 
 
 def pause(packet: "Packet[AudioStream]", codec: str) -> AudioFrame | None:
-    """20 ms of silence for a frame without speech, which FFmpeg's decoders refuse; None for every other packet."""
+    """Return 20 ms of silence for a frame without speech, which FFmpeg's decoders refuse; None for other packets."""
     last_mode = _LAST_SPEECH_MODE.get(codec)
     if last_mode is None or bytes(packet)[0] >> 3 & 15 <= last_mode:
         return None

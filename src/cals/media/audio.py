@@ -1,4 +1,4 @@
-"""Speech for the models: what a file's sound is, and the sound itself as one mono waveform."""
+"""Speech for the models: properties of the sound of a file, and the sound as one mono waveform."""
 
 import logging
 from collections.abc import Iterator
@@ -17,37 +17,37 @@ from cals.types import F32
 
 log = logging.getLogger(__name__)
 
-# A mix of unrelated channels has the sum of their energies, one of opposite channels none; noise keeps that above 0.
-_CANCELLED = 0.25
+# Share of the summed energies. The mix of uncorrelated channels has all of it, that of inverted channels only noise.
+_MIN_MIX_ENERGY = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFacts:
-    """What the sound of a file is, found by decoding all of it."""
+    """Properties of the sound of a file, measured by decoding all of it."""
 
     sample_rate_hz: int
     channels: int
     layout: str
     samples: int
-    """Per channel, on the clock of the file's picture if it has one."""
+    """Samples per channel, on the clock of the file's picture if it has one."""
     duration_s: Fraction
     peak: float
     """Largest absolute value; full scale is 1."""
 
 
-def _no_samples(path: Path) -> MediaError:
+def _build_empty_error(path: Path) -> MediaError:
     return MediaError(f"{path}: expected speech, found sound of no length; record or export it again")
 
 
 def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool = False) -> AudioFacts:
-    """Decode the whole sound once; MediaError if there is none, it is empty, broken or holds NaN or infinity."""
+    """Decode the whole sound and measure it; MediaError if it is missing, empty, broken or holds NaN or infinity."""
     with closing(AudioSource(path, track=track, keep_going=keep_going)) as source:
         samples, peak = 0, 0.0
         for block in source.blocks():
             samples += block.shape[1]
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
         if not samples:
-            raise _no_samples(Path(path))
+            raise _build_empty_error(Path(path))
         return AudioFacts(
             sample_rate_hz=source.rate_hz,
             channels=len(source.channel_names),
@@ -58,39 +58,39 @@ def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool 
         )
 
 
-def _heard_shares(source: AudioSource) -> F32:
-    """The share of each channel in the mono mix; all of it the loudest one's where the channels cancel in a mix."""
-    shares = mono_shares(source.channel_names)
-    if len(shares) == 1:
-        return shares
-    energy, mixed = np.zeros(len(shares)), 0.0
+def _compute_mix_weights(source: AudioSource) -> F32:
+    """Compute the weight of each channel in the mono mix; the loudest alone counts where the channels cancel."""
+    weights = mono_shares(source.channel_names)
+    if len(weights) == 1:
+        return weights
+    energy, mix_energy = np.zeros(len(weights)), 0.0
     for block in source.blocks():
-        energy += np.square(block, dtype=np.float64).sum(axis=1) * np.square(shares)
-        mixed += float(np.square(shares @ block, dtype=np.float64).sum())
-    if mixed >= _CANCELLED * energy.sum():
-        return shares
+        energy += np.square(block, dtype=np.float64).sum(axis=1) * np.square(weights)
+        mix_energy += float(np.square(weights @ block, dtype=np.float64).sum())
+    if mix_energy >= _MIN_MIX_ENERGY * energy.sum():
+        return weights
     loudest = int(energy.argmax())
     name = source.channel_names[loudest]
     log.warning("%s: its channels cancel each other (one is inverted); hearing %s alone", source.path, name)
-    alone = np.zeros_like(shares)
-    alone[loudest] = 1
-    return alone
+    one_hot = np.zeros_like(weights)
+    one_hot[loudest] = 1
+    return one_hot
 
 
-def _resampled(source: AudioSource, shares: F32, rate_hz: int) -> Iterator[F32]:
-    """Mono pieces [n] at `rate_hz`, in all exactly as long as the source, rounded to a sample."""
+def _resample(source: AudioSource, weights: F32, rate_hz: int) -> Iterator[F32]:
+    """Yield mono pieces [n] at `rate_hz`, together exactly as long as the source, rounded to a sample."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-    heard, given = 0, 0
+    samples_in, samples_out = 0, 0
     for block in source.blocks():
-        frame = to_frame((shares @ block)[None], "mono")
-        frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, heard, Fraction(1, source.rate_hz)
-        heard += block.shape[1]
+        frame = to_frame((weights @ block)[None], "mono")
+        frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, samples_in, Fraction(1, source.rate_hz)
+        samples_in += block.shape[1]
         for part in resampler.resample(frame):
-            given += part.samples
+            samples_out += part.samples
             yield from_frame(part)[0]
-    if not heard:
-        raise _no_samples(source.path)
-    missing = round(Fraction(heard * rate_hz, source.rate_hz)) - given
+    if not samples_in:
+        raise _build_empty_error(source.path)
+    missing = round(Fraction(samples_in * rate_hz, source.rate_hz)) - samples_out
     if source.rate_hz != rate_hz:
         for part in resampler.resample(None):
             tail = from_frame(part)[0][: max(missing, 0)]
@@ -109,31 +109,31 @@ def mono_blocks(
     keep_going: bool = False,
     quiet: bool = False,
 ) -> Iterator[F32]:
-    """The sound as mono blocks [block] (the last one shorter), streamed; sample 0 is the first picture's moment.
+    """Stream the sound as mono blocks [block] (the last one shorter); sample 0 is at the time of the first picture.
 
-    `track`: one of several, see `pick_sound`. `quiet`: after `probe`, so that what it logged is not logged again.
+    `track`: one of several, see `pick_sound`. `quiet`: log nothing, for use after `probe`, which has logged it.
     """
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=True)) as source:
-        shares = _heard_shares(source)
+        weights = _compute_mix_weights(source)
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=quiet)) as source:
-        held: list[F32] = []
-        have = 0
-        for piece in _resampled(source, shares, sample_rate_hz):
-            held.append(piece)
-            have += len(piece)
-            if have < block:
+        pieces: list[F32] = []
+        samples = 0
+        for piece in _resample(source, weights, sample_rate_hz):
+            pieces.append(piece)
+            samples += len(piece)
+            if samples < block:
                 continue
-            joined = np.concatenate(held)
-            whole = have - have % block
+            joined = np.concatenate(pieces)
+            whole = samples - samples % block
             for start in range(0, whole, block):
                 yield joined[start : start + block]
-            held, have = [joined[whole:]], have - whole
-        if have:
-            yield np.concatenate(held)
+            pieces, samples = [joined[whole:]], samples - whole
+        if samples:
+            yield np.concatenate(pieces)
 
 
 def load_mono(
     path: Path | str, sample_rate_hz: int = 16_000, *, track: str | int | None = None, keep_going: bool = False
 ) -> F32:
-    """The whole sound as one mono waveform [n]."""
+    """Load the whole sound as one mono waveform [n]."""
     return np.concatenate(list(mono_blocks(path, sample_rate_hz, track=track, keep_going=keep_going)))

@@ -1,4 +1,4 @@
-"""Work handed to one helper thread through a short queue, with errors and shutdown that cannot get lost."""
+"""Producer and consumer threads with a bounded queue; errors and shutdown reach the other side."""
 
 import queue
 import threading
@@ -10,22 +10,22 @@ T = TypeVar("T")
 _POLL_S = 0.1
 
 
-class _End:
-    """Marks the end of the queue, with the error that ended it if there was one."""
+class _EndOfQueue:
+    """Sentinel at the end of a queue, with the error that ended it if there was one."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 def prefetched(source: Iterator[T], depth: int) -> Iterator[T]:
-    """Run `source` in a thread, at most `depth` items ahead; its errors are raised here.
+    """Iterate over `source` in a thread, at most `depth` items ahead; its errors are raised here.
 
     Closing this generator stops the thread and waits for it, so `source` is never running afterwards.
     """
-    items: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+    items: queue.Queue[T | _EndOfQueue] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
-    def put(item: T | _End) -> bool:
+    def put(item: T | _EndOfQueue) -> bool:
         while not stop.is_set():
             try:
                 items.put(item, timeout=_POLL_S)
@@ -34,21 +34,21 @@ def prefetched(source: Iterator[T], depth: int) -> Iterator[T]:
             return True
         return False
 
-    def work() -> None:
+    def run() -> None:
         try:
             for item in source:
                 if not put(item):
                     return
-            put(_End())
-        except BaseException as error:  # handed to the consumer, whatever it is
-            put(_End(error))
+            put(_EndOfQueue())
+        except BaseException as error:  # any error is passed to the consumer
+            put(_EndOfQueue(error))
 
-    thread = threading.Thread(target=work, name="cals-read", daemon=True)
+    thread = threading.Thread(target=run, name="cals-read", daemon=True)
     thread.start()
     try:
         while True:
             item = items.get()
-            if isinstance(item, _End):
+            if isinstance(item, _EndOfQueue):
                 if item.error is not None:
                     raise item.error
                 return
@@ -59,18 +59,18 @@ def prefetched(source: Iterator[T], depth: int) -> Iterator[T]:
 
 
 class Sink(Generic[T]):
-    """Feeds items to `consume` in a thread, at most `depth` waiting; its error is raised by the next call."""
+    """A thread that calls `consume` for each item, at most `depth` waiting; its error is raised by the next call."""
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:
         self._consume = consume
-        self._items: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
+        self._items: queue.Queue[T | _EndOfQueue] = queue.Queue(maxsize=depth)
         self._error: BaseException | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="cals-write", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="cals-write", daemon=True)
         self._thread.start()
 
     def put(self, item: T) -> None:
-        """Hand over one item, waiting while the queue is full."""
+        """Add one item, waiting while the queue is full."""
         while self._error is None:
             try:
                 self._items.put(item, timeout=_POLL_S)
@@ -82,34 +82,34 @@ class Sink(Generic[T]):
     def finish(self) -> None:
         """Wait until every item is consumed."""
         if self._error is None:
-            self._end()
+            self._put_end()
         self._thread.join()
         if self._error is not None:
             raise self._error
 
     def abandon(self) -> None:
-        """Drop what is waiting and wait for the thread to stop."""
+        """Drop the waiting items and wait for the thread to stop."""
         self._stop.set()
         self._thread.join()
 
-    def _end(self) -> None:
+    def _put_end(self) -> None:
         while self._thread.is_alive():
             try:
-                self._items.put(_End(), timeout=_POLL_S)
+                self._items.put(_EndOfQueue(), timeout=_POLL_S)
             except queue.Full:
                 continue
             return
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 item = self._items.get(timeout=_POLL_S)
             except queue.Empty:
                 continue
-            if isinstance(item, _End):
+            if isinstance(item, _EndOfQueue):
                 return
             try:
                 self._consume(item)
-            except BaseException as error:  # raised again by the thread that hands over items
+            except BaseException as error:  # raised again in the thread that adds items
                 self._error = error
                 return

@@ -1,4 +1,4 @@
-"""Further sound tracks, subtitles and chapters of a video, carried over into what is made of it."""
+"""Copying of further sound tracks, subtitles and chapters from the input video to the output."""
 
 import io
 import logging
@@ -20,114 +20,116 @@ from cals.media.tracks import choose_track, facts_of
 log = logging.getLogger(__name__)
 
 _TEXT_CODECS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "srt", "webm": "webvtt"}
-"""What subtitles of text are written as in a container that cannot take them as they are."""
+"""Codec for text subtitles in a container that does not support the original one."""
 _TEXT_NAMES = {"ass", "ssa", "srt", "subrip", "webvtt", "mov_text", "text"}
 _TAGS = ("language", "title")
 
 
-class _Track:
-    """One stream of the input and its place in the output."""
+class _StreamCopy:
+    """One stream of the input and its counterpart in the output."""
 
     def __init__(self, container: OutputContainer, source: Stream, origin_s: Fraction) -> None:
         self._source = source
         self._origin_s = origin_s
-        # The lead-in of mp4 sound has times below 0, for which Matroska would move all streams: it goes without.
-        self._no_lead = container.format.name in ("matroska", "webm") and not _is_matroska(source)
+        # The lead-in of mp4 sound has times below 0, for which Matroska would shift all streams: it is dropped there.
+        self._drops_lead_in = container.format.name in ("matroska", "webm") and not _is_matroska(source)
         self._last_dts: int | None = None
-        # Text of mp4 comes with packets that stand for nothing between two lines; decoding drops them.
-        self._encodes = _is_text(source) and (_is_mp4_text(source) or not _fits(container.format.name, source))
+        # mp4 text has empty packets between two lines; decoding drops them.
+        self._encodes = _is_text(source) and (
+            _is_mp4_text(source) or not _supports_stream(container.format.name, source)
+        )
         if self._encodes:
-            made = cast(SubtitleStream, container.add_stream(_TEXT_CODECS[container.format.name]))
+            encoded = cast(SubtitleStream, container.add_stream(_TEXT_CODECS[container.format.name]))
             source.codec_context.open()
-            made.codec_context.subtitle_header = cast(SubtitleStream, source).codec_context.subtitle_header
-            made.codec_context.time_base = source.time_base or Fraction(1, 1000)
-            self._made: Stream = made
+            encoded.codec_context.subtitle_header = cast(SubtitleStream, source).codec_context.subtitle_header
+            encoded.codec_context.time_base = source.time_base or Fraction(1, 1000)
+            self._output: Stream = encoded
         else:
-            self._made = container.add_stream_from_template(source)
-        self._made.metadata.update({tag: source.metadata[tag] for tag in _TAGS if tag in source.metadata})
-        # The sound that drives is the one to be played.
-        self._made.disposition = Disposition(source.disposition & ~Disposition.default)
+            self._output = container.add_stream_from_template(source)
+        self._output.metadata.update({tag: source.metadata[tag] for tag in _TAGS if tag in source.metadata})
+        # Players shall select the driving sound by default.
+        self._output.disposition = Disposition(source.disposition & ~Disposition.default)
 
     def carry(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
-        """The packet for the output, at its time there; None for what has no place."""
+        """Return the packet with its times in the output; None if it has no place there."""
         tick, duration = packet.time_base, packet.duration or 0
         shift = round(self._origin_s / tick)
         pts = (packet.pts or 0) - shift
         dts = pts if packet.dts is None else packet.dts - shift
-        if self._source.type == "subtitle" and pts < 0:  # text that stood before the first picture came
+        if self._source.type == "subtitle" and pts < 0:  # text shown before the first picture
             pts, dts, duration = 0, 0, duration + pts
-        early = duration < 0 or (pts if self._no_lead else pts + duration) < 0
+        early = duration < 0 or (pts if self._drops_lead_in else pts + duration) < 0
         if early or (self._last_dts is not None and dts <= self._last_dts):
             return None
-        carried = self._encoded(packet) if self._encodes else packet
-        if carried is not None:
+        result = self._encode(packet) if self._encodes else packet
+        if result is not None:
             self._last_dts = dts
-            carried.pts, carried.dts, carried.duration, carried.time_base = pts, dts, duration, tick
-            carried.stream = self._made
-        return carried
+            result.pts, result.dts, result.duration, result.time_base = pts, dts, duration, tick
+            result.stream = self._output
+        return result
 
-    def _encoded(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
+    def _encode(self, packet: "Packet[Stream]") -> "Packet[Stream] | None":
         try:
             text = cast(SubtitleStream, self._source).decode2(cast("Packet[SubtitleStream]", packet))
-            return cast(SubtitleStream, self._made).codec_context.encode_subtitle(text) if text else None
+            return cast(SubtitleStream, self._output).codec_context.encode_subtitle(text) if text else None
         except (av.FFmpegError, ValueError) as error:
             log.debug("a subtitle that cannot be written anew: %s", error)
             return None
 
 
 class CarriedTracks:
-    """Copies all but one sound track, the subtitles and the chapters of `path`, in step with the picture.
+    """Copies sound tracks, subtitles and chapters of `path` in step with the picture, except one sound track.
 
-    `replaced` names the sound track that stays behind, as `pick_sound` understands it. What the container cannot hold
-    is logged.
+    `replaced` names the sound track that is left out, in the form that `pick_sound` takes. Streams that the container
+    does not support are logged.
     """
 
     def __init__(self, container: OutputContainer, path: Path, replaced: str | int | None) -> None:
         self._container = container
         self._origin_s = first_picture_s(path) or Fraction(0)
-        self._tracks: dict[int, _Track] = {}
-        self._held: Packet[Stream] | None = None
+        self._tracks: dict[int, _StreamCopy] = {}
+        self._pending: Packet[Stream] | None = None
         self._input = open_input(path)
         try:
-            self._add(path, replaced)
+            self._add_streams(path, replaced)
         except BaseException:
             self._input.close()
             raise
-        self._packets = self._read()
+        self._packets = self._iterate_packets()
 
-    def _add(self, path: Path, replaced: str | int | None) -> None:
+    def _add_streams(self, path: Path, replaced: str | int | None) -> None:
         container, sounds = self._container, self._input.streams.audio
-        behind = choose_track(path, sounds, replaced) if sounds else None
-        homeless = []
+        left_out = choose_track(path, sounds, replaced) if sounds else None
+        unsupported = []
         for stream in (*sounds, *self._input.streams.subtitles):
-            if stream is behind or stream.disposition & Disposition.dependent:  # parts of another track, no use alone
+            if stream is left_out or stream.disposition & Disposition.dependent:  # part of another track, useless alone
                 continue
-            if _fits(container.format.name, stream) or _is_text(stream):
-                self._tracks[stream.index] = _Track(container, stream, self._origin_s)
+            if _supports_stream(container.format.name, stream) or _is_text(stream):
+                self._tracks[stream.index] = _StreamCopy(container, stream, self._origin_s)
             else:
-                homeless.append(f"{'sound' if stream.type == 'audio' else 'subtitles'} ({facts_of(stream)})")
-        if homeless:
-            log.warning("%s: left out, as %s cannot hold it: %s", path, container.format.name, ", ".join(homeless))
+                unsupported.append(f"{'sound' if stream.type == 'audio' else 'subtitles'} ({facts_of(stream)})")
+        if unsupported:
+            log.warning("%s: left out, as %s cannot hold it: %s", path, container.format.name, ", ".join(unsupported))
 
-    def _read(self) -> Iterator["Packet[Stream]"]:
+    def _iterate_packets(self) -> Iterator["Packet[Stream]"]:
         streams = [stream for stream in self._input.streams if stream.index in self._tracks]
         try:
             for packet in self._input.demux(streams) if streams else ():
                 if packet.size and packet.pts is not None:
                     yield packet
-        except (av.FFmpegError, OSError, IndexError) as error:  # whoever reads the pictures judges damage
+        except (av.FFmpegError, OSError, IndexError) as error:  # the reader of the pictures reports damage
             log.debug("%s: further tracks end: %s", self._input.name, error)
 
     def advance(self, until_s: Fraction) -> Iterator["Packet[Stream]"]:
-        """Packets of all tracks that start before `until_s`."""
-        while (packet := self._held or next(self._packets, None)) is not None:
-            self._held = packet
+        """Yield the packets of all tracks that start before `until_s`."""
+        while (packet := self._pending or next(self._packets, None)) is not None:
+            self._pending = packet
             if cast(int, packet.pts) * packet.time_base - self._origin_s >= until_s:
                 return
-            self._held = None
-            made = self._tracks[packet.stream.index].carry(packet)
-            if made is not None:
-                yield made
+            self._pending = None
+            carried = self._tracks[packet.stream.index].carry(packet)
+            if carried is not None:
+                yield carried
 
     def finish(self, end_s: Fraction) -> None:
         """Write the chapters that start before `end_s`."""
@@ -146,12 +148,12 @@ class CarriedTracks:
         self._input.close()
 
 
-def _fits(container: str, stream: Stream) -> bool:
-    """Whether the container takes the stream as it is; tried on an empty file, as its header alone may refuse it."""
+def _supports_stream(container: str, stream: Stream) -> bool:
+    """Return whether the container supports the stream as it is; tested on an empty file, since its header may fail."""
     try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
-            trial.add_stream_from_template(stream)
-            trial.start_encoding()
+        with av.open(io.BytesIO(), "w", format=container) as muxer:
+            muxer.add_stream_from_template(stream)
+            muxer.start_encoding()
     except (av.FFmpegError, ValueError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""Time stamps as files have them to time stamps that always grow."""
+"""Repair of time stamps: those of the file are made strictly increasing."""
 
 import logging
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ log = logging.getLogger(__name__)
 
 DEFAULT_RATE = Fraction(25)
 _MAX_RATE = Fraction(1000)
-# Over the measured rate by more than this, a stated one is the tick of the file taken for the length of a frame.
-_OVERSTATED = Fraction(3, 2)
-# Pictures come disordered by as many as a codec reorders; beyond that the counter itself started again.
+# A stated rate above this multiple of the measured one is the tick of the file mistaken for the frame duration.
+_MAX_STATED_RATIO = Fraction(3, 2)
+# Codecs reorder at most this many pictures; a longer step back means that the counter started again.
 _RESTART_FRAMES = 16
 
 
 def plausible_rate(*candidates: Fraction | None, measured: Fraction | None = None) -> Fraction:
-    """The first candidate that can be a frame rate and is not far over the measured one, else that, else 25."""
-    highest = _MAX_RATE if measured is None else min(_MAX_RATE, measured * _OVERSTATED)
+    """Choose the first plausible candidate that is not far above the measured rate, else that rate, else 25."""
+    highest = _MAX_RATE if measured is None else min(_MAX_RATE, measured * _MAX_STATED_RATIO)
     for rate in candidates:
         if rate is not None and 0 < rate <= highest:
             return Fraction(rate)
@@ -27,17 +27,17 @@ def plausible_rate(*candidates: Fraction | None, measured: Fraction | None = Non
 
 
 def measured_rate(stamps: Sequence[int], time_base: Fraction) -> Fraction | None:
-    """Frames a second by the median step between time stamps, in any order; None where they tell nothing."""
+    """Estimate frames per second from the median step of unordered time stamps; None if there are too few."""
     steps = [after - before for before, after in pairwise(sorted(set(stamps)))]
     return 1 / (median_low(steps) * time_base) if steps else None
 
 
 class Clock:
-    """Gives every picture of one stream a strictly growing time stamp, the file's own wherever that works.
+    """Strictly increasing time stamps for the pictures of one stream, the file's own where possible.
 
-    Missing stamps follow the previous one by a frame; stamps that repeat or step back a little move one
-    tick after the previous one, so later pictures stay in place; a longer jump back (a counter that wrapped,
-    two recordings joined) shifts everything after it.
+    A missing stamp becomes the previous one plus a frame. A stamp that repeats or steps back a little becomes the
+    previous one plus a tick, so that later pictures keep theirs. A longer jump back (a counter that wrapped, two
+    recordings joined) shifts all later stamps.
     """
 
     def __init__(self, time_base: Fraction, rate: Fraction) -> None:
@@ -49,26 +49,26 @@ class Clock:
         self._shift = 0
 
     def stamp(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """The time stamp, in ticks, of the next picture in display order."""
-        found = pts if pts is not None else dts
+        """Return the time stamp, in ticks, of the next picture in display order."""
+        given = pts if pts is not None else dts
         if self._last is None:
-            self.repaired += found is None
-            self._last = found or 0
+            self.repaired += given is None
+            self._last = given or 0
             return self._last
         step = duration if 0 < duration <= 100 * self.step else self.step
-        stamp = self._last + step if found is None else found + self._shift
+        stamp = self._last + step if given is None else given + self._shift
         if stamp <= self._last:
             if self._last - stamp > _RESTART_FRAMES * self.step:
                 self._shift += self._last + step - stamp
                 stamp = self._last + step
             else:
                 stamp = self._last + 1
-            found = None
-        self.repaired += found is None
+            given = None
+        self.repaired += given is None
         self._last = stamp
         return stamp
 
     def report(self, path: Path) -> None:
-        """Log how many time stamps had to be made up."""
+        """Log how many time stamps were repaired."""
         if self.repaired:
             log.warning("%s: %d pictures had no usable time stamp; gave them new ones", path, self.repaired)

@@ -1,4 +1,4 @@
-"""Regions of planar YUV pictures to 8-bit RGB and back, touching nothing outside the region."""
+"""Conversion of regions of planar YUV pictures to 8-bit RGB and back; nothing outside the region changes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,7 @@ _FULL_RANGE = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """How a planar pixel format stores its samples."""
+    """Sample layout of a planar pixel format."""
 
     bits: int
     shift_x: int
@@ -41,9 +41,9 @@ LAYOUTS = {
     for name, shift_x, shift_y in (("420", 1, 1), ("422", 1, 0), ("444", 0, 0))
     for prefix, suffix in (("yuv", ""), ("yuvj", ""), ("yuv", "10le"), ("yuva", ""), ("yuva", "10le"))
 }
-"""The pixel formats that are patched in place; every other one is converted to one of them first.
+"""The pixel formats that are patched in place; all others are converted to one of them first.
 
-A fourth plane, of transparency, is passed on as it is.
+A fourth plane, alpha, is passed on unchanged.
 """
 
 
@@ -60,7 +60,7 @@ class ColorSpace:
 
 @lru_cache(maxsize=64)
 def color_space(pix_fmt: str, matrix: int, color_range: int, height: int) -> ColorSpace:
-    """The colour space of a picture from its tags; an unknown `matrix` means 709 from 720 rows up, else 601.
+    """Return the colour space of a picture from its tags; an unknown `matrix` means 709 from 720 rows up, else 601.
 
     Source: ITU-R BT.601, BT.709 and BT.2020 quantisation; tag numbers of ITU-T H.273.
     """
@@ -83,19 +83,19 @@ def color_space(pix_fmt: str, matrix: int, color_range: int, height: int) -> Col
 
 
 def _chroma_box(box: Box, layout: Layout) -> Box:
-    """The chroma samples that belong to the luma pixels of `box`."""
+    """Return the chroma samples that belong to the luma pixels of `box`."""
     x, y = layout.shift_x, layout.shift_y
     return Box(box.x0 >> x, box.y0 >> y, -(-box.x1 >> x), -(-box.y1 >> y))
 
 
-def _region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -> Plane:
-    """Stored samples [h w 3] of `box`: a chroma sample stands for all the luma pixels of its cell."""
-    cell = _chroma_box(box, layout)
+def _read_region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -> Plane:
+    """Read the stored samples [h w 3] of `box`; a chroma sample is repeated for all luma pixels of its cell."""
+    cells = _chroma_box(box, layout)
     luma = planes[0][box.y0 : box.y1, box.x0 : box.x1]
-    chroma: list[Any] = [plane[cell.y0 : cell.y1, cell.x0 : cell.x1] for plane in planes[1:]]
+    chroma: list[Any] = [plane[cells.y0 : cells.y1, cells.x0 : cells.x1] for plane in planes[1:]]
     if layout.shift_x or layout.shift_y:
-        size = (cell.width << layout.shift_x, cell.height << layout.shift_y)
-        x, y = box.x0 - (cell.x0 << layout.shift_x), box.y0 - (cell.y0 << layout.shift_y)
+        size = (cells.width << layout.shift_x, cells.height << layout.shift_y)
+        x, y = box.x0 - (cells.x0 << layout.shift_x), box.y0 - (cells.y0 << layout.shift_y)
         chroma = [
             cv2.resize(part, size, interpolation=cv2.INTER_NEAREST)[y : y + box.height, x : x + box.width]
             for part in chroma
@@ -104,7 +104,7 @@ def _region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -> Pla
     return cast(Plane, merged.reshape(box.height, box.width, 3))
 
 
-def _rgb(stored: Plane, space: ColorSpace) -> U8:
+def _convert_to_rgb(stored: Plane, space: ColorSpace) -> U8:
     rgb = cv2.transform(stored, space.to_rgb)
     if rgb.dtype != np.uint8:
         rgb = np.minimum(rgb, 255).astype(np.uint8)
@@ -112,27 +112,27 @@ def _rgb(stored: Plane, space: ColorSpace) -> U8:
 
 
 def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
-    """RGB [h w 3] of `box`, rounded to 8 bits and clipped to the RGB cube."""
-    return _rgb(_region(planes, space.layout, box), space)
+    """Convert `box` to RGB [h w 3], rounded to 8 bits and clipped to the RGB cube."""
+    return _convert_to_rgb(_read_region(planes, space.layout, box), space)
 
 
-def _cell_aligned(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
-    """`image` of `box` grown to `aligned`: zeros inside the picture, edge pixels repeated beyond `limit`."""
+def _pad_to_cells(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
+    """Pad `image` of `box` to `aligned`: zeros inside the picture, edge pixels repeated beyond `limit`."""
     right, bottom = min(aligned.x1, limit.x1) - box.x1, min(aligned.y1, limit.y1) - box.y1
-    grown = cv2.copyMakeBorder(
+    padded = cv2.copyMakeBorder(
         image, box.y0 - aligned.y0, bottom, box.x0 - aligned.x0, right, cv2.BORDER_CONSTANT, value=0
     )
-    beyond = (aligned.y1 - limit.y1, aligned.x1 - limit.x1)
-    if max(beyond) > 0:
-        grown = cv2.copyMakeBorder(grown, 0, max(beyond[0], 0), 0, max(beyond[1], 0), cv2.BORDER_REPLICATE)
-    return np.asarray(grown, dtype=np.float32)
+    overhang = (aligned.y1 - limit.y1, aligned.x1 - limit.x1)
+    if max(overhang) > 0:
+        padded = cv2.copyMakeBorder(padded, 0, max(overhang[0], 0), 0, max(overhang[1], 0), cv2.BORDER_REPLICATE)
+    return np.asarray(padded, dtype=np.float32)
 
 
 def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -> None:
-    """Mix `patch` into writable `planes`; samples whose pixels all have alpha 0 or keep their RGB stay bit exact.
+    """Blend `patch` into writable `planes`; samples whose pixels all have alpha 0 or keep their RGB stay bit exact.
 
-    What is added is how far the patch is from `region_rgb`, so that the depth of the samples beyond 8 bits survives
-    a patch, and their headroom beyond black and white survives where the patch changes nothing.
+    The difference between the patch and `region_rgb` is added. So the depth of the samples beyond 8 bits survives a
+    patch, and their headroom beyond black and white survives where the patch changes nothing.
     Parts of the patch outside the picture are ignored.
     """
     height, width = planes[0].shape
@@ -142,40 +142,40 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     x, y = box.x0 - patch.box.x0, box.y0 - patch.box.y0
     rgb = patch.rgb[y : y + box.height, x : x + box.width]
     alpha = np.ascontiguousarray(patch.alpha[y : y + box.height, x : x + box.width], dtype=np.float32)
-    change = _change(_region(planes, space.layout, box), rgb, space)
+    change = _compute_change(_read_region(planes, space.layout, box), rgb, space)
     linear = np.ascontiguousarray(space.from_rgb[:, :3])
-    added: Any = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear)
-    added = added.reshape(change.shape)
-    _add(planes[0][box.y0 : box.y1, box.x0 : box.x1], added[..., 0], space.layout.bits)
+    delta: Any = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear)
+    delta = delta.reshape(change.shape)
+    _add_to_plane(planes[0][box.y0 : box.y1, box.x0 : box.x1], delta[..., 0], space.layout.bits)
     cell = _chroma_box(box, space.layout)
-    chroma = _per_cell(np.ascontiguousarray(added[..., 1:]), box, cell, space.layout, Box(0, 0, width, height))
+    chroma = _average_per_cell(np.ascontiguousarray(delta[..., 1:]), box, cell, space.layout, Box(0, 0, width, height))
     for part, plane in enumerate(planes[1:]):
-        _add(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], chroma[..., part], space.layout.bits)
+        _add_to_plane(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], chroma[..., part], space.layout.bits)
 
 
-def _change(stored: Plane, rgb: U8, space: ColorSpace) -> F32:
-    """From the `stored` samples to `rgb`, in levels [h w 3]; exactly 0 for pixels that are seen as `rgb` already."""
-    seen = _rgb(stored, space)
-    change = np.asarray(cv2.subtract(rgb, seen, dtype=cv2.CV_32F), np.float32).reshape(seen.shape)
-    if seen.min() == 0 or seen.max() == 255:
-        # A new colour is stored as it is, without what the old one may have had beyond the RGB cube.
-        exact = cv2.transform(stored.astype(np.float32), space.to_rgb).reshape(seen.shape)
+def _compute_change(stored: Plane, rgb: U8, space: ColorSpace) -> F32:
+    """Compute the change from `stored` samples to `rgb`, in levels [h w 3]; exactly 0 for pixels that already agree."""
+    current = _convert_to_rgb(stored, space)
+    change = np.asarray(cv2.subtract(rgb, current, dtype=cv2.CV_32F), np.float32).reshape(current.shape)
+    if current.min() == 0 or current.max() == 255:
+        # A new colour is stored exactly, without the excess of the old one beyond the RGB cube.
+        exact = cv2.transform(stored.astype(np.float32), space.to_rgb).reshape(current.shape)
         change -= (exact - np.clip(exact, 0, 255)) * change.any(axis=-1, keepdims=True)
     return change
 
 
-def _per_cell(values: F32, box: Box, cell: Box, layout: Layout, limit: Box) -> F32:
-    """Means of `values` [h w 2] over each chroma cell."""
+def _average_per_cell(values: F32, box: Box, cell: Box, layout: Layout, limit: Box) -> F32:
+    """Average `values` [h w 2] over each chroma cell."""
     if not layout.shift_x and not layout.shift_y:
         return values
     aligned = Box(
         cell.x0 << layout.shift_x, cell.y0 << layout.shift_y, cell.x1 << layout.shift_x, cell.y1 << layout.shift_y
     )
-    grown = _cell_aligned(values, box, aligned, limit)
-    mean = cv2.resize(grown, (cell.width, cell.height), interpolation=cv2.INTER_AREA)
+    padded = _pad_to_cells(values, box, aligned, limit)
+    mean = cv2.resize(padded, (cell.width, cell.height), interpolation=cv2.INTER_AREA)
     return np.asarray(mean, np.float32).reshape(cell.height, cell.width, 2)
 
 
-def _add(target: Plane, change: F32, bits: int) -> None:
+def _add_to_plane(target: Plane, change: F32, bits: int) -> None:
     """Write target + change, rounded, into `target`."""
     target[...] = np.clip(np.rint(target + change), 0, (1 << bits) - 1)

@@ -1,4 +1,4 @@
-"""The video stream of one file as upright pictures with repaired time stamps, and seeking in it."""
+"""Decoding of the video stream of a file to upright pictures with repaired time stamps, and seeking in it."""
 
 import gc
 import logging
@@ -23,16 +23,16 @@ from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
 log = logging.getLogger(__name__)
 
 _MAX_SIDE_PX = 16384
-_HIGHEST_USUAL_RATE = 120
-_MEASURED_PICTURES = 64
+_MAX_TRUSTED_RATE = 120
+_RATE_SAMPLE_PICTURES = 64
 _BOTTOM_FIRST = (3, 4)
-"""FFmpeg's field orders that show the bottom field first, however they are coded."""
+"""FFmpeg's field orders in which the bottom field is displayed first, in whichever order they are coded."""
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""WebM keeps alpha beside the picture, where FFmpeg's own decoders do not look."""
-_JOIN_PACKETS = 2
-"""A key frame follows a join at most so many packets after the corrupt one: FFmpeg's parsers lag by a picture."""
+"""WebM stores alpha apart from the picture, where FFmpeg's own decoders ignore it."""
+_MAX_PACKETS_TO_KEY = 2
+"""Most packets between a corrupt packet at a join and the next key frame: FFmpeg's parsers lag by a picture."""
 _COLLECT_PX = 500_000
-"""Pictures from this size on are let go of at once, at a tenth of a second; smaller ones may wait."""
+"""From this size on pictures are freed at once, which takes a tenth of a second; smaller ones may wait."""
 
 
 class Stamped(NamedTuple):
@@ -44,15 +44,15 @@ class Stamped(NamedTuple):
 
 
 def video_stream(container: av.container.InputContainer) -> VideoStream | None:
-    """The picture to work on: the first moving one; cover art in sound files is none."""
+    """Find the video stream to use: the first moving one; cover art in sound files does not count."""
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    shown = [stream for stream in container.streams.video if not stream.disposition & covers]
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     # An animated AVIF has a still picture before the moving ones.
-    return next((stream for stream in shown if stream.frames != 1), shown[0] if shown else None)
+    return next((stream for stream in streams if stream.frames != 1), streams[0] if streams else None)
 
 
 class Decoder:
-    """Decodes one file from its start, once; damage is judged by `keep_going`; `quiet` reports no repairs."""
+    """Decoder of one file, for one pass; damage is an error unless `keep_going`; `quiet` logs no repairs."""
 
     def __init__(self, path: Path, keep_going: bool = False, quiet: bool = False) -> None:
         self.path = path
@@ -61,7 +61,7 @@ class Decoder:
         self.damage = Damage(path, keep_going)
         self.container = open_input(path)
         try:
-            self.stream = self._pick()
+            self.stream = self._select_stream()
         except BaseException:
             self.container.close()
             raise
@@ -70,20 +70,20 @@ class Decoder:
         self.clock = Clock(self.time_base, self.rate)
         self.first_ticks: int | None = None
         self.transposed = False
-        """Width and height change places on the way to upright; known with the first picture, as the next three are."""
+        """Whether width and height are swapped to get upright; known with the first picture, as the next three are."""
         self.field_order: Literal["", "tff", "bff"] = ""
-        """Which field of interlaced pictures comes first; empty for whole pictures, and for turned ones."""
+        """Which field of interlaced pictures comes first; empty for progressive and for rotated pictures."""
         self.hdr: tuple[str, ...] = ()
         self._convert: Callable[[av.VideoFrame], av.VideoFrame] | None = None
         self._demuxer = Demuxer(self.container, self.damage)
         self._codec = self._open_codec()
         self._packets = 0
-        self._at_key = False
+        self._packet_is_key = False
         self._ticks = 0
         self._size = (0, 0)
         self._resized = False
 
-    def _pick(self) -> VideoStream:
+    def _select_stream(self) -> VideoStream:
         stream = video_stream(self.container)
         if stream is None:
             kinds = sorted({str(other.type) for other in self.container.streams}) or ["nothing"]
@@ -97,57 +97,57 @@ class Decoder:
         return stream
 
     def _open_codec(self) -> VideoCodecContext:
-        """The stream's own decoder; of WebM with alpha the one that does not pass over it."""
+        """Open the stream's own decoder; for WebM with alpha one that decodes the alpha too."""
         codec = _ALPHA_DECODERS.get(self.stream.codec_context.name)
         tags = {name.lower(): value for name, value in self.stream.metadata.items()}
         if tags.get("alpha_mode") != "1" or codec is None:
             return self.stream.codec_context
-        opened = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
-        opened.thread_type = self.stream.thread_type
-        return opened
+        context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+        context.thread_type = self.stream.thread_type
+        return context
 
     def _find_rate(self) -> Fraction:
         stream = self.stream
         stated = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
-        if stated and stated[0] <= _HIGHEST_USUAL_RATE:
+        if stated and stated[0] <= _MAX_TRUSTED_RATE:
             return plausible_rate(*stated)
-        # Containers need not state a rate; FFmpeg then may take their tick for the length of a frame.
-        with closing(open_input(self.path)) as other:
-            packets = Demuxer(other, Damage(self.path, keep_going=True)).packets(stream, Fraction)
-            stamps = [packet.pts for packet in islice(packets, _MEASURED_PICTURES) if packet.pts is not None]
+        # Containers need not state a rate; FFmpeg may then mistake their tick for the frame duration.
+        with closing(open_input(self.path)) as container:
+            packets = Demuxer(container, Damage(self.path, keep_going=True)).packets(stream, Fraction)
+            stamps = [packet.pts for packet in islice(packets, _RATE_SAMPLE_PICTURES) if packet.pts is not None]
         return plausible_rate(*stated, measured=measured_rate(stamps, self.time_base))
 
     @property
     def reached_s(self) -> Fraction:
-        """Seconds after the first picture that decoding has come to."""
+        """Seconds after the first picture that have been decoded."""
         return (self._ticks - (self.first_ticks or 0)) * self.time_base
 
     def raw(self) -> Iterator[av.VideoFrame]:
-        """Pictures as decoded, in display order; what cannot be decoded is noted as damage and passed over."""
-        # Where MPEG-TS recordings were joined, one of the last packets before it counts as corrupt, but is whole.
-        patience = _JOIN_PACKETS if self.container.format.name == "mpegts" else 0
-        doubt: int | None = None
+        """Yield pictures as decoded, in display order; what cannot be decoded is noted as damage and skipped."""
+        # At a join of MPEG-TS recordings one of the last packets before it is flagged as corrupt, but is not.
+        patience = _MAX_PACKETS_TO_KEY if self.container.format.name == "mpegts" else 0
+        countdown: int | None = None
         for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
             self._packets += 1
-            self._at_key = packet.is_keyframe
+            self._packet_is_key = packet.is_keyframe
             if packet.is_keyframe:
-                doubt = None
-            if doubt is not None:
-                doubt -= 1
+                countdown = None
+            if countdown is not None:
+                countdown -= 1
             elif packet.is_corrupt:
-                doubt = patience
-            if doubt == 0:
+                countdown = patience
+            if countdown == 0:
                 self._note_corrupt()
-                doubt = None
-            yield from self._decoded(cast("av.Packet[VideoStream]", packet))
-        if doubt is not None:
+                countdown = None
+            yield from self._decode(cast("av.Packet[VideoStream]", packet))
+        if countdown is not None:
             self._note_corrupt()
-        yield from self._decoded(None)
+        yield from self._decode(None)
 
     def _note_corrupt(self) -> None:
         self.damage.note("a packet that is cut short or corrupt", self.reached_s)
 
-    def _decoded(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
+    def _decode(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
         try:
             pictures = self._codec.decode(packet)
         except EOFError:
@@ -161,7 +161,7 @@ class Decoder:
             yield picture
 
     def __iter__(self) -> Iterator[Stamped]:
-        """Upright pictures in display order with time stamps that always grow."""
+        """Yield upright pictures in display order with strictly increasing time stamps."""
         for picture in self.raw():
             if self._convert is None:
                 self._convert = converter(picture)
@@ -191,22 +191,22 @@ class Decoder:
             log.warning("%s: pictures go from %dx%d to %dx%d; scaled to the first size", self.path, *sizes)
 
     def _check_end(self) -> None:
-        """Notice a file that ends before its own header says it does."""
+        """Note damage if the file ends before its header says."""
         if "mp4" in self.container.format.name:
-            listed = len(self.stream.index_entries)
-            if self._packets < listed:
-                self.damage.note(f"{self._packets} of {listed} listed pictures: the file is cut short", self.reached_s)
+            indexed = len(self.stream.index_entries)
+            if self._packets < indexed:
+                self.damage.note(f"{self._packets} of {indexed} listed pictures: the file is cut short", self.reached_s)
             return
         missing_s = self._demuxer.missing_s(self.stream)
-        # Headers round, and a last packet may not say how long it is.
+        # Headers are rounded, and the last packet may lack a duration.
         if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
             stated_s = float(self._demuxer.end_s + missing_s)
             self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
 
     def from_near(self, ticks: int) -> Iterator[Stamped]:
-        """Upright pictures from a key frame at or before `ticks`, by the file's own unrepaired time stamps.
+        """Seek to a key frame at or before `ticks` and yield upright pictures, with the file's unrepaired time stamps.
 
-        Some containers come out elsewhere; pictures before the first key frame may be broken.
+        Some containers seek elsewhere; pictures before the first key frame may be broken.
         """
         if self.first_ticks is None:
             next(iter(self), None)
@@ -224,20 +224,20 @@ class Decoder:
                 yield Stamped(picture.pts, self._is_key(picture), convert(picture))
 
     def _is_key(self, picture: av.VideoFrame) -> bool:
-        """Whether decoding can start at the picture; libvpx does not say, but gives each for the packet just read."""
-        return bool(picture.key_frame) or (self._codec is not self.stream.codec_context and self._at_key)
+        """Return whether decoding can start at the picture; for libvpx the packet just read says so."""
+        return bool(picture.key_frame) or (self._codec is not self.stream.codec_context and self._packet_is_key)
 
     def origin(self) -> int:
-        """The time stamp of the first picture."""
+        """Return the time stamp of the first picture."""
         if self.first_ticks is None:
             next(iter(self), None)
         return self.first_ticks or 0
 
     def close(self) -> None:
-        """Release the file, and the pictures that the codec holds."""
+        """Close the file and free the pictures that the codec holds."""
         if self._is_open:
             self._is_open = False
             self.container.close()
             del self.container, self.stream, self._demuxer, self._codec
             if self._size[0] * self._size[1] >= _COLLECT_PX:
-                gc.collect()  # PyAV frees a closed codec only with the last reference to it, which is in a circle
+                gc.collect()  # PyAV frees a closed codec only with the last reference to it, which is in a cycle

@@ -1,4 +1,4 @@
-"""The packets of a media file, in the order in which they stand in it."""
+"""Demuxing of a media file in storage order."""
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -12,25 +12,25 @@ from cals.media.opening import Damage, reason
 
 
 class Demuxer:
-    """Reads packets with something in them up to the end of a file, or to what cannot be read, noted as damage.
+    """Reader of the non-empty packets of a file, up to its end or to an unreadable part, which is noted as damage.
 
-    A decoder is flushed by its owner, after the last packet: PyAV's own flushing packets all claim to be of stream 0,
-    and an empty packet in the middle of a file would end decoding there.
+    The owner of the decoder flushes it after the last packet. PyAV's own flushing packets all claim stream 0, and an
+    empty packet in the middle of a file would end decoding there.
     """
 
     def __init__(self, container: InputContainer, damage: Damage) -> None:
         self._container = container
         self._damage = damage
         self.end_s = Fraction(0)
-        """The latest end of any packet so far, of whichever stream."""
+        """Latest end of any packet so far, in any stream."""
 
     def packets(self, stream: Stream, reached_s: Callable[[], Fraction]) -> Iterator["Packet[Stream]"]:
-        """The packets of one stream; `reached_s` tells where damage is found."""
-        found = self._container.demux()
+        """Yield the packets of one stream; `reached_s` gives the time for reports of damage."""
+        demuxed = self._container.demux()
         while True:
             try:
-                packet = next(found, None)
-            except IndexError:  # PyAV trips at the very end of a file in which further streams turned up on the way
+                packet = next(demuxed, None)
+            except IndexError:  # PyAV fails at the very end of a file in which further streams appeared on the way
                 return
             except (av.FFmpegError, OSError) as error:
                 self._damage.note(f"an unreadable part ({reason(error)})", reached_s(), error)
@@ -45,7 +45,7 @@ class Demuxer:
                 yield packet
 
     def missing_s(self, stream: Stream) -> Fraction | None:
-        """How much earlier the packets end than the header states, if it states that for streams of all kinds."""
+        """Compute how much earlier the packets end than the header states; None if it states no overall duration."""
         name, stated = self._container.format.name, self._container.duration
         if "matroska" in name and stated:
             start = Fraction(self._container.start_time or 0, av.time_base)

@@ -1,4 +1,4 @@
-"""Which codec, which options and which pixel format a video is written with."""
+"""Choice of the codec, the options and the pixel format of the output."""
 
 import logging
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoder:
-    """One way to encode: FFmpeg's codec name, what `preset` means to it, and the defaults."""
+    """An encoder: FFmpeg's codec name, its quality and speed scales, and the defaults."""
 
     codec: str
     crf: int
@@ -45,7 +45,7 @@ _X26X_PRESETS = (
 )
 
 # Measured on 2 cores on 75 frames of a real clip scaled to 720p with grain (sigma 1.5, 44.6 dB) added, ms of
-# processor time a frame / PSNR of luma / Mbit/s. x264: ultrafast 17 5 / 44.9 / 18, superfast 17 20 / 45.9 / 22,
+# CPU time a frame / PSNR of luma / Mbit/s. x264: ultrafast 17 5 / 44.9 / 18, superfast 17 20 / 45.9 / 22,
 # veryfast 17 26 / 43.6 / 7. At 60 frames/s two cores have 33 ms a frame for everything, so ultrafast; at 17 it
 # keeps even the grain, which is what "the same video out" asks for, and the size is the price.
 # x265 at 10 bits: ultrafast 18 34 / 43.4 / 0.8, superfast 18 55 / 43.5 / 1.1. VP9 speed 8, 20: 12 / 44.0 / 3.
@@ -56,19 +56,22 @@ _ENCODERS = {
     "prores": Encoder("prores_ks", crf=0, preset="4444", presets=(), worst_crf=0),  # has no scale and no speeds
 }
 _X265_SAFE_WIDTH_PX = 64
-"""In narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
+"""For narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
 
-_X264_FIELD_ROWS = 4
-"""x264 takes interlaced pictures only with a multiple of so many rows."""
+_X264_FIELD_MULTIPLE = 4
+"""x264 supports interlaced pictures only with a multiple of this many rows."""
 
-_CLEAR = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
-"""The codecs that keep transparency in a way that players know, and the one format in which they take it."""
+_ALPHA_FORMATS = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
+"""The codecs whose transparency players support, and the one pixel format for it."""
 
 _ALIASES = {"avc": "h264", "hevc": "h265"} | {encoder.codec: name for name, encoder in _ENCODERS.items()}
 
 
 def choose(codec: str, container: str, like: VideoFormat) -> Encoder:
-    """The encoder for `codec` (auto, h264, h265, vp9, prores); auto looks at container, bit depth and transparency."""
+    """Choose the encoder for `codec` (auto, h264, h265, vp9, prores).
+
+    auto decides by container, bit depth and transparency. Raises ConfigError.
+    """
     if codec == "auto" and like.is_clear and container == "mov":
         name = "prores"
     elif codec == "auto":
@@ -85,7 +88,7 @@ def choose(codec: str, container: str, like: VideoFormat) -> Encoder:
 
 
 def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
-    """The codec's options for a constant quality and a speed preset; ConfigError if it has none like that."""
+    """Build the codec's options for a constant quality and a speed preset; ConfigError if it has no such value."""
     if encoder.codec == "prores_ks":
         if crf is not None or preset is not None:
             log.warning("crf and preset say nothing to prores: left out")
@@ -105,21 +108,21 @@ def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[s
     return options
 
 
-def nearest_format(codec: str, pix_fmt: str) -> str:
-    """The pixel format `codec` takes that loses least of `pix_fmt`."""
-    taken = [known.name for known in Codec(codec, "w").video_formats or []]
-    if pix_fmt in taken and not pix_fmt.startswith("yuva"):
+def _find_nearest_format(codec: str, pix_fmt: str) -> str:
+    """Find the pixel format of `codec` that loses least of `pix_fmt`."""
+    supported = [known.name for known in Codec(codec, "w").video_formats or []]
+    if pix_fmt in supported and not pix_fmt.startswith("yuva"):
         return pix_fmt
     opaque = pix_fmt.replace("yuva", "yuv").replace("yuvj", "yuv")
-    clear = [_CLEAR[codec]] if codec in _CLEAR and pix_fmt.startswith("yuva") else []
-    for candidate in (*clear, opaque, opaque.removesuffix("10le"), "yuv420p"):
-        if candidate in taken:
+    with_alpha = [_ALPHA_FORMATS[codec]] if codec in _ALPHA_FORMATS and pix_fmt.startswith("yuva") else []
+    for candidate in (*with_alpha, opaque, opaque.removesuffix("10le"), "yuv420p"):
+        if candidate in supported:
             return candidate
-    return taken[0]
+    return supported[0]
 
 
-def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
-    """The size `codec` needs: H.264 and H.265 have no odd sizes where chroma is thinned out."""
+def _compute_padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
+    """Compute the size that `codec` needs: H.264 and H.265 have no odd sizes where chroma is subsampled."""
     if codec in ("libvpx-vp9", "prores_ks"):
         return width, height
     even_x, even_y = "444" not in pix_fmt, "420" in pix_fmt
@@ -127,35 +130,35 @@ def padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int,
 
 
 def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-    """`picture` with its last column and row repeated until it has that size."""
-    grown = av.VideoFrame(width, height, picture.format.name)
+    """Pad `picture` to that size by repeating its last column and row."""
+    result = av.VideoFrame(width, height, picture.format.name)
     planes: list[Any] = []
-    for old, new in zip(plane_views(picture), plane_views(grown), strict=True):
+    for old, new in zip(plane_views(picture), plane_views(result), strict=True):
         down, right = new.shape[0] - old.shape[0], new.shape[1] - old.shape[1]
         planes.append(np.pad(old, ((0, down), (0, right)), mode="edge"))
     return from_planes(planes, picture.format.name, like=picture)
 
 
 def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, options: dict[str, str]) -> VideoStream:
-    """A video stream of `container` with the size, times, colour tags and pixel shape of `like`."""
+    """Add a video stream to `container` with the size, times, colour tags and pixel shape of `like`."""
     if encoder.codec == "libx265" and like.width < _X265_SAFE_WIDTH_PX:
         options = {**options, "x265-params": options["x265-params"] + ":no-cutree=1"}
     if like.field_order:
-        options = {**options, **_interlaced(encoder, like)}
+        options = {**options, **_build_interlaced_options(encoder, like)}
     if like.hdr:
         log.warning("%s metadata of the video is left out; its colour tags are kept", " and ".join(like.hdr))
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
-    context.pix_fmt = nearest_format(encoder.codec, like.pix_fmt)
+    context.pix_fmt = _find_nearest_format(encoder.codec, like.pix_fmt)
     if like.is_clear and context.pix_fmt.startswith("yuva"):
-        stream.metadata["alpha_mode"] = "1"  # by which players of WebM know
+        stream.metadata["alpha_mode"] = "1"  # players of WebM read this
     elif like.is_clear:
         log.warning(
             "transparency is not kept, clear parts show the colours stored there; a .mov or .webm output keeps it"
         )
     if like.bits > 8 and not context.pix_fmt.endswith("10le"):
         log.warning("%s here writes 8 bit only: the video's 10 bit are reduced", encoder.codec)
-    width, height = padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
+    width, height = _compute_padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
     if (width, height) != (like.width, like.height):
         log.info("odd size %dx%d: padded to %dx%d for %s", like.width, like.height, width, height, encoder.codec)
     context.width, context.height = width, height
@@ -163,8 +166,8 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     context.framerate = like.rate
     context.flags |= Flags.frame_duration
     context.thread_type = thread_type(width, height)
-    full = like.pix_fmt.startswith("yuvj")
-    context.colorspace, context.color_range = like.colorspace, 2 if full else like.color_range
+    full_range = like.pix_fmt.startswith("yuvj")
+    context.colorspace, context.color_range = like.colorspace, 2 if full_range else like.color_range
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
     if like.sar != 1:
         context.sample_aspect_ratio = like.sar
@@ -173,9 +176,9 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     return stream
 
 
-def _interlaced(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
-    """The options that keep interlaced pictures interlaced, where the encoder can."""
-    if encoder.codec == "libx264" and like.height % _X264_FIELD_ROWS == 0:
+def _build_interlaced_options(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
+    """Build the options that keep pictures interlaced, if the encoder supports it."""
+    if encoder.codec == "libx264" and like.height % _X264_FIELD_MULTIPLE == 0:
         log.warning("the video is interlaced: the output is flagged so too, and mouths are drawn whole")
         return {"x264-params": f"{like.field_order}=1"}
     log.warning("the video is interlaced, which %s cannot say here: deinterlace it first", encoder.codec)
@@ -183,5 +186,5 @@ def _interlaced(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
 
 
 def ticks(time_s: Fraction, time_base: Fraction) -> int:
-    """`time_s` in ticks; exact for the times of the video the format was taken from."""
+    """Convert `time_s` to ticks; exact for the times of the video that the time base comes from."""
     return round(time_s / time_base)

@@ -1,4 +1,4 @@
-"""Which way up an image file says it is, for formats and libraries that do not see to it themselves."""
+"""Orientation of image files, for formats and libraries that do not apply it themselves."""
 
 import re
 import struct
@@ -12,13 +12,13 @@ _TIFF = re.compile(rb"II\*\0|MM\0\*")
 
 
 def orientation_of(data: bytes) -> int:
-    """The EXIF orientation, 1 (upright) to 8, of a PNG, WebP or JPEG, or the same of an AVIF's own properties.
+    """Read the EXIF orientation, 1 (upright) to 8, of a PNG, WebP or JPEG, or the same from an AVIF's properties.
 
-    A TIFF counts as upright: OpenCV turns it whatever it is told.
+    A TIFF counts as upright, since OpenCV always rotates it.
     """
     if data[4:8] == b"ftyp":
-        return _of_avif(data)
-    start = _exif_start(data)
+        return _read_avif_orientation(data)
+    start = _find_exif(data)
     if start is None:
         return 1
     try:
@@ -29,24 +29,24 @@ def orientation_of(data: bytes) -> int:
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", data, entry)
             if tag == _ORIENTATION:
                 return value if 1 <= value <= 8 else 1
-    except struct.error:  # a damaged tag is no tag
+    except struct.error:  # a damaged tag is ignored
         pass
     return 1
 
 
-def _exif_start(data: bytes) -> int | None:
-    """Where the TIFF structure with the tags begins."""
+def _find_exif(data: bytes) -> int | None:
+    """Find the start of the TIFF structure that holds the tags."""
     for magic, chunk in ((b"\x89PNG", b"eXIf"), (b"RIFF", b"EXIF"), (b"\xff\xd8", b"Exif\0\0")):
         if data.startswith(magic):
-            at = data.find(chunk)
-            # WebP files have the letters of JPEG's before the structure, some of them.
-            found = _TIFF.search(data, at, at + 24) if at >= 0 else None
-            return found.start() if found else None
+            position = data.find(chunk)
+            # Some WebP files have the JPEG prefix before the structure.
+            match = _TIFF.search(data, position, position + 24) if position >= 0 else None
+            return match.start() if match else None
     return None
 
 
-def _of_avif(data: bytes) -> int:
-    """From the properties `irot` (quarter turns against the clock) and then `imir` (0: top-bottom, 1: left-right)."""
+def _read_avif_orientation(data: bytes) -> int:
+    """Read the properties `irot` (quarter turns anticlockwise) and then `imir` (0: top-bottom, 1: left-right)."""
     turn, mirror = data.find(b"\0\0\0\x09irot"), data.find(b"\0\0\0\x09imir")
     quarters = data[turn + 8] & 3 if 0 <= turn < len(data) - 8 else 0
     if not 0 <= mirror < len(data) - 8:
@@ -55,7 +55,7 @@ def _of_avif(data: bytes) -> int:
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """A view of `pixels` [h w c], stored with an EXIF `orientation`, as they are to be seen."""
+    """Return an upright view of `pixels` [h w c] that are stored with an EXIF `orientation`."""
     if orientation >= 5:
         pixels = np.swapaxes(pixels, 0, 1)
     mirror_x, mirror_y = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)

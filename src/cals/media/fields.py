@@ -1,23 +1,22 @@
-"""Interlaced pictures as a face tracker should see them: one moment, not two."""
+"""Deinterlacing of pictures for the face tracker, which needs one moment, not two."""
 
 import cv2
 import numpy as np
 
 from cals.media.color import Plane
 
-_COMB = 6.0
-"""A row that differs from both its neighbours by more levels of 255 than this, in the same sense, is from another
-moment."""
-_AROUND = (9, 5)
-"""Columns and rows of a comb's surroundings, which belong to the same motion."""
-_SHARE = 0.2
-"""The share of combed samples around one at which it is replaced altogether."""
+_COMB_LEVELS = 6.0
+"""A row that differs from both neighbours by more levels of 255 than this, in the same direction, is combed."""
+_WINDOW = (9, 5)
+"""Columns and rows of the window around a combed sample that count as the same motion."""
+_FULL_SHARE = 0.2
+"""Share of combed samples in the window at which a sample is replaced entirely."""
 
 
 def merge_fields(plane: Plane, bits: int) -> Plane:
-    """One plane [h w] as its upper field saw it: where the lower one shows combs, the mean of the rows around it.
+    """Deinterlace one plane [h w] to its upper field: combed rows of the lower one become the mean of their neighbours.
 
-    What stands still keeps both fields, and so its full resolution.
+    Static parts keep both fields, and so their full resolution.
     """
     height = plane.shape[0] - plane.shape[0] % 2
     if height < 4:
@@ -26,9 +25,9 @@ def merge_fields(plane: Plane, bits: int) -> Plane:
     lower = plane[1:height:2].astype(np.float32)
     below = np.concatenate([upper[1:], upper[-1:]])
     above_step, below_step = lower - upper, lower - below
-    limit = (_COMB * (1 << (bits - 8))) ** 2
+    limit = (_COMB_LEVELS * (1 << (bits - 8))) ** 2
     combed = (above_step * below_step > limit).astype(np.float32)
-    share = np.asarray(cv2.blur(combed, _AROUND)) / _SHARE
+    share = np.asarray(cv2.blur(combed, _WINDOW)) / _FULL_SHARE
     weight = np.clip(share, 0, 1)
     merged = plane.copy()
     merged[1:height:2] = np.rint(lower + weight * ((upper + below) / 2 - lower))

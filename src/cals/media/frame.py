@@ -1,4 +1,4 @@
-"""A decoded picture in its own pixel format, with its exact place in time."""
+"""A decoded picture in its own pixel format, with its exact time."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,7 +16,7 @@ Planes = tuple[Plane, Plane, Plane]
 
 
 def plane_views(picture: av.VideoFrame) -> tuple[Plane, ...]:
-    """Views [h w] of Y, Cb, Cr and, where there is one, alpha, without copying and without row padding."""
+    """Return views [h w] of Y, Cb, Cr and, if present, alpha, without copying and without row padding."""
     dtype: np.dtype[Any] = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
     views = []
     for plane in picture.planes:
@@ -28,7 +28,7 @@ def plane_views(picture: av.VideoFrame) -> tuple[Plane, ...]:
 
 
 def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | None = None) -> av.VideoFrame:
-    """A new picture holding a copy of `planes`, with the colour tags of `like`."""
+    """Build a picture with a copy of `planes` and the colour tags of `like`."""
     height, width = planes[0].shape
     picture = av.VideoFrame(width, height, pix_fmt)
     for target, source in zip(plane_views(picture), planes, strict=True):
@@ -40,24 +40,24 @@ def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | Non
 
 
 class Frame:
-    """One picture of a video; it never changes, and a patched or retimed one is a new `Frame`."""
+    """One picture of a video; immutable, so a patched or retimed one is a new `Frame`."""
 
-    __slots__ = ("_picture", "_space", "_whole", "duration_s", "index", "key", "source_s", "time_s")
+    __slots__ = ("_deinterlaced", "_picture", "_space", "duration_s", "index", "key", "source_s", "time_s")
 
     def __init__(
         self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction, key: bool = False
     ) -> None:
         self._picture = picture
         self._space: ColorSpace | None = None
-        self._whole: Planes | None = None
+        self._deinterlaced: Planes | None = None
         self.index = index
         self.time_s = time_s
         """Seconds after the first frame, exact."""
         self.source_s = time_s
-        """When it is shown in its own video: a frame shown again, later, keeps this time."""
+        """Time in the source video: a frame that is repeated later keeps this time."""
         self.duration_s = duration_s
         self.key = key
-        """Decoding can start here."""
+        """Whether decoding can start here."""
 
     @property
     def width(self) -> int:
@@ -73,16 +73,16 @@ class Frame:
 
     @property
     def nbytes(self) -> int:
-        """The memory that its pixels take."""
+        """Memory of the pixels in bytes."""
         return sum(plane.nbytes for plane in plane_views(self._picture))
 
     def count_within(self, memory_bytes: int, most: int) -> int:
-        """How many frames as large as this one are held together: `most`, or fewer to stay in that memory."""
+        """Return how many frames of this size fit into that memory, at least 1 and no more than `most`."""
         return max(1, min(most, memory_bytes // self.nbytes))
 
     @property
     def picture(self) -> av.VideoFrame:
-        """The picture as the encoder takes it; its pixels are shared, so they must not be written to."""
+        """The picture for the encoder; its pixels are shared, so they must not be written to."""
         return self._picture
 
     @property
@@ -102,54 +102,54 @@ class Frame:
         return self._space
 
     @property
-    def _whole_planes(self) -> Planes:
-        """The planes, of interlaced pictures without combs."""
+    def _deinterlaced_planes(self) -> Planes:
+        """The planes, deinterlaced where the picture is interlaced."""
         if not self._picture.interlaced_frame:
             return self.planes
-        if self._whole is None:
+        if self._deinterlaced is None:
             luma, blue, red = (merge_fields(plane, self.space.layout.bits) for plane in self.planes)
-            self._whole = luma, blue, red
-        return self._whole
+            self._deinterlaced = luma, blue, red
+        return self._deinterlaced
 
     def rgb(self, box: Box | None = None) -> U8:
-        """Pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
-        return region_rgb(self._whole_planes, self.space, box or Box(0, 0, self.width, self.height))
+        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+        return region_rgb(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height))
 
     def luma(self, width: int, height: int) -> U8:
-        """The stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""
-        plane = self._whole_planes[0]
-        # Thinning first keeps the area mean cheap on large pictures; the mean still sees 2 x 2 samples or more.
-        thin = max(1, min(plane.shape[1] // (2 * width), plane.shape[0] // (2 * height)))
+        """Return the stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""
+        plane = self._deinterlaced_planes[0]
+        # Striding first keeps the area mean cheap on large pictures; it still averages 2 x 2 samples or more.
+        stride = max(1, min(plane.shape[1] // (2 * width), plane.shape[0] // (2 * height)))
         small = np.asarray(
-            cv2.resize(plane[::thin, ::thin], (width, height), interpolation=cv2.INTER_AREA), plane.dtype
+            cv2.resize(plane[::stride, ::stride], (width, height), interpolation=cv2.INTER_AREA), plane.dtype
         )
         if small.dtype != np.uint8:
             small = np.right_shift(small, self.space.layout.bits - 8).astype(np.uint8)
         return np.asarray(small, dtype=np.uint8)
 
     def with_patch(self, patch: Patch) -> "Frame":
-        """This frame with one region changed; samples where alpha is 0 stay bit exact."""
-        # The decoder may still refer to its own buffers, and other frames to ours: always a copy.
-        made = self._made(
+        """Return a copy with one region changed; samples where alpha is 0 stay bit exact."""
+        # The decoder and other frames may share these buffers, so they are always copied.
+        patched = self._copy_with(
             from_planes(plane_views(self._picture), self.pix_fmt, like=self._picture),
             self.index,
             self.time_s,
             self.duration_s,
         )
-        blend(made.planes, self.space, patch)
-        return made
+        blend(patched.planes, self.space, patch)
+        return patched
 
     def retimed(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
-        """The same pixels at another place in time; the buffers are shared."""
-        return self._made(self._picture, index, time_s, duration_s)
+        """Return the same pixels at another time; the buffers are shared."""
+        return self._copy_with(self._picture, index, time_s, duration_s)
 
-    def _made(self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
-        made = Frame(picture, index, time_s, duration_s)
-        made.source_s = self.source_s
-        return made
+    def _copy_with(self, picture: av.VideoFrame, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
+        frame = Frame(picture, index, time_s, duration_s)
+        frame.source_s = self.source_s
+        return frame
 
     def same_pixels(self, other: "Frame") -> bool:
-        """Whether both share one picture; cheap, so equal pixels in different buffers count as different."""
+        """Return whether both share one picture; a cheap test: equal pixels in different buffers count as different."""
         return self._picture is other._picture
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Opening media files for reading, and the words for what is wrong with them."""
+"""Opening of media files for reading, and the error messages for damaged ones."""
 
 import logging
 from fractions import Fraction
@@ -18,17 +18,17 @@ _HUGE_PX = 4096 * 2304
 
 
 def is_huge(width: int, height: int) -> bool:
-    """Whether pictures are so large that few may be held at a time."""
+    """Return whether pictures are so large that only few may be held at a time."""
     return width * height > _HUGE_PX
 
 
 def thread_type(width: int, height: int) -> Literal["AUTO", "SLICE"]:
-    """How a codec shares work among threads: a picture each, but all work on one where pictures are huge."""
+    """Choose how a codec uses threads: a picture each, or slices of one picture where pictures are huge."""
     return "SLICE" if is_huge(width, height) else "AUTO"
 
 
 def check_file(path: Path) -> None:
-    """Raise MediaError unless `path` is a file with something in it."""
+    """Raise MediaError unless `path` is a readable, non-empty file."""
     try:
         if not path.exists():
             raise MediaError(f"{path}: expected a file, found nothing there; {hint_for(path) or 'check the path'}")
@@ -45,10 +45,10 @@ def check_file(path: Path) -> None:
 
 
 def open_input(path: Path) -> InputContainer:
-    """Open a local media file; only local files are ever followed, whatever a playlist inside says."""
+    """Open a local media file; a playlist in it can refer to local files only."""
     check_file(path)
     try:
-        # "file:" so that a colon or a word like "concat" in a name is never taken for a protocol.
+        # With "file:" a colon or a word like "concat" in a name is not mistaken for a protocol.
         return av.open(
             f"file:{path}",
             metadata_errors="replace",
@@ -62,33 +62,33 @@ def open_input(path: Path) -> InputContainer:
 
 
 def reason(error: BaseException) -> str:
-    """One short line saying what a library complained about."""
+    """Return the error of a library as one short line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
 
 class Damage:
-    """What was found broken while reading one file: an error at once, or with `keep_going` one warning at the end."""
+    """Damage found while reading one file: an error at once, or with `keep_going` one warning at the end."""
 
     def __init__(self, path: Path, keep_going: bool) -> None:
         self.path = path
         self.keep_going = keep_going
         self.count = 0
-        self._first = ""
+        self._first_place = ""
 
     def note(self, what: str, time_s: Fraction, cause: BaseException | None = None) -> None:
-        """Record one damaged place `time_s` into the file; raises MediaError unless `keep_going`."""
-        where = f"{what} at {float(time_s):.2f} s"
+        """Record damage at `time_s` of the file; raises MediaError unless `keep_going`."""
+        found = f"{what} at {float(time_s):.2f} s"
         if not self.keep_going:
             raise MediaError(
-                f"{self.path}: expected an undamaged file, found {where}; "
+                f"{self.path}: expected an undamaged file, found {found}; "
                 "copy it again, or use --keep-going to take what can be read"
             ) from cause
-        self._first = self._first or where
+        self._first_place = self._first_place or found
         self.count += 1
 
     def report(self) -> None:
-        """Log the warning, if anything was found since the last report."""
+        """Log the warning if damage was found since the last report."""
         if self.count:
-            log.warning("%s: kept going past %d damaged places, first: %s", self.path, self.count, self._first)
-            self.count, self._first = 0, ""
+            log.warning("%s: kept going past %d damaged places, first: %s", self.path, self.count, self._first_place)
+            self.count, self._first_place = 0, ""

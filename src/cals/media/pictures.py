@@ -1,4 +1,4 @@
-"""Pictures as decoded to pictures the rest works on: a planar YUV format, upright."""
+"""Conversion of decoded pictures to the working format: planar YUV, upright."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,7 +12,7 @@ from cals.media.frame import from_planes, plane_views
 from cals.types import U8, Box, Patch
 
 Turn = tuple[bool, bool, bool]
-"""Transpose, then mirror left-right, then mirror top-bottom."""
+"""Whether to transpose, then to mirror left-right, then to mirror top-bottom."""
 
 _HDR_KINDS = {
     "HDR10": {"MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"},
@@ -28,17 +28,17 @@ _STRIP_ROWS = 256
 
 
 def working_format(pix_fmt: str, *, clear: bool = False) -> str:
-    """The patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10.
+    """Choose the patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10.
 
-    Transparency is kept of `clear` pictures alone: of others it says nothing, and few encoders take it.
+    Alpha is kept of `clear` pictures only: in others it carries nothing, and few encoders support it.
     """
     if pix_fmt in LAYOUTS and clear == pix_fmt.startswith("yuva"):
         return pix_fmt
     prefix = "yuva" if clear else "yuv"
-    described = av.VideoFormat(pix_fmt)
-    depth = "10le" if max(part.bits for part in described.components) > 8 else ""
-    components = [part for part in described.components if not part.is_alpha]
-    if described.is_rgb or len(components) < 3:
+    pix_format = av.VideoFormat(pix_fmt)
+    depth = "10le" if max(part.bits for part in pix_format.components) > 8 else ""
+    components = [part for part in pix_format.components if not part.is_alpha]
+    if pix_format.is_rgb or len(components) < 3:
         return f"{prefix}420p{depth}"
     probe = av.VideoFormat(pix_fmt, 16, 16)
     across, down = 16 // probe.chroma_width(), 16 // probe.chroma_height()
@@ -46,20 +46,20 @@ def working_format(pix_fmt: str, *, clear: bool = False) -> str:
     return f"{prefix}{chroma}p{depth}"
 
 
-def _unnamed_kind(kinds: Any, value: int) -> Any:
-    """A stand-in for a kind of side data that PyAV has no name for."""
-    made = object.__new__(kinds)
-    made._name_, made._value_ = f"UNNAMED_{value}", value
-    return made
+def _make_unnamed_kind(kinds: Any, value: int) -> Any:
+    """Make an enum member for a kind of side data that PyAV does not know."""
+    member = object.__new__(kinds)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
 
 
 # PyAV 18 raises ValueError for *all* side data of a picture, its display matrix included, as soon as FFmpeg attaches a
 # kind that is newer than PyAV's list (29: which eye a view is for; 31: EXIF); nothing else gives the whole matrix.
-Type._missing_ = classmethod(_unnamed_kind)  # type: ignore[method-assign,assignment]
+Type._missing_ = classmethod(_make_unnamed_kind)  # type: ignore[method-assign,assignment]
 
 
 def turn_of(picture: av.VideoFrame) -> Turn:
-    """The quarter turn and mirroring that bring `picture` upright, from its display matrix."""
+    """Read the quarter turn and mirroring that bring `picture` upright from its display matrix."""
     data = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
@@ -70,58 +70,58 @@ def turn_of(picture: av.VideoFrame) -> Turn:
 
 
 def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
-    """What tells a display how to show this picture beyond its colour tags, by the names people know."""
+    """Return the common names of the HDR metadata of this picture, beyond its colour tags."""
     found = {data.type.name for data in cast(Any, picture.side_data)}
     return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
 
 
 def is_clear(picture: av.VideoFrame) -> bool:
-    """Whether a picture has parts to see through."""
+    """Return whether a picture has transparent parts."""
     has_alpha = any(part.is_alpha for part in picture.format.components)
     return has_alpha and int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
-def _turned(plane: Plane, turn: Turn) -> Plane:
+def _rotate(plane: Plane, turn: Turn) -> Plane:
     transpose, mirror_x, mirror_y = turn
     if transpose:
         plane = plane.T
-    turned: Plane = plane[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
-    return turned
+    rotated: Plane = plane[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+    return rotated
 
 
 def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
-    """A function that makes every picture of a video upright, in the format and size that `first` gets."""
+    """Build a function that converts every picture of a video to upright, in the format and size of `first`."""
     turn = turn_of(first)
     target = working_format(first.format.name, clear=is_clear(first))
     if turn[0] and "422" in target:
-        # A quarter turn of 4:2:2 has its chroma thinned along the other axis, a format nobody encodes.
+        # A quarter turn of 4:2:2 has its chroma subsampled along the other axis, a format that no encoder has.
         target = target.replace("422", "444")
     width, height = first.width, first.height
 
     def convert(picture: av.VideoFrame) -> av.VideoFrame:
         if picture.format.name != target or (picture.width, picture.height) != (width, height):
-            picture = _reformatted(picture, width, height, target)
+            picture = _reformat(picture, width, height, target)
         if any(plane.line_size < 0 for plane in picture.planes):
             picture = picture.reformat(format="rgb48le").reformat(format=target)
         if turn != UPRIGHT:
-            planes = [_turned(plane, turn) for plane in plane_views(picture)]
+            planes = [_rotate(plane, turn) for plane in plane_views(picture)]
             return from_planes(planes, target, like=picture)
         return picture
 
     return convert
 
 
-def _reformatted(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
-    described = picture.format
-    samples = [part for part in described.components if not part.is_alpha]
-    if not described.is_rgb and len(samples) == 3:
+def _reformat(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    pix_format = picture.format
+    samples = [part for part in pix_format.components if not part.is_alpha]
+    if not pix_format.is_rgb and len(samples) == 3:
         return picture.reformat(width=width, height=height, format=pix_fmt)
-    # RGB, palette and grey carry no YUV matrix of their own: give them the common one, and say so in the tags.
-    is_grey = not described.is_rgb and not described.has_palette
+    # RGB, palette and grey have no YUV matrix of their own: use the common one, and set the tags accordingly.
+    is_grey = not pix_format.is_rgb and not pix_format.has_palette
     if is_grey and int(picture.color_range) == _LIMITED:
-        made = _with_grey_chroma(picture, width, height, pix_fmt)
+        result = _add_grey_chroma(picture, width, height, pix_fmt)
     else:
-        made = picture.reformat(
+        result = picture.reformat(
             width=width,
             height=height,
             format=pix_fmt,
@@ -129,26 +129,26 @@ def _reformatted(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) 
             src_color_range=_FULL,
             dst_color_range=_LIMITED,
         )
-    made.colorspace, made.color_range = _BT709, _LIMITED
-    return made
+    result.colorspace, result.color_range = _BT709, _LIMITED
+    return result
 
 
-def _with_grey_chroma(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
-    """Grey samples as they are, now the luma; swscale would take them for full range, whatever their tag says."""
+def _add_grey_chroma(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> av.VideoFrame:
+    """Take grey samples unchanged as luma; swscale would assume full range, whatever their tag says."""
     bits = LAYOUTS[pix_fmt].bits
     grey = picture.reformat(width=width, height=height, format="gray" if bits == 8 else "gray10le")
-    made = av.VideoFrame(width, height, pix_fmt)
-    made.color_primaries, made.color_trc = picture.color_primaries, picture.color_trc
-    luma, *chroma = plane_views(made)
+    result = av.VideoFrame(width, height, pix_fmt)
+    result.color_primaries, result.color_trc = picture.color_primaries, picture.color_trc
+    luma, *chroma = plane_views(result)
     stored = np.frombuffer(memoryview(cast(Any, grey.planes[0])), luma.dtype)
     luma[...] = stored.reshape(height, -1)[:, :width]
     for plane in chroma:
         plane[...] = 1 << (bits - 1)
-    return made
+    return result
 
 
 def from_rgb(rgb: U8) -> av.VideoFrame:
-    """An 8-bit 4:2:0 picture in limited range BT.709 of RGB pixels [h w 3]."""
+    """Convert RGB pixels [h w 3] to an 8-bit 4:2:0 picture in limited range BT.709."""
     height, width = rgb.shape[:2]
     picture = av.VideoFrame(width, height, "yuv420p")
     picture.colorspace, picture.color_range, picture.color_primaries = _BT709, _LIMITED, _BT709
@@ -156,7 +156,7 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
     planes, space = (luma, blue, red), color_space("yuv420p", _BT709, _LIMITED, height)
     for plane, black in zip(planes, space.from_rgb[:, 3], strict=True):
         plane[...] = round(float(black))
-    for top in range(0, height, _STRIP_ROWS):  # mixing colours takes many times the memory of the pixels
+    for top in range(0, height, _STRIP_ROWS):  # blending takes many times the memory of the pixels
         strip = Box(0, top, width, min(top + _STRIP_ROWS, height))
         part = rgb[strip.y0 : strip.y1]
         blend(planes, space, Patch(strip, part, np.ones(part.shape[:2], np.float32)))

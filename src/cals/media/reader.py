@@ -22,21 +22,21 @@ from cals.media.pictures import from_rgb
 
 log = logging.getLogger(__name__)
 
-# Two pictures ahead keep the decoder busy while the caller works; more only costs memory.
-_AHEAD = 2
+# Two frames of prefetch keep the decoder busy while the caller works; more only costs memory.
+_PREFETCH_FRAMES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFormat:
-    """What a writer must know to make a video like another one."""
+    """The format of a video, for a writer to make one like it."""
 
     width: int
     """Pixels, upright."""
     height: int
     pix_fmt: str
-    """FFmpeg name of the format the frames have."""
+    """FFmpeg name of the pixel format of the frames."""
     time_base: Fraction
-    """Seconds of one tick; every frame time is a whole number of them."""
+    """Seconds of one tick; every frame time is a whole number of ticks."""
     rate: Fraction
     """Average frames per second."""
     sar: Fraction = Fraction(1)
@@ -48,9 +48,9 @@ class VideoFormat:
     color_trc: int = 2
     is_image: bool = False
     field_order: Literal["", "tff", "bff"] = ""
-    """Which field of an interlaced picture comes first, top or bottom; empty for whole pictures."""
+    """Which field of an interlaced picture comes first, top or bottom; empty for progressive pictures."""
     hdr: tuple[str, ...] = ()
-    """Kinds of metadata for displays, see `hdr_kinds`."""
+    """Kinds of HDR metadata, see `hdr_kinds`."""
 
     @property
     def bits(self) -> int:
@@ -58,7 +58,7 @@ class VideoFormat:
 
     @property
     def is_clear(self) -> bool:
-        """Frames have parts to see through."""
+        """Whether frames have transparent parts."""
         return self.pix_fmt.startswith("yuva")
 
     @property
@@ -68,11 +68,11 @@ class VideoFormat:
 
 
 class VideoReader:
-    """Frames of a video or image file, in order, once; memory does not grow with its length.
+    """One pass over the frames of a video or image file; memory does not grow with its length.
 
-    Raises MediaError when the file is missing, of another kind, or damaged (then naming the time reached),
-    unless `keep_going`, which takes what decodes and logs one warning (none when `quiet`: a file read before).
-    `size` is the longest side in pixels that an image keeps (None: 4096).
+    Raises MediaError when the file is missing, of another kind, or damaged (with the time reached). With `keep_going`
+    it yields what decodes and logs one warning instead (none when `quiet`, for a file that was read before).
+    `size` is the limit in pixels of the longer side of an image (None: 4096).
     Use as a context manager.
     """
 
@@ -95,15 +95,15 @@ class VideoReader:
         photo = read_photo(self.path, keep_going=keep_going, size=size)
         picture = from_rgb(photo.rgb)
         length_s = 1 / DEFAULT_RATE
-        self.format = _format_of(picture, length_s, DEFAULT_RATE, Fraction(1), is_image=True)
+        self.format = _build_format(picture, length_s, DEFAULT_RATE, Fraction(1), is_image=True)
         self.has_audio = False
         self.frame_count_estimate: int | None = 1
         self.duration_s: Fraction | None = length_s
-        """An estimate from the header; None if the file does not say."""
-        self._frames = self._one(Frame(picture, 0, Fraction(0), length_s, key=True), photo.notes)
+        """Estimate from the header; None if it states no duration."""
+        self._frames = self._yield_image(Frame(picture, 0, Fraction(0), length_s, key=True), photo.notes)
 
-    def _one(self, frame: Frame, notes: list[str]) -> Iterator[Frame]:
-        # Said where the picture is used, so that one job says it once.
+    def _yield_image(self, frame: Frame, notes: list[str]) -> Iterator[Frame]:
+        # Logged where the picture is used, so once per job.
         for note in [] if self._quiet else notes:
             log.warning("%s: %s", self.path, note)
         yield frame
@@ -111,26 +111,26 @@ class VideoReader:
     def _open_video(self, keep_going: bool) -> None:
         decoder = self._decoder = Decoder(self.path, keep_going, self._quiet)
         try:
-            stamped = iter(decoder)
-            first = next(stamped, None)
+            pictures = iter(decoder)
+            first = next(pictures, None)
             if first is None:
                 raise MediaError(
                     f"{self.path}: expected a video, found no picture that decodes; copy it again or convert it to mp4"
                 )
-            self._read_facts(decoder, first.picture)
+            self._read_properties(decoder, first.picture)
         except BaseException:
             decoder.close()
             raise
-        ahead = 1 if is_huge(self.format.width, self.format.height) else _AHEAD
-        self._frames = prefetched(self._timed(decoder, first, stamped), ahead)
+        depth = 1 if is_huge(self.format.width, self.format.height) else _PREFETCH_FRAMES
+        self._frames = prefetched(self._compute_durations(decoder, first, pictures), depth)
 
-    def _read_facts(self, decoder: Decoder, first: av.VideoFrame) -> None:
+    def _read_properties(self, decoder: Decoder, first: av.VideoFrame) -> None:
         stream = decoder.stream
         sar = stream.sample_aspect_ratio or Fraction(1)
         if decoder.transposed and sar > 0:
             sar = 1 / sar
-        described = _format_of(first, decoder.time_base, decoder.rate, sar)
-        self.format = replace(described, field_order=decoder.field_order, hdr=decoder.hdr)
+        video_format = _build_format(first, decoder.time_base, decoder.rate, sar)
+        self.format = replace(video_format, field_order=decoder.field_order, hdr=decoder.hdr)
         self.has_audio = bool(decoder.container.streams.audio)
         self.duration_s = None
         if stream.duration:
@@ -141,17 +141,17 @@ class VideoReader:
         if not self.frame_count_estimate and self.duration_s:
             self.frame_count_estimate = max(1, round(self.duration_s * decoder.rate))
 
-    def _timed(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
-        """Frames with their durations, each known when the next one is."""
-        tick, index, held, last_s = decoder.time_base, 0, first, Fraction(0)
-        for stamped in rest:
-            last_s = (stamped.ticks - held.ticks) * tick
-            yield Frame(held.picture, index, (held.ticks - first.ticks) * tick, last_s, held.key)
-            held, index = stamped, index + 1
-        time_s = (held.ticks - first.ticks) * tick
-        yield Frame(held.picture, index, time_s, self._last_duration(decoder, held, last_s), held.key)
+    def _compute_durations(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
+        """Yield frames with their durations; a duration is known when the next picture is."""
+        tick, index, current, last_s = decoder.time_base, 0, first, Fraction(0)
+        for following in rest:
+            last_s = (following.ticks - current.ticks) * tick
+            yield Frame(current.picture, index, (current.ticks - first.ticks) * tick, last_s, current.key)
+            current, index = following, index + 1
+        time_s = (current.ticks - first.ticks) * tick
+        yield Frame(current.picture, index, time_s, self._compute_last_duration(decoder, current, last_s), current.key)
 
-    def _last_duration(self, decoder: Decoder, last: Stamped, before_s: Fraction) -> Fraction:
+    def _compute_last_duration(self, decoder: Decoder, last: Stamped, before_s: Fraction) -> Fraction:
         tick, stream = decoder.time_base, decoder.stream
         ticks = int(last.picture.duration)
         if stream.duration and stream.start_time is not None and "mp4" in decoder.container.format.name:
@@ -163,7 +163,7 @@ class VideoReader:
 
     @property
     def seekable(self) -> bool:
-        """Whether all time stamps so far were the file's own, so that frames can be found again by them."""
+        """Whether all time stamps so far were the file's own, so that seeking by them finds the frames."""
         return self._decoder is None or self._decoder.clock.repaired == 0
 
     def __iter__(self) -> Self:
@@ -188,7 +188,7 @@ class VideoReader:
         self.close()
 
 
-def _format_of(
+def _build_format(
     picture: av.VideoFrame, time_base: Fraction, rate: Fraction, sar: Fraction, is_image: bool = False
 ) -> VideoFormat:
     return VideoFormat(
@@ -207,7 +207,7 @@ def _format_of(
 
 
 def first_picture_s(path: Path) -> Fraction | None:
-    """Where on a file's own clock its first picture stands, in seconds; None if it has no moving picture."""
+    """Return the time of the first picture on the file's own clock, in seconds; None if it has no moving picture."""
     if is_image(path):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Playing a video backwards, and again, without keeping its pictures."""
+"""Playback of a video backwards, and again, without keeping its pictures in memory."""
 
 import logging
 from array import array
@@ -14,28 +14,28 @@ from cals.media.reader import VideoReader
 log = logging.getLogger(__name__)
 
 CHUNK, CHUNK_BYTES = 32, 128 << 20
-"""Pictures kept at a time while playing backwards; fewer where they would take more memory."""
-MAX_COUNTED = 512
-"""Longest video without usable time stamps that is played backwards, in pictures: each chunk decodes from the start."""
+"""Frames held at a time while playing backwards, and the memory for them; fewer frames where they are large."""
+MAX_UNSEEKABLE_FRAMES = 512
+"""Most frames of a video played backwards without usable time stamps: each chunk is then decoded from the start."""
 
 
 class Rewinder:
-    """Remembers where every frame of a video is (not its pixels), and fetches frames again."""
+    """Index of the frames of a video (without pixels), from which they can be decoded again."""
 
     def __init__(self, path: Path, *, keep_going: bool = False) -> None:
         self._path = path
         self._keep_going = keep_going
         self._ticks = array("q")
         self._keys = array("q")
-        self._lengths = array("q")
+        self._durations = array("q")
         self._time_base = Fraction(1)
-        self._kept: list[Frame] = []
+        self._cache: list[Frame] = []
         self._chunk = CHUNK
         self._seekable = False
         self._decoder: Decoder | None = None
 
     def first_pass(self, reader: VideoReader) -> Iterator[Frame]:
-        """The frames of `reader`, remembering where they are."""
+        """Yield the frames of `reader` and index them."""
         self._time_base = reader.time_base
         for frame in reader:
             if not self._ticks:
@@ -44,12 +44,12 @@ class Rewinder:
             if frame.key:
                 self._keys.append(frame.index)
             self._ticks.append(int(tick))
-            self._lengths.append(int(frame.duration_s / self._time_base))
-            # A short video is kept whole, a longer one not at all.
-            if len(self._kept) == frame.index < self._chunk:
-                self._kept.append(frame)
+            self._durations.append(int(frame.duration_s / self._time_base))
+            # A short video is cached completely, a longer one not at all.
+            if len(self._cache) == frame.index < self._chunk:
+                self._cache.append(frame)
             else:
-                self._kept.clear()
+                self._cache.clear()
             yield frame
         self._seekable = reader.seekable
 
@@ -58,63 +58,63 @@ class Rewinder:
 
     @property
     def reversible(self) -> bool:
-        """Whether playing backwards costs no more than it should: by seeking, or by counting through a short video."""
-        return self._seekable or len(self) <= MAX_COUNTED
+        """Whether playing backwards has an acceptable cost: by seeking, or by decoding a short video from its start."""
+        return self._seekable or len(self) <= MAX_UNSEEKABLE_FRAMES
 
     def backwards(self, first: int, last: int) -> Iterator[Frame]:
-        """Frames `last`, `last` - 1, ... down to `first`, as they were the first time."""
+        """Yield frames `last`, `last` - 1, ... down to `first`, the same as in the first pass."""
         end = last + 1
         while end > first:
             start = max(first, end - self._chunk)
             frames = self.chunk(start, end)
-            while frames:  # none is held longer than it is needed
+            while frames:  # frees each frame as soon as it is used
                 yield frames.pop()
             end = start
 
     def chunk(self, start: int, end: int) -> list[Frame]:
-        """Frames `start` up to but not including `end`, all at once."""
+        """Return frames `start` up to but not including `end` as a list."""
         return list(self.forwards(start, end))
 
     def forwards(self, first: int, end: int) -> Iterator[Frame]:
-        """Frames `first` up to but not including `end`, as they were the first time."""
-        if len(self._kept) == len(self):
-            yield from self._kept[first:end]
+        """Yield frames `first` up to but not including `end`, the same as in the first pass."""
+        if len(self._cache) == len(self):
+            yield from self._cache[first:end]
             return
-        done = first
+        next_index = first
         if self._seekable:
-            for frame in self._sought(first, end):
+            for frame in self._seek_frames(first, end):
                 yield frame
-                done = frame.index + 1
-        if done == end:
+                next_index = frame.index + 1
+        if next_index == end:
             return
-        # Where seeking cannot be trusted, counting from the start can.
+        # Where seeking fails, frames are counted from the start.
         with VideoReader(self._path, keep_going=self._keep_going, quiet=True) as reader:
             for frame in reader:
                 if frame.index >= end:
                     break
-                if frame.index >= done:
+                if frame.index >= next_index:
                     yield frame
 
-    def _sought(self, first: int, end: int) -> Iterator[Frame]:
-        """The frames as far as seeking finds them, in order; possibly none."""
-        # One decoder for all: PyAV frees a closed one only when Python next collects its garbage.
+    def _seek_frames(self, first: int, end: int) -> Iterator[Frame]:
+        """Yield the frames that seeking finds, in order, up to the first that it misses; possibly none."""
+        # One decoder is reused: PyAV frees a closed one only at the next garbage collection.
         if self._decoder is None:
             self._decoder = Decoder(self._path, keep_going=True)
         decoder, origin = self._decoder, self._decoder.origin()
-        place = bisect_right(self._keys, first) - 1
-        # Some containers seek to somewhere near; each round starts one key frame earlier.
-        for before in range(place, max(place - 3, -1), -1):
-            began, index = False, first
-            for stamped in decoder.from_near(origin + self._ticks[self._keys[before]]):
-                offset = stamped.ticks - origin
-                # Pictures before the first key frame may lean on ones that were never decoded.
-                began = began or stamped.key
-                if not began or offset < self._ticks[index]:
+        nearest_key = bisect_right(self._keys, first) - 1
+        # Some containers seek inexactly; each attempt starts one key frame earlier.
+        for candidate in range(nearest_key, max(nearest_key - 3, -1), -1):
+            started, index = False, first
+            for decoded in decoder.from_near(origin + self._ticks[self._keys[candidate]]):
+                offset = decoded.ticks - origin
+                # Pictures before the first key frame may depend on ones that were never decoded.
+                started = started or decoded.key
+                if not started or offset < self._ticks[index]:
                     continue
                 if offset > self._ticks[index]:
                     break
-                times = (offset * self._time_base, self._lengths[index] * self._time_base)
-                yield Frame(stamped.picture, index, *times, key=stamped.key)
+                times = (offset * self._time_base, self._durations[index] * self._time_base)
+                yield Frame(decoded.picture, index, *times, key=decoded.key)
                 index += 1
                 if index == end:
                     return
@@ -122,6 +122,6 @@ class Rewinder:
                 return
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         if self._decoder is not None:
             self._decoder.close()

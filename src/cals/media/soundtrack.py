@@ -1,4 +1,4 @@
-"""The sound of the output: encoded step by step as the picture advances."""
+"""The sound of the output, encoded in step with the picture."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -19,22 +19,22 @@ from cals.types import F32
 log = logging.getLogger(__name__)
 
 ChangeSound = Callable[[F32, int], F32]
-"""A block of sound [channels n] and the number of its first sample -> what is written in its place, as long."""
+"""Maps a block of sound [channels n] and the index of its first sample to a block of the same shape to write."""
 _KBIT_PER_CHANNEL = 96
 
 
-def _rate_for(codec: str, rate_hz: int) -> int:
-    """The lowest rate the codec has that loses nothing, else its highest."""
+def _choose_rate(codec: str, rate_hz: int) -> int:
+    """Choose the lowest rate of the codec that loses nothing, else its highest."""
     if codec == "libopus":
         return 48_000
-    known = sorted(Codec(codec, "w").audio_rates or [rate_hz])
-    return next((rate for rate in known if rate >= rate_hz), known[-1])
+    supported = sorted(Codec(codec, "w").audio_rates or [rate_hz])
+    return next((rate for rate in supported if rate >= rate_hz), supported[-1])
 
 
 class Soundtrack:
-    """Encodes the sound of a file into one stream of `container`, never further than the picture has come.
+    """Encodes the sound of a file into one stream of `container`, no further than the picture.
 
-    `change` is applied to every block of it, at its own rate and channels.
+    `change` is applied to every block of the sound, at its own rate and channels.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class Soundtrack:
         keep_going: bool = False,
         change: ChangeSound | None = None,
     ) -> None:
-        self._change = change
+        self._transform = change
         self._source = AudioSource(path, track=track, keep_going=keep_going, quiet=True)
         codec = "libopus" if container.format.name == "webm" else "aac"
         names = self._source.channel_names
         layout = encoded_layout(codec, len(names))
-        kept = len(channel_names(layout))
-        if kept != len(names):
+        channels = len(channel_names(layout))
+        if channels != len(names):
             log.info("%s: %d channels of sound become %s", path, len(names), layout)
-        rate_hz = _rate_for(codec, self._source.rate_hz)
+        rate_hz = _choose_rate(codec, self._source.rate_hz)
         if rate_hz != self._source.rate_hz:
             log.info("%s: sound goes from %d to %d Hz, which %s needs", path, self._source.rate_hz, rate_hz, codec)
         # Channels keep their order when only the name of the layout differs (5.1 with side or back speakers).
-        self._heard_as = layout if kept in (1, len(names)) else self._source.layout
-        # FFmpeg drops channels it has no place for, so what has no usual order is mixed as the models hear it.
-        self._mix = mono_shares(names) if kept == 1 else None
+        self._input_layout = layout if channels in (1, len(names)) else self._source.layout
+        # FFmpeg drops channels that a layout lacks, so sound without a default layout is mixed as for the models.
+        self._mix_weights = mono_shares(names) if channels == 1 else None
         self._stream = cast(AudioStream, container.add_stream(codec, rate=rate_hz, layout=layout))
-        self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * kept, 12 * rate_hz // 1000)
+        self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * channels, 12 * rate_hz // 1000)
         self._stream.codec_context.open()
         self._resampler = av.AudioResampler(
             format=self._stream.format.name,
@@ -70,34 +70,34 @@ class Soundtrack:
             rate=rate_hz,
             frame_size=self._stream.codec_context.frame_size or None,
         )
-        self._read = 0
+        self._samples_read = 0
         self._ended = False
 
     def advance(self, until_s: Fraction) -> Iterator["Packet[AudioStream]"]:
-        """Packets of the sound up to `until_s` (as far as there is sound)."""
-        wanted = round(until_s * self._source.rate_hz) - self._read
-        if wanted <= 0 or self._ended:
+        """Yield the packets of the sound up to `until_s`, or to its end."""
+        samples = round(until_s * self._source.rate_hz) - self._samples_read
+        if samples <= 0 or self._ended:
             return
-        block = self._source.read(wanted)
-        self._ended = block.shape[1] < wanted
+        block = self._source.read(samples)
+        self._ended = block.shape[1] < samples
         if block.shape[1]:
-            yield from self._encode(block if self._change is None else self._change(block, self._read))
+            yield from self._encode(block if self._transform is None else self._transform(block, self._samples_read))
 
     def _encode(self, block: F32) -> Iterator["Packet[AudioStream]"]:
-        frame = to_frame(block if self._mix is None else (self._mix @ block)[None], self._heard_as)
-        frame.sample_rate, frame.pts = self._source.rate_hz, self._read
+        frame = to_frame(block if self._mix_weights is None else (self._mix_weights @ block)[None], self._input_layout)
+        frame.sample_rate, frame.pts = self._source.rate_hz, self._samples_read
         frame.time_base = Fraction(1, self._source.rate_hz)
-        self._read += block.shape[1]
+        self._samples_read += block.shape[1]
         for part in self._resampler.resample(frame):
             yield from self._stream.encode(part)
 
     def finish(self) -> Iterator["Packet[AudioStream]"]:
-        """The packets still held back."""
-        if self._read:
+        """Flush the resampler and the encoder and yield the remaining packets."""
+        if self._samples_read:
             for part in self._resampler.resample(None):
                 yield from self._stream.encode(part)
         yield from self._stream.encode(None)
 
     def close(self) -> None:
-        """Release the file the sound is read from."""
+        """Close the file that the sound is read from."""
         self._source.close()

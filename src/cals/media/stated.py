@@ -1,4 +1,4 @@
-"""How long a sound file is by its own header, whatever of it is really there."""
+"""The duration of a sound file by its header, whatever it really holds."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,46 +6,48 @@ from typing import Literal
 
 from av.audio.stream import AudioStream
 
-# Programs that write to a pipe cannot know the size, and put one near the largest there is.
+# Programs that write to a pipe do not know the size, and state one near the maximum.
 _PLACEHOLDER_BYTES = 0x7FFF0000
-_EXACT = ("flac", "aiff", "au", "wv", "tta")
-"""FFmpeg's names of the formats whose demuxers give what the header says, and not what the file's size allows."""
+_HEADER_FORMATS = ("flac", "aiff", "au", "wv", "tta")
+"""FFmpeg's names of the formats whose demuxers report the header's duration, not one derived from the file size."""
 
 
 def stated_s(path: Path, format_name: str, stream: AudioStream, found_s: Fraction) -> Fraction | None:
-    """Seconds of sound that the header promises where `found_s` were found; None if it says nothing to be relied on."""
+    """Return the header's duration where `found_s` seconds were decoded; None if it states nothing reliable."""
     if format_name in ("wav", "w64"):
-        return found_s * _wav_excess(path)
+        return found_s * _compute_wav_ratio(path)
     if format_name == "caf" and stream.codec_context.name.startswith("pcm_"):
         return Fraction(stream.frames, stream.rate)
-    if format_name in _EXACT or (format_name == "mp3" and _counts_mp3_frames(path)):
+    if format_name in _HEADER_FORMATS or (format_name == "mp3" and _has_mp3_frame_count(path)):
         return stream.duration * stream.time_base if stream.duration and stream.time_base else None
     return None
 
 
-def _wav_excess(path: Path) -> Fraction:
-    """How many times the bytes of sound in a RIFF, RF64 or Wave64 file its header promises; 1 for an honest one."""
+def _compute_wav_ratio(path: Path) -> Fraction:
+    """Compute the header's size of the sound over the bytes present, for RIFF, RF64 and Wave64; 1 if they agree."""
     end = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(4)
         order: Literal["big", "little"] = "big" if magic == b"RIFX" else "little"
-        wide = magic == b"riff"  # Wave64: ids of 16 bytes, sizes of 8 that count the chunk's head too
-        file.seek(40 if wide else 12)
-        head_bytes, align, long_bytes = (24, 8, 0) if wide else (8, 2, 0)
+        is_wave64 = magic == b"riff"  # Wave64: ids of 16 bytes, sizes of 8 that include the chunk's header
+        file.seek(40 if is_wave64 else 12)
+        head_bytes, align, long_bytes = (24, 8, 0) if is_wave64 else (8, 2, 0)
         while len(head := file.read(head_bytes)) == head_bytes:
-            size = max(0, int.from_bytes(head[16:] if wide else head[4:], order) - (head_bytes if wide else 0))
+            size = max(
+                0, int.from_bytes(head[16:] if is_wave64 else head[4:], order) - (head_bytes if is_wave64 else 0)
+            )
             if head[:4] == b"data":
-                size, there = long_bytes or size, end - file.tell()
-                placeholder = size >= _PLACEHOLDER_BYTES and not (wide or long_bytes)
-                return Fraction(1) if placeholder or there <= 0 else max(Fraction(1), Fraction(size, there))
+                size, available = long_bytes or size, end - file.tell()
+                placeholder = size >= _PLACEHOLDER_BYTES and not (is_wave64 or long_bytes)
+                return Fraction(1) if placeholder or available <= 0 else max(Fraction(1), Fraction(size, available))
             body = file.read(16) if head[:4] == b"ds64" else b""
             long_bytes = int.from_bytes(body[8:], order) or long_bytes
             file.seek(min(end, file.tell() + size + -size % align - len(body)))
     return Fraction(1)
 
 
-def _counts_mp3_frames(path: Path) -> bool:
-    """Whether the first frame of an MP3 says how many follow; elsewhere FFmpeg guesses by the bit rate."""
+def _has_mp3_frame_count(path: Path) -> bool:
+    """Return whether the first frame of an MP3 holds the frame count; without it FFmpeg guesses by the bit rate."""
     with path.open("rb") as file:
         head = file.read(10)
         if head[:3] == b"ID3" and len(head) == 10:

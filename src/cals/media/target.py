@@ -1,4 +1,4 @@
-"""Where output goes: checked before work starts, written beside the target, renamed when complete."""
+"""The output file: checked before work starts, written beside its final path, renamed when complete."""
 
 import errno
 import os
@@ -10,21 +10,21 @@ from cals.errors import MediaError
 from cals.files import WholeFile, hint_for, why
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-"""Suffixes that can be written, and the FFmpeg name of each."""
+"""Supported suffixes of the output, and the FFmpeg name of each container."""
 
 
 class Target(WholeFile):
-    """A file that appears under its name only when it is complete.
+    """An output file that appears under its name only when it is complete.
 
-    Raises MediaError at once if the name cannot become a finished video.
+    Raises MediaError at once if no video can be written under this name.
     """
 
     def __init__(self, out: Path, *, force: bool, inputs: Iterable[Path]) -> None:
         self.container = CONTAINERS.get(out.suffix.lower(), "")
         if not self.container:
-            known = " ".join(CONTAINERS)
+            suffixes = " ".join(CONTAINERS)
             raise MediaError(
-                f"{out}: expected a name ending in one of {known}, found '{out.suffix}'; rename the output"
+                f"{out}: expected a name ending in one of {suffixes}, found '{out.suffix}'; rename the output"
             )
         check_place(out, force=force, apart_from=inputs)
         try:
@@ -35,7 +35,7 @@ class Target(WholeFile):
             ) from error
 
     def commit(self) -> None:
-        """Give the finished file its name; MediaError when another file took it meanwhile and `force` was not set."""
+        """Rename the finished file; MediaError if another file has that name by now and `force` is not set."""
         try:
             super().commit()
         except FileExistsError as error:
@@ -43,20 +43,23 @@ class Target(WholeFile):
 
 
 def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
-    """Raise MediaError where no new file may go: no folder, a directory, one of `apart_from`, or a file to be kept."""
+    """Raise MediaError unless a new file can be written to `path`.
+
+    Refused are a missing folder, a directory, one of `apart_from`, and without `force` an existing file.
+    """
     try:
-        is_taken = _is_something(path)
-        place = Path(os.path.realpath(path))  # a link stands for what it leads to
-        if place.is_symlink():
+        is_taken = _exists(path)
+        resolved = Path(os.path.realpath(path))  # a link counts as its destination
+        if resolved.is_symlink():
             raise MediaError(f"{path}: expected a file name, found a link that leads in a circle; choose another one")
-        if not place.parent.is_dir():
+        if not resolved.parent.is_dir():
             raise MediaError(
-                f"{place.parent}: expected an existing folder, found none; {hint_for(path) or 'create it first'}"
+                f"{resolved.parent}: expected an existing folder, found none; {hint_for(path) or 'create it first'}"
             )
-        if place.is_dir():
+        if resolved.is_dir():
             raise MediaError(f"{path}: expected a file name, found a directory; name a file inside it")
         for other in apart_from:
-            if str(place) == os.path.realpath(other) or (path.exists() and other.exists() and path.samefile(other)):
+            if str(resolved) == os.path.realpath(other) or (path.exists() and other.exists() and path.samefile(other)):
                 raise MediaError(
                     f"{path}: expected a file of its own, apart from the inputs and other outputs, found {other} under "
                     "that name; choose another one"
@@ -70,8 +73,8 @@ def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
         raise MediaError(f"{path}: expected a usable file name, found: {error}; choose another one") from error
 
 
-def _is_something(path: Path) -> bool:
-    """Whether the name is taken, be it by a link that leads nowhere; OSError where there can be no such name."""
+def _exists(path: Path) -> bool:
+    """Return whether the name is taken, also by a broken link; OSError where the name is invalid."""
     with suppress(FileNotFoundError, NotADirectoryError):
         path.lstat()
         return True
@@ -79,7 +82,7 @@ def _is_something(path: Path) -> bool:
 
 
 def taken_meanwhile(path: Path) -> MediaError:
-    """The error when a file that was not there at the start is there at the end."""
+    """Build the error for a file that did not exist at the start but does at the end."""
     return MediaError(
         f"{path}: expected a new file, found one that another program wrote meanwhile; choose another name, or use "
         "--force to replace it"
@@ -87,7 +90,7 @@ def taken_meanwhile(path: Path) -> MediaError:
 
 
 def describe_failure(out: Path, error: BaseException) -> MediaError:
-    """The MediaError for a failed write."""
+    """Build the MediaError for a failed write."""
     if getattr(error, "errno", None) == errno.ENOSPC:
         return MediaError(f"{out}: expected room for the video, found the disk full; free some space or choose another")
     if getattr(error, "errno", None) in (errno.EDQUOT, errno.EFBIG):

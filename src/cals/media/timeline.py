@@ -1,4 +1,4 @@
-"""How long the output is: the frames of a video stretched or cut to the speech."""
+"""Length of the output: a video is extended or cut to the length of the speech."""
 
 import logging
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ LengthPolicy = Literal["audio", "video", "loop", "bounce"]
 def lengthened(
     path: Path | str, policy: LengthPolicy, audio_s: Fraction, *, keep_going: bool = False, size: int | None = None
 ) -> Iterator[Frame]:
-    """Frames of a video or image, numbered and timed from 0, as many as `policy` asks for.
+    """Yield the frames of a video or image, numbered and timed from 0, as many as `policy` requires.
 
-    bounce: as long as the speech (`audio_s`); a shorter video plays forward, backward, forward, its end
-    frames not doubled (a long stream whose time stamps had to be made up loops instead). loop: the same, starting
-    again at the first frame. audio: the same, holding the last frame. video: as long as the picture. Frames
-    start before `audio_s`; memory stays bounded. `size` is the longest side that an image keeps.
+    bounce: as long as the speech (`audio_s`); a shorter video plays forward, backward, forward, without doubled end
+    frames (a long stream whose time stamps were repaired loops instead). loop: the same, starting again at the first
+    frame. audio: the same, holding the last frame. video: as long as the picture. Frames start before `audio_s`;
+    memory stays bounded. `size` is the limit in pixels of the longer side of an image.
     """
     if policy not in get_args(LengthPolicy):
         raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
@@ -35,11 +35,11 @@ def lengthened(
             yield from reader
             return
         with closing(Rewinder(reader.path, keep_going=keep_going)) as rewinder:
-            yield from _until(_endless(reader, rewinder, policy), audio_s)
+            yield from _retime_until(_repeat(reader, rewinder, policy), audio_s)
 
 
-def _until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
-    """Frames set one after the other, each as long as it was, while they start before `end_s`."""
+def _retime_until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
+    """Concatenate frames with their own durations, as long as they start before `end_s`."""
     time_s = Fraction(0)
     for index, frame in enumerate(frames):
         if time_s >= end_s:
@@ -48,7 +48,7 @@ def _until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
         time_s += frame.duration_s
 
 
-def _endless(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> Iterator[Frame]:
+def _repeat(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> Iterator[Frame]:
     last = None
     if policy == "audio":
         for last in reader:

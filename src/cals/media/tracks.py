@@ -1,4 +1,4 @@
-"""Which of several sound tracks is meant: the `--audio-track` option."""
+"""Selection of a sound track: the `--audio-track` option."""
 
 import logging
 from pathlib import Path
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, *, quiet: bool) -> AudioStream:
-    """The sound track that `wanted` names: a number from 1 on, or a language; by default the one players take.
+    """Select the sound track that `wanted` names: a number from 1 on, or a language; by default that of players.
 
-    A choice among several that nobody made is logged unless `quiet`. Raises MediaError where there is no sound that
-    decodes, and ConfigError that lists the tracks where none is as wanted.
+    A default choice among several is logged unless `quiet`. Raises MediaError where no sound can be decoded, and
+    ConfigError that lists the tracks where none matches.
     """
     tracks = container.streams.audio
     if not tracks:
@@ -34,23 +34,23 @@ def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, 
 
 
 def choose_track(path: Path, tracks: tuple[AudioStream, ...], wanted: str | int | None) -> AudioStream:
-    """The track that `wanted` names, else the default one, else the first; one that decodes where there is one."""
+    """Choose the track that `wanted` names, else the default one, else the first; with a decoder if possible."""
     if wanted is not None:
-        return _named(path, tracks, str(wanted).strip().lower())
-    return max(tracks, key=lambda one: (_has_decoder(one), bool(one.disposition & Disposition.default)))
+        return _find_named(path, tracks, str(wanted).strip().lower())
+    return max(tracks, key=lambda track: (_has_decoder(track), bool(track.disposition & Disposition.default)))
 
 
 def described(tracks: tuple[AudioStream, ...]) -> str:
-    """All sound tracks of a file in a line, with the numbers and languages by which they are chosen."""
-    words = []
+    """Describe all sound tracks of a file in a line, with the numbers and languages that select them."""
+    descriptions = []
     for number, track in enumerate(tracks, 1):
         layout = f" {track.layout.name}" if _has_decoder(track) else ""
-        words.append(f"{number} ({facts_of(track, layout, track.metadata.get('title'))})")
-    return f"{len(tracks)} sound tracks: " + ", ".join(words)
+        descriptions.append(f"{number} ({facts_of(track, layout, track.metadata.get('title'))})")
+    return f"{len(tracks)} sound tracks: " + ", ".join(descriptions)
 
 
 def facts_of(track: Stream, layout: str = "", title: str | None = None) -> str:
-    """Codec, language and title of a track, as far as they are known, for a line to a user."""
+    """Describe a track for the user: codec, language and title, as far as they are known."""
     codec = track.codec_context.name if _has_decoder(track) else "unknown codec"
     language = None if track.language == "und" else track.language
     return ", ".join(filter(None, (codec + layout, language, title)))
@@ -60,10 +60,10 @@ def _has_decoder(track: Stream) -> bool:
     return track.codec_context is not None
 
 
-def _named(path: Path, tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
+def _find_named(path: Path, tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
     for number, track in enumerate(tracks, 1):
         language = (track.language or "").lower()
-        # "en" means "eng" and "en-GB" too.
+        # "en" also matches "eng" and "en-GB".
         if wanted == str(number) or (wanted and language.startswith(wanted)):
             return track
     raise ConfigError(

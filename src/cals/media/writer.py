@@ -1,4 +1,4 @@
-"""Frames and sound to a finished video file."""
+"""Writing of frames and sound to a video file."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -26,17 +26,17 @@ from cals.media.target import Target, describe_failure
 
 log = logging.getLogger(__name__)
 
-_WAITING = 3
-"""Frames that wait for the encoder; they are whole pictures, so few."""
+_MAX_QUEUED_FRAMES = 3
+"""Most frames that wait for the encoder; few, since each is a full picture."""
 _FAILURES = (av.FFmpegError, OSError, ValueError)
 
 
 class VideoWriter:
     """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
-    What is odd about that sound is left to `probe` and `mono_blocks` to log; `audio_track`: see `pick_sound`;
+    Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `pick_sound`.
     `change_sound` is applied to it block by block.
-    `tracks_of`: a video whose further sound tracks, subtitles and chapters are carried over where the container can.
+    `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
     is better; `preset`: the codec's speed setting. `out` may not be one of `inputs`, nor exist unless `force`.
@@ -63,8 +63,8 @@ class VideoWriter:
         self.out = Path(out)
         self._like = like
         self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, change_sound
-        known = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
-        self._target = Target(self.out, force=force, inputs=known)
+        reserved = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
+        self._target = Target(self.out, force=force, inputs=reserved)
         self._sink: Sink[Frame] | None = None
         self._sound: Soundtrack | None = None
         self._tracks_of = None if tracks_of is None else Path(tracks_of)
@@ -73,21 +73,21 @@ class VideoWriter:
         self._end_s = Fraction(0)
         self._last_ticks = -1
         self._first_dts: int | None = None
-        self._held: Packet[VideoStream] | None = None
+        self._pending: Packet[VideoStream] | None = None
         try:
             encoder = choose(codec, self._target.container, like)
             self._open(encoder, options_for(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
         except BaseException as error:
-            self._abandon()
+            self._abort()
             if isinstance(error, _FAILURES):
                 raise describe_failure(self.out, error) from error
             raise
 
     def _open(self, encoder: Encoder, options: dict[str, str], audio: Path | None, metadata: Mapping[str, str]) -> None:
-        # Without the second flag mp4 would drop every tag it has no name for.
-        moving = {"movflags": "+faststart+use_metadata_tags"} if self._is_mp4 else {}
+        # Without the second flag mp4 would drop all tags that it does not know.
+        container_options = {"movflags": "+faststart+use_metadata_tags"} if self._is_mp4 else {}
         container = av.open(
-            f"file:{self._target.partial}", "w", format=self._target.container, container_options=moving
+            f"file:{self._target.partial}", "w", format=self._target.container, container_options=container_options
         )
         self._container = container
         container.metadata.update(metadata)
@@ -97,25 +97,25 @@ class VideoWriter:
                 container, audio, track=self._audio_track, keep_going=self._keep_going, change=self._change_sound
             )
         if self._tracks_of is not None:
-            # Where the video itself drives, the track that is heard is the one that stays behind.
+            # Where the driving sound is that of the video itself, its track is not copied a second time.
             replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None
             self._carried = CarriedTracks(container, self._tracks_of, replaced)
         container.start_encoding()
-        self._sink = Sink(self._consume, 1 if is_huge(self._like.width, self._like.height) else _WAITING)
+        self._sink = Sink(self._encode_frame, 1 if is_huge(self._like.width, self._like.height) else _MAX_QUEUED_FRAMES)
 
     @property
     def _is_mp4(self) -> bool:
         return self._target.container in ("mp4", "mov")
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame; its times decide when it is shown."""
+        """Write the next frame at its own time."""
         assert self._sink is not None
         try:
             self._sink.put(frame)
         except _FAILURES as error:
             raise describe_failure(self.out, error) from error
 
-    def _consume(self, frame: Frame) -> None:
+    def _encode_frame(self, frame: Frame) -> None:
         context = self._video.codec_context
         picture = frame.picture
         if picture.format.name != context.pix_fmt:
@@ -131,7 +131,7 @@ class VideoWriter:
         self._last_ticks = max(ticks(frame.time_s, tick), self._last_ticks + 1)
         picture.pts, picture.time_base = self._last_ticks, tick
         picture.duration = max(1, ticks(frame.duration_s, tick))
-        # A decoded picture remembers what kind it was; the encoder would take that as an order.
+        # A decoded picture keeps its type; the encoder would take that as a request.
         picture.pict_type = PictureType.NONE
         self._end_s = frame.time_s + frame.duration_s
         self._mux_video(self._video.encode(picture))
@@ -145,28 +145,28 @@ class VideoWriter:
                 self._container.mux(packet)
 
     def _mux_video(self, packets: "Iterable[Packet[VideoStream]]") -> None:
-        """Mux all but the latest packet: the last one's duration is only known at the end."""
+        """Mux all but the latest packet: the duration of the last one is only known at the end."""
         assert self._container is not None
         for packet in packets:
-            if self._held is not None:
-                self._container.mux(self._held)
+            if self._pending is not None:
+                self._container.mux(self._pending)
             if self._first_dts is None:
                 self._first_dts = packet.dts
-            self._held = packet
+            self._pending = packet
 
-    def _finish(self) -> None:
+    def _finalize(self) -> None:
         assert self._container is not None
         assert self._sink is not None
         self._sink.finish()
         if self._last_ticks < 0:
             raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
         self._mux_video(self._video.encode(None))
-        if self._held is not None:
-            if self._is_mp4 and self._held.dts is not None and self._first_dts is not None:
-                # In mp4 the track is as long as its decoding times say, so the last packet closes the gap.
-                whole = ticks(self._end_s, self._like.time_base)
-                self._held.duration = max(1, whole - (self._held.dts - self._first_dts))
-            self._container.mux(self._held)
+        if self._pending is not None:
+            if self._is_mp4 and self._pending.dts is not None and self._first_dts is not None:
+                # In mp4 the length of the track follows from decoding times, so the last packet is extended to its end.
+                end_ticks = ticks(self._end_s, self._like.time_base)
+                self._pending.duration = max(1, end_ticks - (self._pending.dts - self._first_dts))
+            self._container.mux(self._pending)
         if self._sound is not None:
             for packet in self._sound.finish():
                 self._container.mux(packet)
@@ -178,8 +178,8 @@ class VideoWriter:
         self._container = None
         self._target.commit()
 
-    def _abandon(self) -> None:
-        with suppress(OSError):  # where open files cannot be removed, it goes below
+    def _abort(self) -> None:
+        with suppress(OSError):  # where open files cannot be removed, it is removed below
             self._target.discard()
         try:
             if self._sink is not None:
@@ -202,12 +202,12 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            self._abandon()
+            self._abort()
             return
         try:
-            self._finish()
+            self._finalize()
         except BaseException as failure:
-            self._abandon()
+            self._abort()
             if isinstance(failure, _FAILURES):
                 raise describe_failure(self.out, failure) from failure
             raise
