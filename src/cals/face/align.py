@@ -83,8 +83,8 @@ def _compute_radius(points: NDArray[np.float64]) -> float:
 class Aligner:
     """Crop transforms of tracked faces, smoothed over time within a track.
 
-    The smoothed values are the eyes' middle (in inter-ocular distances), the angle and the logarithm of the
-    scale, so that the smoothing is the same for small and large faces and for any frame rate.
+    The smoothed values are the eyes' middle (in inter-ocular distances), the angle and the logarithm of the scale.
+    So smoothing is the same for small and large faces, and for any frame rate.
     """
 
     def __init__(self, size_px: int = CROP_SIZE_PX) -> None:

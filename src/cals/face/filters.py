@@ -10,7 +10,7 @@ class OneEuro:
     """The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) over a vector, in true time.
 
     Each component is low-passed at `min_cutoff_hz` + `beta` * its own speed. A motion of constant speed lags by
-    speed / (2 pi cutoff), so by no more than 1 / (2 pi `beta`) of the vector's unit, however fast it is.
+    speed / (2 pi cutoff). That is at most 1 / (2 pi `beta`) of the vector's unit at any speed.
     """
 
     def __init__(self, *, min_cutoff_hz: float, beta: float, speed_cutoff_hz: float) -> None:

@@ -61,10 +61,10 @@ class MeshFit:
         return inter_ocular_px(self.landmarks)
 
 
-def region_of_detection(found: Detection) -> NDArray[np.float64]:
+def region_of_detection(detection: Detection) -> NDArray[np.float64]:
     """Compute the frame -> mesh input matrix for a detected face, upright by its eyes."""
-    left, right = found.keypoints[0], found.keypoints[1]
-    return _build_region(np.asarray(found.centre), found.size_px, _compute_tilt(left, right))
+    left, right = detection.keypoints[0], detection.keypoints[1]
+    return _build_region(np.asarray(detection.centre), detection.size_px, _compute_tilt(left, right))
 
 
 def region_of_box(box: NDArray[Any]) -> NDArray[np.float64]:

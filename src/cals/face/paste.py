@@ -31,7 +31,7 @@ def paste(
     """Paste the generated crop into `picture` where `mask` is set, as a patch of the smallest box.
 
     The colour is matched along the rim of the mask. Detail of the frame beyond the resolution of the crop is kept
-    where the generated crop agrees with the original one, so that an unchanged crop leaves the frame unchanged.
+    where the generated crop agrees with the original one. So an unchanged crop leaves the frame unchanged.
     `strength` 0..1 scales the mask; 0 gives an empty patch. Crops are uint8 [size size 3].
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -95,10 +95,10 @@ def find_faces(detector: FaceDetector, picture: Picture, *, thorough: bool = Fal
     return fits
 
 
-def fit_faces(detector: FaceDetector, picture: Picture, found: Iterable[Detection]) -> list[MeshFit]:
+def fit_faces(detector: FaceDetector, picture: Picture, detections: Iterable[Detection]) -> list[MeshFit]:
     """Fit the meshes of detected faces; returns the valid ones, each face once, at most `_MAX_FITS`."""
     fits: list[MeshFit] = []
-    for face in found:
+    for face in detections:
         face = _check_upside_down(detector, picture, face)
         fit = fit_mesh(detector, picture, region_of_detection(face))
         if fit.score >= MIN_MESH_SCORE:
@@ -112,25 +112,25 @@ def fit_faces(detector: FaceDetector, picture: Picture, found: Iterable[Detectio
     return fits
 
 
-def _check_upside_down(detector: FaceDetector, picture: Picture, found: Detection) -> Detection:
-    """Return `found`, or the detection there upside down if that has a sure score."""
-    if found.score >= _SURE_SCORE:
-        return found
-    flipped = detect_in(detector, picture, around(np.array(found.centre), found.size_px), quarters=2)
-    return flipped[0] if flipped and flipped[0].score >= _SURE_SCORE else found
+def _check_upside_down(detector: FaceDetector, picture: Picture, detection: Detection) -> Detection:
+    """Return `detection`, or the one found there upside down if that has a sure score."""
+    if detection.score >= _SURE_SCORE:
+        return detection
+    flipped = detect_in(detector, picture, around(np.array(detection.centre), detection.size_px), quarters=2)
+    return flipped[0] if flipped and flipped[0].score >= _SURE_SCORE else detection
 
 
-def agrees(found: Detection, fit: MeshFit) -> bool:
+def agrees(detection: Detection, fit: MeshFit) -> bool:
     """Return whether the two networks, detector and mesh, agree on the positions of eyes, nose and mouth."""
     points = fit.landmarks[:, :2].astype(np.float64)
     mesh_points = np.stack([*eye_centres(points), points[_NOSE_POINT], (points[13] + points[14]) / 2])
-    return float(np.hypot(*(found.keypoints[:4] - mesh_points).T).max()) <= _MAX_DISAGREEMENT * fit.size_px
+    return float(np.hypot(*(detection.keypoints[:4] - mesh_points).T).max()) <= _MAX_DISAGREEMENT * fit.size_px
 
 
-def unique(found: Iterable[Detection]) -> list[Detection]:
+def unique(detections: Iterable[Detection]) -> list[Detection]:
     """Drop duplicate detections, keeping the better scored; returns the largest first."""
     result: list[Detection] = []
-    for face in sorted(found, key=lambda face: -face.score):
+    for face in sorted(detections, key=lambda face: -face.score):
         boxes = np.array([other.box for other in result]).reshape(-1, 4)
         if not (overlap(np.array(face.box), boxes) > _DUPLICATE_IOU).any():
             result.append(face)

@@ -43,7 +43,7 @@ _BODY_MARGIN = 0.8
 
 
 class Shot(IntEnum):
-    """Whether a picture continues the shot of the one before; where it is doubtful, the face decides."""
+    """Relation of a picture to the shot of the one before; where it is doubtful, the face decides."""
 
     SAME = 0
     DOUBTFUL = 1

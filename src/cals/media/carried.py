@@ -78,7 +78,7 @@ class _StreamCopy:
 
 
 class CarriedTracks:
-    """Copies sound tracks, subtitles and chapters of `path` in step with the picture, except one sound track.
+    """Copier of sound tracks, subtitles and chapters of `path`, in step with the picture, except one sound track.
 
     `replaced` names the sound track that is left out, in the form that `pick_sound` takes. Streams that the container
     does not support are logged.
@@ -144,7 +144,7 @@ class CarriedTracks:
             self._container.set_chapters(chapters)  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._input.close()
 
 

@@ -32,7 +32,7 @@ def _choose_rate(codec: str, rate_hz: int) -> int:
 
 
 class Soundtrack:
-    """Encodes the sound of a file into one stream of `container`, no further than the picture.
+    """Encoder of the sound of a file into one stream of `container`, in step with the picture.
 
     `change` is applied to every block of the sound, at its own rate and channels.
     """

@@ -12,8 +12,8 @@ from cals.errors import ConfigError, MediaError
 log = logging.getLogger(__name__)
 
 
-def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, *, quiet: bool) -> AudioStream:
-    """Select the sound track that `wanted` names: a number from 1 on, or a language; by default that of players.
+def pick_sound(path: Path, container: InputContainer, choice: str | int | None, *, quiet: bool) -> AudioStream:
+    """Select the sound track that `choice` names: a number from 1 on, or a language; by default that of players.
 
     A default choice among several is logged unless `quiet`. Raises MediaError where no sound can be decoded, and
     ConfigError that lists the tracks where none matches.
@@ -22,21 +22,21 @@ def pick_sound(path: Path, container: InputContainer, wanted: str | int | None, 
     if not tracks:
         kinds = sorted({str(other.type) for other in container.streams}) or ["nothing"]
         raise MediaError(f"{path}: expected sound, found only {', '.join(kinds)}; give a file with sound")
-    track = choose_track(path, tracks, wanted)
+    track = choose_track(path, tracks, choice)
     if not _has_decoder(track):
         raise MediaError(f"{path}: expected a sound codec this build can decode, found none; convert it to wav")
     if track.rate <= 0 or not track.layout.channels:
         raise MediaError(f"{path}: expected sound with a sample rate, found none; convert it to wav")
-    if wanted is None and len(tracks) > 1 and not quiet:
+    if choice is None and len(tracks) > 1 and not quiet:
         number = tracks.index(track) + 1
         log.warning("%s: %s; taking %d (generate --audio-track takes another)", path, described(tracks), number)
     return track
 
 
-def choose_track(path: Path, tracks: tuple[AudioStream, ...], wanted: str | int | None) -> AudioStream:
-    """Choose the track that `wanted` names, else the default one, else the first; with a decoder if possible."""
-    if wanted is not None:
-        return _find_named(path, tracks, str(wanted).strip().lower())
+def choose_track(path: Path, tracks: tuple[AudioStream, ...], choice: str | int | None) -> AudioStream:
+    """Choose the track that `choice` names, else the default one, else the first; with a decoder if possible."""
+    if choice is not None:
+        return _find_named(path, tracks, str(choice).strip().lower())
     return max(tracks, key=lambda track: (_has_decoder(track), bool(track.disposition & Disposition.default)))
 
 
@@ -60,12 +60,12 @@ def _has_decoder(track: Stream) -> bool:
     return track.codec_context is not None
 
 
-def _find_named(path: Path, tracks: tuple[AudioStream, ...], wanted: str) -> AudioStream:
+def _find_named(path: Path, tracks: tuple[AudioStream, ...], choice: str) -> AudioStream:
     for number, track in enumerate(tracks, 1):
         language = (track.language or "").lower()
         # "en" also matches "eng" and "en-GB".
-        if wanted == str(number) or (wanted and language.startswith(wanted)):
+        if choice == str(number) or (choice and language.startswith(choice)):
             return track
     raise ConfigError(
-        f"audio track: expected a number or a language of {path}, which has {described(tracks)}; found '{wanted}'"
+        f"audio track: expected a number or a language of {path}, which has {described(tracks)}; found '{choice}'"
     )

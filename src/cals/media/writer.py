@@ -32,7 +32,7 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 
 
 class VideoWriter:
-    """Writes a video like `like`, optionally with the sound of `audio` starting at its first frame.
+    """Writer of a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
     Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `pick_sound`.
     `change_sound` is applied to it block by block.
