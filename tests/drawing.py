@@ -16,7 +16,7 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1", 16: "16 channels"}
 
 
 def picture(index: int, size: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
-    """RGB [h w 3] number `index`: soft colours, a bright square that moves, and the index in grey blocks on top."""
+    """Draw RGB [h w 3] number `index`: soft colours, a moving bright square, and the index in grey blocks on top."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     rgb = np.stack(
@@ -30,14 +30,14 @@ def picture(index: int, size: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
 
 
 def index_of(rgb: NDArray[np.uint8]) -> int:
-    """The index (modulo 256) that `picture` drew."""
+    """Read the index (modulo 256) that `picture` drew."""
     width = rgb.shape[1]
     centres = [(2 * bit + 1) * width // 16 for bit in range(8)]
     return sum((rgb[1:5, x - 1 : x + 2].mean() > 130) << bit for bit, x in enumerate(centres))
 
 
 def click_track(seconds: float, rate_hz: int, clicks_s: Sequence[float], channels: int = 1) -> NDArray[np.float32]:
-    """Soft noise [channels n] with one loud sample at each of `clicks_s`."""
+    """Make soft noise [channels n] with one loud sample at each of `clicks_s`."""
     rng = np.random.default_rng(7)
     wave = rng.normal(0, 0.002, (channels, round(seconds * rate_hz))).astype(np.float32)
     for click_s in clicks_s:
@@ -46,7 +46,7 @@ def click_track(seconds: float, rate_hz: int, clicks_s: Sequence[float], channel
 
 
 def tones(seconds: float, rate_hz: int, channels: int = 1) -> NDArray[np.float32]:
-    """Speech-like wandering tones [channels n]: they correlate with themselves at lag 0 only."""
+    """Make speech-like wandering tones [channels n], which correlate with themselves at lag 0 only."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     phase = 2 * np.pi * np.cumsum(300 + 180 * np.sin(2 * np.pi * 1.7 * t) + 90 * np.sin(2 * np.pi * 0.63 * t)) / rate_hz
     loud = 0.3 + 0.2 * np.sin(2 * np.pi * 2.3 * t)
@@ -55,7 +55,7 @@ def tones(seconds: float, rate_hz: int, channels: int = 1) -> NDArray[np.float32
 
 
 def lag_samples(first: NDArray[Any], second: NDArray[Any]) -> int:
-    """By how many samples `second` is later than `first`, at the peak of their correlation."""
+    """Measure by how many samples `second` lags `first`, at the peak of their correlation."""
     size = 1 << int(np.ceil(np.log2(len(first) + len(second))))
     spectrum = np.conj(np.fft.rfft(first, size)) * np.fft.rfft(second, size)
     peak = int(np.argmax(np.fft.irfft(spectrum, size)))
@@ -130,7 +130,7 @@ def write_audio(
 
 
 def write_tracks(path: Path, tracks: Sequence[tuple[NDArray[np.float32], Mapping[str, str]]]) -> Path:
-    """A second of video beside several sound tracks at 48 kHz, each with its tags."""
+    """Write a second of video with several sound tracks at 48 kHz, each with its tags."""
     with av.open(str(path), "w", format=CONTAINERS[path.suffix]) as out:
         video = out.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -164,7 +164,7 @@ def encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int
 
 
 def without_default_duration(path: Path) -> Path:
-    """Take out of a Matroska file how long a frame is by default, as browsers and webcam tools leave it out."""
+    """Remove the default frame duration from a Matroska file; browsers and webcam tools do not write it."""
     data = path.read_bytes()
     at = data.index(bytes.fromhex("23e383"))  # the id of DefaultDuration
     size = 3 + 1 + (data[at + 3] & 0x7F)

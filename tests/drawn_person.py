@@ -1,4 +1,4 @@
-"""A drawn person who speaks: shapes, poses, a measured mesh, and a mesh model with random weights."""
+"""A synthetic speaking person: shapes, poses, a measured mesh, and a mesh model with random weights."""
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ SHAPES = {"anna": (1.0, 1.0, 1.0), "bert": (1.03, 0.985, 1.05), "cleo": (0.97, 1
 
 
 def openings(frames: int, seed: int) -> np.ndarray:
-    """How far the mouth is open in each frame, in pixels: closed in a good part of them."""
+    """Sample the opening of the mouth in each frame, in pixels; it is closed in many of them."""
     return np.clip(3 + 4 * np.random.default_rng(seed).normal(size=frames), 0, 12)
 
 
 def clip(person: str, frames: int, seed: int) -> F32:
-    """Landmarks [t 468 3] of speech without head motion: two motions, opening and width."""
+    """Build landmarks [t 468 3] of speech without head motion: two motions, opening and width."""
     wide = np.random.default_rng(seed + 1000).normal(size=frames)
     faces = [drawn_face.points(o, w) for o, w in zip(openings(frames, seed), wide, strict=True)]
     middle = np.append(drawn_face.MIDDLE, 0)
@@ -32,9 +32,9 @@ def clip(person: str, frames: int, seed: int) -> F32:
 
 
 def posed(landmarks: F32, seed: int) -> F32:
-    """Every frame with another turn of the head (some degrees each way), size and place."""
+    """Give every frame another head rotation (some degrees each way), size and position."""
     rng = np.random.default_rng(seed)
-    found = []
+    result = []
     for face in landmarks:
         turn = np.eye(3)
         for axis, angle in enumerate(rng.uniform(-0.12, 0.12, 3)):
@@ -43,13 +43,13 @@ def posed(landmarks: F32, seed: int) -> F32:
             one[[i, j], [i, j]] = np.cos(angle)
             one[i, j], one[j, i] = -np.sin(angle), np.sin(angle)
             turn = turn @ one
-        away = (face - face.mean(axis=0)) @ turn * rng.uniform(0.95, 1.05)
-        found.append(away + face.mean(axis=0) + rng.uniform(-2, 2, 3))
-    return np.stack(found).astype(np.float32)
+        centred = (face - face.mean(axis=0)) @ turn * rng.uniform(0.95, 1.05)
+        result.append(centred + face.mean(axis=0) + rng.uniform(-2, 2, 3))
+    return np.stack(result).astype(np.float32)
 
 
 def drawn_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
-    """The mesh of all persons."""
+    """Measure the mesh of all persons."""
     clips = [clip(person, 80, seed) for seed, person in enumerate(SHAPES)]
     if moving_heads:
         clips = [posed(landmarks, seed) for seed, landmarks in enumerate(clips)]
@@ -57,7 +57,7 @@ def drawn_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
 
 
 def mesh_lips(mesh: FaceMesh) -> MeshLips:
-    """A model with random weights, whose average speaker opens the mouth as the drawn persons do."""
+    """Build a model with random weights, whose mean speaker opens the mouth as the synthetic persons do."""
     torch.manual_seed(0)
     decoder = MeshConfig(unit=16, components=len(mesh.basis), hidden=16, triangles=len(mesh.triangles))
     model = MeshLips(MeshLipsConfig(a2l=A2L, decoder=decoder)).eval()
@@ -67,13 +67,13 @@ def mesh_lips(mesh: FaceMesh) -> MeshLips:
 
 
 def opening_by(mesh: FaceMesh, pixels: float) -> Tensor:
-    """The least motion [k] that opens the mouth so far."""
+    """Compute the least motion [k] that opens the mouth by `pixels`."""
     gaps = lip_gap(mesh.basis)
     return pixels * gaps / gaps.square().sum()
 
 
 def saying(model: MeshLips, motion: Tensor) -> Tensor:
-    """The model made to say this motion [k] for every unit; a unit to give it, [1 16]."""
+    """Make the model return this motion [k] for every unit; returns a unit to pass, [1 16]."""
     with torch.no_grad():
         last = model.decoder.head[-1]
         last.weight.zero_()
@@ -82,13 +82,13 @@ def saying(model: MeshLips, motion: Tensor) -> Tensor:
 
 
 def faces_of(crops: list[np.ndarray], landmarks: list[F32], time_s: float = 1.0) -> Faces:
-    """Faces seen at one time."""
+    """Build faces at one time."""
     points = torch.from_numpy(np.stack(landmarks))
     return Faces(crops=pictures(crops), landmarks=points, times_s=torch.full((len(crops),), time_s))
 
 
 def known(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
-    """A gallery of the named frames of a clip, a second apart from 10 s on."""
+    """Build a gallery of the named frames of a clip, a second apart from 10 s on."""
     return Gallery(
         crops=pictures([drawn_face.picture(landmarks[i], seed) for i in frames]),
         landmarks=torch.from_numpy(landmarks[frames]),

@@ -1,4 +1,4 @@
-"""A prepared corpus of drawn mouths and tones: every word has its own shape and its own pitch."""
+"""A prepared corpus of synthetic mouths and tones: every word has its own shape and its own pitch."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ RATE_HZ, SAMPLES_PER_FRAME = 16_000, 640
 
 
 def speaking(key: str, seed: int, count: int = 5) -> Sample:
-    """A face of one colour that says `count` words, wherever they come in the sentence."""
+    """Build a sample of a face of one colour that says `count` words in any order."""
     rng = np.random.default_rng(seed)
     texts = [str(word) for word in rng.choice(list(MOUTHS), size=count)]
     words = [[round(0.2 + 0.28 * i, 3), round(0.2 + 0.28 * i + WORD_S, 3), text] for i, text in enumerate(texts)]
@@ -44,7 +44,7 @@ def speaking(key: str, seed: int, count: int = 5) -> Sample:
 
 
 def write_spoken_corpus(folder: Path) -> Path:
-    """Ten clips, two of them held out, and one of a stranger whose words nobody knows; with `splits.json`."""
+    """Write ten clips, two of them held out, and one of another speaker without a transcript; with `splits.json`."""
     samples = [speaking(f"a-{i}", i) for i in range(10)]
     stranger = speaking("b-0", 99)
     samples.append(dataclasses.replace(stranger, facts=stranger.facts | {"words": None, "text": None}))

@@ -1,4 +1,4 @@
-"""A phonetic front-end of a few weights, and Audio-to-Lip that hears with it."""
+"""A small phonetic front-end, and a config of Audio-to-Lip with it."""
 
 import dataclasses
 from pathlib import Path
@@ -14,7 +14,7 @@ HEARING = A2LConfig(whisper=SMALL, unit=16, width=16, layers=1, heads=2, hidden=
 
 
 def save_front(folder: Path, seed: int = 0, config: WhisperConfig = SMALL) -> Path:
-    """A front-end with weights drawn by `seed`."""
+    """Save a front-end with random weights from `seed`."""
     rng = torch.Generator().manual_seed(seed)
     weights = {name: (0.2 * torch.randn(shape, generator=rng)).half() for name, shape in weight_shapes(config).items()}
     save_checkpoint(folder, Checkpoint(kind=KIND, config=dataclasses.asdict(config), weights=weights))

@@ -1,4 +1,4 @@
-"""A recogniser that has learnt nothing, for tests of what is around it."""
+"""A recogniser with random weights, for tests of the code around it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from cals.training.presets import AVSR as PRESETS
 def save_recognizer(
     folder: Path, *, streams: Streams = "both", scoring: bool = True, whisper: WhisperConfig | None = None
 ) -> Path:
-    """Save a network of `avsr-debug` with random weights, which takes these streams."""
+    """Save a network of `avsr-debug` with random weights and these streams."""
     torch.manual_seed(0)
     config = replace(PRESETS["avsr-debug"].model, streams=streams, scoring=scoring, whisper=whisper)
     language = fit_ngram([config.tokens.encode("bin blue at f two now")], 2, config.tokens.size)

@@ -1,4 +1,4 @@
-"""A clip of the photo whose mouth opens as loudly as a tone sounds."""
+"""A clip of the photo whose mouth opens with the loudness of a tone."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ def talking(
     silent: bool = False,
     beside: bool = False,
 ) -> None:
-    """The photo, its mouth stretched to the loudness of a tone that is `late` frames late; no face in `gap`.
+    """Write a clip of the photo, its mouth stretched by the loudness of a tone `late` frames late; no face in `gap`.
 
     `silent` leaves the sound out; `beside` shows the photo as it is to the left of the talking one.
     """

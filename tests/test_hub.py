@@ -32,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Index:
-    """Stands in for pip: makes a wheel, and counts how often it was asked."""
+    """Fake of pip: makes a wheel, and counts its calls."""
 
     def __init__(self, data: bytes = DATA, member: str = FILE.member) -> None:
         self.data, self.member, self.asked = data, member, 0

@@ -23,7 +23,7 @@ def add(job: int) -> int:
 
 
 def add_but_die_once(job: tuple[int, str]) -> int:
-    """The first to come to a job with a file dies, and leaves it to the next."""
+    """Die at the first attempt of a job with a file; the next attempt succeeds."""
     number, mark = job
     if mark and not Path(mark).exists():
         Path(mark).touch()
@@ -57,7 +57,7 @@ def test_wrong_numbers_of_workers_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Two nodes of one processor each on this machine."""
+    """Start two nodes of one processor each on this machine."""
     utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'cals[ray]'")
     paths = str(Path(__file__).parent)
     nodes = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": paths}})

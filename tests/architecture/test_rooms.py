@@ -80,8 +80,8 @@ def imports(path: Path) -> Iterator[str]:
             yield from ([f"cals.{alias.name}" for alias in node.names] if module == "cals" else [module])
 
 
-def broken_rules(path: Path, room: str) -> list[str]:
-    """What a file of `room` imports but may not."""
+def find_broken_rules(path: Path, room: str) -> list[str]:
+    """Return the forbidden imports of a file of `room`."""
     found = []
     for name in imports(path):
         top, _, rest = name.partition(".")
@@ -97,7 +97,7 @@ def broken_rules(path: Path, room: str) -> list[str]:
 def test_imports_follow_the_table(path: Path) -> None:
     room = room_of(path)
     assert room in MAY_IMPORT, f"{room} is a new room: give it a line in the table"
-    assert broken_rules(path, room) == []
+    assert find_broken_rules(path, room) == []
 
 
 def test_a_forbidden_import_is_noticed(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_forbidden_import_is_noticed(tmp_path: Path) -> None:
     sample.write_text(
         "import av, torch\nfrom cals import hub\nfrom cals.models.lips import LipModel\nimport cals.types\n"
     )
-    assert broken_rules(sample, "face") == ["av", "torch", "cals.hub", "cals.models.lips"]
-    assert broken_rules(sample, "inference") == ["av"]
+    assert find_broken_rules(sample, "face") == ["av", "torch", "cals.hub", "cals.models.lips"]
+    assert find_broken_rules(sample, "inference") == ["av"]
 
 
 def test_face_runtime_is_in_one_file() -> None:

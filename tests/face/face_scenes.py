@@ -22,7 +22,7 @@ FACE_PX = 97.0
 
 
 def background(width: int, height: int, seed: int) -> U8:
-    """A faceless scene with some structure."""
+    """Draw a scene with some structure and no face."""
     coarse = np.random.default_rng(seed).integers(40, 200, (6, 8, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
@@ -30,7 +30,7 @@ def background(width: int, height: int, seed: int) -> U8:
 def put_face(
     scene: U8, portrait: U8, face_px: float, at: tuple[float, float], angle_deg: float = 0.0, mirror: bool = False
 ) -> U8:
-    """`scene` with the astronaut's head, soft-edged, its face `face_px` wide and centred `at`."""
+    """Paste the astronaut's head into `scene`, soft-edged, the face `face_px` wide and centred `at`."""
     height, width = scene.shape[:2]
     source, centre = portrait, FACE_CENTRE
     if mirror:
@@ -50,7 +50,7 @@ def run(tracker: FaceTracker, scenes: list[U8], fps: int = 25) -> list[TrackedFa
 
 
 def grid_frames(speaker: str, clip: int = 0, every: int = 1) -> Iterator[U8]:
-    """RGB frames of one GRID clip, or a skip with a reason where the corpus is absent."""
+    """Read RGB frames of one GRID clip; skips with a reason where the corpus is absent."""
     from cals.media.reader import VideoReader
 
     paths = sorted((GRID / speaker).glob("*.mp4"))

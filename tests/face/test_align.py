@@ -23,8 +23,8 @@ def _filter(beta: float = 20.0) -> OneEuro:
     return OneEuro(min_cutoff_hz=1.0, beta=beta, speed_cutoff_hz=8.0)
 
 
-def _shifted(face: TrackedFace, by: tuple[float, float], time_s: Fraction, track: int = 0) -> TrackedFace:
-    """The same face elsewhere and at another time."""
+def _shift_face(face: TrackedFace, by: tuple[float, float], time_s: Fraction, track: int = 0) -> TrackedFace:
+    """Move the face to another position and time."""
     landmarks = face.landmarks + np.array([*by, 0], np.float32)
     return TrackedFace(
         index=0, time_s=time_s, valid=True, track=track, cut=False, score=1.0, box=face.box, landmarks=landmarks
@@ -86,11 +86,11 @@ def test_half_the_crop_is_half_the_scale(still: TrackedFace) -> None:
 def test_smoothing_starts_afresh_with_a_new_track(still: TrackedFace) -> None:
     aligner = Aligner()
     aligner.update(still)
-    smoothed = aligner.update(_shifted(still, (0.3, 0), Fraction(2, 25)))
-    fresh = Aligner().update(_shifted(still, (20, 0), Fraction(3, 25), track=1))
-    assert np.abs(smoothed.matrix - Aligner().update(_shifted(still, (0.3, 0), Fraction(0))).matrix).max() > 0.01
+    smoothed = aligner.update(_shift_face(still, (0.3, 0), Fraction(2, 25)))
+    fresh = Aligner().update(_shift_face(still, (20, 0), Fraction(3, 25), track=1))
+    assert np.abs(smoothed.matrix - Aligner().update(_shift_face(still, (0.3, 0), Fraction(0))).matrix).max() > 0.01
     np.testing.assert_allclose(
-        aligner.update(_shifted(still, (20, 0), Fraction(3, 25), track=1)).matrix, fresh.matrix, atol=1e-9
+        aligner.update(_shift_face(still, (20, 0), Fraction(3, 25), track=1)).matrix, fresh.matrix, atol=1e-9
     )
 
 
@@ -102,8 +102,8 @@ def test_an_absent_face_cannot_be_aligned(still: TrackedFace) -> None:
         Aligner().update(absent)
 
 
-def _alignment_errors(detector: BlazeFaceMesh, portrait: U8, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Crop places [n 2 2] of eyes' middle and mouth, and their true places in the frame, in eye distances."""
+def _compute_errors(detector: BlazeFaceMesh, portrait: U8, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute crop positions [n 2 2] of the eyes' middle and mouth, and their true ones, in inter-ocular distances."""
     anchors, eye_px, zoom = np.array([[224.0, 107.0], [224.0, 149.0]]), 42.0, 1.5
     tracker, aligner = FaceTracker(detector), Aligner()
     seen, true = [], []
@@ -130,7 +130,7 @@ def test_alignment_is_steady_and_prompt(detector: BlazeFaceMesh, portrait: U8, m
         moves[:, 2] = math.radians(10) * wave
     elif motion == "zoom":
         moves[:, 3] = math.log(1.15) * wave
-    seen, true = _alignment_errors(detector, portrait, moves)
+    seen, true = _compute_errors(detector, portrait, moves)
     off = (seen - seen.mean(axis=0))[3:]
     speed = np.gradient(true, 1 / 25, axis=0)[3:]
     lag_s = -float((speed * off).sum() / max((speed**2).sum(), 1e-12)) if motion != "rest" else 0.0
@@ -175,7 +175,7 @@ def test_resampling_keeps_places(scale: float) -> None:
 
 
 class _Counting(ArrayPicture):
-    """Remembers which boxes were asked for."""
+    """Records the boxes that were read."""
 
     def __init__(self, rgb: U8) -> None:
         super().__init__(rgb)

@@ -34,14 +34,14 @@ def faces(detector: BlazeFaceMesh, clip: list[U8]) -> list[TrackedFace]:
 
 
 def _place(landmarks: F32) -> tuple[float, float, float]:
-    """Middle of the lips, and the distance between the eyes."""
+    """Measure the middle of the lips, and the distance between the eyes."""
     left, right = eye_centres(landmarks)
     x, y = (landmarks[13, :2] + landmarks[14, :2]) / 2
     return float(x), float(y), float(np.hypot(*(right - left)))
 
 
 def hand(rgb: U8, landmarks: F32, away: float) -> None:
-    """Four fingers and a palm of the person's own skin, `away` eye distances to the left."""
+    """Draw four fingers and a palm in the colour of the person's skin, `away` eye distances to the left."""
     x, y, unit = _place(landmarks)
     skin = rgb[tuple(np.rint(landmarks[205, [1, 0]]).astype(int))].astype(float) * 0.92
     for k in range(4):
@@ -73,7 +73,7 @@ def text(rgb: U8, landmarks: F32, away: float) -> None:
 
 
 def watch(detector: BlazeFaceMesh, frames: list[U8]) -> list[bool | None]:
-    """What is told of each frame; None where the tracker finds no face, which covers may well cause."""
+    """Return the result for each frame; None where the tracker finds no face, as occluders may cause."""
     tracker, aligner, cover = FaceTracker(detector), Aligner(), CoverWatch()
     told: list[bool | None] = []
     for i, rgb in enumerate(frames):

@@ -26,8 +26,8 @@ FACE = drawn_face.points()
 WIDE, HIGH = np.ptp(FACE[:, 0]), np.ptp(FACE[:, 1])
 
 
-def turned(deg: float, face: F32 = FACE) -> F32:
-    """The drawn face, flat, turned about its upright axis."""
+def turn_face(deg: float, face: F32 = FACE) -> F32:
+    """Rotate the flat synthetic face about its upright axis."""
     angle = np.radians(deg)
     away = (face[:, 0] - 64)[:, None] * (np.cos(angle), 0, np.sin(angle))
     return (away + face[:, 1:2] * (0, 1, 0) + (64, 0, 0)).astype(np.float32)
@@ -60,11 +60,11 @@ def test_a_face_at_the_limit_does_not_flicker() -> None:
 
 @pytest.mark.parametrize("deg", [-60, -30, 0, 20, 45])
 def test_turn_is_measured_to_either_side(deg: float) -> None:
-    assert measure_turn_deg(turned(deg)) == pytest.approx(abs(deg), abs=1e-3)
+    assert measure_turn_deg(turn_face(deg)) == pytest.approx(abs(deg), abs=1e-3)
 
 
 def test_a_mouth_fades_as_the_head_turns() -> None:
-    shares = [turn_share(turned(deg)) for deg in range(60)]
+    shares = [turn_share(turn_face(deg)) for deg in range(60)]
     assert shares[:28] == [1.0] * 28
     assert shares[36:] == [0.0] * 24
     assert (np.diff(shares) <= 0).all()
@@ -72,7 +72,7 @@ def test_a_mouth_fades_as_the_head_turns() -> None:
 
 
 class Turning:
-    """A detector whose mesh is the drawn face turned as told; `faces_us` says what the detection shows."""
+    """Fake detector: the mesh is the synthetic face at a given yaw; `faces_us` sets what the detection shows."""
 
     def __init__(self) -> None:
         self.deg, self.faces_us = 0.0, True
@@ -92,7 +92,7 @@ class Turning:
         return ((self._points() - (64, 64, 0)) * 1.1 + (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2, 0)).astype(np.float32), 1.0
 
     def _points(self) -> F32:
-        return turned(self.deg)
+        return turn_face(self.deg)
 
 
 def test_a_head_turned_too_far_comes_back_when_the_detector_agrees() -> None:

@@ -13,7 +13,7 @@ JAW = (172, 136, 150, 379, 365, 397)
 
 
 def points(open_px: float) -> F32:
-    """A drawn face small enough for its chin to stay within the crop."""
+    """Build a synthetic face small enough for its chin to stay within the crop."""
     return np.asarray((drawn_face.points(open_px) - (64, 50, 0)) * 0.8 + (64, 50, 0), dtype=np.float32)
 
 

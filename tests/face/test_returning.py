@@ -17,70 +17,71 @@ SIZE = (640, 360)
 HERE, THERE = (150.0, 180.0), (470.0, 180.0)
 
 
-def _pair(portrait: U8, *, person: bool = True, seed: int = 1, swapped: bool = False) -> U8:
-    """The person, and a bystander (mirrored) as large."""
+def _place_pair(portrait: U8, *, person: bool = True, seed: int = 1, swapped: bool = False) -> U8:
+    """Draw the person, and a bystander (mirrored) of the same size."""
     at, other = (THERE, HERE) if swapped else (HERE, THERE)
     scene = put_face(background(*SIZE, seed), portrait, 120, other, mirror=True)
     return put_face(scene, portrait, 120, at) if person else scene
 
 
-def _xs(faces: list[TrackedFace]) -> set[float]:
-    """Rough places of all faces found."""
+def _find_columns(faces: list[TrackedFace]) -> set[float]:
+    """Return the rough columns of all faces found."""
     return {float(np.round(face.landmarks[:, 0].mean() / 160) * 160) for face in faces if face.valid}
 
 
 def test_someone_gone_for_a_second_is_waited_for(detector: BlazeFaceMesh, portrait: U8) -> None:
-    scenes = [_pair(portrait)] * 5 + [_pair(portrait, person=False)] * 25 + [_pair(portrait)] * 10
+    scenes = [_place_pair(portrait)] * 5 + [_place_pair(portrait, person=False)] * 25 + [_place_pair(portrait)] * 10
     faces = run(FaceTracker(detector, parse_person("left")), scenes)
     assert not any(face.cut for face in faces)
     assert [face.valid for face in faces[:30]] == [True] * 5 + [False] * 25
     assert all(face.valid for face in faces[35:])
-    assert _xs(faces) == {160.0}
+    assert _find_columns(faces) == {160.0}
 
 
 def test_someone_hidden_for_a_second_is_waited_for(detector: BlazeFaceMesh, portrait: U8) -> None:
     """A pillar that covers half of the picture is no cut."""
-    hidden = _pair(portrait)
+    hidden = _place_pair(portrait)
     hidden[:, :310] = 20
     faces = run(
-        FaceTracker(detector, parse_person("left")), [_pair(portrait)] * 5 + [hidden] * 25 + [_pair(portrait)] * 10
+        FaceTracker(detector, parse_person("left")),
+        [_place_pair(portrait)] * 5 + [hidden] * 25 + [_place_pair(portrait)] * 10,
     )
     assert not any(face.cut for face in faces)
     assert all(face.valid for face in faces[35:])
-    assert _xs(faces) == {160.0}
+    assert _find_columns(faces) == {160.0}
 
 
 def test_after_two_seconds_another_one_is_taken(detector: BlazeFaceMesh, portrait: U8) -> None:
-    scenes = [_pair(portrait)] * 3 + [_pair(portrait, person=False)] * 60
+    scenes = [_place_pair(portrait)] * 3 + [_place_pair(portrait, person=False)] * 60
     faces = run(FaceTracker(detector, parse_person("left")), scenes)
     back = next(face for face in faces[3:] if face.valid)
     assert 2.0 <= float(back.time_s) - 3 / 25 <= 2.5
-    assert _xs(faces[back.index :]) == {480.0}
+    assert _find_columns(faces[back.index :]) == {480.0}
 
 
 def test_in_a_new_shot_the_one_followed_is_known_by_looks(detector: BlazeFaceMesh, portrait: U8) -> None:
     faces = run(
         FaceTracker(detector, parse_person("left")),
-        [_pair(portrait)] * 4 + [_pair(portrait, seed=5, swapped=True)] * 4,
+        [_place_pair(portrait)] * 4 + [_place_pair(portrait, seed=5, swapped=True)] * 4,
     )
     assert [face.cut for face in faces] == [False] * 4 + [True] + [False] * 3
-    assert _xs(faces[4:]) == {480.0}
+    assert _find_columns(faces[4:]) == {480.0}
 
 
 def test_who_stands_in_meanwhile_does_not_become_the_person(detector: BlazeFaceMesh, portrait: U8) -> None:
     """A cut to the other one alone for a while, and back to both with their sides changed."""
     alone = put_face(background(*SIZE, 3), portrait, 120, (320, 180), mirror=True)
-    scenes = [_pair(portrait)] * 4 + [alone] * 30 + [_pair(portrait, seed=5, swapped=True)] * 4
+    scenes = [_place_pair(portrait)] * 4 + [alone] * 30 + [_place_pair(portrait, seed=5, swapped=True)] * 4
     faces = run(FaceTracker(detector, parse_person("left")), scenes)
-    assert _xs(faces[4:34]) == {320.0}
-    assert _xs(faces[34:]) == {480.0}
+    assert _find_columns(faces[4:34]) == {320.0}
+    assert _find_columns(faces[34:]) == {480.0}
 
 
 def test_a_picture_stays_but_for_the_person(portrait: U8) -> None:
     box = Box(90, 110, 210, 250)
-    for after, stays in ((_pair(portrait, person=False), True), (background(*SIZE, 7), False)):
+    for after, stays in ((_place_pair(portrait, person=False), True), (background(*SIZE, 7), False)):
         shots = ShotDetector()
-        shots.update(ArrayPicture(_pair(portrait)), Fraction(0))
+        shots.update(ArrayPicture(_place_pair(portrait)), Fraction(0))
         shots.update(ArrayPicture(after), Fraction(1, 25))
         assert shots.stays_around(box) is stays
 

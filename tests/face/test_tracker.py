@@ -23,8 +23,8 @@ def _centre(face: TrackedFace) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def _two_faces(portrait: U8, seed: int = 1) -> U8:
-    """A smaller face on the left, a larger one on the right."""
+def _draw_two_faces(portrait: U8, seed: int = 1) -> U8:
+    """Draw a smaller face on the left, a larger one on the right."""
     scene = put_face(background(*SIZE, seed), portrait, 90, (150, 170))
     return put_face(scene, portrait, 120, (470, 180), mirror=True)
 
@@ -119,18 +119,20 @@ def test_shots_see_neither_motion_nor_pans() -> None:
     ("rule", "x"), [("largest", 470), ("left", 150), ("right", 470), ("1", 150), ("2", 470), ("160,150@0", 150)]
 )
 def test_every_person_rule(detector: BlazeFaceMesh, portrait: U8, rule: str, x: float) -> None:
-    faces = run(FaceTracker(detector, parse_person(rule)), [_two_faces(portrait)] * 3)
+    faces = run(FaceTracker(detector, parse_person(rule)), [_draw_two_faces(portrait)] * 3)
     assert all(face.valid for face in faces)
     assert _centre(faces[2])[0] == pytest.approx(x, abs=15)
 
 
 def test_a_third_person_who_is_not_there(detector: BlazeFaceMesh, portrait: U8) -> None:
-    assert not any(face.valid for face in run(FaceTracker(detector, parse_person("3")), [_two_faces(portrait)] * 2))
+    assert not any(
+        face.valid for face in run(FaceTracker(detector, parse_person("3")), [_draw_two_faces(portrait)] * 2)
+    )
 
 
 def test_after_a_gap_the_same_person_is_followed(detector: BlazeFaceMesh, portrait: U8) -> None:
     """The left face is lost and comes back while a larger one never left."""
-    both = _two_faces(portrait)
+    both = _draw_two_faces(portrait)
     only_right = put_face(background(*SIZE, 1), portrait, 120, (470, 180), mirror=True)
     faces = run(FaceTracker(detector, parse_person("left")), [both] * 3 + [only_right] * 1 + [both] * 8)
     assert _centre(faces[2])[0] == pytest.approx(150, abs=15)
@@ -138,7 +140,7 @@ def test_after_a_gap_the_same_person_is_followed(detector: BlazeFaceMesh, portra
 
 
 def test_before_its_time_a_point_means_nobody(detector: BlazeFaceMesh, portrait: U8) -> None:
-    faces = run(FaceTracker(detector, parse_person("160,150@0.12")), [_two_faces(portrait)] * 5)
+    faces = run(FaceTracker(detector, parse_person("160,150@0.12")), [_draw_two_faces(portrait)] * 5)
     assert [face.valid for face in faces] == [False] * 3 + [True] * 2
 
 
@@ -166,7 +168,7 @@ def test_tracing_back_ends_at_a_cut(detector: BlazeFaceMesh, portrait: U8) -> No
 
 
 class _Scripted:
-    """A detector whose faces are painted squares: its mesh is an ellipse where the brightest square is."""
+    """Fake detector whose faces are painted squares: the mesh is an ellipse at the brightest square."""
 
     def __init__(self) -> None:
         self.detections = 0
@@ -197,8 +199,8 @@ class _Scripted:
         return points, 1.0
 
 
-def _square(x: int, looks: int) -> U8:
-    """A bright square with one of two inner patterns."""
+def _draw_square(x: int, looks: int) -> U8:
+    """Draw a bright square with one of two inner patterns."""
     scene = np.full((360, 640, 3), 60, np.uint8)
     scene[::8] += 40
     scene[140:220, x - 40 : x + 40] = 255
@@ -210,13 +212,15 @@ def _square(x: int, looks: int) -> U8:
 
 
 def test_another_face_in_the_same_place_is_a_new_track() -> None:
-    faces = run(FaceTracker(_Scripted()), [_square(300, 1)] * 4 + [_square(300, 2)] * 4)
+    faces = run(FaceTracker(_Scripted()), [_draw_square(300, 1)] * 4 + [_draw_square(300, 2)] * 4)
     assert [face.track for face in faces] == [0] * 4 + [1] * 4
     assert all(face.valid for face in faces)
 
 
 def test_a_leap_is_a_new_track_and_a_step_is_not() -> None:
-    faces = run(FaceTracker(_Scripted()), [_square(300, 1)] * 3 + [_square(308, 1)] * 3 + [_square(380, 1)] * 3)
+    faces = run(
+        FaceTracker(_Scripted()), [_draw_square(300, 1)] * 3 + [_draw_square(308, 1)] * 3 + [_draw_square(380, 1)] * 3
+    )
     assert [face.track for face in faces] == [0] * 6 + [1] * 3
 
 
@@ -234,7 +238,7 @@ def test_a_person_named_by_a_point_is_known_again_after_a_cut(detector: BlazeFac
     """The other shot shows the two on swapped sides: looks decide, not the place the point gave."""
     swapped = put_face(background(*SIZE, 2), portrait, 90, (150, 170), mirror=True)
     swapped = put_face(swapped, portrait, 120, (470, 180))
-    faces = run(FaceTracker(detector, parse_person("150,170@0")), [_two_faces(portrait)] * 3 + [swapped] * 3)
+    faces = run(FaceTracker(detector, parse_person("150,170@0")), [_draw_two_faces(portrait)] * 3 + [swapped] * 3)
     assert faces[3].cut
     assert _centre(faces[2])[0] == pytest.approx(150, abs=15)
     assert _centre(faces[5])[0] == pytest.approx(470, abs=15)

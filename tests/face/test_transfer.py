@@ -37,12 +37,12 @@ class Scene:
         self.mask: F32 = moving_face_mask(LANDMARKS, LANDMARKS, self.transform, self.picture.width, self.picture.height)
 
     def keep(self, rgb: U8 | None = None) -> SourceFace:
-        """The face as a source; of the same frame in other pixels."""
+        """Build the source face, optionally with other pixels in the frame."""
         picture = self.picture if rgb is None else ArrayPicture(rgb)
         return keep_source(picture, self.transform, crop(picture, self.transform))
 
     def lay(self, *parts: tuple[SourceFace, F32, float], strength: float = 1.0) -> tuple[Patch, NDArray[np.int64]]:
-        """The patch, and the frame with it."""
+        """Return the patch, and the frame with it."""
         lips = outer_lips(LANDMARKS)
         patch = transfer(self.picture, self.transform, self.crop, self.mask, lips, parts, strength)
         return patch, self.picture.patched(patch).astype(np.int64)
@@ -68,13 +68,13 @@ def any_size(request: pytest.FixtureRequest) -> Scene:
 
 
 def detail(rgb: NDArray[np.int64], where: NDArray[np.bool_]) -> float:
-    """Mean squared difference of neighbours among the pixels `where`."""
+    """Compute the mean squared difference of neighbours among the pixels `where`."""
     both = where[:, 1:] & where[:, :-1]
     return float(np.square(np.diff(rgb, axis=1)[both].astype(float)).mean())
 
 
 def solid(patch: Patch, like: U8) -> NDArray[np.bool_]:
-    """Where the frame shows the patch alone."""
+    """Return where the frame shows the patch alone."""
     where = np.zeros(like.shape[:2], dtype=bool)
     where[patch.box.y0 : patch.box.y1, patch.box.x0 : patch.box.x1] = patch.alpha > 0.98
     return where

@@ -13,7 +13,7 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def reference(wav: np.ndarray) -> np.ndarray:
-    """The same features by an explicit Fourier sum in float64."""
+    """Compute the same features by an explicit Fourier sum in float64."""
     hop, window = CONFIG.timing.hop, CONFIG.window
     hops = -(-len(wav) // hop)
     padded = np.concatenate([np.zeros(CONFIG.margin), wav, np.zeros(hop + CONFIG.margin)])

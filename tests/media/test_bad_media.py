@@ -21,7 +21,7 @@ def read_all(path, **options):
 
 
 def cut(path, share):
-    """The first `share` of a file, as another file."""
+    """Write the first `share` of a file to another file."""
     data = path.read_bytes()
     short = path.with_name(f"short_{path.name}")
     short.write_bytes(data[: int(len(data) * share)])

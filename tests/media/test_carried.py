@@ -22,7 +22,7 @@ HEADER = (
 
 
 def write_film(path, start_ms=0, second_codec="aac", text_codec="srt"):
-    """Two seconds from `start_ms` on: video, quiet sound, sound that clicks (fra), subtitles (eng) and chapters."""
+    """Write two seconds from `start_ms` on: video, quiet sound, clicks (fra), subtitles (eng) and chapters."""
     with av.open(str(path), "w", format={".mkv": "matroska", ".mp4": "mp4"}[path.suffix]) as out:
         video = out.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -61,7 +61,7 @@ def copy(source, out, frames=None, **options):
             writer.write(frame)
 
 
-def words_of(path):
+def read_words(path):
     with av.open(str(path)) as container:
         stream = container.streams.subtitles[0]
         found = []
@@ -71,7 +71,7 @@ def words_of(path):
         return stream.language, found
 
 
-def chapters_of(path):
+def read_chapters(path):
     with av.open(str(path)) as container:
         return [
             (one["metadata"]["title"], one["start"] * one["time_base"], one["end"] * one["time_base"])
@@ -90,8 +90,8 @@ def test_all_comes_along_at_its_time(tmp_path, suffix, name, text_codec, start_m
         assert [stream.language for stream in container.streams.audio][1:] == ["fra"]
     clicks = load_mono(out, 48_000, track="fra")
     assert abs(int(np.argmax(np.abs(clicks))) - CLICK_S * 48_000) <= 48
-    assert words_of(out) == ("eng", [(Fraction(start, 1000), words) for start, _, words in WORDS])
-    assert chapters_of(out) == [(title, start * MS, end * MS) for title, start, end in CHAPTERS]
+    assert read_words(out) == ("eng", [(Fraction(start, 1000), words) for start, _, words in WORDS])
+    assert read_chapters(out) == [(title, start * MS, end * MS) for title, start, end in CHAPTERS]
     assert not caplog.records
 
 
@@ -105,8 +105,8 @@ def test_the_track_that_drives_stays_behind(tmp_path):
 def test_a_shorter_output_ends_them_all(tmp_path):
     source = write_film(tmp_path / "in.mkv")
     copy(source, tmp_path / "out.mp4", frames=30, audio=source)
-    assert [words for _, words in words_of(tmp_path / "out.mp4")[1]] == ["First"]
-    assert chapters_of(tmp_path / "out.mp4") == [("One", 0, 1), ("Two", 1, Fraction(6, 5))]
+    assert [words for _, words in read_words(tmp_path / "out.mp4")[1]] == ["First"]
+    assert read_chapters(tmp_path / "out.mp4") == [("One", 0, 1), ("Two", 1, Fraction(6, 5))]
     assert len(load_mono(tmp_path / "out.mp4", track="fra")) / 16_000 == pytest.approx(1.2, abs=0.05)
 
 
@@ -116,7 +116,7 @@ def test_what_has_no_place_is_named(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         f"{source}: left out, as webm cannot hold it: sound (aac, fra)"
     ]
-    assert len(words_of(tmp_path / "out.webm")[1]) == 2
+    assert len(read_words(tmp_path / "out.webm")[1]) == 2
 
 
 def test_a_video_with_nothing_more_stays_as_it_is(tmp_path, caplog):

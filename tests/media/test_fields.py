@@ -13,21 +13,21 @@ from cals.media.frame import Frame
 from cals.types import U8
 
 
-def bar(x: float) -> U8:
-    """A soft bright bar at column x on a textured ground [96 128]."""
+def draw_bar(x: float) -> U8:
+    """Draw a soft bright bar at column x on a textured background [96 128]."""
     ground = np.tile(np.linspace(60, 90, 128), (96, 1)) + 8 * np.sin(np.arange(96) / 5)[:, None]
     return np.rint(ground + 120 * np.exp(-(((np.arange(128) - x) / 8) ** 2))).astype(np.uint8)
 
 
-def weave(upper: U8, lower: U8) -> U8:
+def weave_fields(upper: U8, lower: U8) -> U8:
     woven = upper.copy()
     woven[1::2] = lower[1::2]
     return woven
 
 
 def test_combs_go() -> None:
-    early, late = bar(50), bar(62)
-    woven = weave(early, late)
+    early, late = draw_bar(50), draw_bar(62)
+    woven = weave_fields(early, late)
     merged = merge_fields(woven, 8)
     assert np.array_equal(merged[::2], early[::2])
     before, after = (np.abs(picture.astype(int) - early)[2:-2].mean() for picture in (woven, merged))
@@ -55,7 +55,7 @@ def test_a_frame_is_seen_whole_and_stored_interlaced(tmp_path: Path) -> None:
         stream = out.add_stream("libx264", rate=25, options={"x264-params": "tff=1", "crf": "5"})
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
         for index in range(4):
-            grey = weave(bar(40 + 8 * index), bar(44 + 8 * index))
+            grey = weave_fields(draw_bar(40 + 8 * index), draw_bar(44 + 8 * index))
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.dstack([grey] * 3), "rgb24")))
         out.mux(stream.encode(None))
     with av.open(str(path)) as container:

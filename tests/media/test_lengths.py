@@ -28,11 +28,11 @@ KINDS = {
 }
 
 
-def played(path, policy, seconds):
+def list_indices(path, policy, seconds):
     return list(lengthened(path, policy, Fraction(seconds)))
 
 
-def bounce_order(count, length):
+def compute_bounce_order(count, length):
     order = list(range(count))
     while len(order) < length:
         order += [*range(count - 2, -1, -1), *range(1, count)]
@@ -50,8 +50,8 @@ def test_bounce_is_exact_forward_and_backward(tmp_path, name):
     path = write_video(tmp_path / name, rate=RATE, frames=90, **KINDS[name])
     with VideoReader(path) as reader:
         originals = list(reader)
-    frames = played(path, "bounce", 9)
-    order = bounce_order(90, len(frames))
+    frames = list_indices(path, "bounce", 9)
+    order = compute_bounce_order(90, len(frames))
     assert_back_to_back(frames)
     assert len(frames) == pytest.approx(9 * RATE, abs=3)
     for frame, index in zip(frames, order, strict=True):
@@ -62,15 +62,15 @@ def test_bounce_is_exact_forward_and_backward(tmp_path, name):
 def test_bounce_of_a_late_stream(tmp_path):
     times = [90_000 + 3600 * i for i in range(70)]
     path = write_video(tmp_path / "late.mkv", frames=70, time_base=Fraction(1, 90_000), times=times, options=OPEN_GOP)
-    frames = played(path, "bounce", 6)
-    assert [index_of(frame.rgb()) for frame in frames] == bounce_order(70, 150)
+    frames = list_indices(path, "bounce", 6)
+    assert [index_of(frame.rgb()) for frame in frames] == compute_bounce_order(70, 150)
 
 
 def test_variable_durations_travel_with_their_frames(tmp_path):
     times = [0, 40, 200, 210, 300]
     path = write_video(tmp_path / "vfr.mp4", rate=20, frames=5, time_base=Fraction(1, 1000), times=times)
-    frames = played(path, "bounce", 1)
-    order = bounce_order(5, len(frames))
+    frames = list_indices(path, "bounce", 1)
+    order = compute_bounce_order(5, len(frames))
     lengths = [40, 160, 10, 90, int(frames[4].duration_s * 1000)]
     assert [frame.duration_s * 1000 for frame in frames] == [lengths[index] for index in order]
     assert_back_to_back(frames)
@@ -87,7 +87,7 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory
         rewind.Rewinder, "chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
     )
     frames = lengthened(path, "bounce", Fraction(9))
-    assert [index_of(frame.rgb()) for frame in frames] == bounce_order(120, 225)
+    assert [index_of(frame.rgb()) for frame in frames] == compute_bounce_order(120, 225)
     assert max(sizes) == most
 
 
@@ -108,14 +108,14 @@ def test_a_closed_reader_gives_back_what_its_codec_holds(tmp_path):
 
 def test_loop_starts_again(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=40)
-    frames = played(path, "loop", 4)
+    frames = list_indices(path, "loop", 4)
     assert [index_of(frame.rgb()) for frame in frames] == [i % 40 for i in range(100)]
     assert_back_to_back(frames)
 
 
 def test_audio_holds_the_last_frame(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=10)
-    frames = played(path, "audio", 1)
+    frames = list_indices(path, "audio", 1)
     assert [index_of(frame.rgb()) for frame in frames] == [*range(10), *[9] * 15]
     assert all(frame.same_pixels(frames[9]) for frame in frames[10:])
     assert not frames[8].same_pixels(frames[9])
@@ -134,7 +134,7 @@ def test_a_last_frame_is_held_by_the_steps_between_the_others(tmp_path, suffix, 
         assert reader.format.rate == 1 / step_s
         with VideoWriter(tmp_path / "out.mp4", reader.format) as writer:
             writer.write(next(reader))
-    held = played(path, "audio", 3)[len(times) :]
+    held = list_indices(path, "audio", 3)[len(times) :]
     assert {frame.duration_s for frame in held} == {step_s}
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.level < 40  # H.264: a thousand frames a second need level 6
@@ -142,25 +142,25 @@ def test_a_last_frame_is_held_by_the_steps_between_the_others(tmp_path, suffix, 
 
 @pytest.mark.parametrize("policy", ["audio", "loop", "bounce"])
 def test_a_longer_video_is_cut(tmp_path, policy):
-    frames = played(write_video(tmp_path / "a.mp4", frames=50), policy, Fraction(99, 100))
+    frames = list_indices(write_video(tmp_path / "a.mp4", frames=50), policy, Fraction(99, 100))
     assert [index_of(frame.rgb()) for frame in frames] == list(range(25))
 
 
 def test_video_is_as_long_as_the_picture(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=30)
-    assert len(played(path, "video", 9)) == len(played(path, "video", Fraction(1, 2))) == 30
+    assert len(list_indices(path, "video", 9)) == len(list_indices(path, "video", Fraction(1, 2))) == 30
 
 
 @pytest.mark.parametrize("policy", ["audio", "loop", "bounce"])
 def test_a_photo_is_shown_at_25_frames_a_second(tmp_path, policy):
     cv2.imwrite(str(tmp_path / "photo.png"), picture(3))
-    frames = played(tmp_path / "photo.png", policy, 2)
+    frames = list_indices(tmp_path / "photo.png", policy, 2)
     assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(50)]
     assert all(frame.same_pixels(frames[0]) for frame in frames)
 
 
 def test_two_frames_bounce(tmp_path):
-    frames = played(write_video(tmp_path / "a.mp4", frames=2), "bounce", Fraction(6, 25))
+    frames = list_indices(write_video(tmp_path / "a.mp4", frames=2), "bounce", Fraction(6, 25))
     assert [index_of(frame.rgb()) for frame in frames] == [0, 1, 0, 1, 0, 1]
 
 
@@ -183,7 +183,7 @@ def test_a_stream_without_time_stamps_loops_instead_of_bouncing(tmp_path, monkey
     opened = []
     reader = rewind.VideoReader
     monkeypatch.setattr(rewind, "VideoReader", lambda *args, **options: opened.append(1) or reader(*args, **options))
-    frames = played(raw, "bounce", 4)
+    frames = list_indices(raw, "bounce", 4)
     shown = [index_of(frame.rgb()) for frame in frames]
     assert shown == [index % 40 for index in range(len(frames))]
     assert len(opened) <= len(frames) // 40 + 1

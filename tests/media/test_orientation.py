@@ -21,7 +21,7 @@ def first_rgb(path):
 
 
 def arrow(size=(64, 48)):
-    """A picture that looks different under every turn and mirroring."""
+    """Draw a picture that looks different under every rotation and mirroring."""
     width, height = size
     image = np.full((height, width, 3), 60, np.uint8)
     image[: height // 3, : width // 4] = (220, 40, 40)
@@ -205,12 +205,12 @@ def test_alpha_lies_over_white(tmp_path):
 
 
 def exif(orientation):
-    """An EXIF block with nothing but an orientation tag."""
+    """Build an EXIF block with only an orientation tag."""
     return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
 
 
 def exif_jpeg(path, image, orientation):
-    """A JPEG with an EXIF orientation tag, put together by hand."""
+    """Build a JPEG with an EXIF orientation tag by hand."""
     data = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
     body = b"Exif\0\0" + exif(orientation)
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])

@@ -28,7 +28,7 @@ def noise_frame(
     samples: tuple[tuple[int, int], ...] = IN_CUBE,
     color_range: int = 0,
 ) -> Frame:
-    """A frame whose every sample is random between those of `samples`."""
+    """Build a frame of random samples in the range of `samples`."""
     shown = av.VideoFrame(*size, pix_fmt)
     shown.colorspace, shown.color_range = matrix, color_range
     rng = np.random.default_rng(3)
@@ -39,7 +39,7 @@ def noise_frame(
 
 
 def footprint(mask, shape, layout):
-    """Chroma samples any of whose pixels is set in `mask`."""
+    """Return the chroma samples of which any pixel is set in `mask`."""
     grown = np.zeros((shape[0] << layout.shift_y, shape[1] << layout.shift_x), bool)
     grown[: mask.shape[0], : mask.shape[1]] = mask
     return grown.reshape(shape[0], 1 << layout.shift_y, shape[1], 1 << layout.shift_x).any(axis=(1, 3))

@@ -17,7 +17,7 @@ SIZE = (64, 48)
 
 
 def arrow():
-    """A picture that looks different under every turn and mirroring."""
+    """Draw a picture that looks different under every rotation and mirroring."""
     image = np.full((48, 64, 3), 60, np.uint8)
     image[:16, :16] = (220, 40, 40)
     image[-12:, -21:] = (40, 60, 220)
@@ -39,7 +39,7 @@ AS_SEEN = {
 
 
 def one_frame(path):
-    """The only frame of an image, after checking that it is one."""
+    """Read the only frame of an image and check that there is just one."""
     with VideoReader(path) as reader:
         assert reader.format.is_image
         assert (reader.format.rate, reader.has_audio) == (25, False)

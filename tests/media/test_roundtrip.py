@@ -24,7 +24,7 @@ RATES = {
 
 
 def copy(source: Path, out: Path, **options) -> list:
-    """Read `source`, write it to `out`; the frames."""
+    """Read `source`, write it to `out`, and return the frames."""
     with VideoReader(source) as reader, VideoWriter(out, reader.format, **options) as writer:
         frames = []
         for frame in reader:

@@ -31,7 +31,7 @@ def loud(level):
     return level * np.sin(np.arange(48_000) / 20)[None].astype(np.float32)
 
 
-def level_of(wave):
+def measure_level(wave):
     return np.sqrt(2 * np.mean(np.square(wave)))
 
 
@@ -56,7 +56,7 @@ def test_one_of_several_sound_tracks_is_chosen(tmp_path, suffix, wanted, level, 
         f"{path}: 3 sound tracks: 1 (aac mono, eng{title}), 2 (aac mono, fra), 3 (aac stereo, deu); "
         "taking 1 (generate --audio-track takes another)"
     ] * (wanted is None)
-    assert level_of(load_mono(path, track=wanted)) == pytest.approx(level, rel=0.1)
+    assert measure_level(load_mono(path, track=wanted)) == pytest.approx(level, rel=0.1)
     with (
         VideoReader(path) as reader,
         VideoWriter(tmp_path / "out.mp4", reader.format, audio=path, audio_track=wanted) as writer,
@@ -64,7 +64,7 @@ def test_one_of_several_sound_tracks_is_chosen(tmp_path, suffix, wanted, level, 
         for frame in reader:
             writer.write(frame)
     assert probe(tmp_path / "out.mp4").channels == channels
-    assert level_of(load_mono(tmp_path / "out.mp4")) == pytest.approx(level, rel=0.1)
+    assert measure_level(load_mono(tmp_path / "out.mp4")) == pytest.approx(level, rel=0.1)
 
 
 @pytest.mark.parametrize("wanted", [0, 4, "ita", ""])

@@ -22,7 +22,7 @@ FRAMES = 40
 
 
 def write_clear(path: Path, codec: str, pix_fmt: str, alpha: int) -> Path:
-    """Red, whose right half is clear by `alpha`; a grey square wanders."""
+    """Write a red video with `alpha` in its right half and a moving grey square."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, options={"auto-alt-ref": "0"} if "vp9" in codec else {})
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt

@@ -12,24 +12,24 @@ SIZE = 32
 
 
 def mesh(seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Vertices [1 v 2] over most of a picture, off the pixels' grid, and the triangles between them."""
+    """Build vertices [1 v 2] over most of a picture, off the pixel grid, and their triangles."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[4:29:6, 4:29:6].reshape(2, -1)
     points = np.stack([x, y], axis=1) + rng.uniform(-1, 1, (len(x), 2))
     return torch.from_numpy(points)[None], torch.from_numpy(triangulate(points))
 
 
-def smooth(seed: int = 0) -> Tensor:
+def draw_smooth(seed: int = 0) -> Tensor:
     coarse = np.random.default_rng(seed).uniform(size=(6, 6, 3))
     return torch.from_numpy(cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)).permute(2, 0, 1)[None]
 
 
-def warped(pictures: Tensor, target: Tensor, source: Tensor, triangles: Tensor) -> Tensor:
+def warp_pictures(pictures: Tensor, target: Tensor, source: Tensor, triangles: Tensor) -> Tensor:
     covering = draw_triangles(target, triangles, SIZE, SIZE)
     return sample_places(pictures, source_places(target, source, triangles, covering))
 
 
-def areas(points: Tensor, triangles: Tensor) -> Tensor:
+def compute_areas(points: Tensor, triangles: Tensor) -> Tensor:
     corners = points[triangles]
     (ax, ay), (bx, by) = ((corners[:, i] - corners[:, 0]).unbind(-1) for i in (1, 2))
     return (ax * by - ay * bx) / 2
@@ -39,21 +39,21 @@ def test_triangles_fill_the_hull_without_overlap() -> None:
     points, triangles = mesh()
     hull = cv2.contourArea(cv2.convexHull(points[0].float().numpy()))
     # cv2 leaves out slivers along the hull
-    assert 0.99 * hull < float(areas(points[0], triangles).abs().sum()) <= 1.00001 * hull
+    assert 0.99 * hull < float(compute_areas(points[0], triangles).abs().sum()) <= 1.00001 * hull
     assert set(triangles.flatten().tolist()) == set(range(points.shape[1]))
 
 
 def test_a_mesh_that_stays_leaves_the_picture_as_it_is() -> None:
     points, triangles = mesh()
     pictures = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64)
-    torch.testing.assert_close(warped(pictures, points, points, triangles), pictures, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warp_pictures(pictures, points, points, triangles), pictures, atol=1e-5, rtol=0)
 
 
 def test_a_shifted_mesh_takes_its_pixels_along_and_no_others() -> None:
     points, triangles = mesh()
     pictures = torch.rand(1, 3, SIZE, SIZE, dtype=torch.float64)
     target = points + torch.tensor([3.0, -2.0])
-    moved = warped(pictures, target, points, triangles)
+    moved = warp_pictures(pictures, target, points, triangles)
     covered = draw_triangles(target, triangles, SIZE, SIZE)[0] >= 0
     expected = torch.roll(pictures, (-2, 3), dims=(2, 3))
     torch.testing.assert_close(moved[..., covered], expected[..., covered], atol=1e-5, rtol=0)
@@ -117,13 +117,13 @@ def test_the_gradient_of_the_places_is_that_of_small_differences() -> None:
 
 def test_vertices_learn_where_the_picture_went() -> None:
     points, triangles = mesh()
-    pictures = smooth()
+    pictures = draw_smooth()
     way = torch.tensor([1.2, -0.8], dtype=torch.float64)
-    wanted = warped(pictures, points + way, points, triangles)
+    wanted = warp_pictures(pictures, points + way, points, triangles)
     shift = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([shift], lr=0.1)
     for _ in range(60):
-        error = (warped(pictures, points + shift, points, triangles) - wanted).square().mean()
+        error = (warp_pictures(pictures, points + shift, points, triangles) - wanted).square().mean()
         optimizer.zero_grad()
         error.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
