@@ -77,7 +77,7 @@ class CoverWatch:
     def _reset(self) -> None:
         self._views: NDArray[np.float32] = np.zeros((0, len(_POINTS), 4), dtype=np.float32)
         self._candidates: deque[tuple[Fraction, F32]] = deque()
-        self._covered = False
+        self._occluded = False
         self._change: tuple[Fraction, F32] | None = None
         self._observed_s = Fraction(0)
 
@@ -86,9 +86,9 @@ class CoverWatch:
         if cut:
             self._reset()
         view, score = measure_mouth(crop, landmarks)
-        inexperience = max(0.0, 1 - float(self._observed_s / _WARM_UP_S))
-        novelty = self._compute_novelty(view) / (_MAX_NOVELTY + _EXTRA_NOVELTY * inexperience)
-        limit = _HYSTERESIS if self._covered else 1.0
+        warm_up = max(0.0, 1 - float(self._observed_s / _WARM_UP_S))
+        novelty = self._compute_novelty(view) / (_MAX_NOVELTY + _EXTRA_NOVELTY * warm_up)
+        limit = _HYSTERESIS if self._occluded else 1.0
         if score > _MAX_BARE_SCORE or novelty <= limit:
             self._change = None
         elif self._change is None or _compute_difference(self._change[1][None], view) > _MAX_CHANGE:
@@ -96,9 +96,9 @@ class CoverWatch:
         elif time_s - self._change[0] >= _RELIGHT_S:
             self._reset()
             novelty = 0.0
-        self._covered = score > limit or novelty > limit
+        self._occluded = score > limit or novelty > limit
         self._add_view(view, time_s)
-        return self._covered
+        return self._occluded
 
     def _compute_novelty(self, view: F32) -> float:
         """Compute the difference of a view from all stored ones; 0 when there are none."""
@@ -107,7 +107,7 @@ class CoverWatch:
         return _compute_difference(self._views, view)
 
     def _add_view(self, view: F32, time_s: Fraction) -> None:
-        if self._covered:
+        if self._occluded:
             self._candidates.clear()
             return
         if not len(self._views):
