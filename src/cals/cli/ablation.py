@@ -57,7 +57,7 @@ def ablation(
     from cals.training.ablation import TABLE_1, AblationConfig, train_rows
     from cals.training.run import Corpus
 
-    judging = ClipsConfig(parts=parts, clips=clips)
+    scoring = ClipsConfig(parts=parts, clips=clips)
     config = AblationConfig(rows=rows or TABLE_1, decoder=decoder, steps_each=steps_each, minutes_each=minutes_each)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
     with frame_progress(f"training {len(config.rows)} rows", "steps") as progress:
@@ -72,7 +72,7 @@ def ablation(
             splits,
             judge or sync,
             out,
-            judging,
+            scoring,
             face_models=face_models,
             device=device,
             progress=progress,

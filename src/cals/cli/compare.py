@@ -65,9 +65,9 @@ def compare(
     from cals.training.run import Corpus
     from cals.training.systems import ALL, SystemsConfig, train_systems
 
-    chosen = ALL if systems == ("all",) else systems
-    config = SystemsConfig(systems=chosen, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
-    judging = CompareConfig(
+    names = ALL if systems == ("all",) else systems
+    config = SystemsConfig(systems=names, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
+    scoring = CompareConfig(
         parts=parts,
         clips=clips,
         seed=seed,
@@ -80,10 +80,10 @@ def compare(
         face_models=face_models,
     )
     source = Corpus(folder=corpus, splits=splits)
-    with frame_progress(f"training {len(chosen)} systems", "thousandths") as progress:
+    with frame_progress(f"training {len(names)} systems", "thousandths") as progress:
         trained = train_systems(config, source, sync, out, accelerator=accelerator, progress=progress)
     models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
     with frame_progress("scoring", "pairs") as progress:
-        report = compare_systems(models, notes, videos, splits, out, judging, progress=progress)
+        report = compare_systems(models, notes, videos, splits, out, scoring, progress=progress)
     print(report.text())
     print(f"{out}: {', '.join(FILES)}")

@@ -11,7 +11,7 @@ from cals.cli.study_options import StudyOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ContextOptions(StudyOptions):
-    """Which windows are tried."""
+    """Options of `cals context`."""
 
     every: int = 5
     """Frames from one moment to the next."""

@@ -73,7 +73,7 @@ def generate(
 
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
     with frame_progress("generating") as progress:
-        done = lips.generate(
+        result = lips.generate(
             face,
             audio,
             out,
@@ -94,4 +94,4 @@ def generate(
             report=report,
             progress=progress,
         )
-    print(f"{out}: {done.line()}")
+    print(f"{out}: {result.line()}")

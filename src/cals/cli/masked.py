@@ -11,7 +11,7 @@ from cals.cli.study_options import HidingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedOptions(HidingOptions):
-    """How much is hidden, and what it is compared with."""
+    """Options of `cals masked`."""
 
     baseline: str | None = None
     """Another model, which gets silence in place of what is hidden."""

@@ -11,7 +11,7 @@ from cals.cli.progress import frame_progress
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryOptions:
-    """A model with a memory, a corpus, and which of its clips."""
+    """Options of `cals memory`."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A checkpoint folder, for example that of a run of `l2f-grid-synctalkface`."""

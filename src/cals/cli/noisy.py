@@ -12,7 +12,7 @@ from cals.cli.study_options import HidingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyOptions(HidingOptions):
-    """Which noise, and who says where it is."""
+    """Options of `cals noisy`."""
 
     recogniser: Path
     """Checkpoint folder of `cals train avsr`: of sound and lips, with reliability scores."""

@@ -44,14 +44,14 @@ def score(
     from cals.inference.score_plot import check_plot, draw_result
 
     with ExitStack() as files:
-        place = None
+        plot_file = None
         if plot is not None:
             check_plot(plot)
             inputs = [path for path in (video, audio, syncnet) if path is not None]
-            place = files.enter_context(new_file(plot, force=force, apart_from=inputs))
+            plot_file = files.enter_context(new_file(plot, force=force, apart_from=inputs))
         scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
         with frame_progress("scoring") as progress:
             result = scorer.score(video, audio, person=person, keep_going=keep_going, progress=progress)
-        if place is not None:
-            draw_result(result, video.name, place)
+        if plot_file is not None:
+            draw_result(result, video.name, plot_file)
     print(json.dumps(result.document(), indent=1) if json_ else result.text())

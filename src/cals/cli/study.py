@@ -86,8 +86,9 @@ def _make(options: Make) -> None:
     config = DesignConfig(clips=options.clips, catch=options.catch, practice=options.practice)
     folders = named_folders(options.methods)
     with frame_progress("writing videos", "videos") as progress:
-        made = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
-    print(f"{options.out}: {len(made.clips)} clips by {', '.join(made.methods)}; {len(made.stimuli)} videos a rater")
+        study_site = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
+    methods = ", ".join(study_site.methods)
+    print(f"{options.out}: {len(study_site.clips)} clips by {methods}; {len(study_site.stimuli)} videos a rater")
     print(f"raters see {options.out / 'site'} only; start it with: cals study serve {options.out}")
 
 
@@ -99,8 +100,8 @@ def _serve(options: Serve) -> None:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            came, finished = server.book.count()
-            print(f"{options.study}: {came} raters so far, {finished} of them finished")
+            started, finished = server.book.count()
+            print(f"{options.study}: {started} raters so far, {finished} of them finished")
 
 
 def _report(options: Report) -> None:

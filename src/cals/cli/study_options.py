@@ -1,4 +1,4 @@
-"""What `cals context`, `cals masked` and `cals noisy` are all told."""
+"""Options shared by `cals context`, `cals masked` and `cals noisy`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """A model, a corpus, and how they are looked at."""
+    """A model, a corpus, and how they are measured."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A name from `cals models list`, or a checkpoint folder."""
@@ -47,7 +47,7 @@ class StudyOptions:
         return LipSync(model or self.model, face_models=self.face_models, device=self.device, batch=self.batch)
 
     def shared(self) -> dict[str, Any]:
-        """What every study's config takes."""
+        """Return the options that every study's config takes."""
         return {
             "parts": self.parts,
             "clips": self.clips,
@@ -58,7 +58,7 @@ class StudyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HidingOptions(StudyOptions):
-    """Of studies that hide sound from Audio-to-Lip."""
+    """Options of studies that hide sound from Audio-to-Lip."""
 
     a2l: Path | None = None
     """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may

@@ -9,7 +9,7 @@ import tyro
 from cals.cli.progress import frame_progress
 
 LIBRARIES = ("lightning", "tensorboard", "matplotlib")
-"""What `cals[train]` brings."""
+"""Libraries of the extra `cals[train]`."""
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
 
 
 def check_libraries() -> None:
-    """ConfigError for a missing one at once: the curves would ask for the last of them only after hours."""
+    """Raise ConfigError for a missing library before any work: the curves would need the last one only after hours."""
     from cals.errors import ConfigError
 
     for name in LIBRARIES:
