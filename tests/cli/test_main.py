@@ -11,7 +11,7 @@ from cals.errors import MediaError
 
 
 def run_failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The exit status and what stands on stderr."""
+    """Run a command that fails; return its exit status and stderr."""
     with pytest.raises(SystemExit) as end:
         cli.main(list(arguments))
     return int(end.value.code or 0), capsys.readouterr().err

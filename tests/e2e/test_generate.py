@@ -96,7 +96,7 @@ def test_report_and_closing_line(talking: Path, tmp_path: Path, capsys: pytest.C
 
 
 def video_with_gap(path: Path, rate: Fraction, gap: range, frames: int) -> None:
-    """The photo drifting, with grey frames where `gap` says."""
+    """Write a video of the drifting photo, with grey frames in `gap`."""
     with VideoReader(FACE) as photo:
         picture = next(photo).rgb()[:320, :400]
     with av.open(str(path), "w") as container:

@@ -33,7 +33,7 @@ SIZE, FRAMES = 320, 50
 
 
 def detect_landmarks(face: U8) -> F32:
-    """The tracker's mesh [468 3] of a picture."""
+    """Detect the tracker's mesh [468 3] in a picture."""
     try:
         models = FaceModels(*hub.face_model_bytes())
     except CheckpointError as error:
@@ -44,7 +44,7 @@ def detect_landmarks(face: U8) -> F32:
 
 
 def open_mouth(landmarks: F32, openings: np.ndarray) -> torch.Tensor:
-    """Mesh points [t 468 2] with the lower lip and the jaw lower by `openings` [t] in pixels."""
+    """Return mesh points [t 468 2] with the lower lip and the jaw lower by `openings` [t] in pixels."""
     points = landmarks[:, :2].astype(np.float64)
     mouth = points[list(MOUTH_INNER)]
     middle, half = mouth.mean(axis=0), np.ptp(mouth[:, 0]) / 2
@@ -57,7 +57,7 @@ def open_mouth(landmarks: F32, openings: np.ndarray) -> torch.Tensor:
 
 
 def draw_speech(photo: U8, seed: int) -> tuple[list[U8], F32]:
-    """Pictures of the face opening its mouth as loudly as it sounds, and the sound [1 n] at 16 kHz."""
+    """Draw pictures of the face whose mouth opens with the loudness, and the sound [1 n] at 16 kHz."""
     rng = np.random.default_rng(seed)
     steps = np.convolve(rng.normal(size=FRAMES + 4), np.ones(5) / 5, mode="valid")[:FRAMES]
     level = np.clip(1.5 * steps + 0.5, 0.02, 1)
@@ -97,7 +97,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def readme_commands(raw: Path) -> list[list[str]]:
-    """What the README says under "Train your own", with our videos and the presets that take seconds."""
+    """Return the README's commands under "Train your own", with our videos and the presets that take seconds."""
     block = re.search(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
     assert block is not None
     lines = [line.removeprefix("$ cals ") for line in block[1].splitlines()]

@@ -26,7 +26,7 @@ MOUTH = np.s_[128:164, 140:180]
 
 
 def find_seed_over_gap() -> int:
-    """The first seed that has a burst of pictures over frames without a face, and others."""
+    """Find the first seed with a burst of pictures over frames without a face, and others."""
     for seed in range(100):
         truth = draw_corruption(np.random.default_rng(seed), FRAMES, TESTING).truth["video"]
         if truth[GAP].any() and truth[: GAP.start].any() and not truth.all():
@@ -114,7 +114,7 @@ def corrupt_sound(path: Path, out: Path, kind: str, snr_db: float, **options: An
 
 
 def compute_noise(path: Path, out: Path, document: dict[str, Any]) -> tuple[F32, list[tuple[int, int]]]:
-    """What the mono sound at 48 kHz has more, and the samples of its bursts."""
+    """Compute the noise added to the mono sound at 48 kHz, and return the sample ranges of its bursts."""
     before, after = load_mono(path, 48_000), load_mono(out, 48_000)
     change = after[: len(before)] - before  # Matroska does not say what a codec padded
     bursts = parse_corruption(document["corruption"]).audio

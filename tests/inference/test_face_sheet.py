@@ -78,7 +78,7 @@ def test_a_frame_without_a_face_is_shown_whole() -> None:
 
 
 def cut_cells(sheet: U8, columns: int, row: int) -> list[U8]:
-    """The cells of one row, without the gaps between."""
+    """Return the cells of one row, without the gaps between."""
     step = CELL_PX + 4
     return [sheet[4 + row * step :, 4 + i * step :][:CELL_PX, :CELL_PX] for i in range(columns)]
 

@@ -10,7 +10,7 @@ from cals.types import TrackedFace
 
 
 def build_faces(pattern: str, rate: int = 25) -> list[TrackedFace]:
-    """`x` a face, `.` none, `|` a face that starts a shot, `!` a faceless frame that starts a shot."""
+    """Build faces: `x` a face, `.` none, `|` a face that starts a shot, `!` a faceless frame that starts a shot."""
     return [
         TrackedFace(
             index=i,

@@ -36,7 +36,7 @@ def draw_speech(frames: int, seed: int = 0) -> tuple[list[View], list[float]]:
 
 
 def find_usable(references: Gallery, time_s: float) -> list[int]:
-    """Which frames of the gallery may lend something to a frame of this time."""
+    """Return the frames of the gallery that may be references for a frame of this time."""
     return torch.nonzero(references.away_from(torch.tensor([time_s]))[0]).flatten().tolist()
 
 
@@ -78,7 +78,7 @@ def test_a_photo_is_its_own_gallery() -> None:
 
 
 def iterate_forever(counter: list[int], tracks: int = 1, gap: int = 0) -> Iterator[TrackedFrame]:
-    """25 frames a second for ever, the person changing every 2 s; every `gap`-th frame shows nobody."""
+    """Yield 25 frames a second without end; the person changes every 2 s, every `gap`-th frame has no face."""
     k = 0
     picture = from_rgb(BLANK)
     while True:
@@ -110,7 +110,7 @@ def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -
 
 
 def draw_pairs(track: int, start: int, count: int, later_s: int = 0) -> list[tuple[TrackedFrame, View]]:
-    """Frames of a person whose mouth opens more and more, shown `later_s` after their own time."""
+    """Draw frames of a person whose mouth opens more and more, shown `later_s` after their own time."""
     pairs = []
     for k in range(start, start + count):
         frame = Frame(from_rgb(BLANK), k, Fraction(k, 25), Fraction(1, 25))

@@ -63,14 +63,14 @@ def lips(mesh: FaceMesh) -> MeshLips:
 
 
 def iterate_units(openings: np.ndarray) -> Iterator[Tensor]:
-    """Blocks of a second of units; after the end silence."""
+    """Yield blocks of a second of units; silence follows them."""
     for first in range(0, len(openings), 25):
         yield torch.from_numpy(openings[first : first + 25]).float()[:, None]
     yield from itertools.repeat(torch.zeros(25, 1))
 
 
 def draw_video(openings: np.ndarray, track: int = 0, first: int = 0, seed: int = 0) -> list[TrackedFrame]:
-    """A video whose whole frame is the crop; NaN where nobody is seen."""
+    """Draw a video whose whole frame is the crop; an opening of NaN is a frame without a face."""
     items = []
     for k, opening in enumerate(openings, start=first):
         valid = bool(np.isfinite(opening))
@@ -83,7 +83,7 @@ def draw_video(openings: np.ndarray, track: int = 0, first: int = 0, seed: int =
 
 
 def measure_opening(rgb: U8) -> float:
-    """Mean height of what is neither lip nor skin about the middle of the mouth: the dark, and teeth."""
+    """Measure the mean height of what is neither lip nor skin in the middle of the mouth: the dark, and teeth."""
     part = rgb[80:112, 58:71].astype(int)
     return float(((part.max(axis=2) < 90) | (part.min(axis=2) > 185)).sum() / part.shape[1])
 

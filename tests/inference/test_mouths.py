@@ -25,7 +25,7 @@ GREY = np.full((128, 128, 3), 120, np.uint8)
 
 
 def draw_frames(landmarks: F32, first: int = 0, step: int = 1, crop: U8 = GREY) -> list[tuple[Frame, View]]:
-    """Frames of 25 a second with these faces, `step` frames apart."""
+    """Build frames of 25 a second with these faces, `step` frames apart."""
     picture = from_rgb(crop)
     return [
         (Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), View(IDENTITY, crop, face, (128, 128)))

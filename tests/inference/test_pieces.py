@@ -14,7 +14,7 @@ LONGEST = LONGEST_S * FPS
 
 
 def draw_levels(*parts: tuple[str, int], seed: int = 0) -> F32:
-    """Loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (34)."""
+    """Draw the loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (34)."""
     rng = np.random.default_rng(seed)
     ranges = {"speech": (35, 50), "silence": (0, 2), "hum": (34, 34)}
     return np.concatenate([rng.uniform(*ranges[kind], size=count) for kind, count in parts]).astype(np.float32)

@@ -63,7 +63,7 @@ def draw_tone(levels: np.ndarray) -> F32:
 
 
 def build_item(index: int, level: float, track: int | None = 0, step_s: Fraction = Fraction(1, 25)) -> Any:
-    """A tracked frame; `track` is None where there is no face."""
+    """Build a tracked frame; `track` is None where there is no face."""
     frame = SimpleNamespace(time_s=index * step_s, duration_s=step_s)
     view = None if track is None else SimpleNamespace(crop=np.full((128, 128, 3), level, np.float32))
     return SimpleNamespace(frame=frame, face=SimpleNamespace(track=track), view=view)
@@ -187,7 +187,7 @@ def test_the_offset_over_time_follows_a_jump() -> None:
 
 
 def write_flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, sound: bool = True) -> Path:
-    """A person in flickering light whose sound is on while the light is, `late` frames of 40 ms after it."""
+    """Write a video of a person in flickering light with a tone while it is bright, `late` frames of 40 ms after it."""
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)[:320, 64:384]
     photo = photo if face else np.full_like(photo, 90)
     levels = draw_levels()

@@ -50,7 +50,7 @@ class WholeView(View):
 
 
 def iterate_units() -> Iterator[Tensor]:
-    """Unit k is the number k + SHIFT."""
+    """Yield units; unit k is the number k + SHIFT."""
     return (torch.arange(i, i + 7, dtype=torch.float32)[:, None] + SHIFT for i in range(0, 10**6, 7))
 
 
@@ -61,7 +61,7 @@ def generate(
 
 
 def draw_points(first: float = 0.0) -> F32:
-    """A face that no test here looks at closely, told apart by its point number 0."""
+    """Draw landmarks that are identified by their point number 0."""
     landmarks = drawn_face.points().copy()
     landmarks[0, 0] = first
     return landmarks
@@ -70,7 +70,7 @@ def draw_points(first: float = 0.0) -> F32:
 def draw_items(
     rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, ...] = ()
 ) -> Iterator[TrackedFrame]:
-    """Grey frames whose whole picture is the crop; frame k of track n is of grey 100 + n."""
+    """Yield grey frames whose whole picture is the crop; frame k of track n is of grey 100 + n."""
     identity = CropTransform(np.array([[1.0, 0, 0], [0, 1, 0]]), SIZE)
     for k in range(count):
         track = tracks[k] if tracks else 0

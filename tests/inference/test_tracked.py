@@ -33,7 +33,7 @@ class Swaying:
 
 
 def draw_video(count: int) -> Iterator[Frame]:
-    """Frames of 25 a second, each decoded anew."""
+    """Yield frames of 25 a second, each a new object."""
     for k in range(count):
         yield Frame(from_rgb(np.full((300, 320, 3), k, np.uint8)), k, Fraction(k, 25), Fraction(1, 25))
 

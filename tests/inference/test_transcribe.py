@@ -47,7 +47,7 @@ def draw_clip(
     sound_s: float | None = 2.0,
     level: Callable[[F32], F32] = lambda wav: wav,
 ) -> Path:
-    """A photo in a light that falls, without the face in `dark`, beside tones."""
+    """Write a video of a photo in a light that falls, without the face in `dark`, beside tones."""
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)[:320, 64:384]
     photo = cv2.resize(photo, (192, 192), interpolation=cv2.INTER_AREA)
     pictures = [

@@ -9,7 +9,7 @@ WAVE = 3 * torch.sin(torch.linspace(0, 20, 400))
 
 
 def ccc(pred: torch.Tensor, real: torch.Tensor) -> float:
-    """As Lin (1989) writes it: 2 r s1 s2 / (s1^2 + s2^2 + (m1 - m2)^2)."""
+    """Compute Lin's (1989) form: 2 r s1 s2 / (s1^2 + s2^2 + (m1 - m2)^2)."""
     r = float(torch.corrcoef(torch.stack([pred, real]))[0, 1])
     s1, s2 = float(pred.std(correction=0)), float(real.std(correction=0))
     return 2 * r * s1 * s2 / (s1**2 + s2**2 + float(pred.mean() - real.mean()) ** 2)

@@ -9,7 +9,7 @@ from drawn_face import picture, points
 
 
 def draw_face(seed: int, open_px: float = 0.0) -> np.ndarray:
-    """A drawn face whose brows and nose, drawn as lines, are its own."""
+    """Draw a face with its own brows and nose, drawn as lines."""
     crop = picture(points(open_px), seed)
     rng = np.random.default_rng(seed)
     for _ in range(12):

@@ -10,7 +10,7 @@ from cals.metrics.image import gradient_energy, psnr, ssim, wrapped_psnr
 
 
 def draw_pair(noise: float, size: tuple[int, int] = (64, 128)) -> tuple[np.ndarray, np.ndarray]:
-    """A soft picture and the same with noise."""
+    """Draw a smooth picture with noise, and the picture without it."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[0 : size[0], 0 : size[1]]
     target = np.stack([128 + 90 * np.sin(x / 7), 120 + 80 * np.cos(y / 9), (x + y) % 256], axis=-1)

@@ -10,7 +10,7 @@ from cals.metrics.wer import Edits, compare_word_errors, edit_distance, word_err
 
 
 def find_fewest_edits(reference: tuple[int, ...], hypothesis: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Errors, gaps, insertions, deletions of the best of all alignments, by recursion from the front."""
+    """Count errors, gaps, insertions, deletions of the best of all alignments, by recursion from the front."""
 
     @cache
     def best(i: int, j: int) -> tuple[int, int, int, int]:

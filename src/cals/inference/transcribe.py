@@ -73,8 +73,8 @@ class Transcriber:
         """Transcribe a video or sound file, a segment of about a sentence at a time; memory use is constant.
 
         `streams` "both" means whatever both file and recogniser have; `audio` replaces the video's own sound.
-        Raises MediaError for an unreadable file or one without a stream that the recogniser takes, NoFaceError where
-        lips alone are read and no face is found, ConfigError for streams that the recogniser lacks.
+        Raises MediaError for an unreadable file or one without a stream that the recogniser takes, and ConfigError for
+        streams that the recogniser lacks. Raises NoFaceError where lips alone are read and no face is found.
         """
         source = choose_source(Path(video), None if audio is None else Path(audio), streams, self.config)
         face_models = None if source.pictures is None else FaceModels(*hub.face_model_bytes(self._face_models))

@@ -9,11 +9,12 @@ F64 = NDArray[np.float64]
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2) for features [n d] with covariances A and B (Heusel et al., 2017).
+    """Compute the distance of two sets of features [n d] with covariances A and B (Heusel et al., 2017).
 
-    It runs in float64, without the square root of an asymmetric matrix: the last trace is the sum of the singular
-    values of A^1/2 B^1/2. This also holds where fewer samples than dimensions leave A or B singular. The distance is
-    biased: it is larger for fewer samples, so only sets of equal size can be compared.
+    It is |mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2), in float64, without the square root of an asymmetric matrix:
+    the last trace is the sum of the singular values of A^1/2 B^1/2. This also holds where fewer samples than dimensions
+    leave A or B singular. The distance is biased: it is larger for fewer samples, so only sets of equal size can be
+    compared.
     """
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
         raise ValueError(
@@ -35,9 +36,9 @@ def _matrix_sqrt(covariance: F64) -> F64:
 def trunk_features(encoder: nn.Module, windows: Tensor) -> Tensor:
     """Return the features of FID-sync [b channels]: a visual sync encoder's `layers` on windows [b ...], averaged.
 
-    The mean is over positions. With the shipped encoder they are 256 numbers of the lower half of a face over 5
-    frames, before the head that keeps only what correlates with sound. They are not the Inception features of published
-    FIDs, and no figure here compares to those.
+    The mean is over positions. The shipped encoder gives 256 numbers of the lower half of a face over 5 frames, before
+    the head that keeps only what correlates with sound. They are not the Inception features of published FIDs, and no
+    figure here compares to those.
     """
     outputs: list[Tensor] = []
     hook = encoder.get_submodule("layers").register_forward_hook(lambda _module, _inputs, out: outputs.append(out))

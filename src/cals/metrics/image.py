@@ -25,8 +25,8 @@ def psnr(generated: U8, target: U8, region: NDArray[np.bool_] | None = None) -> 
 def wrapped_psnr(generated: U8, target: U8, region: NDArray[np.bool_] | None = None) -> float:
     """Compute PSNR in dB with 8-bit differences and squares, which both wrap around at 256.
 
-    Two unrelated pictures reach 27.9 dB (a mean square of 105.5), equal ones infinity, and a picture off by a multiple
-    of 16 levels everywhere counts as equal. It is only for tables computed that way (paper section 5); see `psnr`.
+    Two unrelated pictures reach 27.9 dB (a mean square of 105.5), equal ones infinity. A picture off by a multiple of
+    16 levels everywhere counts as equal. It is only for tables computed that way (paper section 5); see `psnr`.
     """
     difference = generated - target
     error = float(np.mean(np.square(difference if region is None else difference[region]), dtype=np.float64))
