@@ -43,20 +43,20 @@ def compare(
         sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
         out: The folder for the runs, whole reports, compare.json and compare.md.
         systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped).
-        size: Of the presets; `debug` is for tests.
+        size: Size of the presets; `debug` is for tests.
         minutes_each: Time of each system, Audio-to-Lip included.
         steps_each: Instead of minutes: at most so many steps of every stage.
-        seed: Of first weights, batches, pairs and bootstrap.
+        seed: Seed of first weights, batches, pairs and bootstrap.
         generated: NAME=FOLDER of videos that the original of a system made of the same pairs (`cals evaluate
             --list-only` writes them); may be given several times.
-        parts: The parts of the splits to score.
-        clips: At most so many clips a part; default: all.
+        parts: Parts of the splits to score.
+        clips: At most so many clips per part; default: all.
         judge: Sync encoders that score; default: those that ship.
         reader: Checkpoint folder of a lip reader, made by `cals train reader`: adds readability.
         paper: The corpus whose published order is compared.
         workers: Processes that score.
         face_models: Folder with the two face networks, for machines without a network.
-        accelerator: What trains: cpu, cuda, or auto.
+        accelerator: Device to train on: cpu, cuda, or auto.
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()

@@ -36,13 +36,13 @@ class Options:
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips are one part."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to look at."""
+    """Parts of the splits to use."""
     clips: int | None = None
-    """At most so many clips a part, drawn by lot; default: all."""
+    """At most so many clips per part, drawn at random; default: all."""
     seconds: float = 10.0
-    """Of longer clips and sounds only the first so many count."""
+    """Longest part of a clip or sound that counts, from its beginning."""
     seed: int = 0
-    """Of the drawing of pairs and of the bootstrap."""
+    """Seed of the drawing of pairs and of the bootstrap."""
     pairs: Path | None = None
     """A pairs.json that was written before, in place of drawing."""
     list_only: bool = False
@@ -69,7 +69,7 @@ class Options:
     device: str = "cpu"
     """Where the models run, as torch names it."""
     batch: int = 8
-    """Frames drawn at once."""
+    """Frames rendered at once."""
     force: bool = False
     """Overwrite an earlier report and list; what is measured already is kept."""
 

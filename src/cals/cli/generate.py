@@ -62,7 +62,7 @@ def generate(
         preset: Encoder speed, as the encoder names it.
         face_models: Folder with the two face networks, for machines without a network.
         device: Where the model runs, as torch names it.
-        batch: Frames drawn at once.
+        batch: Frames rendered at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
         keep_going: Use what can be decoded of a damaged video or sound.

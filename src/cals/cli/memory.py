@@ -22,15 +22,15 @@ class MemoryOptions:
     out: Path
     """The folder for memory.json, memory.md and, with pocketsphinx, slots.png."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to judge: clips that taught nothing."""
+    """Parts of the splits to use: clips that the model was not trained on."""
     clips: int | None = None
-    """At most so many clips a part, evenly spaced; default: all."""
+    """At most so many clips per part, evenly spaced; default: all."""
     fit_part: str = "train"
     """The part that mean and regression are fitted to."""
     fit_clips: int = 100
     """At most so many clips of it, evenly spaced."""
     seed: int = 0
-    """Of the bootstrap and of the shuffled phones."""
+    """Seed of the bootstrap and of the shuffled phones."""
     device: str = "cpu"
     """Where the model runs, as torch names it."""
     force: bool = False

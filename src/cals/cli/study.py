@@ -22,7 +22,7 @@ class Make:
     out: Path
     """The folder to write."""
     seed: int | None = None
-    """Of names and orders; default: drawn by lot. Raters must not know it: with it the names can be guessed."""
+    """Seed of names and orders; default: random. Raters must not know it: with it the names can be guessed."""
     clips: int | None = None
     """At most so many clips, evenly spaced; practice and catch trials then come from the others. Default: all."""
     catch: int = 2
@@ -55,7 +55,7 @@ class Report:
     unfinished: bool = False
     """Count those too who stopped before the end, if they met a catch trial and failed none."""
     seed: int = 0
-    """Of the bootstrap and the tests."""
+    """Seed of the bootstrap and the tests."""
     force: bool = False
     """Overwrite an earlier report."""
 

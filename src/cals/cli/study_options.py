@@ -23,20 +23,20 @@ class StudyOptions:
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips of the corpus."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to look at."""
+    """Parts of the splits to use."""
     clips: int | None = None
-    """At most so many clips a part, evenly spaced; default: all."""
+    """At most so many clips per part, evenly spaced; default: all."""
     measure: Literal["picture", "mesh"] = "picture"
     """`picture`: draw the faces and track them anew; `mesh`: take the mesh that the model says, for models that have
     one: cheap, and for drawn faces that no tracker finds."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
     face_models: Path | None = None
     """Folder with the two face networks, for machines without a network."""
     device: str = "cpu"
     """Where the models run, as torch names it."""
     batch: int = 16
-    """Frames drawn at once."""
+    """Frames rendered at once."""
     force: bool = False
     """Overwrite earlier results, and unfinished work with other settings."""
 

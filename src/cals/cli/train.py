@@ -46,7 +46,7 @@ def train(
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.
-        seed: Of first weights and batches, added to the preset's.
+        seed: Seed of first weights and batches, added to the preset's.
         front_ends: For `avsr`, checkpoint folders of recognisers whose front-ends it begins with, those of single
             streams, say.
     """
