@@ -45,8 +45,8 @@ def build_galleries(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
 class Growing:
     """Galleries by track: those of the look-ahead, and for other tracks one that grows with their frames."""
 
-    def __init__(self, known: dict[int, Gallery]) -> None:
-        self._galleries = known
+    def __init__(self, galleries: dict[int, Gallery]) -> None:
+        self._galleries = galleries
         self._frames = _TrackFrames()
         self._track = -1
 

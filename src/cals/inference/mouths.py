@@ -99,10 +99,10 @@ class MouthBank:
         """Return a source's index in the list, None once it was dropped."""
         return next((i for i, other in enumerate(self.sources) if other is source), None)
 
-    def is_next(self, one: int, other: int) -> bool:
+    def is_next(self, first: int, second: int) -> bool:
         """Whether two sources are the same or come right after one another in the video."""
         times_s = self._arrays.times_s
-        return abs(one - other) <= 1 and float((times_s[one] - times_s[other]).abs()) <= _CONSECUTIVE_S
+        return abs(first - second) <= 1 and float((times_s[first] - times_s[second]).abs()) <= _CONSECUTIVE_S
 
     @property
     def neighbours(self) -> NDArray[np.bool_]:

@@ -54,9 +54,9 @@ class Transcriber:
     def check_scores(self) -> None:
         """Raise ConfigError where the recogniser does not score its streams; call it before any work."""
         if not self.config.has_scores:
-            found = "one without scores" if self.config.streams == "both" else f"one of {self.config.streams} alone"
+            kind = "one without scores" if self.config.streams == "both" else f"one of {self.config.streams} alone"
             raise ConfigError(
-                f"scores: expected a recogniser of both streams that scores them, found {found}; leave --scores out"
+                f"scores: expected a recogniser of both streams that scores them, found {kind}; leave --scores out"
             )
 
     def transcribe(

@@ -21,9 +21,9 @@ def compute_changes(crops: U8, regions: NDArray[np.bool_]) -> F64:
         raise ValueError(f"flicker: expected a region for every crop, found {regions.shape} for {crops.shape}")
     changes = np.full(len(crops), math.nan)
     for i in range(len(crops) - 1):
-        both = regions[i] & regions[i + 1]
-        if both.any():
-            changes[i] = np.abs(crops[i + 1][both].astype(np.float64) - crops[i][both]).mean()
+        mask = regions[i] & regions[i + 1]
+        if mask.any():
+            changes[i] = np.abs(crops[i + 1][mask].astype(np.float64) - crops[i][mask]).mean()
     return changes
 
 

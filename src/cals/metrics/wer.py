@@ -40,12 +40,12 @@ def edit_distance(reference: Sequence[object], hypothesis: Sequence[object]) -> 
     """Count the edits from `reference` to `hypothesis`: of words, or of characters where these are strings."""
     # A gap costs 1 more than a substitution of `unit`: the minimum has the fewest errors, and among them fewest gaps.
     unit = len(reference) + len(hypothesis) + 1
-    row = [place * (unit + 1) for place in range(len(hypothesis) + 1)]
+    row = [column * (unit + 1) for column in range(len(hypothesis) + 1)]
     for token in reference:
         above, row = row, [row[0] + unit + 1]
-        for place, other_token in enumerate(hypothesis, start=1):
-            substitution = above[place - 1] + (0 if token == other_token else unit)
-            row.append(min(substitution, above[place] + unit + 1, row[-1] + unit + 1))
+        for column, other_token in enumerate(hypothesis, start=1):
+            substitution = above[column - 1] + (0 if token == other_token else unit)
+            row.append(min(substitution, above[column] + unit + 1, row[-1] + unit + 1))
     errors, gaps = divmod(row[-1], unit)
     extra = len(hypothesis) - len(reference)
     return Edits(substitutions=errors - gaps, insertions=(gaps + extra) // 2, deletions=(gaps - extra) // 2)
