@@ -10,8 +10,8 @@ from cals import cli
 from cals.errors import MediaError
 
 
-def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """The exit status and what stands on stderr."""
+def run_failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command that fails; return its exit status and stderr."""
     with pytest.raises(SystemExit) as end:
         cli.main(list(arguments))
     return int(end.value.code or 0), capsys.readouterr().err
@@ -32,8 +32,8 @@ def test_any_error_is_one_line(capsys, monkeypatch, error, status, parts):
         raise error
 
     monkeypatch.setattr(cli, "COMMANDS", {"fail": command, "other": command})
-    found, text = ended(capsys, "fail")
-    assert found == status
+    code, text = run_failing(capsys, "fail")
+    assert code == status
     assert text.count("\n") == 1
     assert all(part in text for part in parts)
     with pytest.raises(type(error)):
@@ -51,7 +51,7 @@ def test_any_error_is_one_line(capsys, monkeypatch, error, status, parts):
     ],
 )
 def test_hints(capsys, arguments, parts):
-    status, text = ended(capsys, *arguments)
+    status, text = run_failing(capsys, *arguments)
     assert status == 2
     assert text.count("\n") == 1
     assert all(part in text for part in parts)
@@ -59,7 +59,7 @@ def test_hints(capsys, arguments, parts):
 
 @pytest.mark.parametrize("name", ["-", "https://host/a.mp4"])
 def test_names_that_are_no_files(capsys, tmp_path, name):
-    status, text = ended(capsys, "track", name, "--out", str(tmp_path / "a.json"))
+    status, text = run_failing(capsys, "track", name, "--out", str(tmp_path / "a.json"))
     assert status == 1
     assert text.count("\n") == 1
     assert ("standard input" if name == "-" else "download it") in text
@@ -72,6 +72,6 @@ def test_negative_numbers_are_no_file_names():
 
 @pytest.mark.parametrize("arguments", [["-m", "cals"], ["-c", "from cals.cli import main; main()"]])
 def test_version(arguments):
-    done = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"cals {cals.__version__}\n"
-    assert done.stderr == ""
+    result = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"cals {cals.__version__}\n"
+    assert result.stderr == ""

@@ -46,16 +46,16 @@ def talking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def times_of(path: Path) -> list[Fraction]:
+def read_times_s(path: Path) -> list[Fraction]:
     with VideoReader(path) as reader:
         return [frame.time_s for frame in reader]
 
 
 def test_photo_speaks_for_as_long_as_the_speech(talking: Path) -> None:
     sound = load_mono(SPEECH)
-    assert times_of(talking) == [Fraction(i, 25) for i in range(-(-len(sound) // 640))]
-    heard = load_mono(talking)[: len(sound)]
-    assert np.corrcoef(heard, sound[: len(heard)])[0, 1] > 0.98
+    assert read_times_s(talking) == [Fraction(i, 25) for i in range(-(-len(sound) // 640))]
+    output_sound = load_mono(talking)[: len(sound)]
+    assert np.corrcoef(output_sound, sound[: len(output_sound)])[0, 1] > 0.98
     assert [p.name for p in talking.parent.iterdir()] == [talking.name]
 
 
@@ -84,7 +84,7 @@ def test_report_and_closing_line(talking: Path, tmp_path: Path, capsys: pytest.C
     document = json.loads((tmp_path / "r.json").read_text())
     assert f"{document['generated']} frames generated, 0 passed through" in line
     assert "times real time" in line
-    assert document["frames"] == len(document["per_frame"]) == len(times_of(talking))
+    assert document["frames"] == len(document["per_frame"]) == len(read_times_s(talking))
     assert document["per_frame"][-1] == {
         "index": document["frames"] - 1,
         "time_s": pytest.approx((document["frames"] - 1) / 25),
@@ -96,7 +96,7 @@ def test_report_and_closing_line(talking: Path, tmp_path: Path, capsys: pytest.C
 
 
 def video_with_gap(path: Path, rate: Fraction, gap: range, frames: int) -> None:
-    """The photo drifting, with grey frames where `gap` says."""
+    """Write a video of the drifting photo, with grey frames in `gap`."""
     with VideoReader(FACE) as photo:
         picture = next(photo).rgb()[:320, :400]
     with av.open(str(path), "w") as container:
@@ -116,31 +116,31 @@ def test_frames_without_a_face_pass_through(tmp_path: Path, lips: LipSync) -> No
     assert report.counts == {"generated": 60, "no face": 10}
     assert report.per_frame is not None
     assert [f["index"] for f in report.per_frame if f["status"] == "no face"] == list(range(30, 40))
-    assert times_of(tmp_path / "out.mp4") == times_of(tmp_path / "gap.mp4")
+    assert read_times_s(tmp_path / "out.mp4") == read_times_s(tmp_path / "gap.mp4")
 
 
 def test_the_look_ahead_numbers_people_as_the_job_does(
     tmp_path: Path, lips: LipSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video_with_gap(tmp_path / "gap.mp4", Fraction(25), range(10, 30), 50)
-    given: list[dict[int, MouthBank]] = []
-    look = MouthPainter._look
+    all_banks: list[dict[int, MouthBank]] = []
+    build_banks = MouthPainter._build_banks
 
     def spy(painter: MouthPainter, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
-        banks = look(painter, ahead)
-        given.append(dict(banks))
+        banks = build_banks(painter, ahead)
+        all_banks.append(dict(banks))
         return banks
 
-    monkeypatch.setattr(MouthPainter, "_look", spy)
-    done = list(lips.frames(tmp_path / "gap.mp4", SPEECH, length="video"))
-    tracks = {frame.face.track for frame in done if frame.face.valid}
+    monkeypatch.setattr(MouthPainter, "_build_banks", spy)
+    lip_frames = list(lips.frames(tmp_path / "gap.mp4", SPEECH, length="video"))
+    tracks = {frame.face.track for frame in lip_frames if frame.face.valid}
     assert len(tracks) == 2
-    assert set(given[0]) == tracks
-    for track, known in given[0].items():
-        times_s = [float(frame.face.time_s) for frame in done if frame.face.valid and frame.face.track == track]
-        assert known._arrays.times_s.tolist() == pytest.approx(times_s)
+    assert set(all_banks[0]) == tracks
+    for track, bank in all_banks[0].items():
+        times_s = [float(frame.face.time_s) for frame in lip_frames if frame.face.valid and frame.face.track == track]
+        assert bank._arrays.times_s.tolist() == pytest.approx(times_s)
     list(islice(lips.frames(FACE, SPEECH), 2))
-    assert given[1] == {}  # of a photo there is no more to know
+    assert all_banks[1] == {}  # of a photo there is no more to know
 
 
 def test_iterator_stops_early_and_cleanly(lips: LipSync) -> None:
@@ -168,7 +168,7 @@ def test_a_landscape_has_no_face(tmp_path: Path, lips: LipSync) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["grey.mp4"]
 
 
-def fails(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
+def run_failing(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == code
@@ -192,13 +192,13 @@ def test_bad_faces(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     before = sorted(tmp_path.iterdir())
-    said = fails(
+    message = run_failing(
         ["generate", "--face", str(tmp_path / name), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4")], capsys
     )
-    assert said.count("\n") == 1
-    assert words in said
-    assert "expected" in said
-    assert "found" in said
+    assert message.count("\n") == 1
+    assert words in message
+    assert "expected" in message
+    assert "found" in message
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -222,9 +222,9 @@ def test_bad_faces(
 def test_bad_options(extra: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = {"--face": str(FACE), "--audio": str(SPEECH), "--out": str(tmp_path / "o.mp4")}
     options |= dict(zip(extra[::2], extra[1::2], strict=True))
-    said = fails(["generate", *(part for pair in options.items() for part in pair)], capsys)
-    assert words in said
-    assert said.count("\n") == 1
+    message = run_failing(["generate", *(part for pair in options.items() for part in pair)], capsys)
+    assert words in message
+    assert message.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -246,11 +246,11 @@ def test_bad_speech(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         ("mute.mp4", "sound"),
         ("half.mp4", "half.mp4"),
     ]:
-        said = fails(
+        message = run_failing(
             ["generate", "--face", str(FACE), "--audio", str(tmp_path / name), "--out", str(tmp_path / "o.mp4")], capsys
         )
-        assert words in said
-        assert said.count("\n") == 1
+        assert words in message
+        assert message.count("\n") == 1
         assert sorted(tmp_path.iterdir()) == before
 
 
@@ -261,11 +261,11 @@ def test_a_cut_short_video_needs_keep_going(
     data = talking.read_bytes()  # its index stands in front, so half of it opens
     half.write_bytes(data[: len(data) // 2])
     arguments = ["generate", "--face", str(half), "--audio", str(SPEECH), "--out", str(out), "--length", "video"]
-    assert "--keep-going" in fails(arguments, capsys)
+    assert "--keep-going" in run_failing(arguments, capsys)
     assert not out.exists()
     main([*arguments, "--keep-going"])
     assert [record.message.count("half.mp4") for record in caplog.records] == [1]  # said once, though read twice
-    assert 20 < len(times_of(out)) < len(times_of(talking))
+    assert 20 < len(read_times_s(out)) < len(read_times_s(talking))
 
 
 def test_a_cut_short_speech_needs_keep_going(
@@ -275,12 +275,12 @@ def test_a_cut_short_speech_needs_keep_going(
     data = SPEECH.read_bytes()
     half.write_bytes(data[: len(data) // 2])
     arguments = ["generate", "--face", str(FACE), "--audio", str(half), "--out", str(out)]
-    said = fails(arguments, capsys)
-    assert "has to last 6.72 s by its header at 3.36 s" in said
+    message = run_failing(arguments, capsys)
+    assert "has to last 6.72 s by its header at 3.36 s" in message
     assert not out.exists()
     main([*arguments, "--keep-going"])
     assert [record.message.count("6.72 s") for record in caplog.records] == [1]  # said once, though read often
-    assert len(times_of(out)) == 84
+    assert len(read_times_s(out)) == 84
 
 
 def test_further_sound_tracks_come_along(talking: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -326,16 +326,16 @@ def test_the_sound_track_asked_for_drives(
     assert len(caplog.records) == 1
     assert np.abs(load_mono(tmp_path / "o.mp4")).max() > 0.1
     capsys.readouterr()
-    assert "expected a number or a language" in fails([*arguments, "--audio-track", "3"], capsys)
+    assert "expected a number or a language" in run_failing([*arguments, "--audio-track", "3"], capsys)
 
 
 def test_tiny_and_deep_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str], lips: LipSync) -> None:
     cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1, 3), np.uint8))
-    said = fails(
+    message = run_failing(
         ["generate", "--face", str(tmp_path / "dot.png"), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4")],
         capsys,
     )
-    assert "expected a face" in said
+    assert "expected a face" in message
     cv2.imwrite(str(tmp_path / "deep.png"), cv2.imread(str(FACE)).astype(np.uint16) * 257)
     assert lips.generate(tmp_path / "deep.png", SPEECH, tmp_path / "deep.mp4").generated > 100
 
@@ -343,12 +343,14 @@ def test_tiny_and_deep_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_existing_output_is_kept(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine.mp4"
     out.write_bytes(b"precious")
-    said = fails(["generate", "--face", str(FACE), "--audio", str(SPEECH), "--out", str(out)], capsys)
-    assert "--force" in said
+    message = run_failing(["generate", "--face", str(FACE), "--audio", str(SPEECH), "--out", str(out)], capsys)
+    assert "--force" in message
     assert out.read_bytes() == b"precious"
-    same = fails(["generate", "--face", str(talking), "--audio", str(SPEECH), "--out", str(talking), "--force"], capsys)
-    assert "input" in same
-    assert len(times_of(talking)) > 100
+    message_same = run_failing(
+        ["generate", "--face", str(talking), "--audio", str(SPEECH), "--out", str(talking), "--force"], capsys
+    )
+    assert "input" in message_same
+    assert len(read_times_s(talking)) > 100
 
 
 def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,9 +378,9 @@ def test_interrupt_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     job.send_signal(how)
-    _, said = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=60)
     assert job.returncode == 130
-    assert "no unfinished file was left" in said
+    assert "no unfinished file was left" in errors
     assert [p.name for p in tmp_path.iterdir()] == ["long.wav"]
 
 
@@ -395,7 +397,7 @@ def test_track_command(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "t.track.json"
     main(["track", str(talking), "--out", str(out)])
     document = json.loads(out.read_text())
-    assert len(document["frames"]) == len(times_of(talking))
+    assert len(document["frames"]) == len(read_times_s(talking))
     assert all(len(f["landmarks"]) == 468 for f in document["frames"] if f["valid"])
     assert "a face in" in capsys.readouterr().out
     with VideoReader(out.with_suffix(".png")) as sheet:
@@ -406,21 +408,21 @@ def test_track_command(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from cals.cli import main; main()", "generate", "--face", str(FACE)]
     command += ["--audio", str(FACE), "--out", str(tmp_path / "o.mp4")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
 
 
 def test_force_never_reaches_the_inputs(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "p.png"
     cv2.imwrite(str(photo), cv2.imread(str(FACE)))
     before = photo.read_bytes()
-    said = fails(["track", str(photo), "--out", str(tmp_path / "p.json"), "--force"], capsys)
-    assert "of its own" in said
+    message = run_failing(["track", str(photo), "--out", str(tmp_path / "p.json"), "--force"], capsys)
+    assert "of its own" in message
     arguments = ["generate", "--face", str(photo), "--audio", str(SPEECH), "--out", str(tmp_path / "o.mp4"), "--force"]
-    fails([*arguments, "--report", str(photo)], capsys)
-    fails([*arguments, "--report", str(tmp_path / "o.mp4")], capsys)
+    run_failing([*arguments, "--report", str(photo)], capsys)
+    run_failing([*arguments, "--report", str(tmp_path / "o.mp4")], capsys)
     assert photo.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["p.png"]
 
@@ -443,9 +445,9 @@ def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeyp
 
     monkeypatch.setattr("cals.inference.drawing.transfer", broken)
     before = set(threading.enumerate())
-    with pytest.raises(RuntimeError, match="broken network") as held:
+    with pytest.raises(RuntimeError, match="broken network") as caught:
         list(lips.frames(talking, SPEECH))
-    assert held.value is not None  # the exception, and its frames, are still alive here
+    assert caught.value is not None  # the exception, and its frames, are still alive here
     # Readers that other tests left to the garbage collector are not this test's business.
     assert [t.name for t in set(threading.enumerate()) - before if t.name.startswith("cals-")] == []
 
@@ -471,11 +473,11 @@ def test_a_report_that_is_a_folder_stops_the_job_before_it_starts(tmp_path: Path
 
 
 def test_one_object_may_work_in_several_threads(talking: Path, lips: LipSync) -> None:
-    def pictures(face: Path) -> list[np.ndarray]:
-        return [done.frame.rgb() for done in islice(lips.frames(face, SPEECH), 24)]
+    def render_pictures(face: Path) -> list[np.ndarray]:
+        return [lip_frame.frame.rgb() for lip_frame in islice(lips.frames(face, SPEECH), 24)]
 
-    alone = [pictures(face) for face in (talking, FACE)]
+    alone = [render_pictures(face) for face in (talking, FACE)]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(pictures, (talking, FACE)))
+        together = list(pool.map(render_pictures, (talking, FACE)))
     for one, other in zip(alone, together, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

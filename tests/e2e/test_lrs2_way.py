@@ -47,8 +47,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_texts_and_words_are_kept(prepared: Path) -> None:
     lines = [json.loads(line) for line in (prepared / "manifest.jsonl").read_text().splitlines()]
-    found = {(line["clip"], line["start_frame"]): (line["text"], line["words"]) for line in lines}
-    assert found == {
+    texts = {(line["clip"], line["start_frame"]): (line["text"], line["words"]) for line in lines}
+    assert texts == {
         ("main/61/00001", 0): ("when you're cooking", None),
         ("main/61/00003", 0): (None, None),  # whose text is of more than these frames
         ("main/61/00003", 34): (None, None),

@@ -32,47 +32,47 @@ PHOTO = ROOT / "examples" / "astronaut.jpg"
 SIZE, FRAMES = 320, 50
 
 
-def found(face: U8) -> F32:
-    """The tracker's mesh [468 3] of a picture."""
+def detect_landmarks(face: U8) -> F32:
+    """Detect the tracker's mesh [468 3] in a picture."""
     try:
         models = FaceModels(*hub.face_model_bytes())
     except CheckpointError as error:
         pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
-    tracked = FaceTracker(BlazeFaceMesh(models)).update(ArrayPicture(face), Fraction(0), 0)
-    assert tracked.valid
-    return tracked.landmarks
+    result = FaceTracker(BlazeFaceMesh(models)).update(ArrayPicture(face), Fraction(0), 0)
+    assert result.valid
+    return result.landmarks
 
 
-def opened(landmarks: F32, openings: np.ndarray) -> torch.Tensor:
-    """Mesh points [t 468 2] with the lower lip and the jaw lower by `openings` [t] in pixels."""
+def open_mouth(landmarks: F32, openings: np.ndarray) -> torch.Tensor:
+    """Return mesh points [t 468 2] with the lower lip and the jaw lower by `openings` [t] in pixels."""
     points = landmarks[:, :2].astype(np.float64)
     mouth = points[list(MOUTH_INNER)]
     middle, half = mouth.mean(axis=0), np.ptp(mouth[:, 0]) / 2
     lips = np.isin(np.arange(len(points)), [*MOUTH_OUTER[11:], *MOUTH_INNER[11:]])
     below = (points[:, 1] > points[17, 1] - 1) | lips
     reach = np.clip(1 - ((points[:, 0] - middle[0]) / (1.4 * half)) ** 2, 0, 1) * below
-    moved = np.tile(points, (len(openings), 1, 1))
-    moved[..., 1] += openings[:, None] * reach
-    return torch.from_numpy(moved).float()
+    result = np.tile(points, (len(openings), 1, 1))
+    result[..., 1] += openings[:, None] * reach
+    return torch.from_numpy(result).float()
 
 
-def speaking(photo: U8, seed: int) -> tuple[list[U8], F32]:
-    """Pictures of the face opening its mouth as loudly as it sounds, and the sound [1 n] at 16 kHz."""
+def draw_speech(photo: U8, seed: int) -> tuple[list[U8], F32]:
+    """Draw pictures of the face whose mouth opens with the loudness, and the sound [1 n] at 16 kHz."""
     rng = np.random.default_rng(seed)
     steps = np.convolve(rng.normal(size=FRAMES + 4), np.ones(5) / 5, mode="valid")[:FRAMES]
     level = np.clip(1.5 * steps + 0.5, 0.02, 1)
-    landmarks = found(photo)
+    landmarks = detect_landmarks(photo)
     frame = [[x, y] for y in (1, SIZE // 2, SIZE - 1) for x in (1, SIZE // 2, SIZE - 1) if (x, y) != (SIZE // 2,) * 2]
-    still = torch.tensor(frame, dtype=torch.float32)
-    before = torch.cat([torch.from_numpy(landmarks[:, :2]), still])[None]
+    border = torch.tensor(frame, dtype=torch.float32)
+    before = torch.cat([torch.from_numpy(landmarks[:, :2]), border])[None]
     triangles = torch.from_numpy(triangulate(before[0].numpy()))
     pixels = torch.from_numpy(photo).permute(2, 0, 1)[None].float()
     pictures = []
-    for points in opened(landmarks, 12 * level):
-        after = torch.cat([points, still])[None]
-        covering = draw_triangles(after, triangles, SIZE, SIZE)
-        moved = sample_places(pixels, source_places(after, before, triangles, covering))[0]
-        pictures.append(moved.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
+    for points in open_mouth(landmarks, 12 * level):
+        after = torch.cat([points, border])[None]
+        triangle_map = draw_triangles(after, triangles, SIZE, SIZE)
+        image = sample_places(pixels, source_places(after, before, triangles, triangle_map))[0]
+        pictures.append(image.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
     time_s = np.arange(640 * FRAMES) / 16_000
     voice = sum(np.sin(2 * np.pi * (150 + 20 * seed) * k * time_s) / k for k in range(1, 12))
     wav = 0.3 * voice * np.interp(time_s, (np.arange(FRAMES) + 0.5) / 25, level) + rng.normal(0, 1e-3, len(time_s))
@@ -87,7 +87,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
         photo = next(reader).rgb()[:SIZE, 64 : 64 + SIZE]
     mirrored = np.ascontiguousarray((photo[:, ::-1] * (0.7, 0.75, 0.8)).astype(np.uint8))
     for seed, (speaker, face) in enumerate((("anna", photo), ("anna", photo), ("bert", mirrored), ("bert", mirrored))):
-        pictures, sound = speaking(np.ascontiguousarray(face), seed)
+        pictures, sound = draw_speech(np.ascontiguousarray(face), seed)
         path = root / speaker / f"clip{seed}.mp4"
         path.parent.mkdir(exist_ok=True)
         options = {"crf": "12", "preset": "veryfast"}
@@ -97,7 +97,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def readme_commands(raw: Path) -> list[list[str]]:
-    """What the README says under "Train your own", with our videos and the presets that take seconds."""
+    """Return the README's commands under "Train your own", with our videos and the presets that take seconds."""
     block = re.search(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
     assert block is not None
     lines = [line.removeprefix("$ cals ") for line in block[1].splitlines()]
@@ -143,11 +143,16 @@ def test_training_was_stopped_and_went_on(way: Path) -> None:
 
 
 def test_the_bundle_is_small_and_whole(way: Path) -> None:
-    whole, small = load_checkpoint(way / "runs" / "l2f" / "model"), load_checkpoint(way / "ours")
-    assert (small.kind, small.config, small.step, small.parents) == (whole.kind, whole.config, 20, whole.parents)
-    for name, value in whole.weights.items():
+    trained, bundle = load_checkpoint(way / "runs" / "l2f" / "model"), load_checkpoint(way / "ours")
+    assert (bundle.kind, bundle.config, bundle.step, bundle.parents) == (
+        trained.kind,
+        trained.config,
+        20,
+        trained.parents,
+    )
+    for name, value in trained.weights.items():
         if value.is_floating_point():
-            torch.testing.assert_close(small.weights[name].float(), value, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(bundle.weights[name].float(), value, rtol=1e-3, atol=1e-4)
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (way / "ours", way / "runs" / "l2f" / "model")]
     assert sizes[0] < sizes[1]
     sync_from_checkpoint(load_checkpoint(way / "ours" / "sync"))
@@ -168,11 +173,11 @@ def test_the_model_makes_them_speak(way: Path, raw: Path, tmp_path: Path, face: 
         originals = originals if face == "video" else originals * FRAMES
         changes = [np.abs(frame.rgb() - old) for frame, old in zip(after, originals, strict=True)]
     tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))), Aligner()
-    here = tracker.update(ArrayPicture(originals[0].astype(np.uint8)), Fraction(0), 0)
-    mouth = here.landmarks[list(MOUTH_OUTER), :2]
+    tracked_face = tracker.update(ArrayPicture(originals[0].astype(np.uint8)), Fraction(0), 0)
+    mouth = tracked_face.landmarks[list(MOUTH_OUTER), :2]
     (x0, y0), (x1, y1) = mouth.min(axis=0).astype(int), mouth.max(axis=0).astype(int)
     mean = np.mean(changes, axis=(0, 3))
-    eyes_px = int(aligner.update(here).to_frame(np.array([[64.0, 34.0]]))[0, 1])
+    eyes_px = int(aligner.update(tracked_face).to_frame(np.array([[64.0, 34.0]]))[0, 1])
     loss = mean[: eyes_px + 5].mean()
     assert loss < 2.5  # only the encoder's own
     # So little trained a network says little: over a photo's mouth, while a video's gives way to it all the same.

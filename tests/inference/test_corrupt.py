@@ -25,8 +25,8 @@ MOUTH = np.s_[128:164, 140:180]
 """Inside the square around the mouth of the photo."""
 
 
-def seed_over_gap() -> int:
-    """The first seed that has a burst of pictures over frames without a face, and others."""
+def find_seed_over_gap() -> int:
+    """Find the first seed with a burst of pictures over frames without a face, and others."""
     for seed in range(100):
         truth = draw_corruption(np.random.default_rng(seed), FRAMES, TESTING).truth["video"]
         if truth[GAP].any() and truth[: GAP.start].any() and not truth.all():
@@ -44,47 +44,47 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corrupted(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corrupted") / "out.mp4"
-    main(["corrupt", str(clip), str(out), "--seed", str(seed_over_gap())])
+    main(["corrupt", str(clip), str(out), "--seed", str(find_seed_over_gap())])
     return out
 
 
-def frames(path: Path) -> tuple[list[U8], list[tuple[Fraction, Fraction]]]:
+def read_frames(path: Path) -> tuple[list[U8], list[tuple[Fraction, Fraction]]]:
     with VideoReader(path) as reader:
         items = [(frame.rgb(), (frame.time_s, frame.duration_s)) for frame in reader]
     return [rgb for rgb, _ in items], [times for _, times in items]
 
 
-def truth_of(out: Path) -> dict[str, Any]:
+def read_truth(out: Path) -> dict[str, Any]:
     return json.loads(out.with_suffix(".truth.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def test_mouths_are_corrupted_where_the_truth_says_and_all_else_stays(clip: Path, corrupted: Path) -> None:
-    (before, times), (after, times_after) = frames(clip), frames(corrupted)
+    (before, times), (after, times_after) = read_frames(clip), read_frames(corrupted)
     assert times == times_after
-    document = truth_of(corrupted)
-    drawn = parse_corruption(document["corruption"])
-    assert drawn == draw_corruption(np.random.default_rng(seed_over_gap()), FRAMES, TESTING)
-    marks = [record["video"] for record in document["per_frame"]]
-    assert marks == [bool(here) and i not in GAP for i, here in enumerate(drawn.truth["video"])]
+    document = read_truth(corrupted)
+    corruption = parse_corruption(document["corruption"])
+    assert corruption == draw_corruption(np.random.default_rng(find_seed_over_gap()), FRAMES, TESTING)
+    mask = [record["video"] for record in document["per_frame"]]
+    assert mask == [bool(in_burst) and i not in GAP for i, in_burst in enumerate(corruption.truth["video"])]
     assert [record["face"] for record in document["per_frame"]] == [i not in GAP for i in range(FRAMES)]
     assert [record["time_s"] for record in document["per_frame"]] == [i / 25 for i in range(FRAMES)]
-    for one, other, marked in zip(before, after, marks, strict=True):
+    for one, other, is_corrupted in zip(before, after, mask, strict=True):
         change = np.abs(one.astype(int) - other).mean(axis=2)
-        assert (change[MOUTH].mean() > 3) == marked
+        assert (change[MOUTH].mean() > 3) == is_corrupted
         change[100:220, 90:230] = 0  # the square of the mouth, and what an occluder may reach
         assert change.mean() < 2.5  # of an encoder
 
 
 def test_sound_is_corrupted_where_the_truth_says_and_stays_in_step(clip: Path, corrupted: Path) -> None:
-    document = truth_of(corrupted)
+    document = read_truth(corrupted)
     before, after = load_mono(clip), load_mono(corrupted) * 10 ** (-document["sound_gain_db"] / 20)
     assert len(after) == len(before)
     change = [float(np.sum(part**2)) for part in np.split((after - before)[: 640 * FRAMES], FRAMES)]
-    marks = np.array([record["audio"] for record in document["per_frame"]])
-    assert marks.tolist() == parse_corruption(document["corruption"]).truth["audio"].tolist()
-    edges = np.convolve(marks, np.ones(3), "same") % 3 != 0  # a codec smears a little
+    mask = np.array([record["audio"] for record in document["per_frame"]])
+    assert mask.tolist() == parse_corruption(document["corruption"]).truth["audio"].tolist()
+    edges = np.convolve(mask, np.ones(3), "same") % 3 != 0  # a codec smears a little
     speech = float(np.mean(before**2)) * 640
-    assert max(np.array(change)[~marks & ~edges]) < 0.01 * speech
+    assert max(np.array(change)[~mask & ~edges]) < 0.01 * speech
     noises = [burst for burst in parse_corruption(document["corruption"]).audio if burst.kind != "dropout"]
     for burst in noises:
         level_db = 10 * np.log10(speech / np.mean(change[burst.start : burst.end]))
@@ -96,7 +96,7 @@ def test_the_same_seed_is_the_same_list(clip: Path, tmp_path: Path, capsys: pyte
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         out = tmp_path / f"{name}.mp4"
         main(["corrupt", str(clip), str(out), "--seed", str(seed), "--streams", "audio"])
-        lists.append(truth_of(out))
+        lists.append(read_truth(out))
         assert f"of {FRAMES} frames the mouth is corrupted in 0, the sound in" in capsys.readouterr().out
     assert lists[0] == lists[1]
     assert lists[0] != lists[2]
@@ -107,14 +107,14 @@ def test_the_same_seed_is_the_same_list(clip: Path, tmp_path: Path, capsys: pyte
     ]
 
 
-def noisy(path: Path, out: Path, kind: str, snr_db: float, **options: Any) -> dict[str, Any]:
+def corrupt_sound(path: Path, out: Path, kind: str, snr_db: float, **options: Any) -> dict[str, Any]:
     config = choose_config("audio", (kind,), (snr_db,))
     corrupt_video(path, out, truth=out.with_suffix(".truth.json"), config=config, **options)
-    return truth_of(out)
+    return read_truth(out)
 
 
-def added(path: Path, out: Path, document: dict[str, Any]) -> tuple[F32, list[tuple[int, int]]]:
-    """What the mono sound at 48 kHz has more, and the samples of its bursts."""
+def compute_noise(path: Path, out: Path, document: dict[str, Any]) -> tuple[F32, list[tuple[int, int]]]:
+    """Compute the noise added to the mono sound at 48 kHz, and return the sample ranges of its bursts."""
     before, after = load_mono(path, 48_000), load_mono(out, 48_000)
     change = after[: len(before)] - before  # Matroska does not say what a codec padded
     bursts = parse_corruption(document["corruption"]).audio
@@ -126,10 +126,10 @@ def test_rate_and_channels_stay_and_the_ratio_is_that_of_the_mono_mix(tmp_path: 
     path, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     sound = 0.3 * tones(2.0, 48_000, channels)
     write_video(path, frames=50, sound=sound, sound_codec="flac")
-    document = noisy(path, out, "pink", 3.0)
+    document = corrupt_sound(path, out, "pink", 3.0)
     with closing(AudioSource(out)) as source:
         assert (source.rate_hz, len(source.channel_names)) == (48_000, channels)
-    change, spans = added(path, out, document)
+    change, spans = compute_noise(path, out, document)
     speech = float(np.mean(load_mono(path, 48_000) ** 2))
     for start, end in spans:
         assert 10 * np.log10(speech / np.mean(change[start:end] ** 2)) == pytest.approx(3, abs=0.5)
@@ -138,7 +138,7 @@ def test_rate_and_channels_stay_and_the_ratio_is_that_of_the_mono_mix(tmp_path: 
 def test_beyond_full_scale_all_is_turned_down_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path, out = tmp_path / "in.mkv", tmp_path / "out.mp4"
     write_video(path, frames=50, sound=1.9 * tones(2.0, 48_000), sound_codec="flac")
-    gain_db = noisy(path, out, "white", -5.0)["sound_gain_db"]
+    gain_db = corrupt_sound(path, out, "white", -5.0)["sound_gain_db"]
     assert gain_db < -3
     assert f"{-gain_db:.1f} dB softer" in caplog.text
     assert np.abs(load_mono(out, 48_000)).max() <= 1.05  # of which a codec adds some
@@ -153,12 +153,13 @@ def test_others_babble(tmp_path: Path) -> None:
     write_wav(folder / "a.wav", rng.normal(0, 0.1, 32_000).astype(np.float32))
     folders = {"own": None, "others": folder}
     documents = {
-        name: noisy(path, tmp_path / f"{name}.mp4", "babble", 0.0, babble=where) for name, where in folders.items()
+        name: corrupt_sound(path, tmp_path / f"{name}.mp4", "babble", 0.0, babble=where)
+        for name, where in folders.items()
     }
     assert {name: document["babble"] for name, document in documents.items()} == {"own": "own", "others": "others"}
     flat = {}
     for name, document in documents.items():
-        change, spans = added(path, tmp_path / f"{name}.mp4", document)
+        change, spans = compute_noise(path, tmp_path / f"{name}.mp4", document)
         spectrum = np.abs(np.fft.rfft(change[slice(*spans[0])])) ** 2
         hz = np.fft.rfftfreq(spans[0][1] - spans[0][0], 1 / 48_000)
         flat[name] = spectrum[(hz > 2000) & (hz < 7000)].sum() / spectrum.sum()
@@ -170,20 +171,20 @@ def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
     path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
     talking(path, frames=30, silent=True)
     main(["corrupt", str(path), str(out), "--streams", "video", "--kind", "noise", "--seed", "1"])
-    before, after = frames(path)[0], frames(out)[0]
-    marks = [record["video"] for record in truth_of(out)["per_frame"]]
-    assert any(marks)
-    middles = []
-    for one, other, marked in zip(before, after, marks, strict=True):
-        if marked:
-            hit = np.abs(one.astype(int) - other).mean(axis=2) > 12
-            middles.append([float(at[hit].mean()) for at in np.mgrid[0:320, 0:320]])
-    assert np.abs(np.mean(middles, axis=0) - (146, 160)).max() < 8
-    assert np.std(middles, axis=0).max() < 1.5
+    before, after = read_frames(path)[0], read_frames(out)[0]
+    mask = [record["video"] for record in read_truth(out)["per_frame"]]
+    assert any(mask)
+    centres = []
+    for one, other, is_corrupted in zip(before, after, mask, strict=True):
+        if is_corrupted:
+            changed = np.abs(one.astype(int) - other).mean(axis=2) > 12
+            centres.append([float(axis[changed].mean()) for axis in np.mgrid[0:320, 0:320]])
+    assert np.abs(np.mean(centres, axis=0) - (146, 160)).max() < 8
+    assert np.std(centres, axis=0).max() < 1.5
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["{nobody}", "{out}"], "expected a face, found none"),
         (["{mute}", "{out}"], "expected sound to corrupt, found none; use --streams video"),
@@ -202,19 +203,19 @@ def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
     ],
 )
 def test_one_clear_line_and_nothing_written(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = {name: tmp_path / name for name in ("nobody.mp4", "mute.mp4", "taken.mp4", "empty", "none", "out.mp4")}
     write_video(names["nobody.mp4"], frames=6, sound=0.1 * tones(0.24, 48_000))
     write_video(names["mute.mp4"], frames=6)
     names["taken.mp4"].write_bytes(b"mine")
     names["empty"].mkdir()
-    places = {path.stem: str(path) for path in names.values()} | {"photo": str(PHOTO)}
-    there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    paths = {path.stem: str(path) for path in names.values()} | {"photo": str(PHOTO)}
+    times_ns = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     with pytest.raises(SystemExit) as end:
-        main(["corrupt", *(argument.format(**places) for argument in arguments)])
+        main(["corrupt", *(argument.format(**paths) for argument in arguments)])
     error = capsys.readouterr().err
     assert end.value.code == 1
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == there
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times_ns

@@ -23,27 +23,27 @@ PHOTO, CLIP = EXAMPLES / "astronaut.jpg", EXAMPLES / "grid-s20.mp4"
 NOBODY = np.zeros((0, 3), np.float32)
 
 
-def frames(count: int, rate: int = 25) -> Iterator[Frame]:
+def draw_frames(count: int, rate: int = 25) -> Iterator[Frame]:
     rgb = np.full((48, 64, 3), 90, np.uint8)
     for i in range(count):
-        drawn = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
-        yield Frame(drawn, i, Fraction(i, rate), Fraction(1, rate))
+        picture = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p")
+        yield Frame(picture, i, Fraction(i, rate), Fraction(1, rate))
 
 
-def face(frame: Frame, landmarks: F32 = NOBODY) -> TrackedFace:
+def build_face(frame: Frame, landmarks: F32 = NOBODY) -> TrackedFace:
     return TrackedFace(frame.index, frame.time_s, len(landmarks) > 0, 0, False, 1.0, None, landmarks)
 
 
-def row_of(count: int, columns: int) -> FaceRow:
+def build_row(count: int, columns: int) -> FaceRow:
     row = FaceRow(columns)
-    for frame in frames(count):
-        row.add(frame, face(frame))
+    for frame in draw_frames(count):
+        row.add(frame, build_face(frame))
     return row
 
 
 @pytest.mark.parametrize("count", [10, 75, 80, 81, 168, 1000, 2561])
 def test_frames_are_evenly_spaced_over_any_length(count: int) -> None:
-    _, labels = row_of(count, 10).cells()
+    _, labels = build_row(count, 10).cells()
     times_s = [float(label.split()[0]) for label in labels]
     length_s = count / 25
     middles = (np.arange(10) + 0.5) * length_s / 10
@@ -52,33 +52,33 @@ def test_frames_are_evenly_spaced_over_any_length(count: int) -> None:
 
 
 def test_memory_does_not_grow_with_the_stream() -> None:
-    def peak(count: int) -> int:
+    def measure_peak(count: int) -> int:
         tracemalloc.start()
-        row_of(count, 4)
-        peak = tracemalloc.get_traced_memory()[1]
+        build_row(count, 4)
+        measure_peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return peak
+        return measure_peak
 
-    assert peak(640) < 1.1 * peak(64)
+    assert measure_peak(640) < 1.1 * measure_peak(64)
 
 
 def test_a_short_video_leaves_columns_white() -> None:
-    pictures, labels = row_of(3, 5).cells("a-very-long-name")
+    pictures, labels = build_row(3, 5).cells("a-very-long-name")
     assert labels == ["a-very-long- 0.00 s no face", "0.04 s no face", "0.08 s no face", "", ""]
     assert [picture.min() == 255 for picture in pictures] == [False] * 3 + [True] * 2
     assert all(picture.shape == (CELL_PX, CELL_PX, 3) for picture in pictures)
 
 
 def test_a_frame_without_a_face_is_shown_whole() -> None:
-    frame = next(frames(1))
-    cell = crop_face(frame, face(frame))
+    frame = next(draw_frames(1))
+    cell = crop_face(frame, build_face(frame))
     assert np.abs(cell[28:-28].astype(int) - 90).max() <= 2
     assert cell[:26].min() == 255
     assert cell[-26:].min() == 255
 
 
-def faces_of(sheet: U8, columns: int, row: int) -> list[U8]:
-    """The cells of one row, without the gaps between."""
+def cut_cells(sheet: U8, columns: int, row: int) -> list[U8]:
+    """Return the cells of one row, without the gaps between."""
     step = CELL_PX + 4
     return [sheet[4 + row * step :, 4 + i * step :][:CELL_PX, :CELL_PX] for i in range(columns)]
 
@@ -89,12 +89,12 @@ def test_a_row_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert str(out) in capsys.readouterr().out
     sheet = np.asarray(cv2.imread(str(out)))[..., ::-1]
     assert sheet.shape == contact_sheet([np.zeros((CELL_PX, CELL_PX, 3), np.uint8)] * 8, 4).shape
-    photo, *blank = faces_of(sheet, 4, 0)
+    photo, *blank = cut_cells(sheet, 4, 0)
     assert all(cell.min() == 255 for cell in blank)
-    for cell in [photo, *faces_of(sheet, 4, 1)]:
+    for cell in [photo, *cut_cells(sheet, 4, 1)]:
         eyes, cheeks = cell[70:86, 66:150].astype(int), cell[100:116, 66:150].astype(int)
         assert eyes.mean() < cheeks.mean() - 15  # upright, the eyes where they belong
-    clip = faces_of(sheet, 4, 1)
+    clip = cut_cells(sheet, 4, 1)
     mouth = slice(134, 184), slice(76, 140)
     assert max(np.abs(a[mouth].astype(int) - clip[0][mouth]).mean() for a in clip[1:]) > 3  # she speaks
 

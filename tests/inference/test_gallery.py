@@ -24,122 +24,124 @@ FACES = [drawn_face.points(float(opening)) for opening in range(13)]
 BLANK = np.zeros((8, 8, 3), np.uint8)
 
 
-def view(opening_px: int) -> View:
+def draw_view(opening_px: int) -> View:
     crop = np.full((8, 8, 3), opening_px, np.uint8)
     identity = CropTransform(np.array([[1.0, 0, 0], [0, 1, 0]]), 8)
     return View(identity, crop, FACES[opening_px], (8, 8))
 
 
-def speech(frames: int, seed: int = 0) -> tuple[list[View], list[float]]:
+def draw_speech(frames: int, seed: int = 0) -> tuple[list[View], list[float]]:
     openings = np.random.default_rng(seed).integers(0, 13, frames)
-    return [view(int(opening)) for opening in openings], [k / 25 for k in range(frames)]
+    return [draw_view(int(opening)) for opening in openings], [k / 25 for k in range(frames)]
 
 
-def may_serve(found: Gallery, time_s: float) -> list[int]:
-    """Which frames of the gallery may lend something to a frame of this time."""
-    return torch.nonzero(found.away_from(torch.tensor([time_s]))[0]).flatten().tolist()
+def find_usable(references: Gallery, time_s: float) -> list[int]:
+    """Return the frames of the gallery that may be references for a frame of this time."""
+    return torch.nonzero(references.away_from(torch.tensor([time_s]))[0]).flatten().tolist()
 
 
 def test_quiet_first_open_last_and_all_of_them_seen() -> None:
-    views, times_s = speech(150)
-    found = gallery(views, times_s)
-    gaps = lip_gap(found.landmarks)
+    views, times_s = draw_speech(150)
+    references = gallery(views, times_s)
+    gaps = lip_gap(references.landmarks)
     assert len(gaps) == 8
     openings = [mouth_opening(each.landmarks) for each in views]
     assert float(gaps[0]) == float(lip_gap(torch.from_numpy(views[int(np.argmin(openings))].landmarks)))
     assert float(gaps[-1]) == float(lip_gap(torch.from_numpy(views[int(np.argmax(openings))].landmarks)))
     assert gaps.tolist() == sorted(gaps.tolist())
-    assert found.seen.shape == (150, 468, 3)
-    for crop, landmarks, time_s in zip(found.crops, found.landmarks, found.times_s, strict=True):
-        own = views[round(float(time_s) * 25)]
-        assert torch.equal(crop[None], pictures([own.crop]))
-        assert np.array_equal(landmarks.numpy(), own.landmarks)
+    assert references.seen.shape == (150, 468, 3)
+    for crop, landmarks, time_s in zip(references.crops, references.landmarks, references.times_s, strict=True):
+        source = views[round(float(time_s) * 25)]
+        assert torch.equal(crop[None], pictures([source.crop]))
+        assert np.array_equal(landmarks.numpy(), source.landmarks)
 
 
 def test_kept_frames_stand_apart_so_that_one_can_serve_another() -> None:
-    times = [k / 25 for k in range(60)]
-    views = [view(12 - abs(k - 30) // 3) for k in range(60)]  # all open mouths in one place
-    found = gallery(views, times)
-    opened = found.times_s[2:]
-    assert len(opened) > 2
-    apart = (opened[:, None] - opened).abs() + 10 * torch.eye(len(opened))
-    assert float(apart.min()) >= 2 * OWN_S - 1e-4
-    for time_s in times:  # whatever the frame, there is an open mouth for it that is not its own
-        serves = may_serve(found, time_s)
-        assert all(abs(float(found.times_s[k]) - time_s) >= OWN_S - 1e-3 for k in serves)
-        assert float(lip_gap(found.landmarks[serves]).max()) > 5
+    times_s = [k / 25 for k in range(60)]
+    views = [draw_view(12 - abs(k - 30) // 3) for k in range(60)]  # all open mouths in one place
+    references = gallery(views, times_s)
+    open_times_s = references.times_s[2:]
+    assert len(open_times_s) > 2
+    distances = (open_times_s[:, None] - open_times_s).abs() + 10 * torch.eye(len(open_times_s))
+    assert float(distances.min()) >= 2 * OWN_S - 1e-4
+    for time_s in times_s:  # whatever the frame, there is an open mouth for it that is not its own
+        usable = find_usable(references, time_s)
+        assert all(abs(float(references.times_s[k]) - time_s) >= OWN_S - 1e-3 for k in usable)
+        assert float(lip_gap(references.landmarks[usable]).max()) > 5
 
 
 def test_a_photo_is_its_own_gallery() -> None:
-    found = gallery([view(5)], [0.0])
-    assert len(found.crops) == len(found.seen) == 1
-    two = gallery([view(5), view(5)], [0.0, 0.04])
+    references = gallery([draw_view(5)], [0.0])
+    assert len(references.crops) == len(references.seen) == 1
+    two = gallery([draw_view(5), draw_view(5)], [0.0, 0.04])
     assert len(set(two.times_s.tolist())) == len(two.times_s)
 
 
-def endless(counter: list[int], tracks: int = 1, gap: int = 0) -> Iterator[TrackedFrame]:
-    """25 frames a second for ever, the person changing every 2 s; every `gap`-th frame shows nobody."""
+def iterate_forever(counter: list[int], tracks: int = 1, gap: int = 0) -> Iterator[TrackedFrame]:
+    """Yield 25 frames a second without end; the person changes every 2 s, every `gap`-th frame has no face."""
     k = 0
     picture = from_rgb(BLANK)
     while True:
         counter[0] += 1
-        there = not gap or k % gap != 0
-        face = TrackedFace(k, Fraction(k, 25), there, k // 50 % tracks, False, 1.0, None, np.zeros((0, 3), np.float32))
-        yield TrackedFrame(Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), face, view(k % 13) if there else None)
+        valid = not gap or k % gap != 0
+        face = TrackedFace(k, Fraction(k, 25), valid, k // 50 % tracks, False, 1.0, None, np.zeros((0, 3), np.float32))
+        yield TrackedFrame(
+            Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), face, draw_view(k % 13) if valid else None
+        )
         k += 1
 
 
 def test_the_look_ahead_ends_however_long_the_video_is() -> None:
     counter = [0]
-    painter = CropPainter(DebugLips(DebugConfig()), iter([torch.zeros(1, 16)]), endless(counter))
+    painter = CropPainter(DebugLips(DebugConfig()), iter([torch.zeros(1, 16)]), iterate_forever(counter))
     assert counter[0] <= LOOK_S * 25 + 2
-    found = painter._galleries.of(0, [], found_again=False)
-    assert len(found.seen) == pytest.approx(LOOK_S * 25, abs=1)
-    assert float(found.times_s.max()) <= LOOK_S
+    references = painter._galleries.of(0, [], found_again=False)
+    assert len(references.seen) == pytest.approx(LOOK_S * 25, abs=1)
+    assert float(references.times_s.max()) <= LOOK_S
 
 
 def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -> None:
-    found = build_galleries(islice(endless([0], tracks=3, gap=5), 200))
-    assert sorted(found) == [0, 1, 2]
-    assert sum(len(known.seen) for known in found.values()) == 160
-    for track, known in found.items():
-        assert {int(time_s / 2 + 1e-4) % 3 for time_s in known.times_s.tolist()} == {track}
+    galleries = build_galleries(islice(iterate_forever([0], tracks=3, gap=5), 200))
+    assert sorted(galleries) == [0, 1, 2]
+    assert sum(len(references.seen) for references in galleries.values()) == 160
+    for track, references in galleries.items():
+        assert {int(time_s / 2 + 1e-4) % 3 for time_s in references.times_s.tolist()} == {track}
     assert build_galleries(iter([])) == {}
 
 
-def shown(track: int, start: int, count: int, later_s: int = 0) -> list[tuple[TrackedFrame, View]]:
-    """Frames of a person whose mouth opens more and more, shown `later_s` after their own time."""
+def draw_pairs(track: int, start: int, count: int, later_s: int = 0) -> list[tuple[TrackedFrame, View]]:
+    """Draw frames of a person whose mouth opens more and more, shown `later_s` after their own time."""
     pairs = []
     for k in range(start, start + count):
         frame = Frame(from_rgb(BLANK), k, Fraction(k, 25), Fraction(1, 25))
         frame = frame.retimed(k, frame.time_s + later_s, frame.duration_s)
         face = TrackedFace(k, frame.time_s, True, track, False, 1.0, None, np.zeros((0, 3), np.float32))
-        seen = view(k % 13)
-        pairs.append((TrackedFrame(frame, face, seen), seen))
+        face_view = draw_view(k % 13)
+        pairs.append((TrackedFrame(frame, face, face_view), face_view))
     return pairs
 
 
 def test_a_frame_shown_again_is_still_itself() -> None:
-    found = gallery([seen for _, seen in shown(0, 0, 60)], [k / 25 for k in range(60)])
-    again = shown(0, int(found.times_s[-1] * 25), 1, later_s=7)[0][0].frame
-    assert float(again.time_s) != float(again.source_s) == pytest.approx(float(found.times_s[-1]))
-    assert len(found.times_s) - 1 not in may_serve(found, float(again.source_s))
-    assert len(found.times_s) - 1 in may_serve(found, float(again.time_s))
+    references = gallery([seen for _, seen in draw_pairs(0, 0, 60)], [k / 25 for k in range(60)])
+    frame = draw_pairs(0, int(references.times_s[-1] * 25), 1, later_s=7)[0][0].frame
+    assert float(frame.time_s) != float(frame.source_s) == pytest.approx(float(references.times_s[-1]))
+    assert len(references.times_s) - 1 not in find_usable(references, float(frame.source_s))
+    assert len(references.times_s) - 1 in find_usable(references, float(frame.time_s))
 
 
 def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> None:
-    known = gallery(*speech(50))
-    people = Growing({0: known})
-    assert people.of(0, shown(0, 0, 8), found_again=False) is known
-    assert people.of(1, shown(1, 20, 8), found_again=True) is known
-    stranger = people.of(2, shown(2, 40, 8), found_again=False)
+    references = gallery(*draw_speech(50))
+    galleries = Growing({0: references})
+    assert galleries.of(0, draw_pairs(0, 0, 8), found_again=False) is references
+    assert galleries.of(1, draw_pairs(1, 20, 8), found_again=True) is references
+    stranger = galleries.of(2, draw_pairs(2, 40, 8), found_again=False)
     assert len(stranger.seen) == 8
-    sizes = {len(people.of(2, shown(2, 48 + 8 * i, 8), found_again=False).seen) for i in range(60)}
+    sizes = {len(galleries.of(2, draw_pairs(2, 48 + 8 * i, 8), found_again=False).seen) for i in range(60)}
     assert 100 < max(sizes) <= 200 + 8  # 8 s of 25 frames
     assert len(sizes) < 10  # not made anew for every batch
 
 
 def test_a_photo_stays_one_frame_however_long_it_is_shown() -> None:
-    people = Growing({})
-    photo = shown(0, 0, 1) * 8
-    assert all(len(people.of(0, photo, found_again=False).seen) == 1 for _ in range(30))
+    galleries = Growing({})
+    photo = draw_pairs(0, 0, 1) * 8
+    assert all(len(galleries.of(0, photo, found_again=False).seen) == 1 for _ in range(30))

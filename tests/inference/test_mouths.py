@@ -20,25 +20,25 @@ from cals.models.speaker import fit_speaker
 from cals.types import F32, U8, CropTransform
 from drawn_person import clip, openings, posed
 
-AS_IT_IS = CropTransform(np.eye(2, 3), 128)
+IDENTITY = CropTransform(np.eye(2, 3), 128)
 GREY = np.full((128, 128, 3), 120, np.uint8)
 
 
-def show(landmarks: F32, first: int = 0, step: int = 1, crop: U8 = GREY) -> list[tuple[Frame, View]]:
-    """Frames of 25 a second with these faces, `step` frames apart."""
+def draw_frames(landmarks: F32, first: int = 0, step: int = 1, crop: U8 = GREY) -> list[tuple[Frame, View]]:
+    """Build frames of 25 a second with these faces, `step` frames apart."""
     picture = from_rgb(crop)
     return [
-        (Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), View(AS_IT_IS, crop, face, (128, 128)))
+        (Frame(picture, k, Fraction(k, 25), Fraction(1, 25)), View(IDENTITY, crop, face, (128, 128)))
         for k, face in zip(range(first, first + step * len(landmarks), step), landmarks, strict=True)
     ]
 
 
-def times_s(bank: MouthBank) -> list[float]:
+def read_times_s(bank: MouthBank) -> list[float]:
     return bank._arrays.times_s.tolist()
 
 
 def test_a_bank_holds_each_frame_once_in_order(decoder: MeshDecoder) -> None:
-    bank, faces = MouthBank(decoder, SourceCosts()), show(clip("anna", 40, 1))
+    bank, faces = MouthBank(decoder, SourceCosts()), draw_frames(clip("anna", 40, 1))
     bank.add(faces[:20])
     bank.add(faces[10:40])  # ten of them again
     bank.add(
@@ -47,14 +47,14 @@ def test_a_bank_holds_each_frame_once_in_order(decoder: MeshDecoder) -> None:
             for k, (frame, view) in enumerate(reversed(faces))
         ]
     )  # and all of them backwards
-    assert times_s(bank) == pytest.approx([k / 25 for k in range(40)])
+    assert read_times_s(bank) == pytest.approx([k / 25 for k in range(40)])
     assert len(bank.sources) == len(bank.landmarks) == 40
-    assert len(bank._seen) == 40
+    assert len(bank._fit_landmarks) == 40
     torch.testing.assert_close(bank.landmarks, torch.from_numpy(np.stack([view.landmarks for _, view in faces])))
 
 
 def test_a_photo_is_one_mouth_however_long_it_is_shown(decoder: MeshDecoder) -> None:
-    bank, photo = MouthBank(decoder, SourceCosts()), show(clip("anna", 1, 1))
+    bank, photo = MouthBank(decoder, SourceCosts()), draw_frames(clip("anna", 1, 1))
     for _ in range(5):
         bank.add(photo * 8)
     assert len(bank.sources) == 1
@@ -65,7 +65,7 @@ def test_the_speaker_is_whom_all_frames_show(decoder: MeshDecoder) -> None:
     faces = clip("bert", 80, 2)
     bank = MouthBank(decoder, SourceCosts())
     for first in range(0, 80, 8):
-        bank.add(show(faces[first : first + 8], first))
+        bank.add(draw_frames(faces[first : first + 8], first))
     bank.fit()
     expected = fit_speaker(decoder, torch.from_numpy(faces))
     torch.testing.assert_close(bank.speaker.rest, expected.rest)
@@ -74,53 +74,53 @@ def test_the_speaker_is_whom_all_frames_show(decoder: MeshDecoder) -> None:
 
 def test_later_frames_lend_mouths_but_change_the_speaker_no_more(decoder: MeshDecoder) -> None:
     bank = MouthBank(decoder, SourceCosts())
-    bank.add(show(clip("anna", 60, 2)))
-    bank.add(show(clip("anna", 5, 3), first=25 * 20 - 10))
+    bank.add(draw_frames(clip("anna", 60, 2)))
+    bank.add(draw_frames(clip("anna", 5, 3), first=25 * 20 - 10))
     bank.fit()
-    known = bank.speaker
-    bank.add(show(clip("anna", 60, 3) + 5, first=25 * 20 + 1))
+    speaker = bank.speaker
+    bank.add(draw_frames(clip("anna", 60, 3) + 5, first=25 * 20 + 1))
     bank.fit()
-    assert bank.speaker is known
+    assert bank.speaker is speaker
     assert len(bank.sources) == 125
 
 
 def test_own_frames_cost_too_much(decoder: MeshDecoder) -> None:
     bank, faces = MouthBank(decoder, SourceCosts()), clip("anna", 40, 1)
-    bank.add(show(faces))
+    bank.add(draw_frames(faces))
     landmarks = torch.from_numpy(faces)
     motion = decoder.mesh.motion(landmarks, bank.speaker.rest)
-    turn = measure_turn(decoder, bank.speaker, landmarks)
+    rotation = measure_turn(decoder, bank.speaker, landmarks)
     light = measure_light(GREY).expand(40, 3)
-    costs = bank.measure_costs(motion, turn, light, torch.arange(40) / 25)
-    apart = np.abs(np.subtract.outer(np.arange(40), np.arange(40))) / 25
-    assert (costs[apart < OWN_S - 1e-6] >= 1e3).all()
-    assert (costs[apart >= OWN_S] < 1e3).all()
-    away = bank.measure_costs(motion, turn, light, 100 + torch.arange(40) / 25)
-    assert (away.argmin(axis=1) == np.arange(40)).mean() > 0.9  # shut mouths are all alike
-    assert np.abs(np.diag(away)).max() < 0.01
+    costs = bank.measure_costs(motion, rotation, light, torch.arange(40) / 25)
+    distances = np.abs(np.subtract.outer(np.arange(40), np.arange(40))) / 25
+    assert (costs[distances < OWN_S - 1e-6] >= 1e3).all()
+    assert (costs[distances >= OWN_S] < 1e3).all()
+    later_costs = bank.measure_costs(motion, rotation, light, 100 + torch.arange(40) / 25)
+    assert (later_costs.argmin(axis=1) == np.arange(40)).mean() > 0.9  # shut mouths are all alike
+    assert np.abs(np.diag(later_costs)).max() < 0.01
 
 
 def test_pose_and_light_speak_against_a_mouth(decoder: MeshDecoder) -> None:
     bank = MouthBank(decoder, SourceCosts(pose=60, light=20))
     faces = clip("anna", 30, 1)
-    bank.add(show(faces[:15]))
-    bank.add(show(posed(faces[:15], 3), first=15, crop=GREY // 2))
-    motion, turn = bank._motion[:1], bank._turn[:1]
+    bank.add(draw_frames(faces[:15]))
+    bank.add(draw_frames(posed(faces[:15], 3), first=15, crop=GREY // 2))
+    motion, rotation = bank._motion[:1], bank._rotation[:1]
     costs = [
-        bank.measure_costs(motion, turn, light[None], torch.tensor([50.0]))[0]
+        bank.measure_costs(motion, rotation, light[None], torch.tensor([50.0]))[0]
         for light in (measure_light(GREY), measure_light(GREY // 2))
     ]
-    again = bank.measure_costs(motion, bank._turn[15:16], measure_light(GREY)[None], torch.tensor([50.0]))[0]
+    posed_costs = bank.measure_costs(motion, bank._rotation[15:16], measure_light(GREY)[None], torch.tensor([50.0]))[0]
     assert costs[1][0] - costs[0][0] == pytest.approx(20 * 3 * (60 / 255) ** 2, rel=0.01)
-    turned = float((bank._turn[0] - bank._turn[15]).square().sum())
-    assert turned > 1e-3
-    assert again[0] - costs[0][0] == pytest.approx(60 * turned, rel=0.02)
+    rotation_distance = float((bank._rotation[0] - bank._rotation[15]).square().sum())
+    assert rotation_distance > 1e-3
+    assert posed_costs[0] - costs[0][0] == pytest.approx(60 * rotation_distance, rel=0.02)
 
 
 def test_neighbours_are_neighbours_in_time(decoder: MeshDecoder) -> None:
     bank = MouthBank(decoder, SourceCosts())
-    bank.add(show(clip("anna", 5, 1)))
-    bank.add(show(clip("anna", 5, 2), first=20, step=5))
+    bank.add(draw_frames(clip("anna", 5, 1)))
+    bank.add(draw_frames(clip("anna", 5, 2), first=20, step=5))
     assert bank.neighbours.tolist() == [True] * 4 + [False] * 5
     assert bank.is_next(2, 3)
     assert bank.is_next(3, 2)
@@ -133,32 +133,36 @@ def test_neighbours_are_neighbours_in_time(decoder: MeshDecoder) -> None:
 def test_memory_is_bounded_and_the_extremes_are_kept(
     decoder: MeshDecoder, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    faces, wide = clip("anna", 120, 7), openings(120, 7)
-    one = show(faces)[:1]
+    faces, mouth_openings = clip("anna", 120, 7), openings(120, 7)
+    photo = draw_frames(faces)[:1]
     probe = MouthBank(decoder, SourceCosts())
-    probe.add(one)
+    probe.add(photo)
     monkeypatch.setattr(mouths, "BANK_COUNT", 50 if limit == "count" else 10**6)
     if limit == "bytes":
         monkeypatch.setattr(mouths, "BANK_BYTES", 50 * probe.sources[0].bytes)
     bank = MouthBank(decoder, SourceCosts())
-    held = []
+    sizes = []
     for first in range(0, 120, 10):
-        bank.add(show(faces[first : first + 10], first))
-        held.append(len(bank.sources))
+        bank.add(draw_frames(faces[first : first + 10], first))
+        sizes.append(len(bank.sources))
         if first == 0:
-            early = list(bank.sources)
-    assert max(held) <= 50
-    assert held[-1] >= 40
-    assert len(bank.landmarks) == len(bank._motion) == len(bank._turn) == len(times_s(bank)) == held[-1]
-    assert times_s(bank) == sorted(times_s(bank))
-    kept = {round(25 * time_s) for time_s in times_s(bank)}
-    assert int(np.argmax(wide)) in kept
+            first_sources = list(bank.sources)
+    assert max(sizes) <= 50
+    assert sizes[-1] >= 40
+    assert len(bank.landmarks) == len(bank._motion) == len(bank._rotation) == len(read_times_s(bank)) == sizes[-1]
+    assert read_times_s(bank) == sorted(read_times_s(bank))
+    indices = {round(25 * time_s) for time_s in read_times_s(bank)}
+    assert int(np.argmax(mouth_openings)) in indices
     assert float(lip_gap(bank.landmarks).min()) == pytest.approx(float(lip_gap(torch.from_numpy(faces)).min()), abs=0.3)
-    places = [bank.index(source) for source in early]
-    assert None in places  # some were given up
-    assert all(bank.sources[place] is source for place, source in zip(places, early, strict=True) if place is not None)
-    for place, time_s in enumerate(times_s(bank)):
-        np.testing.assert_array_equal(bank.landmarks[place], faces[round(25 * time_s)])
+    positions = [bank.index(source) for source in first_sources]
+    assert None in positions  # some were given up
+    assert all(
+        bank.sources[position] is source
+        for position, source in zip(positions, first_sources, strict=True)
+        if position is not None
+    )
+    for position, time_s in enumerate(read_times_s(bank)):
+        np.testing.assert_array_equal(bank.landmarks[position], faces[round(25 * time_s)])
 
 
 def test_what_is_chosen_covers_all() -> None:

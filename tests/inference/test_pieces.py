@@ -13,14 +13,14 @@ FPS = 25
 LONGEST = LONGEST_S * FPS
 
 
-def speech(*parts: tuple[str, int], seed: int = 0) -> F32:
-    """Loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (34)."""
+def draw_levels(*parts: tuple[str, int], seed: int = 0) -> F32:
+    """Draw the loudness in dB of stretches of "speech" (35 to 50), of "silence" (0 to 2) and of "hum" (34)."""
     rng = np.random.default_rng(seed)
     ranges = {"speech": (35, 50), "silence": (0, 2), "hum": (34, 34)}
     return np.concatenate([rng.uniform(*ranges[kind], size=count) for kind, count in parts]).astype(np.float32)
 
 
-def lengths(levels: F32, *, pauses: bool = True) -> list[int]:
+def measure_lengths(levels: F32, *, pauses: bool = True) -> list[int]:
     items = list(enumerate(levels.tolist()))
     pieces = list(cut_pieces(items, lambda item: item[1], FPS, pauses=pauses))
     assert [item for piece in pieces for item in piece] == items
@@ -29,69 +29,69 @@ def lengths(levels: F32, *, pauses: bool = True) -> list[int]:
 
 
 def test_a_sentence_is_one_piece_whatever_is_around_it() -> None:
-    assert lengths(speech(("silence", 20), ("speech", 40), ("silence", 20))) == [80]
-    assert lengths(speech(("speech", 100), ("silence", 9), ("speech", 100))) == [209]  # too short a pause
-    assert lengths(speech(("speech", 1))) == [1]
-    assert lengths(np.zeros(0, np.float32)) == []
+    assert measure_lengths(draw_levels(("silence", 20), ("speech", 40), ("silence", 20))) == [80]
+    assert measure_lengths(draw_levels(("speech", 100), ("silence", 9), ("speech", 100))) == [209]  # too short a pause
+    assert measure_lengths(draw_levels(("speech", 1))) == [1]
+    assert measure_lengths(np.zeros(0, np.float32)) == []
 
 
 def test_pauses_part_sentences() -> None:
-    levels = speech(("speech", 60), ("silence", 20), ("speech", 90), ("silence", 40), ("speech", 30))
-    assert lengths(levels) == [70, 120, 50]
-    assert lengths(np.tile(levels, 4))[:3] == [70, 120, 120]  # in a longer one too
-    assert lengths(levels, pauses=False) == [240]
+    levels = draw_levels(("speech", 60), ("silence", 20), ("speech", 90), ("silence", 40), ("speech", 30))
+    assert measure_lengths(levels) == [70, 120, 50]
+    assert measure_lengths(np.tile(levels, 4))[:3] == [70, 120, 120]  # in a longer one too
+    assert measure_lengths(levels, pauses=False) == [240]
 
 
 def test_without_a_pause_it_is_cut_where_it_is_quietest() -> None:
-    levels = speech(("speech", 200), ("hum", 9), ("speech", 191))
-    first, second = lengths(levels)
+    levels = draw_levels(("speech", 200), ("hum", 9), ("speech", 191))
+    first, second = measure_lengths(levels)
     assert 200 < first < 209
     assert first + second == 400
-    early = speech(("speech", 50), ("hum", 9), ("speech", 291))  # not in the first half of 10 s
-    assert lengths(early)[0] > LONGEST // 2
+    early = draw_levels(("speech", 50), ("hum", 9), ("speech", 291))  # not in the first half of 10 s
+    assert measure_lengths(early)[0] > LONGEST // 2
 
 
 @pytest.mark.parametrize("pauses", [True, False])
 @pytest.mark.parametrize("level", [0.0, 40.0])
 def test_where_nothing_differs_pieces_are_whole(level: float, pauses: bool) -> None:
-    assert lengths(np.full(3 * LONGEST + 7, level, np.float32), pauses=pauses) == [LONGEST] * 3 + [7]
+    assert measure_lengths(np.full(3 * LONGEST + 7, level, np.float32), pauses=pauses) == [LONGEST] * 3 + [7]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_speech_comes_out_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [(str(rng.choice(["speech", "silence", "hum"])), int(rng.integers(1, 200))) for _ in range(12)]
-    assert sum(lengths(speech(*parts, seed=seed))) == sum(count for _, count in parts)
+    assert sum(measure_lengths(draw_levels(*parts, seed=seed))) == sum(count for _, count in parts)
 
 
 def test_a_pause_has_speech_on_both_sides() -> None:
-    assert find_pause(speech(("silence", 60), ("speech", 60)), FPS) is None
-    assert find_pause(speech(("speech", 60), ("silence", 60)), FPS) is None
-    assert find_pause(speech(("speech", 60), ("silence", 20), ("speech", 60)), FPS) == 70
-    assert find_pause(speech(("speech", 5), ("silence", 20), ("speech", 60)), FPS) is None  # too near the start
+    assert find_pause(draw_levels(("silence", 60), ("speech", 60)), FPS) is None
+    assert find_pause(draw_levels(("speech", 60), ("silence", 60)), FPS) is None
+    assert find_pause(draw_levels(("speech", 60), ("silence", 20), ("speech", 60)), FPS) == 70
+    assert find_pause(draw_levels(("speech", 5), ("silence", 20), ("speech", 60)), FPS) is None  # too near the start
 
 
 def test_memory_does_not_grow_with_the_length() -> None:
-    def peak(count: int) -> int:
+    def measure_peak(count: int) -> int:
         tracemalloc.start()
         levels = (float(i % 37) for i in range(count))
         for _ in cut_pieces(levels, lambda level: level, FPS):
             pass
-        found = tracemalloc.get_traced_memory()[1]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return peak_bytes
 
-    peak(500)
-    assert peak(20_000) < 2 * peak(1_000)
+    measure_peak(500)
+    assert measure_peak(20_000) < 2 * measure_peak(1_000)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 10, 11, 12, 1000])
 def test_kept_items_are_evenly_spaced(count: int) -> None:
-    kept = EvenlySpaced[int](5)
+    sampler = EvenlySpaced[int](5)
     for index in range(count):
-        kept.offer(index, lambda: -index)  # noqa: B023  # called at once
-    indices = list(kept.items)
-    assert all(kept.items[index] == -index for index in indices)
+        sampler.offer(index, lambda: -index)  # noqa: B023  # called at once
+    indices = list(sampler.items)
+    assert all(sampler.items[index] == -index for index in indices)
     assert min(count, 5) <= len(indices) <= 10
     steps = set(np.diff(indices).tolist())
     assert len(steps) <= 1

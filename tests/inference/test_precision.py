@@ -22,17 +22,17 @@ def test_bf16_stays_within_a_level_and_fp32_brings_every_bit_back() -> None:
     units, keys = torch.randn(2, 16), network.state_dict().keys()
 
     with torch.inference_mode():
-        exact = network.render(units, faces, faces)
+        fp32 = network.render(units, faces, faces)
         draw_in(network, "bf16")
         draw_in(network, "bf16")
-        near = network.render(units, faces, faces)
+        bf16 = network.render(units, faces, faces)
         draw_in(network, "fp32")
-        again = network.render(units, faces, faces)
+        fp32_again = network.render(units, faces, faces)
 
-    assert near.dtype == torch.float32
-    assert not torch.equal(near, exact)
-    assert float((near - exact).abs().mean()) < 1 / 255
-    assert torch.equal(again, exact)
+    assert bf16.dtype == torch.float32
+    assert not torch.equal(bf16, fp32)
+    assert float((bf16 - fp32).abs().mean()) < 1 / 255
+    assert torch.equal(fp32_again, fp32)
     assert network.state_dict().keys() == keys
 
 

@@ -32,7 +32,7 @@ FRAMES = 60
 DARK = 0.6
 
 
-def bits(frames: int = FRAMES, seed: int = 3) -> np.ndarray:
+def draw_levels(frames: int = FRAMES, seed: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 2, frames)
 
 
@@ -48,95 +48,97 @@ class Flashes:
         return view.crop[64:]
 
     def visual(self, windows: U8) -> Tensor:
-        bright = windows[:, 2].mean(axis=(1, 2, 3)) > self.threshold
-        return torch.from_numpy(np.eye(2, dtype=np.float32)[bright.astype(int)])
+        is_bright = windows[:, 2].mean(axis=(1, 2, 3)) > self.threshold
+        return torch.from_numpy(np.eye(2, dtype=np.float32)[is_bright.astype(int)])
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
         wav = np.concatenate(list(sound))
-        loud = np.sqrt((wav[: len(wav) // 640 * 640].reshape(-1, 640) ** 2).mean(axis=1)) > 0.1
-        yield torch.from_numpy(np.eye(2, dtype=np.float32)[loud.astype(int)])
+        is_loud = np.sqrt((wav[: len(wav) // 640 * 640].reshape(-1, 640) ** 2).mean(axis=1)) > 0.1
+        yield torch.from_numpy(np.eye(2, dtype=np.float32)[is_loud.astype(int)])
 
 
-def tone(levels: np.ndarray) -> F32:
+def draw_tone(levels: np.ndarray) -> F32:
     wave = 0.5 * np.sin(2 * np.pi * 300 * np.arange(640 * len(levels)) / 16_000)
     return (wave * np.repeat(levels, 640)).astype(np.float32)
 
 
-def item(index: int, level: float, track: int | None = 0, step_s: Fraction = Fraction(1, 25)) -> Any:
-    """A tracked frame; `track` is None where there is no face."""
+def build_item(index: int, level: float, track: int | None = 0, step_s: Fraction = Fraction(1, 25)) -> Any:
+    """Build a tracked frame; `track` is None where there is no face."""
     frame = SimpleNamespace(time_s=index * step_s, duration_s=step_s)
     view = None if track is None else SimpleNamespace(crop=np.full((128, 128, 3), level, np.float32))
     return SimpleNamespace(frame=frame, face=SimpleNamespace(track=track), view=view)
 
 
-def measured(items: list[Any], sound: list[F32]) -> Shifts:
-    *_, found = measure_shifts(items, sound, Flashes())
-    return found
+def measure(items: list[Any], sound: list[F32]) -> Shifts:
+    *_, shifts = measure_shifts(items, sound, Flashes())
+    return shifts
 
 
 @pytest.mark.parametrize("late", [-9, -1, 0, 4, 10])
 def test_sound_that_comes_late_has_a_positive_offset(late: int) -> None:
-    levels = bits(90)
-    found = measured([item(i, level) for i, level in enumerate(levels)], [tone(np.roll(levels, late))])
-    mean = np.mean(found.distances, axis=0)
+    levels = draw_levels(90)
+    shifts = measure([build_item(i, level) for i, level in enumerate(levels)], [draw_tone(np.roll(levels, late))])
+    mean = np.mean(shifts.distances, axis=0)
     assert int(mean.argmin()) - 15 == late
     assert mean.min() < 0.1 < 0.4 < np.median(mean)
 
 
 def test_every_frame_is_accounted_for() -> None:
     """Two frames at either end have no window, 4 around the gap and the gap's 3, then what the sound does not reach."""
-    items = [item(i, level, track=None if 40 <= i < 43 else int(i >= 43)) for i, level in enumerate(bits(90))]
-    found = measured(items, [tone(bits(80))])
-    assert found.frames == 90
-    assert found.no_face == 2 + 2 + 3 + 4
-    assert found.judged == [*range(15, 38), *range(45, 65)]
-    assert found.no_sound == 90 - found.no_face - len(found.judged)
+    items = [
+        build_item(i, level, track=None if 40 <= i < 43 else int(i >= 43)) for i, level in enumerate(draw_levels(90))
+    ]
+    shifts = measure(items, [draw_tone(draw_levels(80))])
+    assert shifts.frames == 90
+    assert shifts.no_face == 2 + 2 + 3 + 4
+    assert shifts.judged == [*range(15, 38), *range(45, 65)]
+    assert shifts.no_sound == 90 - shifts.no_face - len(shifts.judged)
 
 
 def test_windows_hold_one_person_and_no_cut() -> None:
     tracks = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, None, 1, 1, 1, 1]
-    there = list(windows([item(i, i, track) for i, track in enumerate(tracks)], Flashes()))
-    assert [i for i, window in enumerate(there) if window is not None] == [2, 3, 8]
-    assert [float(look[0, 0, 0]) for look in there[3] or []] == [1, 2, 3, 4, 5]
+    result = list(windows([build_item(i, i, track) for i, track in enumerate(tracks)], Flashes()))
+    assert [i for i, window in enumerate(result) if window is not None] == [2, 3, 8]
+    assert [float(look[0, 0, 0]) for look in result[3] or []] == [1, 2, 3, 4, 5]
     for short in range(5):
-        assert list(windows([item(i, 0) for i in range(short)], Flashes())) == [None] * short
+        assert list(windows([build_item(i, 0) for i in range(short)], Flashes())) == [None] * short
 
 
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(50), Fraction(12), Fraction(25)])
 def test_any_rate_is_read_at_the_encoders_own(rate: Fraction) -> None:
     """Frame n of 1/25 s is what is shown in its middle."""
-    items = [item(i, 0, step_s=1 / rate) for i in range(int(2 * rate))]
-    seen = [part.frame.time_s for part in at_rate(items, 25)]
+    items = [build_item(i, 0, step_s=1 / rate) for i in range(int(2 * rate))]
+    times_s = [part.frame.time_s for part in at_rate(items, 25)]
     length_s = len(items) / rate
-    assert seen == [((n + Fraction(1, 2)) / 25 * rate).__floor__() / rate for n in range(round(length_s * 25))]
+    assert times_s == [((n + Fraction(1, 2)) / 25 * rate).__floor__() / rate for n in range(round(length_s * 25))]
 
 
 def test_sound_is_held_only_as_long_as_it_is_needed() -> None:
-    heard = Heard((torch.full((25, 3), float(i)) for i in range(200)), first=2)
-    assert not heard.span(-10, 0)[1].any()
-    early, there = heard.span(-13, 18)
-    assert there.tolist() == [False] * 15 + [True] * 16
-    assert early.shape == (31, 3)
+    audio = Heard((torch.full((25, 3), float(i)) for i in range(200)), first=2)
+    assert not audio.span(-10, 0)[1].any()
+    first, valid = audio.span(-13, 18)
+    assert valid.tolist() == [False] * 15 + [True] * 16
+    assert first.shape == (31, 3)
     for low in range(2, 4900, 10):
-        found, there = heard.span(low, low + 31)
-        assert there.all()
-        assert found[:, 0].tolist() == [(low + i - 2) // 25 for i in range(31)]
-        assert len(heard._held) <= 31 + 2 * 25
-    end, there = heard.span(4990, 5021)
-    assert there.tolist() == [True] * 12 + [False] * 19
-    assert end[:, 0].tolist() == [199.0] * 12 + [0.0] * 19
-    assert not heard.span(5010, 5041)[1].any()
+        span, valid = audio.span(low, low + 31)
+        assert valid.all()
+        assert span[:, 0].tolist() == [(low + i - 2) // 25 for i in range(31)]
+        assert len(audio._embeddings) <= 31 + 2 * 25
+    last, valid = audio.span(4990, 5021)
+    assert valid.tolist() == [True] * 12 + [False] * 19
+    assert last[:, 0].tolist() == [199.0] * 12 + [0.0] * 19
+    assert not audio.span(5010, 5041)[1].any()
 
 
 @pytest.mark.parametrize("rows", [7, 40, 43, 44])
 def test_sliding_windows_are_those_of_the_whole(rows: int) -> None:
     whole = torch.arange(rows, dtype=torch.float32)[:, None]
     blocks = [whole[:3], whole[3:20], whole[20:21], whole[21:]]
-    found = torch.cat(list(sliding(iter(blocks), 20, 4, 8, -1.0)))
+    result = torch.cat(list(sliding(iter(blocks), 20, 4, 8, -1.0)))
     ticks = -(-rows // 4)
     padded = torch.cat([torch.full((8, 1), -1.0), whole, torch.full((4 * ticks - rows + 8, 1), -1.0)])
-    assert torch.equal(found, padded.unfold(0, 20, 4).transpose(1, 2))
-    assert len(found) == ticks
+    assert torch.equal(result, padded.unfold(0, 20, 4).transpose(1, 2))
+    assert len(result) == ticks
     inside = list(sliding(iter(blocks), 20, 4))
     assert sum(map(len, inside)) == max(0, (rows - 20) // 4 + 1)
 
@@ -153,8 +155,8 @@ def test_own_encoders_stream_what_the_model_says_of_a_whole_clip() -> None:
         visual, audio = model.of_clip(lower, log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
     streamed = torch.cat(list(encoders.audio(wav[i : i + 1000] for i in range(0, len(wav), 1000))))
     assert torch.allclose(streamed, audio, atol=1e-5)
-    looks = [encoders.look(None, SimpleNamespace(crop=crop)) for crop in crops]  # type: ignore[arg-type]
-    embedded = encoders.visual(np.stack([np.stack(looks[i - 2 : i + 3]) for i in range(2, 28)]))
+    inputs = [encoders.look(None, SimpleNamespace(crop=crop)) for crop in crops]  # type: ignore[arg-type]
+    embedded = encoders.visual(np.stack([np.stack(inputs[i - 2 : i + 3]) for i in range(2, 28)]))
     assert torch.allclose(embedded, visual[2:28], atol=1e-5)
 
 
@@ -163,35 +165,35 @@ def test_syncnet_hears_the_mfcc_from_the_windows_first_frame() -> None:
     model = SyncNet().eval()
     encoders = OriginalSyncNet(model)
     wav = (0.1 * np.random.default_rng(0).normal(size=10 * 640)).astype(np.float32)
-    found = torch.cat(list(encoders.audio([wav])))
+    embeddings = torch.cat(list(encoders.audio([wav])))
     mfcc = torch.from_numpy(np.concatenate(list(mfcc_blocks([wav]))))
     third = mfcc[12:32][None]  # belongs to frames 3..7, whose middle is 5
     with torch.inference_mode():
-        assert torch.allclose(found[5 - encoders.first_heard], model.audio(third)[0], atol=1e-5)
+        assert torch.allclose(embeddings[5 - encoders.first_heard], model.audio(third)[0], atol=1e-5)
 
 
 def test_the_offset_over_time_follows_a_jump() -> None:
-    def away(shift: int) -> np.ndarray:
+    def distances_to(shift: int) -> np.ndarray:
         return np.abs(np.arange(-15, 16) - shift).astype(np.float32)
 
-    found = Shifts(
-        frames=300, judged=list(range(15, 285)), distances=[away(2 if i < 150 else -6) for i in range(15, 285)]
+    shifts = Shifts(
+        frames=300, judged=list(range(15, 285)), distances=[distances_to(2 if i < 150 else -6) for i in range(15, 285)]
     )
-    stretches = list(offset_over_time(found, 25))
+    stretches = list(offset_over_time(shifts, 25))
     assert [part.middle_s for part in stretches] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert [part.offset_frames for part in stretches[:3]] == [2, 2, 2]
     assert [part.offset_frames for part in stretches[-3:]] == [-6, -6, -6]
-    assert list(offset_over_time(Shifts(frames=100, judged=[50], distances=[away(0)]), 25)) == []
+    assert list(offset_over_time(Shifts(frames=100, judged=[50], distances=[distances_to(0)]), 25)) == []
 
 
-def flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, sound: bool = True) -> Path:
-    """A person in flickering light whose sound is on while the light is, `late` frames of 40 ms after it."""
+def write_flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, sound: bool = True) -> Path:
+    """Write a video of a person in flickering light with a tone while it is bright, `late` frames of 40 ms after it."""
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)[:320, 64:384]
     photo = photo if face else np.full_like(photo, 90)
-    levels = bits()
-    shown = [levels[int((i + 0.5) * 25 / rate)] for i in range(FRAMES * rate // 25)]
-    frames = [(photo * (1.0 if level else DARK)).astype(np.uint8) for level in shown]
-    wav = tone(np.roll(levels, late))[None] if sound else None
+    levels = draw_levels()
+    frame_levels = [levels[int((i + 0.5) * 25 / rate)] for i in range(FRAMES * rate // 25)]
+    frames = [(photo * (1.0 if level else DARK)).astype(np.uint8) for level in frame_levels]
+    wav = draw_tone(np.roll(levels, late))[None] if sound else None
     return write_video(
         path, frames=frames, rate=rate, size=(320, 320), options={"crf": "18"}, sound=wav, sound_rate_hz=16_000
     )
@@ -199,20 +201,20 @@ def flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, so
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return flashing(tmp_path_factory.mktemp("score") / "late.mp4", late=4)
+    return write_flashing(tmp_path_factory.mktemp("score") / "late.mp4", late=4)
 
 
 @pytest.fixture(scope="module")
 def scorer() -> SyncScorer:
     """By flashes: the lower face of the photo has a mean of about 128."""
-    made = SyncScorer()
-    made.encoders = Flashes(threshold=128 * (1 + DARK) / 2)  # type: ignore[assignment]
-    return made
+    result = SyncScorer()
+    result.encoders = Flashes(threshold=128 * (1 + DARK) / 2)  # type: ignore[assignment]
+    return result
 
 
 def test_a_video_whose_sound_comes_late(clip: Path, scorer: SyncScorer) -> None:
-    seen: list[tuple[int, int | None]] = []
-    result = scorer.score(clip, progress=lambda done, total: seen.append((done, total)))
+    steps: list[tuple[int, int | None]] = []
+    result = scorer.score(clip, progress=lambda done, total: steps.append((done, total)))
     assert result.offset_frames == 4
     assert result.offset_ms == 160
     assert result.lse_d < 0.1 < result.lse_c
@@ -220,15 +222,15 @@ def test_a_video_whose_sound_comes_late(clip: Path, scorer: SyncScorer) -> None:
     assert result.judged == FRAMES - 30
     assert result.judged + result.no_face + result.no_sound == FRAMES
     assert result.in_step < 0.6  # in their places the flashes do not agree
-    assert seen[-1] == (FRAMES, FRAMES)
-    assert seen[0][0] == BATCH
+    assert steps[-1] == (FRAMES, FRAMES)
+    assert steps[0][0] == BATCH
     assert "comes late" in result.text()
 
 
 def test_another_rate_and_the_sound_of_another_file(tmp_path: Path, scorer: SyncScorer) -> None:
-    video = flashing(tmp_path / "fast.mp4", rate=30)
+    video = write_flashing(tmp_path / "fast.mp4", rate=30)
     assert scorer.score(video).offset_frames == 0
-    other = write_wav(tmp_path / "early.wav", tone(np.roll(bits(), -3)))
+    other = write_wav(tmp_path / "early.wav", draw_tone(np.roll(draw_levels(), -3)))
     early = scorer.score(video, other)
     assert early.offset_frames == -3
     assert "comes early" in early.text()
@@ -238,10 +240,10 @@ def test_what_cannot_be_judged_says_why(tmp_path: Path, clip: Path, scorer: Sync
     with pytest.raises(MediaError, match="expected a video, found a picture"):
         scorer.score(PHOTO, clip)
     with pytest.raises(MediaError, match="expected sound"):
-        scorer.score(flashing(tmp_path / "mute.mp4", sound=False))
+        scorer.score(write_flashing(tmp_path / "mute.mp4", sound=False))
     with pytest.raises(NoFaceError, match="found none in any frame"):
-        scorer.score(flashing(tmp_path / "nobody.mp4", face=False))
-    short = write_wav(tmp_path / "short.wav", tone(bits(30 + MIN_JUDGED - 1)))
+        scorer.score(write_flashing(tmp_path / "nobody.mp4", face=False))
+    short = write_wav(tmp_path / "short.wav", draw_tone(draw_levels(30 + MIN_JUDGED - 1)))
     with pytest.raises(MediaError, match=r"10 or more frames of 40 ms .* found 9 of 60 \(4 without a face, 47 without"):
         scorer.score(clip, short)
     with pytest.raises(ConfigError, match="one kind of encoders"):
@@ -252,16 +254,16 @@ def test_syncnet_sees_the_whole_face_and_counts_the_ends(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save(SyncNet().state_dict(), tmp_path / "syncnet_v2.model")
-    seen: list[torch.Size] = []
+    shapes: list[torch.Size] = []
 
-    def quick(_self: SyncNet, given: Tensor) -> Tensor:
-        seen.append(given.shape[1:])
-        return torch.ones(len(given), 1024)
+    def encode(_self: SyncNet, inputs: Tensor) -> Tensor:
+        shapes.append(inputs.shape[1:])
+        return torch.ones(len(inputs), 1024)
 
-    monkeypatch.setattr(SyncNet, "visual", quick)
-    monkeypatch.setattr(SyncNet, "audio", quick)
+    monkeypatch.setattr(SyncNet, "visual", encode)
+    monkeypatch.setattr(SyncNet, "audio", encode)
     result = SyncScorer(syncnet=tmp_path / "syncnet_v2.model").score(clip)
-    assert set(seen) == {torch.Size([5, 224, 224, 3]), torch.Size([20, 13])}
+    assert set(shapes) == {torch.Size([5, 224, 224, 3]), torch.Size([20, 13])}
     assert (result.frames, result.judged, result.no_sound) == (
         FRAMES,
         FRAMES - 5,
@@ -276,12 +278,12 @@ def test_syncnet_sees_the_whole_face_and_counts_the_ends(
 def test_the_command_prints_and_draws(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot = tmp_path / "score.png"
     main(["score", str(clip), "--json", "--plot", str(plot)])
-    found = json.loads(capsys.readouterr().out)
-    assert found["offset_ms"] == 40 * found["offset_frames"]
-    assert len(found["distances"]) == 31
-    assert found["lse_d"] == min(found["distances"])
-    assert found["lse_c"] == pytest.approx(np.median(found["distances"]) - found["lse_d"])
-    assert found["judged"] == FRAMES - 30
+    document = json.loads(capsys.readouterr().out)
+    assert document["offset_ms"] == 40 * document["offset_frames"]
+    assert len(document["distances"]) == 31
+    assert document["lse_d"] == min(document["distances"])
+    assert document["lse_c"] == pytest.approx(np.median(document["distances"]) - document["lse_d"])
+    assert document["judged"] == FRAMES - 30
     picture = cv2.imread(str(plot))
     assert picture.shape[1] == 800
     assert picture.std() > 5
@@ -301,9 +303,9 @@ def test_planted_offsets_are_found_in_real_speech(name: str, tmp_path: Path) -> 
         pytest.skip(f"no {video}")
     from cals.media.audio import load_mono
 
-    real, wav = SyncScorer(), load_mono(video)
+    scorer, wav = SyncScorer(), load_mono(video)
     for late in (-10, 0, 7):
         n = 640 * abs(late)
-        moved = np.pad(wav, (n, 0))[: len(wav)] if late >= 0 else np.pad(wav, (0, n))[n:]
-        found = real.score(video, write_wav(tmp_path / f"{late}.wav", moved))
-        assert abs(found.offset_frames - late) <= 1
+        shifted = np.pad(wav, (n, 0))[: len(wav)] if late >= 0 else np.pad(wav, (0, n))[n:]
+        result = scorer.score(video, write_wav(tmp_path / f"{late}.wav", shifted))
+        assert abs(result.offset_frames - late) <= 1

@@ -49,26 +49,28 @@ class WholeView(View):
     mask = np.ones((SIZE, SIZE), np.float32)  # type: ignore[assignment]
 
 
-def ramp() -> Iterator[Tensor]:
-    """Unit k is the number k + SHIFT."""
+def iterate_units() -> Iterator[Tensor]:
+    """Yield units; unit k is the number k + SHIFT."""
     return (torch.arange(i, i + 7, dtype=torch.float32)[:, None] + SHIFT for i in range(0, 10**6, 7))
 
 
 def generate(
-    seen: Iterable[TrackedFrame], model: LipModel, batch: int, ahead: Iterable[TrackedFrame] = ()
+    frames: Iterable[TrackedFrame], model: LipModel, batch: int, ahead: Iterable[TrackedFrame] = ()
 ) -> Iterator[LipFrame]:
-    return generate_frames(seen, CropPainter(model, ramp(), ahead), batch)
+    return generate_frames(frames, CropPainter(model, iterate_units(), ahead), batch)
 
 
-def points(first: float = 0.0) -> F32:
-    """A face that no test here looks at closely, told apart by its point number 0."""
-    found = drawn_face.points().copy()
-    found[0, 0] = first
-    return found
+def draw_points(first: float = 0.0) -> F32:
+    """Draw landmarks that are identified by their point number 0."""
+    landmarks = drawn_face.points().copy()
+    landmarks[0, 0] = first
+    return landmarks
 
 
-def items(rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, ...] = ()) -> Iterator[TrackedFrame]:
-    """Grey frames whose whole picture is the crop; frame k of track n is of grey 100 + n."""
+def draw_items(
+    rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, ...] = ()
+) -> Iterator[TrackedFrame]:
+    """Yield grey frames whose whole picture is the crop; frame k of track n is of grey 100 + n."""
     identity = CropTransform(np.array([[1.0, 0, 0], [0, 1, 0]]), SIZE)
     for k in range(count):
         track = tracks[k] if tracks else 0
@@ -76,23 +78,23 @@ def items(rate: Fraction, count: int, gap: range = range(0), tracks: tuple[int, 
         frame = Frame(from_rgb(rgb), k, k / rate, 1 / rate)
         valid = k not in gap
         face = TrackedFace(k, k / rate, valid, track, False, 1.0, None, np.zeros((0, 3), np.float32))
-        view = WholeView(identity, rgb, points(float(k)), (SIZE, SIZE))
+        view = WholeView(identity, rgb, draw_points(float(k)), (SIZE, SIZE))
         yield TrackedFrame(frame, face, view if valid else None)
 
 
-def grey(frame: Frame) -> float:
+def measure_grey(frame: Frame) -> float:
     return float(frame.rgb()[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4].mean())
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8])
 def test_at_the_models_own_rate_frame_k_gets_unit_k(batch: int) -> None:
     # 24 levels is as far as colour matching may pull a crop towards its frame; so far from the frame it gives up
-    done = list(generate(items(Fraction(25), 60), Greys(), batch))
-    found = np.array([grey(d.frame) for d in done])
-    assert [d.frame.index for d in done] == list(range(60))
-    steps = np.diff(found[:40])
+    output = list(generate(draw_items(Fraction(25), 60), Greys(), batch))
+    greys = np.array([measure_grey(lip_frame.frame) for lip_frame in output])
+    assert [lip_frame.frame.index for lip_frame in output] == list(range(60))
+    steps = np.diff(greys[:40])
     assert steps == pytest.approx(np.ones(39), abs=1.1)
-    assert np.polyfit(np.arange(40), found[:40], 1)[0] == pytest.approx(1.0, abs=0.1)
+    assert np.polyfit(np.arange(40), greys[:40], 1)[0] == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(("frames_of_memory", "most"), [(100, 8), (3, 3), (0, 1)])
@@ -101,7 +103,7 @@ def test_large_frames_are_drawn_in_smaller_batches(
 ) -> None:
     monkeypatch.setattr(painters, "BATCH_BYTES", frames_of_memory * SIZE * SIZE * 3 // 2)
     model = Greys()
-    assert [done.frame.index for done in generate(items(Fraction(25), 20), model, 8)] == list(range(20))
+    assert [lip_frame.frame.index for lip_frame in generate(draw_items(Fraction(25), 20), model, 8)] == list(range(20))
     assert max(len(faces.crops) for faces in model.faces) == most
 
 
@@ -110,82 +112,82 @@ class Listener(Greys):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[float] = []
+        self.calls: list[float] = []
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        self.asked += (units[:, 0] - SHIFT).tolist()
+        self.calls += (units[:, 0] - SHIFT).tolist()
         return super().render(units, faces, gallery)
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(50)])
 def test_units_are_read_at_the_middle_of_every_frame(rate: Fraction) -> None:
     model = Listener()
-    list(generate(items(rate, 50), model, 8))
+    list(generate(draw_items(rate, 50), model, 8))
     expected = [max(0.0, float((k + Fraction(1, 2)) / rate * 25 - Fraction(1, 2))) for k in range(50)]
-    assert model.asked == pytest.approx(expected, abs=1e-4)
+    assert model.calls == pytest.approx(expected, abs=1e-4)
     if rate == 25:
-        assert model.asked == pytest.approx(list(range(50)))
+        assert model.calls == pytest.approx(list(range(50)))
 
 
 def test_units_go_on_in_time_over_a_gap() -> None:
     model = Listener()
-    list(generate(items(Fraction(25), 40, gap=range(10, 30)), model, 4))
-    assert model.asked == pytest.approx([*range(10), *range(30, 40)])
+    list(generate(draw_items(Fraction(25), 40, gap=range(10, 30)), model, 4))
+    assert model.calls == pytest.approx([*range(10), *range(30, 40)])
 
 
 def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
-    original = list(items(Fraction(25), 40, gap=range(18, 22)))
-    done = list(generate(iter(original), Greys(), 8))
-    for before, after in zip(original, done, strict=True):
+    original = list(draw_items(Fraction(25), 40, gap=range(18, 22)))
+    output = list(generate(iter(original), Greys(), 8))
+    for before, after in zip(original, output, strict=True):
         if before.face.valid:
             assert after.status == GENERATED
             continue
         assert after.status == NO_FACE
         assert after.frame is before.frame
-    change = [abs(grey(d.frame) - 100) for d in done]
+    change = [abs(measure_grey(lip_frame.frame) - 100) for lip_frame in output]
     assert change[5] > 20
     assert change[13] > change[15] > change[17] > 0  # out, towards the gap
     assert change[22] < change[24]  # and in again
 
 
 def test_a_face_that_is_not_drawn_says_why_and_is_faded_around() -> None:
-    told = [
+    covered = [
         replace(item, face=replace(item.face, hindrance="covered"), view=None) if 18 <= k < 22 else item
-        for k, item in enumerate(items(Fraction(25), 40))
+        for k, item in enumerate(draw_items(Fraction(25), 40))
     ]
-    done = list(generate(iter(told), Greys(), 8))
-    assert [d.status for d in done] == [GENERATED] * 18 + ["covered"] * 4 + [GENERATED] * 18
-    assert all(d.frame is item.frame for d, item in zip(done[18:22], told[18:22], strict=True))
-    assert done[5].strength > done[15].strength > done[17].strength > done[18].strength == 0
+    output = list(generate(iter(covered), Greys(), 8))
+    assert [lip_frame.status for lip_frame in output] == [GENERATED] * 18 + ["covered"] * 4 + [GENERATED] * 18
+    assert all(lip_frame.frame is item.frame for lip_frame, item in zip(output[18:22], covered[18:22], strict=True))
+    assert output[5].strength > output[15].strength > output[17].strength > output[18].strength == 0
 
 
 def test_every_face_comes_with_its_own_time_and_landmarks() -> None:
     model = Greys()
-    list(generate(items(Fraction(25), 20, gap=range(5, 8)), model, 6))
-    shown = [k for k in range(20) if k not in range(5, 8)]
-    assert torch.cat([faces.times_s for faces in model.faces]).tolist() == pytest.approx([k / 25 for k in shown])
-    assert torch.cat([faces.landmarks[:, 0, 0] for faces in model.faces]).tolist() == [float(k) for k in shown]
+    list(generate(draw_items(Fraction(25), 20, gap=range(5, 8)), model, 6))
+    indices = [k for k in range(20) if k not in range(5, 8)]
+    assert torch.cat([faces.times_s for faces in model.faces]).tolist() == pytest.approx([k / 25 for k in indices])
+    assert torch.cat([faces.landmarks[:, 0, 0] for faces in model.faces]).tolist() == [float(k) for k in indices]
     assert all(faces.crops.shape[1:] == (3, SIZE, SIZE) for faces in model.faces)
 
 
 def test_a_track_nobody_looked_at_makes_do_with_its_own_frames() -> None:
     model = Greys()
     tracks = (0,) * 5 + (1,) * 5 + (2,) * 5
-    done = generate(items(Fraction(25), 15, tracks=tracks), model, 4)
-    assert len(list(done)) == 15
-    for faces, known in zip(model.faces, model.galleries, strict=True):
-        assert len(known.seen) <= 5
-        assert float(known.crops.mean()) == pytest.approx(float(faces.crops.mean()))  # a grey for every track
-        assert float(known.times_s[0]) == pytest.approx(tracks[round(float(faces.times_s[0]) * 25)] * 5 / 25)
+    output = generate(draw_items(Fraction(25), 15, tracks=tracks), model, 4)
+    assert len(list(output)) == 15
+    for faces, references in zip(model.faces, model.galleries, strict=True):
+        assert len(references.seen) <= 5
+        assert float(references.crops.mean()) == pytest.approx(float(faces.crops.mean()))  # a grey for every track
+        assert float(references.times_s[0]) == pytest.approx(tracks[round(float(faces.times_s[0]) * 25)] * 5 / 25)
 
 
 def test_what_was_looked_at_before_serves_its_own_track_only() -> None:
     model = Greys()
     tracks = (0,) * 6 + (1,) * 6
-    list(generate(items(Fraction(25), 12, tracks=tracks), model, 4, ahead=items(Fraction(25), 30)))
-    seen = [len(known.seen) for known in model.galleries]
+    list(generate(draw_items(Fraction(25), 12, tracks=tracks), model, 4, ahead=draw_items(Fraction(25), 30)))
+    counts = [len(references.seen) for references in model.galleries]
     by_track = [tracks[round(float(faces.times_s[0]) * 25)] for faces in model.faces]
-    assert all((count == 30) == (track == 0) for count, track in zip(seen, by_track, strict=True))
+    assert all((count == 30) == (track == 0) for count, track in zip(counts, by_track, strict=True))
     assert set(by_track) == {0, 1}
 
 
@@ -193,10 +195,10 @@ class Counting:
     """Stands in for a tracker: never a face, and counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
-        self.asked += 1
+        self.calls += 1
         return TrackedFace(index, time_s, False, 0, index == 0, 0.0, None, np.zeros((0, 3), np.float32))
 
 
@@ -204,10 +206,10 @@ def test_a_still_is_looked_at_once() -> None:
     picture = from_rgb(np.zeros((32, 32, 3), np.uint8))
     frames = [Frame(picture, k, Fraction(k, 25), Fraction(1, 25)) for k in range(9)]
     tracker = Counting()
-    seen = list(tracked(frames, tracker, SIZE))  # type: ignore[arg-type]
-    assert tracker.asked == 1
-    assert [(item.face.index, item.face.time_s) for item in seen] == [(k, Fraction(k, 25)) for k in range(9)]
-    assert [item.face.cut for item in seen] == [True] + [False] * 8
+    tracked_frames = list(tracked(frames, tracker, SIZE))  # type: ignore[arg-type]
+    assert tracker.calls == 1
+    assert [(item.face.index, item.face.time_s) for item in tracked_frames] == [(k, Fraction(k, 25)) for k in range(9)]
+    assert [item.face.cut for item in tracked_frames] == [True] + [False] * 8
 
 
 class Fixed:
@@ -217,8 +219,8 @@ class Fixed:
         self.large = large
 
     def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
-        found = self.large * drawn_face.points(5.0)
-        return TrackedFace(index, time_s, True, 0, index == 0, 1.0, None, found.astype(np.float32))
+        landmarks = self.large * drawn_face.points(5.0)
+        return TrackedFace(index, time_s, True, 0, index == 0, 1.0, None, landmarks.astype(np.float32))
 
 
 def test_views_hold_landmarks_in_crop_pixels() -> None:

@@ -21,7 +21,7 @@ def word(text: str, start_s: float, end_s: float) -> TranscriptWord:
     return TranscriptWord(start_s=start_s, end_s=end_s, text=text, confidence=0.5)
 
 
-def curve(values: np.ndarray) -> Reliability:
+def build_reliability(values: np.ndarray) -> Reliability:
     values = values.astype(np.float32)
     return Reliability(mean=values, low=values - 0.1, high=values + 0.1)
 
@@ -45,7 +45,7 @@ def transcript() -> Transcript:
             Segment(start_s=1.6, end_s=2, words=()),
             Segment(start_s=2, end_s=4, words=second),
         ),
-        scores={"audio": curve(ramp), "video": curve(lips)},
+        scores={"audio": build_reliability(ramp), "video": build_reliability(lips)},
         has_face=has_face,
         peaks=np.full(FRAMES, 0.3, np.float32),
         mouths={0: np.full((20, 20), 90, np.uint8), 40: None, 80: np.full((20, 20), 200, np.uint8)},
@@ -59,9 +59,9 @@ def test_text_and_counts(transcript: Transcript) -> None:
     assert transcript.duration_s == 4
     assert transcript.frames_without_face == 12
     assert transcript.line() == "4 words in 4.00 s of sound and lips, 12 of 100 frames without a face"
-    heard = replace(transcript, streams="audio", has_face=None)
-    assert heard.frames_without_face is None
-    assert heard.line() == "4 words in 4.00 s of sound"
+    audio_only = replace(transcript, streams="audio", has_face=None)
+    assert audio_only.frames_without_face is None
+    assert audio_only.line() == "4 words in 4.00 s of sound"
     nothing = replace(transcript, segments=transcript.segments[1:2])
     assert nothing.text == nothing.render("text") == nothing.render("srt") == ""
 
@@ -103,13 +103,13 @@ def test_cues_are_short_and_one_after_the_other(transcript: Transcript) -> None:
 
 
 def test_the_plot_shows_streams_words_sound_and_lips(transcript: Transcript, tmp_path: Path) -> None:
-    def drawn(one: Transcript) -> np.ndarray:
+    def draw(one: Transcript) -> np.ndarray:
         draw_transcript(one, "clip.mp4", tmp_path / "plot.png")
         picture = cv2.imread(str(tmp_path / "plot.png"))
         assert picture is not None
         return picture
 
-    whole = drawn(transcript)
+    whole = draw(transcript)
     for name in ("#2a6f97", "#c8553d"):
         blue_green_red = np.array([int(name[i : i + 2], 16) for i in (5, 3, 1)])
         assert (np.abs(whole - blue_green_red).max(axis=2) < 8).sum() > 50, name
@@ -117,9 +117,9 @@ def test_the_plot_shows_streams_words_sound_and_lips(transcript: Transcript, tmp
         assert (whole == shade).all(axis=2).sum() > 1000  # the mouths as they are
     parts: dict[str, dict[str, object]] = {"words": {"segments": ()}, "sound": {"peaks": None}}
     for part, change in parts.items():
-        assert (drawn(replace(transcript, **change)) != whole).any(), part
+        assert (draw(replace(transcript, **change)) != whole).any(), part
     long = replace(transcript, frames=3000, scores={}, peaks=None, has_face=None, segments=transcript.segments * 10)
-    assert drawn(long).shape[1] == 4000
+    assert draw(long).shape[1] == 4000
 
 
 def test_a_plot_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,57 +31,57 @@ class WindowMarker(LipModel):
         return faces.crops
 
 
-def sound(seconds: float) -> np.ndarray:
+def build_sound(seconds: float) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
 
 
-def units_of(seconds: float, count: int, block: int) -> Tensor:
+def compute_units(seconds: float, count: int, block: int) -> Tensor:
     model = DebugLips(DebugConfig()).eval()
-    wav = sound(seconds)
+    wav = build_sound(seconds)
     blocks = unit_blocks(model, (wav[i : i + block] for i in range(0, len(wav), block)))
-    held = [next(blocks)]
-    while sum(map(len, held)) < count:
-        held.append(next(blocks))
-    return torch.cat(held)[:count]
+    units = [next(blocks)]
+    while sum(map(len, units)) < count:
+        units.append(next(blocks))
+    return torch.cat(units)[:count]
 
 
 def test_windows_join_to_what_one_pass_over_all_the_sound_gives() -> None:
     model = DebugLips(DebugConfig()).eval()
     with torch.inference_mode():
-        whole = model.units(log_mel(torch.from_numpy(sound(25.0)[None]), MelConfig()))[0]
-    found = units_of(25.0, 625, block=1700)
-    torch.testing.assert_close(found, whole, atol=1e-4, rtol=0)
+        expected = model.units(log_mel(torch.from_numpy(build_sound(25.0)[None]), MelConfig()))[0]
+    units = compute_units(25.0, 625, block=1700)
+    torch.testing.assert_close(units, expected, atol=1e-4, rtol=0)
 
 
 def test_joins_have_no_step() -> None:
-    stream = torch.cat(list(islice(unit_blocks(WindowMarker(), [sound(1.0)]), 4)))[:, 0]
+    stream = torch.cat(list(islice(unit_blocks(WindowMarker(), [build_sound(1.0)]), 4)))[:, 0]
     assert stream[0] == 1
     assert float(stream.diff().abs().max()) <= 1 / OVERLAP + 1e-6
     assert stream[WINDOW] == pytest.approx(2.0)
 
 
 def test_after_the_speech_there_is_silence_for_ever() -> None:
-    found = units_of(1.0, 3 * WINDOW, block=16000)
-    rest = found[30:]
-    torch.testing.assert_close(rest, rest[:1].expand_as(rest), atol=1e-5, rtol=0)
+    units = compute_units(1.0, 3 * WINDOW, block=16000)
+    silent_units = units[30:]
+    torch.testing.assert_close(silent_units, silent_units[:1].expand_as(silent_units), atol=1e-5, rtol=0)
 
 
-def ramp_track() -> UnitTrack:
+def build_ramp() -> UnitTrack:
     blocks = (torch.arange(i, i + 10, dtype=torch.float32)[:, None] for i in range(0, 10**9, 10))
     return UnitTrack(blocks)
 
 
 def test_units_in_between_are_interpolated() -> None:
-    track = ramp_track()
-    found = track.at([Fraction(-1, 2), Fraction(0), Fraction(1, 4), Fraction(19, 2), Fraction(40)])
-    assert found[:, 0].tolist() == [0, 0, 0.25, 9.5, 40]
+    track = build_ramp()
+    units = track.at([Fraction(-1, 2), Fraction(0), Fraction(1, 4), Fraction(19, 2), Fraction(40)])
+    assert units[:, 0].tolist() == [0, 0, 0.25, 9.5, 40]
 
 
 def test_only_what_is_needed_is_held() -> None:
-    track = ramp_track()
+    track = build_ramp()
     for start in range(0, 5000, 8):
         track.at([Fraction(start + i) for i in range(8)])
-        assert len(track._held) <= 30
+        assert len(track._units) <= 30
     assert track.at([Fraction(100_000)])[0, 0] == 100_000  # a leap ahead (a long gap) is no error
     with pytest.raises(ValueError, match="rising order"):
         track.at([Fraction(3)])

@@ -8,19 +8,19 @@ from cals.losses.motion import concordance
 WAVE = 3 * torch.sin(torch.linspace(0, 20, 400))
 
 
-def ccc(said: torch.Tensor, real: torch.Tensor) -> float:
-    """As Lin (1989) writes it: 2 r s1 s2 / (s1^2 + s2^2 + (m1 - m2)^2)."""
-    r = float(torch.corrcoef(torch.stack([said, real]))[0, 1])
-    s1, s2 = float(said.std(correction=0)), float(real.std(correction=0))
-    return 2 * r * s1 * s2 / (s1**2 + s2**2 + float(said.mean() - real.mean()) ** 2)
+def ccc(pred: torch.Tensor, real: torch.Tensor) -> float:
+    """Compute Lin's (1989) form: 2 r s1 s2 / (s1^2 + s2^2 + (m1 - m2)^2)."""
+    r = float(torch.corrcoef(torch.stack([pred, real]))[0, 1])
+    s1, s2 = float(pred.std(correction=0)), float(real.std(correction=0))
+    return 2 * r * s1 * s2 / (s1**2 + s2**2 + float(pred.mean() - real.mean()) ** 2)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 2.0, -1.0, 0.01])
 @pytest.mark.parametrize("shift", [0.0, 1.5])
 def test_it_is_one_minus_lins(share: float, shift: float) -> None:
     noise = torch.randn(400, generator=torch.Generator().manual_seed(0))
-    said = share * WAVE + shift + 0.3 * noise
-    assert float(concordance(said, WAVE)) == pytest.approx(1 - ccc(said, WAVE), abs=1e-4)
+    pred = share * WAVE + shift + 0.3 * noise
+    assert float(concordance(pred, WAVE)) == pytest.approx(1 - ccc(pred, WAVE), abs=1e-4)
 
 
 def test_its_known_values() -> None:

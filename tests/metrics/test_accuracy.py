@@ -22,5 +22,5 @@ def test_the_best_of_what_is_allowed() -> None:
 
 
 def test_confusions_count_pairs() -> None:
-    read, said = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 0])
-    assert confusions(read, said, 3).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]
+    pred, target = np.array([0, 1, 1, 1]), np.array([0, 0, 1, 0])
+    assert confusions(pred, target, 3).tolist() == [[1, 2, 0], [0, 1, 0], [0, 0, 0]]

@@ -19,9 +19,9 @@ def test_a_planted_offset_is_found(late: int) -> None:
 
 def test_every_offset_is_judged_on_the_same_frames() -> None:
     visual, audio = embeddings(70), embeddings(70, 1)
-    found = shift_similarities(visual, audio, 3)
-    assert found.shape == (64, 7)
-    assert float(found[10, 6]) == pytest.approx(float(visual[13] @ audio[16]))
+    similarities = shift_similarities(visual, audio, 3)
+    assert similarities.shape == (64, 7)
+    assert float(similarities[10, 6]) == pytest.approx(float(visual[13] @ audio[16]))
 
 
 def test_too_few_frames_are_refused() -> None:

@@ -8,8 +8,8 @@ from cals.metrics.identity import identity_features, identity_similarity
 from drawn_face import picture, points
 
 
-def face(seed: int, open_px: float = 0.0) -> np.ndarray:
-    """A drawn face whose brows and nose, drawn as lines, are its own."""
+def draw_face(seed: int, open_px: float = 0.0) -> np.ndarray:
+    """Draw a face with its own brows and nose, drawn as lines."""
     crop = picture(points(open_px), seed)
     rng = np.random.default_rng(seed)
     for _ in range(12):
@@ -19,28 +19,28 @@ def face(seed: int, open_px: float = 0.0) -> np.ndarray:
 
 
 def test_a_person_is_nearer_to_themselves_than_to_others() -> None:
-    people = [np.stack([face(seed), face(seed, 6.0)]) for seed in range(5)]
-    dim = [np.clip(p * 0.8 + 12, 0, 255).astype(np.uint8) for p in people]
-    found = np.array([[identity_similarity(a, b) for b in dim] for a in people])
-    own = np.diag(found)
-    others = found[~np.eye(5, dtype=bool)]
-    assert own.min() > others.max() + 0.05
+    people = [np.stack([draw_face(seed), draw_face(seed, 6.0)]) for seed in range(5)]
+    darker = [np.clip(p * 0.8 + 12, 0, 255).astype(np.uint8) for p in people]
+    similarities = np.array([[identity_similarity(a, b) for b in darker] for a in people])
+    same_person = np.diag(similarities)
+    others = similarities[~np.eye(5, dtype=bool)]
+    assert same_person.min() > others.max() + 0.05
 
 
 def test_it_is_the_mean_over_all_pairs_of_frames() -> None:
-    a, b = np.stack([face(0), face(1)]), np.stack([face(2), face(3), face(4)])
+    a, b = np.stack([draw_face(0), draw_face(1)]), np.stack([draw_face(2), draw_face(3), draw_face(4)])
     pairs = [float(identity_features(x) @ identity_features(y)) for x in a for y in b]
     assert identity_similarity(a, b) == pytest.approx(np.mean(pairs), abs=1e-6)
     assert identity_similarity(a[:1], a[:1]) == pytest.approx(1.0)
 
 
 def test_light_and_background_do_not_count() -> None:
-    crop = face(0)
+    crop = draw_face(0)
     brighter = np.clip(crop.astype(int) + 30, 0, 255).astype(np.uint8)
     assert identity_similarity(crop[None], brighter[None]) > 0.995
-    elsewhere = crop.copy()
-    elsewhere[:, :16] = np.random.default_rng(0).integers(0, 255, (128, 16, 3))
-    assert identity_similarity(crop[None], elsewhere[None]) > 0.995
+    other_background = crop.copy()
+    other_background[:, :16] = np.random.default_rng(0).integers(0, 255, (128, 16, 3))
+    assert identity_similarity(crop[None], other_background[None]) > 0.995
 
 
 def test_a_gradient_goes_to_its_direction() -> None:

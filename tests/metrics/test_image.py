@@ -9,8 +9,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from cals.metrics.image import gradient_energy, psnr, ssim, wrapped_psnr
 
 
-def pair(noise: float, size: tuple[int, int] = (64, 128)) -> tuple[np.ndarray, np.ndarray]:
-    """A soft picture and the same with noise."""
+def draw_pair(noise: float, size: tuple[int, int] = (64, 128)) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a smooth picture with noise, and the picture without it."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[0 : size[0], 0 : size[1]]
     target = np.stack([128 + 90 * np.sin(x / 7), 120 + 80 * np.cos(y / 9), (x + y) % 256], axis=-1)
@@ -20,7 +20,7 @@ def pair(noise: float, size: tuple[int, int] = (64, 128)) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize("noise", [1.0, 8.0, 60.0])
 def test_both_agree_with_scikit_image(noise: float) -> None:
-    generated, target = pair(noise)
+    generated, target = draw_pair(noise)
     assert psnr(generated, target) == pytest.approx(peak_signal_noise_ratio(target, generated, data_range=255))
     expected = structural_similarity(
         target,
@@ -35,7 +35,7 @@ def test_both_agree_with_scikit_image(noise: float) -> None:
 
 
 def test_equal_pictures() -> None:
-    picture = pair(5.0)[0]
+    picture = draw_pair(5.0)[0]
     assert psnr(picture, picture) == math.inf
     assert ssim(picture, picture) == pytest.approx(1.0)
 
@@ -68,13 +68,13 @@ def test_gradient_energy_is_the_squared_slope_in_the_region() -> None:
 
 
 def test_wrapped_psnr_wraps_differences_and_squares() -> None:
-    generated, target = pair(60.0)
+    generated, target = draw_pair(60.0)
     wrapped = [((int(a) - int(b)) ** 2) % 256 for a, b in zip(generated.flat, target.flat, strict=True)]
     assert wrapped_psnr(generated, target) == pytest.approx(10 * math.log10(255**2 / np.mean(wrapped)))
     assert wrapped_psnr(target, target) == math.inf
     assert wrapped_psnr(np.full_like(target, 48), np.full_like(target, 16)) == math.inf  # 32 squared is 4 times 256
-    near = np.clip(target, 0, 240) + np.uint8(15)  # 15 squared still fits
-    assert wrapped_psnr(near, np.clip(target, 0, 240)) == pytest.approx(20 * math.log10(255 / 15))
+    shifted = np.clip(target, 0, 240) + np.uint8(15)  # 15 squared still fits
+    assert wrapped_psnr(shifted, np.clip(target, 0, 240)) == pytest.approx(20 * math.log10(255 / 15))
 
 
 def test_wrapped_psnr_of_unrelated_pictures_is_the_published_floor() -> None:

@@ -16,11 +16,11 @@ def embeddings(frames: int, seed: int = 0, width: int = 16) -> Tensor:
 def test_a_planted_offset_is_found_with_its_sign(late: int) -> None:
     visual = embeddings(90)
     audio = visual.roll(late, 0) + torch.tensor([3.0, 4.0, *[0.0] * 14])  # late > 0: the sound comes late; always 5 off
-    found = lse(visual, audio)
-    assert found.offset_frames == late
-    assert found.lse_d == pytest.approx(5.0, rel=1e-5)
-    assert found.lse_c == pytest.approx(np.median(found.distances) - 5.0, rel=1e-5)
-    assert len(found.distances) == 31
+    result = lse(visual, audio)
+    assert result.offset_frames == late
+    assert result.lse_d == pytest.approx(5.0, rel=1e-5)
+    assert result.lse_c == pytest.approx(np.median(result.distances) - 5.0, rel=1e-5)
+    assert len(result.distances) == 31
 
 
 @pytest.mark.parametrize("edges", ["drop", "zeros"])
@@ -30,12 +30,12 @@ def test_distances_are_those_of_a_plain_loop(edges: str) -> None:
     for t in range(20):
         if edges == "drop" and not reach <= t < 20 - reach:
             continue
-        heard = [
+        shifted = [
             audio[t + shift].numpy() if 0 <= t + shift < 20 else np.zeros(16) for shift in range(-reach, reach + 1)
         ]
-        rows.append([np.sqrt(((visual[t].numpy() - sound) ** 2).sum()) for sound in heard])
-    found = shift_distances(visual, audio, reach, edges)  # type: ignore[arg-type]
-    assert np.allclose(found.numpy(), rows, atol=1e-5)
+        rows.append([np.sqrt(((visual[t].numpy() - sound) ** 2).sum()) for sound in shifted])
+    distances = shift_distances(visual, audio, reach, edges)  # type: ignore[arg-type]
+    assert np.allclose(distances.numpy(), rows, atol=1e-5)
 
 
 def test_short_clips_count_only_as_published() -> None:

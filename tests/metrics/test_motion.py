@@ -41,11 +41,11 @@ def test_jitter_of_some_frames_only() -> None:
 
 def test_leak_is_what_the_face_adds_to_what_the_mouths_share() -> None:
     time = np.arange(100) * 2 * np.pi / 100
-    own, other = np.sin(time), np.cos(time)  # of correlation 0
-    meant = own + other  # really shares 1/sqrt(2) with `own`
-    assert leak(meant, own, meant) == pytest.approx(0.0)
-    assert leak(own, own, meant) == pytest.approx(1 - math.sqrt(0.5))
-    assert leak(own + other, own, other) == pytest.approx(math.sqrt(0.5))
+    face_motion, other = np.sin(time), np.cos(time)  # of correlation 0
+    target = face_motion + other  # really shares 1/sqrt(2) with `own`
+    assert leak(target, face_motion, target) == pytest.approx(0.0)
+    assert leak(face_motion, face_motion, target) == pytest.approx(1 - math.sqrt(0.5))
+    assert leak(face_motion + other, face_motion, other) == pytest.approx(math.sqrt(0.5))
 
 
 def test_landmark_distance_ignores_where_the_mouth_is() -> None:

@@ -1,4 +1,4 @@
-"""The `cals` command: one file per subcommand, which parse and call and hold no logic."""
+"""The `cals` command: one file per subcommand, which parses options, calls the library and holds no logic."""
 
 import logging
 import os
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        _fail(*_line_of(error))
+        _fail(*_describe_error(error))
 
 
 def _run(arguments: list[str]) -> None:
@@ -97,13 +97,13 @@ def _run(arguments: list[str]) -> None:
             args=arguments,
         )
     except BrokenPipeError:
-        # The reader of our stdout went away (`cals track x | head`); that is not an error of ours.
+        # The reader of stdout has ended (`cals track x | head`); this is not an error of the command.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _line_of(error: BaseException) -> tuple[str, int]:
-    """What to print of an error, and the exit status."""
+def _describe_error(error: BaseException) -> tuple[str, int]:
+    """Return the line to print for an error, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped; no unfinished file was left", 130
     if isinstance(error, CalsError):

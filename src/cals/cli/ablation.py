@@ -45,10 +45,10 @@ def ablation(
             published: 0.2 s of sound and no sync loss.
         voices: A folder made by `cals voices`.
         judge: Other sync encoders to score with; default: those of `sync`, which flatter the rows that they trained.
-        parts: The parts of the splits to score.
-        clips: At most so many clips a part, evenly spaced; default: all.
+        parts: Parts of the splits to score.
+        clips: At most so many clips per part, evenly spaced; default: all.
         face_models: Folder with the two face networks, for machines without a network.
-        accelerator: What trains: cpu, cuda, or auto.
+        accelerator: Device to train on: cpu, cuda, or auto.
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
@@ -57,7 +57,7 @@ def ablation(
     from cals.training.ablation import TABLE_1, AblationConfig, train_rows
     from cals.training.run import Corpus
 
-    judging = ClipsConfig(parts=parts, clips=clips)
+    scoring = ClipsConfig(parts=parts, clips=clips)
     config = AblationConfig(rows=rows or TABLE_1, decoder=decoder, steps_each=steps_each, minutes_each=minutes_each)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
     with frame_progress(f"training {len(config.rows)} rows", "steps") as progress:
@@ -72,7 +72,7 @@ def ablation(
             splits,
             judge or sync,
             out,
-            judging,
+            scoring,
             face_models=face_models,
             device=device,
             progress=progress,

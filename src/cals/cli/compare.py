@@ -43,20 +43,20 @@ def compare(
         sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
         out: The folder for the runs, whole reports, compare.json and compare.md.
         systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped).
-        size: Of the presets; `debug` is for tests.
+        size: Size of the presets; `debug` is for tests.
         minutes_each: Time of each system, Audio-to-Lip included.
         steps_each: Instead of minutes: at most so many steps of every stage.
-        seed: Of first weights, batches, pairs and bootstrap.
+        seed: Seed of first weights, batches, pairs and bootstrap.
         generated: NAME=FOLDER of videos that the original of a system made of the same pairs (`cals evaluate
             --list-only` writes them); may be given several times.
-        parts: The parts of the splits to score.
-        clips: At most so many clips a part; default: all.
+        parts: Parts of the splits to score.
+        clips: At most so many clips per part; default: all.
         judge: Sync encoders that score; default: those that ship.
         reader: Checkpoint folder of a lip reader, made by `cals train reader`: adds readability.
         paper: The corpus whose published order is compared.
         workers: Processes that score.
         face_models: Folder with the two face networks, for machines without a network.
-        accelerator: What trains: cpu, cuda, or auto.
+        accelerator: Device to train on: cpu, cuda, or auto.
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
@@ -65,9 +65,9 @@ def compare(
     from cals.training.run import Corpus
     from cals.training.systems import ALL, SystemsConfig, train_systems
 
-    chosen = ALL if systems == ("all",) else systems
-    config = SystemsConfig(systems=chosen, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
-    judging = CompareConfig(
+    names = ALL if systems == ("all",) else systems
+    config = SystemsConfig(systems=names, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
+    scoring = CompareConfig(
         parts=parts,
         clips=clips,
         seed=seed,
@@ -80,10 +80,10 @@ def compare(
         face_models=face_models,
     )
     source = Corpus(folder=corpus, splits=splits)
-    with frame_progress(f"training {len(chosen)} systems", "thousandths") as progress:
+    with frame_progress(f"training {len(names)} systems", "thousandths") as progress:
         trained = train_systems(config, source, sync, out, accelerator=accelerator, progress=progress)
     models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
     with frame_progress("scoring", "pairs") as progress:
-        report = compare_systems(models, notes, videos, splits, out, judging, progress=progress)
+        report = compare_systems(models, notes, videos, splits, out, scoring, progress=progress)
     print(report.text())
     print(f"{out}: {', '.join(FILES)}")

@@ -11,16 +11,16 @@ from cals.cli.study_options import StudyOptions
 
 @dataclass(frozen=True, kw_only=True)
 class ContextOptions(StudyOptions):
-    """Which windows are tried."""
+    """Options of `cals context`."""
 
     every: int = 5
     """Frames from one moment to the next."""
     reach: int = 25
-    """The largest k; only moments with so many frames on either side are looked at."""
+    """The largest k; only moments with so many frames on either side are measured."""
 
 
 def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
-    """Cut the sound to k frames on either side of a moment, draw that moment, and see how good its mouth is by k."""
+    """Cut the sound to k frames on either side of a moment, render that moment, and measure its mouth by k."""
     from cals.evaluation.studies.context import FILES, ContextConfig, context
 
     config = ContextConfig(

@@ -23,19 +23,19 @@ def corrupt(
     face_models: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Hide a mouth and drown its speech now and then, and write down when: for tests of audio-visual recognition.
+    """Corrupt a video with bursts of hidden mouth and noisy speech, and record when: to test audio-visual recognition.
 
     Args:
         video: The video.
         out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
         streams: What is corrupted.
-        seed: Of everything that is random: the same video and seed give the same bursts.
+        seed: Seed of all that is random: the same video and seed give the same bursts.
         kind: One or more of patch, noise, blur (picture), babble, white, pink, music, dropout (sound); default: all.
             A stream none of whose kinds is named is left as it is.
         snr_db: Level of the speech over noise beside it: one number, or the lowest and the highest (0 to 15).
-        babble: Folder of sound or video files whose speech babbles; without it, it is the video's own, shifted and
-            partly reversed.
-        truth: The JSON file that says what was corrupted; default: beside the output, with `.truth.json`.
+        babble: Folder of sound or video files to mix babble from; without it, babble is the video's own speech, shifted
+            and partly reversed.
+        truth: The JSON file for the ground truth; default: beside the output, with `.truth.json`.
         person: Whose mouth: largest, left, right, a number counted from the left, or x,y@seconds.
         keep_going: Use what can be decoded of a damaged video.
         face_models: Folder with the two face networks, for machines without a network.

@@ -11,21 +11,21 @@ from cals.cli.progress import frame_progress
 if TYPE_CHECKING:
     from cals.evaluation.protocol.pairs import PairList
 
-_Several = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+_Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 QUICK, HEADS = "quick", "heads"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is judged, and how."""
+    """Options of `cals evaluate`."""
 
     corpus: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[quick|heads] CORPUS")]
     """A folder with talking videos, a sub-folder a speaker; GRID's .align files beside them give the words."""
     out: Path
     """The folder for report.json, report.md, index.html and what they are made from."""
-    model: _Several = ()
+    model: _Repeated = ()
     """A name from `cals models list`, a checkpoint folder, or NAME=FOLDER; may be given several times."""
-    generated: _Several = ()
+    generated: _Repeated = ()
     """NAME=FOLDER of videos that any system made of these pairs, called by their ids (see --list-only);
     may be given several times."""
     drive: Literal["pairs", "rolled"] = "pairs"
@@ -36,13 +36,13 @@ class Options:
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips are one part."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to look at."""
+    """Parts of the splits to use."""
     clips: int | None = None
-    """At most so many clips a part, drawn by lot; default: all."""
+    """At most so many clips per part, drawn at random; default: all."""
     seconds: float = 10.0
-    """Of longer clips and sounds only the first so many count."""
+    """Longest part of a clip or sound that counts, from its beginning."""
     seed: int = 0
-    """Of the drawing of pairs and of the bootstrap."""
+    """Seed of the drawing of pairs and of the bootstrap."""
     pairs: Path | None = None
     """A pairs.json that was written before, in place of drawing."""
     list_only: bool = False
@@ -69,7 +69,7 @@ class Options:
     device: str = "cpu"
     """Where the models run, as torch names it."""
     batch: int = 8
-    """Frames drawn at once."""
+    """Frames rendered at once."""
     force: bool = False
     """Overwrite an earlier report and list; what is measured already is kept."""
 
@@ -92,22 +92,22 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
     match options.corpus:
         case (first, corpus) if first == QUICK:
-            _quick(Path(corpus), options)
+            _run_quick(Path(corpus), options)
         case (first, corpus) if first == HEADS:
-            _heads(Path(corpus), options)
+            _run_heads(Path(corpus), options)
         case (corpus,):
-            _protocol(Path(corpus), options)
-        case found:
-            raise ConfigError(f"evaluate: expected one corpus, found {' '.join(found) or 'none'}; name its folder")
+            _run_protocol(Path(corpus), options)
+        case words:
+            raise ConfigError(f"evaluate: expected one corpus, found {' '.join(words) or 'none'}; name its folder")
 
 
-def _protocol(corpus: Path, options: Options) -> None:
+def _run_protocol(corpus: Path, options: Options) -> None:
     from cals.evaluation.protocol.judge import EvaluationConfig
     from cals.evaluation.protocol.run import FILES, SHEET, evaluate, named_folders, named_models
 
-    pairs = _pairs(corpus, options)
+    pairs = _load_pairs(corpus, options)
     if options.list_only:
-        _list(corpus, options, pairs)
+        _write_list(corpus, options, pairs)
         return
     config = EvaluationConfig(
         models=named_models(options.model),
@@ -131,8 +131,8 @@ def _protocol(corpus: Path, options: Options) -> None:
     print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
 
 
-def _pairs(corpus: Path, options: Options) -> "PairList":
-    """Those of a list, or drawn."""
+def _load_pairs(corpus: Path, options: Options) -> "PairList":
+    """Read the pairs of a list, or draw them from the splits."""
     from cals.errors import ConfigError
     from cals.evaluation.protocol.pairs import PairsConfig, draw_pairs, read_pairs
 
@@ -154,7 +154,7 @@ def _pairs(corpus: Path, options: Options) -> "PairList":
     return pairs
 
 
-def _list(corpus: Path, options: Options, pairs: "PairList") -> None:
+def _write_list(corpus: Path, options: Options, pairs: "PairList") -> None:
     """Write pairs and sounds for other systems."""
     from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, write_pairs
     from cals.evaluation.protocol.rolled import load_tools, read_told, write_rolled_pairs
@@ -162,14 +162,16 @@ def _list(corpus: Path, options: Options, pairs: "PairList") -> None:
     with frame_progress("writing sounds", "pairs") as progress:
         if pairs.rolled:
             tools = load_tools(options.sync, options.syncnet, options.face_models, options.device)
-            told = read_told(options.offsets, pairs)
-            write_rolled_pairs(pairs, corpus, options.out, *tools, told, force=options.force, progress=progress)
+            known_offsets = read_told(options.offsets, pairs)
+            write_rolled_pairs(
+                pairs, corpus, options.out, *tools, known_offsets, force=options.force, progress=progress
+            )
         else:
             write_pairs(pairs, corpus, options.out, force=options.force, progress=progress)
     print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")
 
 
-def _quick(corpus: Path, options: Options) -> None:
+def _run_quick(corpus: Path, options: Options) -> None:
     from cals.errors import ConfigError
     from cals.evaluation.quick import QuickConfig, quick
     from cals.inference.lipsync import LipSync
@@ -194,7 +196,7 @@ def _quick(corpus: Path, options: Options) -> None:
     print(f"{options.out}: quick.json, quick.md, sheet.png")
 
 
-def _heads(corpus: Path, options: Options) -> None:
+def _run_heads(corpus: Path, options: Options) -> None:
     from cals import hub
     from cals.errors import ConfigError
     from cals.evaluation.clips import ClipsConfig

@@ -62,7 +62,7 @@ def generate(
         preset: Encoder speed, as the encoder names it.
         face_models: Folder with the two face networks, for machines without a network.
         device: Where the model runs, as torch names it.
-        batch: Frames drawn at once.
+        batch: Frames rendered at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
         keep_going: Use what can be decoded of a damaged video or sound.
@@ -73,7 +73,7 @@ def generate(
 
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
     with frame_progress("generating") as progress:
-        done = lips.generate(
+        result = lips.generate(
             face,
             audio,
             out,
@@ -94,4 +94,4 @@ def generate(
             report=report,
             progress=progress,
         )
-    print(f"{out}: {done.line()}")
+    print(f"{out}: {result.line()}")

@@ -1,4 +1,4 @@
-"""How the process gives memory back."""
+"""Return of freed memory to the system."""
 
 import ctypes
 import sys
@@ -10,10 +10,9 @@ _BLOCK_BYTES = 512 * 1024
 
 
 def return_large_blocks() -> None:
-    """Have freed blocks as large as pictures given back at once; harmless where the C library is not glibc.
+    """Make glibc return freed blocks as large as pictures at once; no effect with other C libraries.
 
-    By itself glibc soon puts them into its heap, where what lives longer comes to lie between them: an hour of 1080p
-    then grows from 700 to 840 MB.
+    By default glibc soon puts them into its heap, which then fragments: an hour of 1080p grows from 700 to 840 MB.
     """
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):

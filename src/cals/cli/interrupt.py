@@ -1,29 +1,29 @@
-"""Ctrl-C and a polite kill, which must not get lost."""
+"""Handling of SIGINT, SIGTERM and SIGHUP, so that none is lost."""
 
 import signal
 from types import FrameType
 
-_asked = False
+_interrupt_requested = False
 
 
-def _handler(number: int, frame: FrameType | None) -> None:
-    global _asked
-    _asked = True
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _interrupt_requested
+    _interrupt_requested = True
     raise KeyboardInterrupt
 
 
 def install() -> None:
-    """Make a kill and a closed terminal a Ctrl-C, which removes what is half written; ignored ones stay ignored."""
-    global _asked
-    _asked = False
+    """Make SIGTERM and SIGHUP act as Ctrl-C, which removes unfinished files; ignored signals stay ignored."""
+    global _interrupt_requested
+    _interrupt_requested = False
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _handler)
-    signal.signal(signal.SIGTERM, _handler)
+        signal.signal(signal.SIGINT, _handle)
+    signal.signal(signal.SIGTERM, _handle)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _handler)  # the terminal was closed
+        signal.signal(signal.SIGHUP, _handle)  # the terminal was closed
 
 
 def check() -> None:
-    """Raise an interrupt again that a library swallowed: PyAV's resampler catches whatever happens inside it."""
-    if _asked:
+    """Raise KeyboardInterrupt again where a library suppressed it: PyAV's resampler catches all exceptions."""
+    if _interrupt_requested:
         raise KeyboardInterrupt

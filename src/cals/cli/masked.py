@@ -11,7 +11,7 @@ from cals.cli.study_options import HidingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedOptions(HidingOptions):
-    """How much is hidden, and what it is compared with."""
+    """Options of `cals masked`."""
 
     baseline: str | None = None
     """Another model, which gets silence in place of what is hidden."""
@@ -24,9 +24,9 @@ class MaskedOptions(HidingOptions):
 
 
 def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
-    """Hide the sound of some frames and see how good their mouths are, made from what is heard around them.
+    """Hide the sound of some frames and measure their mouths, which are made from the sound around them.
 
-    The model has to have an Audio-to-Lip, which alone knows what hidden sound is.
+    The model has to have an Audio-to-Lip, which alone is trained with hidden sound.
     """
     from cals.evaluation.studies.masked import FILES, MaskedConfig, masked
 

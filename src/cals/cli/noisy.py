@@ -12,23 +12,23 @@ from cals.cli.study_options import HidingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyOptions(HidingOptions):
-    """Which noise, and who says where it is."""
+    """Options of `cals noisy`."""
 
     recogniser: Path
     """Checkpoint folder of `cals train avsr`: of sound and lips, with reliability scores."""
     kinds: tuple[str, ...] = ("white", "pink", "music", "babble", "dropout")
-    """What the bursts are."""
+    """Kinds of the bursts."""
     snr_db: tuple[float, ...] = (10.0, 0.0, -5.0)
     """Levels of the clip's speech over the noise in a burst, in dB."""
     every: int = 1
-    """Frames from one corrupted frame that is judged to the next."""
+    """Frames from one corrupted frame that is measured to the next."""
 
 
 def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
-    """Lay bursts of noise over the sound, hide from the model what a recogniser does not rely on, and judge its mouths.
+    """Add bursts of noise to the sound, hide what a recogniser finds unreliable, and measure the model's mouths.
 
-    The model has to have an Audio-to-Lip, which alone knows what hidden sound is. The clips of the part `train`, or of
-    the whole corpus without splits, say how little is relied on clean sound.
+    The model has to have an Audio-to-Lip, which alone is trained with hidden sound. The clips of the part `train`, or
+    of the whole corpus without splits, give the lowest reliability of clean sound.
     """
     from dataclasses import replace
 

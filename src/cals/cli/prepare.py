@@ -9,7 +9,7 @@ from cals.cli.progress import frame_progress
 from cals.data.offset import MIN_CORRELATION
 
 SHOWN = 40
-"""Speakers whose offset is printed."""
+"""Largest number of speakers whose offset is printed."""
 
 
 def prepare(
@@ -40,23 +40,23 @@ def prepare(
         face_models: Folder with the two face networks, for machines without a network.
     """
     from cals.data.prepare import PrepareConfig
-    from cals.data.prepare import prepare as run
+    from cals.data.prepare import prepare as prepare_corpus
     from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrs3, lrw
 
     readers = {"folder": folder, "grid": grid, "lombard": lombard, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "hdtf": hdtf}
-    found = readers[source].read_corpus(corpus)
+    listing = readers[source].read_corpus(corpus)
     config = PrepareConfig(min_correlation=min_correlation, crop_px=crop_px)
     with frame_progress("preparing", "clips") as progress:
-        summary = run(
-            found.clips,
+        summary = prepare_corpus(
+            listing.clips,
             out,
             config,
             workers=(0 if ray else 2) if workers is None else workers,
             ray=ray,
             face_models=face_models,
             progress=progress,
-            dropped=found.dropped,
-            splits=found.splits,
+            dropped=listing.dropped,
+            splits=listing.splits,
         )
     print(f"{out}: {summary.samples} samples, {summary.frames} frames of {summary.clips} clips")
     for reason, count in sorted(summary.dropped.items()):
@@ -65,5 +65,5 @@ def prepare(
         print(f"  {speaker}: offset {offset.offset_frames:+d} frames, correlation {offset.correlation:.2f}")
     if len(summary.offsets) > SHOWN:
         print(f"  ... and {len(summary.offsets) - SHOWN} more in {out / 'summary.json'}")
-    if found.splits is not None:
+    if listing.splits is not None:
         print(f"  parts: {out / 'splits.json'}")

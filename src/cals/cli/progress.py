@@ -1,4 +1,4 @@
-"""One progress bar, on stderr: rate and time left."""
+"""The progress bar on stderr, with rate and time left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def frame_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallback]:
-    """A callback `(done, total)` that draws the bar, on a terminal, and stops the work when Ctrl-C was pressed."""
+    """Show the bar on a terminal; yield a callback `(done, total)`, which raises KeyboardInterrupt after Ctrl-C."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

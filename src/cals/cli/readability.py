@@ -36,12 +36,12 @@ def readability(
         model: A name from `cals models list`, or a checkpoint folder; may be given several times.
         generated: A folder of videos that another system made of the same clips with their own sound, named as the
             corpus names them (SPEAKER/CLIP.mp4); may be given several times.
-        parts: The parts of the splits to look at.
-        clips: At most so many clips a part, evenly spaced among those with known words; default: all.
-        seed: Of the bootstrap.
+        parts: Parts of the splits to use.
+        clips: At most so many clips per part, evenly spaced among those with known words; default: all.
+        seed: Seed of the bootstrap.
         face_models: Folder with the two face networks, for machines without a network.
         device: Where reader and models run, as torch names it.
-        batch: Frames drawn at once.
+        batch: Frames rendered at once.
         force: Overwrite an earlier report.
     """
     from cals.errors import ConfigError

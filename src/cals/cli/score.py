@@ -24,15 +24,15 @@ def score(
     face_models: Path | None = None,
     force: bool = False,
 ) -> None:
-    """Say how far the sound of a video is from its lips (offset), and how well it fits them (LSE-D, LSE-C).
+    """Measure how far the sound of a video is from its lips (offset), and how well it fits them (LSE-D, LSE-C).
 
     Args:
         video: The video, at any frame rate, with a face and sound.
-        audio: Judge the lips against the sound of this file instead of the video's own.
-        sync: Checkpoint folder of sync encoders to judge by; default: those of the model that ships.
-        syncnet: Judge by the original SyncNet instead: the public file syncnet_v2.model.
+        audio: Score the lips against the sound of this file instead of the video's own.
+        sync: Checkpoint folder of sync encoders to score with; default: those of the model that ships.
+        syncnet: Score with the original SyncNet instead: the public file syncnet_v2.model.
         plot: Draw the distance for each shift, and the offset over time, to this PNG file.
-        json_: Print everything that was found as JSON.
+        json_: Print the whole result as JSON.
         person: Whose lips: largest, left, right, a number counted from the left, or x,y@seconds.
         device: Where the encoders run, as torch names it.
         keep_going: Use what can be decoded of a damaged video.
@@ -44,14 +44,14 @@ def score(
     from cals.inference.score_plot import check_plot, draw_result
 
     with ExitStack() as files:
-        place = None
+        plot_file = None
         if plot is not None:
             check_plot(plot)
             inputs = [path for path in (video, audio, syncnet) if path is not None]
-            place = files.enter_context(new_file(plot, force=force, apart_from=inputs))
+            plot_file = files.enter_context(new_file(plot, force=force, apart_from=inputs))
         scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
         with frame_progress("scoring") as progress:
             result = scorer.score(video, audio, person=person, keep_going=keep_going, progress=progress)
-        if place is not None:
-            draw_result(result, video.name, place)
+        if plot_file is not None:
+            draw_result(result, video.name, plot_file)
     print(json.dumps(result.document(), indent=1) if json_ else result.text())

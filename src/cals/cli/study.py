@@ -22,7 +22,7 @@ class Make:
     out: Path
     """The folder to write."""
     seed: int | None = None
-    """Of names and orders; default: drawn by lot. Raters must not know it: with it the names can be guessed."""
+    """Seed of names and orders; default: random. Raters must not know it: with it the names can be guessed."""
     clips: int | None = None
     """At most so many clips, evenly spaced; practice and catch trials then come from the others. Default: all."""
     catch: int = 2
@@ -55,7 +55,7 @@ class Report:
     unfinished: bool = False
     """Count those too who stopped before the end, if they met a catch trial and failed none."""
     seed: int = 0
-    """Of the bootstrap and the tests."""
+    """Seed of the bootstrap and the tests."""
     force: bool = False
     """Overwrite an earlier report."""
 
@@ -86,8 +86,9 @@ def _make(options: Make) -> None:
     config = DesignConfig(clips=options.clips, catch=options.catch, practice=options.practice)
     folders = named_folders(options.methods)
     with frame_progress("writing videos", "videos") as progress:
-        made = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
-    print(f"{options.out}: {len(made.clips)} clips by {', '.join(made.methods)}; {len(made.stimuli)} videos a rater")
+        study_site = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
+    methods = ", ".join(study_site.methods)
+    print(f"{options.out}: {len(study_site.clips)} clips by {methods}; {len(study_site.stimuli)} videos a rater")
     print(f"raters see {options.out / 'site'} only; start it with: cals study serve {options.out}")
 
 
@@ -99,8 +100,8 @@ def _serve(options: Serve) -> None:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            came, finished = server.book.count()
-            print(f"{options.study}: {came} raters so far, {finished} of them finished")
+            started, finished = server.book.count()
+            print(f"{options.study}: {started} raters so far, {finished} of them finished")
 
 
 def _report(options: Report) -> None:

@@ -1,4 +1,4 @@
-"""What `cals context`, `cals masked` and `cals noisy` are all told."""
+"""Options shared by `cals context`, `cals masked` and `cals noisy`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """A model, a corpus, and how they are looked at."""
+    """A model, a corpus, and how they are measured."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A name from `cals models list`, or a checkpoint folder."""
@@ -23,20 +23,20 @@ class StudyOptions:
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips of the corpus."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """The parts of the splits to look at."""
+    """Parts of the splits to use."""
     clips: int | None = None
-    """At most so many clips a part, evenly spaced; default: all."""
+    """At most so many clips per part, evenly spaced; default: all."""
     measure: Literal["picture", "mesh"] = "picture"
     """`picture`: draw the faces and track them anew; `mesh`: take the mesh that the model says, for models that have
     one: cheap, and for drawn faces that no tracker finds."""
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
     face_models: Path | None = None
     """Folder with the two face networks, for machines without a network."""
     device: str = "cpu"
     """Where the models run, as torch names it."""
     batch: int = 16
-    """Frames drawn at once."""
+    """Frames rendered at once."""
     force: bool = False
     """Overwrite earlier results, and unfinished work with other settings."""
 
@@ -47,7 +47,7 @@ class StudyOptions:
         return LipSync(model or self.model, face_models=self.face_models, device=self.device, batch=self.batch)
 
     def shared(self) -> dict[str, Any]:
-        """What every study's config takes."""
+        """Return the options that every study's config takes."""
         return {
             "parts": self.parts,
             "clips": self.clips,
@@ -58,7 +58,7 @@ class StudyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class HidingOptions(StudyOptions):
-    """Of studies that hide sound from Audio-to-Lip."""
+    """Options of studies that hide sound from Audio-to-Lip."""
 
     a2l: Path | None = None
     """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may

@@ -30,7 +30,7 @@ def synthetic(
         clips: How many.
         speakers: How many people; of three or more the last is kept for `val_unseen`.
         reach: Seconds before and after itself in which a phone shapes the mouth, 0 to 2.
-        seed: Of everything: with another reach the same people say the same in the same places.
+        seed: Seed of everything: with another reach the same people say the same in the same places.
         phones: English-like syllables, or any phone after any other.
         seconds: Length of a clip, 1 to 10.
         voice: Own formant synthesis, in which every phone is distinct at every moment, or flite where it is installed.

@@ -9,7 +9,7 @@ import tyro
 from cals.cli.progress import frame_progress
 
 LIBRARIES = ("lightning", "tensorboard", "matplotlib")
-"""What `cals[train]` brings."""
+"""Libraries of the extra `cals[train]`."""
 
 
 def train(
@@ -46,7 +46,7 @@ def train(
         max_minutes: Stop by then, with everything saved.
         accelerator: cpu, cuda, or auto.
         devices: How many of them, each a process.
-        seed: Of first weights and batches, added to the preset's.
+        seed: Seed of first weights and batches, added to the preset's.
         front_ends: For `avsr`, checkpoint folders of recognisers whose front-ends it begins with, those of single
             streams, say.
     """
@@ -77,7 +77,7 @@ def train(
 
 
 def check_libraries() -> None:
-    """ConfigError for a missing one at once: the curves would ask for the last of them only after hours."""
+    """Raise ConfigError for a missing library before any work: the curves would need the last one only after hours."""
     from cals.errors import ConfigError
 
     for name in LIBRARIES:

@@ -58,10 +58,10 @@ def transcribe(
         inputs = [path for path in (video, audio) if path is not None]
         if scores is not None:
             check_plot(scores, "scores")
-            plot = files.enter_context(new_file(scores, force=force, apart_from=inputs))
+            plot_file = files.enter_context(new_file(scores, force=force, apart_from=inputs))
         if out is not None:
             others = inputs if scores is None else [*inputs, scores]
-            document = files.enter_context(new_file(out, force=force, apart_from=others))
+            out_file = files.enter_context(new_file(out, force=force, apart_from=others))
         transcriber = Transcriber(model, face_models=face_models, device=device)
         if scores is not None:
             transcriber.check_scores()
@@ -76,9 +76,9 @@ def transcribe(
                 progress=progress,
             )
         if scores is not None:
-            draw_transcript(transcript, video.name, plot)
+            draw_transcript(transcript, video.name, plot_file)
         if out is not None:
-            document.write_text(transcript.render(format_), encoding="utf-8")
+            out_file.write_text(transcript.render(format_), encoding="utf-8")
     if out is None:
         sys.stdout.write(transcript.render(format_))
     else:

@@ -11,7 +11,7 @@ from cals.cli.progress import frame_progress
 def voices(
     corpus: Annotated[Path, tyro.conf.Positional], *, out: Path, k: int = 3, seed: int = 0, workers: int = 2
 ) -> None:
-    """Say every clip again in other voices with the same timing, for `cals train --voices`; needs `cals[voices]`.
+    """Convert every clip to other voices with the same timing, for `cals train --voices`; needs `cals[voices]`.
 
     Broken off, the same command goes on where it stopped.
 
@@ -19,7 +19,7 @@ def voices(
         corpus: A folder made by `cals prepare`.
         out: The folder for the voices.
         k: How many other voices every clip gets.
-        seed: Another one gives other voices.
+        seed: Seed of the choice of voices.
         workers: Processes.
     """
     from cals.data.voice_bank import BankConfig, make_bank

@@ -40,15 +40,15 @@ def wer(
             the same name for networks that were trained alike from other seeds.
         out: The folder for wer.json, wer.md and wer.png.
         splits: JSON file with the clip names of each part; default: all clips of the corpus.
-        parts: The parts of the splits to read.
-        clips: At most so many clips a part, evenly spaced; default: all.
+        parts: Parts of the splits to read.
+        clips: At most so many clips per part, evenly spaced; default: all.
         corruption: The streams that are corrupted: one, both at once, each of these in turn, or none. Clean clips are
             always read too.
-        kinds: Of corruption that are looked at one by one.
+        kinds: Kinds of corruption, each measured on its own.
         snrs_db: Signal-to-noise ratios of the corrupted sound.
-        seeds: Of the corruption; every clip is corrupted and read once for each.
+        seeds: Seeds of the corruption; every clip is corrupted and read once for each.
         beam: Sentences that the search keeps.
-        language_weight: Of the language model that each recogniser carries.
+        language_weight: Weight of the language model that each recogniser carries.
         withhold: Read with audio-visual recognisers also when they are given one of their streams only.
         videos: NAME=FOLDER, or a folder, of generated videos of the corpus's clips, named as the corpus names them
             (SPEAKER/CLIP.mp4): their lips are read beside the real ones, in place of the corruptions; may be given

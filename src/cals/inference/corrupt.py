@@ -1,4 +1,4 @@
-"""`cals corrupt`: a video whose mouth is hidden and whose speech is drowned now and then, and the truth of when."""
+"""`cals corrupt`: a video with bursts of hidden mouth and noisy speech, and the ground truth of when they are."""
 
 import json
 import logging
@@ -42,19 +42,19 @@ def corrupt_video(
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Counter[str]:
-    """Write `video` with what `config` draws from `seed` done to it, and to `truth` (JSON) what that was.
+    """Write `video` with the bursts that `config` draws from `seed`, and the ground truth to `truth` (JSON).
 
-    Whatever lies outside the bursts keeps its content; frames without a face are left as they are. `babble` is a folder
-    of sound or video files that babble is mixed from; without it, it is made of the video's own speech, shifted and
-    partly reversed. Returns how many `frames` there are, how many of them are corrupted (`video`, `audio`), have no
-    face (`faceless`), and have none where a burst is (`missed`); without pictures to corrupt faces are not looked for.
+    All outside the bursts keeps its content; frames without a face are left as they are. `babble` is a folder of sound
+    or video files to mix babble from; without it, babble is the video's own speech, shifted and partly reversed.
+    Returns the counts of `frames`, of those corrupted (`video`, `audio`), without a face (`faceless`), and without a
+    face in a burst (`missed`). Without pictures to corrupt, faces are not tracked.
     Raises, with nothing written, NoFaceError when no frame has the person, MediaError without sound to corrupt.
     """
     if seed < 0:
         raise ConfigError(f"seed: expected 0 or more, found {seed}")
     with VideoReader(video, keep_going=keep_going) as reader:
-        like, has_audio = reader.format, reader.has_audio
-    if like.is_image:
+        video_format, has_audio = reader.format, reader.has_audio
+    if video_format.is_image:
         raise MediaError(f"{video}: expected a video, found a picture, which says nothing; name a video")
     if config.corrupts_audio and not has_audio:
         raise MediaError(f"{video}: expected sound to corrupt, found none; use --streams video")
@@ -64,7 +64,7 @@ def corrupt_video(
         writer = files.enter_context(
             VideoWriter(
                 out,
-                like,
+                video_format,
                 audio=video if has_audio else None,
                 change_sound=sound.change,
                 tracks_of=video,
@@ -76,31 +76,31 @@ def corrupt_video(
         others: list[F32] = []
         if babble is not None and config.corrupts_audio:
             others = load_babble(babble, np.random.default_rng(seed), apart_from=video)
-        track = _track(video, person, keep_going, face_models, progress, look=config.corrupts_video)
+        track = _track_mouths(video, person, keep_going, face_models, progress, with_faces=config.corrupts_video)
         corruption = draw_corruption(np.random.default_rng(seed), len(track.starts_s), config)
         if config.corrupts_audio:
             sound.prepare(corruption.audio, track, others)
-        audible = _mark_audible(corruption, track, sound)
-        shown = _write(writer, video, corruption, track, keep_going, progress)
-        counts = _count(corruption, track, shown, audible)
+        audible_mask = _mark_audible(corruption, track, sound)
+        changed = _write(writer, video, corruption, track, keep_going, progress)
+        counts = _count(corruption, track, changed, audible_mask)
         document = {"video": video.name, "seed": seed, "babble": "others" if others else "own"}
-        facts = _describe(corruption, track, shown, audible, sound.gain_db)
+        facts = _describe(corruption, track, changed, audible_mask, sound.gain_db)
         truth_file.write_text(json.dumps(document | facts, indent=1) + "\n", encoding="utf-8")
     return counts
 
 
-def _track(
+def _track_mouths(
     video: Path,
     person: str,
     keep_going: bool,
     face_models: Path | None,
     progress: ProgressCallback | None,
     *,
-    look: bool,
+    with_faces: bool,
 ) -> MouthTrack:
-    """The frames' times and, if they are to be looked for, mouths; NoFaceError where there is none at all."""
+    """Read the frames' times and, `with_faces`, track the mouths; NoFaceError where no frame has one."""
     tracker: FaceTracker | None = None
-    if look:
+    if with_faces:
         detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
         tracker = follow(video, person, detector, keep_going=keep_going)
     track = track_mouths(video, tracker, keep_going=keep_going, progress=progress)
@@ -117,21 +117,21 @@ def _write(
     keep_going: bool,
     progress: ProgressCallback | None,
 ) -> list[bool]:
-    """Write all frames; returns which of them were changed."""
+    """Write all frames; return which of them were changed."""
     changed = []
-    by_frame = {t: burst for burst in corruption.video for t in range(burst.start, burst.end)}
+    bursts = {t: burst for burst in corruption.video for t in range(burst.start, burst.end)}
     with VideoReader(video, keep_going=keep_going, quiet=True) as reader:
         for frame in reader:
-            made = _corrupt(frame, by_frame.get(frame.index), track.places[frame.index])
-            changed.append(made is not frame)
-            writer.write(made)
+            corrupted = _corrupt(frame, bursts.get(frame.index), track.places[frame.index])
+            changed.append(corrupted is not frame)
+            writer.write(corrupted)
             if progress is not None:
                 progress(len(track.starts_s) + len(changed), 2 * len(track.starts_s))
     return changed
 
 
 def _corrupt(frame: Frame, burst: Burst | None, place: MouthPlace | None) -> Frame:
-    """The frame with its mouth corrupted, or itself where there is no burst or no mouth."""
+    """Return the frame with its mouth corrupted, or the frame itself where there is no burst or no mouth."""
     if burst is None or place is None:
         return frame
     patch = corrupt_frame(frame, frame.index, burst, place)
@@ -139,26 +139,28 @@ def _corrupt(frame: Frame, burst: Burst | None, place: MouthPlace | None) -> Fra
 
 
 def _mark_audible(corruption: Corruption, track: MouthTrack, sound: SoundCorruptor) -> list[bool]:
-    """Which frames' sound is corrupted: those in a burst that begin before the sound ends."""
-    marked = corruption.truth["audio"].tolist()
-    return [here and track.begin_s(frame) * sound.rate_hz < sound.samples for frame, here in enumerate(marked)]
+    """Mark the frames whose sound is corrupted: those in a burst that begin before the sound ends."""
+    mask = corruption.truth["audio"].tolist()
+    return [
+        is_corrupted and track.begin_s(frame) * sound.rate_hz < sound.samples for frame, is_corrupted in enumerate(mask)
+    ]
 
 
-def _count(corruption: Corruption, track: MouthTrack, shown: list[bool], audible: list[bool]) -> Counter[str]:
-    drawn = int(corruption.truth["video"].sum())
-    counts = Counter(frames=len(shown), video=sum(shown), audio=sum(audible), missed=drawn - sum(shown))
+def _count(corruption: Corruption, track: MouthTrack, changed: list[bool], audible_mask: list[bool]) -> Counter[str]:
+    planned = int(corruption.truth["video"].sum())
+    counts = Counter(frames=len(changed), video=sum(changed), audio=sum(audible_mask), missed=planned - sum(changed))
     counts["faceless"] = sum(place is None for place in track.places) if any(track.places) else 0
-    if drawn and not counts["video"]:
-        log.warning("no mouth was corrupted: all %d frames drawn for it show none; try another --seed", drawn)
+    if planned and not counts["video"]:
+        log.warning("no mouth was corrupted: all %d frames drawn for it show none; try another --seed", planned)
     return counts
 
 
 def _describe(
-    corruption: Corruption, track: MouthTrack, shown: list[bool], audible: list[bool], gain_db: float
+    corruption: Corruption, track: MouthTrack, changed: list[bool], audible_mask: list[bool], gain_db: float
 ) -> dict[str, Any]:
-    """The truth: bursts as drawn, and frame by frame what was corrupted in fact."""
-    frames = zip(track.starts_s, track.places, shown, audible, strict=True)
-    looked = any(track.places)
+    """Build the ground truth: bursts as sampled, and for each frame what was really corrupted."""
+    frames = zip(track.starts_s, track.places, changed, audible_mask, strict=True)
+    has_track = any(track.places)
     return {
         "corruption": describe_corruption(corruption),
         "sound_gain_db": round(gain_db, 3),
@@ -166,10 +168,10 @@ def _describe(
             {
                 "index": index,
                 "time_s": round(float(time_s), 6),
-                "face": place is not None if looked else None,
-                "video": seen,
-                "audio": heard,
+                "face": place is not None if has_track else None,
+                "video": video_changed,
+                "audio": audio_changed,
             }
-            for index, (time_s, place, seen, heard) in enumerate(frames)
+            for index, (time_s, place, video_changed, audio_changed) in enumerate(frames)
         ],
     }

@@ -1,4 +1,4 @@
-"""The sound of a file corrupted at its own rate and channels, block by block."""
+"""Corruption of a file's sound at its own rate and channels, block by block."""
 
 import logging
 import math
@@ -21,18 +21,18 @@ from cals.types import F32
 
 log = logging.getLogger(__name__)
 
-_HEARD_S = 60
-"""Of a clip that babble is made of, from its beginning."""
-_MOST_CLIPS = 2 * VOICES
+_MAX_CLIP_S = 60
+"""Length of a clip for babble, from its beginning."""
+_MAX_CLIPS = 2 * VOICES
 _PEAK = 0.9
-"""What sound is turned down to where it would leave full scale, which leaves room for what a codec adds."""
+"""Peak after attenuation where the sum would exceed full scale, with headroom for the codec."""
 
 
 class SoundCorruptor:
-    """Corrupts the sound of one file: nothing until `prepare` was called, then block after block by `change`.
+    """Corrupts the sound of one file: call `prepare` first, then `change` for each block.
 
-    The noise is the same in all channels; in their mono mix, as models hear it, it is as strong as asked. Where the sum
-    would leave full scale all of the sound is turned down, which is logged, and `gain_db` says by how much.
+    The noise is the same in all channels; its level is that of their mono mix, which models take. Where the sum would
+    exceed full scale, all of the sound is attenuated by `gain_db`, and this is logged.
     """
 
     def __init__(self, path: Path, *, keep_going: bool) -> None:
@@ -40,19 +40,19 @@ class SoundCorruptor:
         self._bursts: list[SoundBurst] = []
         self._gain = 1.0
         self.samples = 0
-        """Per channel, once prepared,"""
+        """Samples per channel, known after `prepare`."""
         self.rate_hz = RATE_HZ
-        """and how many of them a second has."""
+        """Sample rate, that of the file after `prepare`."""
 
     @property
     def gain_db(self) -> float:
-        """Level of the whole sound against that of the file; 0 unless it had to be turned down."""
+        """Gain of the whole sound against the file; 0 unless it had to be attenuated."""
         return 20 * math.log10(self._gain)
 
     def prepare(self, bursts: Sequence[Burst], track: MouthTrack, others: Sequence[F32]) -> None:
-        """Measure the sound and make the bursts ready; `others`, sound at 16 kHz, babbles."""
+        """Measure the sound and build the bursts; babble is mixed from `others`, sound at 16 kHz."""
         with closing(AudioSource(self._path, keep_going=self._keep_going)) as source:
-            self.rate_hz, share = source.rate_hz, float(mono_shares(source.channel_names).sum())
+            self.rate_hz, mono_share = source.rate_hz, float(mono_shares(source.channel_names).sum())
         energy, self.samples = 0.0, 0
         for block in mono_blocks(self._path, self.rate_hz, keep_going=self._keep_going, quiet=True):
             energy += measure_power(block) * len(block)
@@ -63,26 +63,26 @@ class SoundCorruptor:
         for burst in bursts:
             start, end = self._span(burst, track)
             if start < end:
-                power = energy / self.samples / share**2
+                power = energy / self.samples / mono_share**2
                 self._bursts.append(
                     build_sound_burst(burst, start, end, power=power, rate_hz=self.rate_hz, others=others, own=own)
                 )
-        self._turn_down()
+        self._limit_peak()
 
     def _span(self, burst: Burst, track: MouthTrack) -> tuple[int, int]:
         start, end = (round(track.begin_s(frame) * self.rate_hz) for frame in (burst.start, burst.end))
         return start, min(end, self.samples)
 
-    def _turn_down(self) -> None:
-        before = after = 0.0
+    def _limit_peak(self) -> None:
+        peak_before = peak_after = 0.0
         with closing(AudioSource(self._path, keep_going=self._keep_going, quiet=True)) as source:
             first = 0
             for block in source.blocks():
-                before = max(before, float(np.abs(block).max(initial=0)))
-                after = max(after, float(np.abs(self.change(block, first)).max(initial=0)))
+                peak_before = max(peak_before, float(np.abs(block).max(initial=0)))
+                peak_after = max(peak_after, float(np.abs(self.change(block, first)).max(initial=0)))
                 first += block.shape[1]
-        if after > max(1, before):
-            self._gain = max(before, _PEAK) / after
+        if peak_after > max(1, peak_before):
+            self._gain = max(peak_before, _PEAK) / peak_after
             log.warning(
                 "%s: speech and noise together exceed full scale; all of the sound is %.1f dB softer",
                 self._path,
@@ -90,33 +90,33 @@ class SoundCorruptor:
             )
 
     def change(self, block: F32, first: int) -> F32:
-        """Samples `first`.. [channels n] of the sound, corrupted."""
-        found = block.copy()
+        """Return the block [channels n] that begins at sample `first`, corrupted."""
+        corrupted = block.copy()
         for burst in self._bursts:
-            burst.apply(found, first)
-        return found if self._gain == 1 else found * np.float32(self._gain)
+            burst.apply(corrupted, first)
+        return corrupted if self._gain == 1 else corrupted * np.float32(self._gain)
 
 
 def load_start(path: Path, *, keep_going: bool = False) -> F32:
-    """The first minute of a file's sound [n], mono at 16 kHz."""
+    """Load the first minute of a file's sound [n], mono at 16 kHz."""
     with closing(mono_blocks(path, RATE_HZ, RATE_HZ, keep_going=keep_going, quiet=True)) as blocks:  # type: ignore[type-var]
-        return np.concatenate(list(islice(blocks, _HEARD_S)))
+        return np.concatenate(list(islice(blocks, _MAX_CLIP_S)))
 
 
 def load_babble(folder: Path, rng: np.random.Generator, *, apart_from: Path) -> list[F32]:
-    """The beginnings of some of a folder's sound and video files, mono at 16 kHz; DataError where there is none."""
+    """Load the beginnings of some of a folder's sound and video files, mono at 16 kHz; DataError without any."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.samefile(apart_from))
     except OSError as error:
         raise DataError(f"{folder}: expected a folder of speech for babble, found none to read; name one") from error
-    heard: list[F32] = []
-    for choice in rng.permutation(len(files)):
-        if len(heard) == _MOST_CLIPS:
+    clips: list[F32] = []
+    for index in rng.permutation(len(files)):
+        if len(clips) == _MAX_CLIPS:
             break
         try:
-            heard.append(load_start(files[int(choice)]))
+            clips.append(load_start(files[int(index)]))
         except MediaError as error:
             log.debug("babble: %s", error)
-    if not heard:
+    if not clips:
         raise DataError(f"{folder}: expected sound or video files with speech, found none that has sound; name another")
-    return heard
+    return clips

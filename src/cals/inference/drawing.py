@@ -1,4 +1,4 @@
-"""One frame with other mouths in it: drawn as told, read with the tracker's mesh, and set right."""
+"""One frame with its mouth replaced: rendered to target landmarks, and measured with the tracker's mesh."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from cals.types import F32, CropTransform, Patch, Picture
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """A frame and the mouths it is drawn with."""
+    """A frame and the source mouths that are blended into it."""
 
     item: TrackedFrame
     view: View
@@ -26,46 +26,47 @@ class Drawing:
     landmarks: Tensor = field(repr=False)
     """[n 468 3], of the sources."""
     shares: Sequence[float]
+    """Blend weights of the sources; they sum to 1."""
 
     def patch(
         self,
         target: Tensor,
         flows: Sequence[F32],
         strength: float = 1.0,
-        small: tuple[Picture, CropTransform] | None = None,
+        reduced: tuple[Picture, CropTransform] | None = None,
     ) -> Patch:
-        """The face brought to `target` [468 3], `flows` [n] of [128 128 2] saying where its pixels come from.
+        """Render the face at the landmarks `target` [468 3]; `flows` [n] of [128 128 2] sample the sources.
 
-        In the frame itself, or in `small`, another picture of the face, with no more detail than its crop has.
+        The patch fits the frame, or `reduced`: a picture of the same face at the resolution of its crop.
         """
-        picture, transform = small or (self.item.frame, self.view.transform)
-        moved = target.numpy()
-        taken = [
-            (source.reduced if small else source, flow, share)
-            for source, flow, share in zip(self.sources, flows, self.shares, strict=True)
+        picture, transform = reduced or (self.item.frame, self.view.transform)
+        target_points = target.numpy()
+        sources = [
+            (source.reduced if reduced else source, flow, weight)
+            for source, flow, weight in zip(self.sources, flows, self.shares, strict=True)
         ]
-        mask = moving_face_mask(self.view.landmarks, moved, transform, picture.width, picture.height)
-        inner = moved, unknown_inside(self.landmarks[0], target)
-        lips = outer_lips(self.view.landmarks, moved)
-        return transfer(picture, transform, self.view.crop, mask, lips, taken, strength, inner)
+        mask = moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
+        inner = target_points, unknown_inside(self.landmarks[0], target)
+        lips = outer_lips(self.view.landmarks, target_points)
+        return transfer(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 
     def read(self, detector: FaceDetector, target: Tensor, flows: Sequence[F32]) -> Tensor:
-        """Landmarks [468 3] in crop pixels that the mesh finds in the face once it is drawn."""
-        found = read_back(
+        """Render the face and return the landmarks [468 3] in crop pixels that the mesh detects in it."""
+        landmarks = read_back(
             detector,
             self.item.frame,
             self.item.face.landmarks,
             self.view.transform,
-            lambda picture, transform: self.patch(target, flows, small=(picture, transform)),
+            lambda picture, transform: self.patch(target, flows, reduced=(picture, transform)),
         )
-        return torch.from_numpy(found)
+        return torch.from_numpy(landmarks)
 
 
 def flows_of(mesh: FaceMesh, drawings: Sequence[Drawing], target: Tensor) -> list[list[F32]]:
-    """Where each drawing's pixels come from in each of its sources, [128 128 2] each, for `target` [t 468 3]."""
+    """Compute the flow [128 128 2] into each source of each drawing, for `target` [t 468 3]."""
     counts = [len(drawing.sources) for drawing in drawings]
     sources = torch.cat([drawing.landmarks for drawing in drawings])
-    places = mouth_flow(
+    flows = mouth_flow(
         mesh, sources, target.repeat_interleave(torch.tensor(counts), dim=0), drawings[0].view.crop.shape[0]
     )
-    return [list(part.numpy()) for part in torch.split(places, counts)]
+    return [list(part.numpy()) for part in torch.split(flows, counts)]

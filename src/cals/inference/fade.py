@@ -1,4 +1,4 @@
-"""How strongly each frame is changed: fully, except near a gap, where generation fades out and in."""
+"""Blend strength of each frame: 1, except near a gap, where generation fades out and in."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,18 +19,17 @@ def strengths(
     fade_s: Fraction = FADE_S,
     is_drawn: Callable[[T], bool] | None = None,
 ) -> Iterator[tuple[T, float]]:
-    """Each item with its strength: 0 in a gap, rising to 1 `fade_s` away from it; a cut is a hard edge.
+    """Yield each item with its strength: 0 in a gap, rising to 1 `fade_s` away from it; a cut is a hard edge.
 
-    A gap is where there is no face, or where `is_drawn` says that none is drawn.
-    An item is shown from its face's time until `end_of` it. Looks ahead by `fade_s` only, so that a stream of any
-    length passes through.
+    A gap is where there is no face, or where `is_drawn` is False. An item is shown from its face's time until
+    `end_of` it. The look-ahead is `fade_s`, so memory does not grow with the length of the stream.
     """
-    waiting: deque[tuple[T, Fraction | None]] = deque()  # an item, and when the gap before it ended
+    pending: deque[tuple[T, Fraction | None]] = deque()  # an item, and when the gap before it ended
     gap_s: Fraction | None = None  # when the last gap in this shot ended
 
-    def released(after_s: Fraction | None, until_s: Fraction | None = None) -> Iterator[tuple[T, float]]:
-        while waiting and (until_s is None or face_of(waiting[0][0]).time_s < until_s):
-            item, before_s = waiting.popleft()
+    def release(after_s: Fraction | None, until_s: Fraction | None = None) -> Iterator[tuple[T, float]]:
+        while pending and (until_s is None or face_of(pending[0][0]).time_s < until_s):
+            item, before_s = pending.popleft()
             # A frame is as far from the gap before it as its end, and from the one after it as its start.
             distances = [] if before_s is None else [end_of(item) - before_s]
             distances += [] if after_s is None else [after_s - face_of(item).time_s]
@@ -40,22 +39,22 @@ def strengths(
     for item in items:
         face = face_of(item)
         if face.cut:
-            yield from released(None)
+            yield from release(None)
             gap_s = None
         if face.valid if is_drawn is None else is_drawn(item):
-            yield from released(None, until_s=face.time_s - fade_s)
-            waiting.append((item, gap_s))
+            yield from release(None, until_s=face.time_s - fade_s)
+            pending.append((item, gap_s))
         else:
-            yield from released(face.time_s)
+            yield from release(face.time_s)
             gap_s = end_of(item)
             yield item, 0.0
-    yield from released(None)
+    yield from release(None)
 
 
 def frame_strengths(
     items: Iterable[TrackedFrame], is_drawn: Callable[[TrackedFrame], bool]
 ) -> Iterator[tuple[TrackedFrame, float]]:
-    """`strengths` of tracked frames."""
+    """Yield tracked frames with their strengths, as `strengths` does."""
     return strengths(
         items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=is_drawn
     )

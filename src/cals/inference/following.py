@@ -1,4 +1,4 @@
-"""One person followed through a video, as `generate` and `track` both do it."""
+"""The tracker of one person in a video, shared by all commands that track a face."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,33 +14,33 @@ from cals.media.reader import VideoReader
 
 
 def follow(video: Path, who: str | int, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
-    """A tracker for the person that `who` names (see `parse_person`).
+    """Build a tracker for the person that `who` names (see `parse_person`).
 
-    Someone pointed at later than the first frame is first followed back to where they appear.
+    A person named at a later time is first traced back to the frame where they appear.
     """
     person = parse_person(str(who))
     if person.kind == "point" and person.time_s:
         end_s = Fraction(0)
 
-        def pictures(reader: VideoReader) -> Iterator[tuple[Frame, Fraction]]:
+        def iterate_frames(reader: VideoReader) -> Iterator[tuple[Frame, Fraction]]:
             nonlocal end_s
             for frame in reader:
                 end_s = frame.time_s + frame.duration_s
                 yield frame, frame.time_s
 
         with VideoReader(video, keep_going=keep_going) as reader:
-            found = trace_back(detector, pictures(reader), person)
+            start_person = trace_back(detector, iterate_frames(reader), person)
         if end_s <= person.time_s:
             raise ConfigError(
                 f"person: expected a time within {video} ({float(end_s):.2f} s), found {float(person.time_s):g} s; "
                 "name a moment when the person is in the picture"
             )
-        person = found
+        person = start_person
     return FaceTracker(detector, person)
 
 
 def no_face(video: Path, who: str | int, tracker: FaceTracker) -> NoFaceError:
-    """The error when a whole video has no frame with the person meant, whether others were there or not."""
+    """Build the error for a video in which no frame shows the person, with or without other faces."""
     if tracker.most_seen:
         return NoFaceError(
             f"{video}: expected the person '{who}', found at most {tracker.most_seen} face(s) in a picture and never "

@@ -1,4 +1,4 @@
-"""`LipSync`: a face and a speech in, the face saying the speech out."""
+"""`LipSync`: from a face and a speech to a video of the face saying the speech."""
 
 import logging
 import time
@@ -38,10 +38,10 @@ from cals.types import F32, ProgressCallback
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-LOW_RATE = 10
-"""Frames a second under which a video is too choppy for speech."""
-STRENGTH = (0.5, 1.5)
-"""How much less or more than the person would a mouth may be told to move."""
+MIN_RATE_HZ = 10
+"""Frame rate below which a video is too choppy for speech."""
+STRENGTH_RANGE = (0.5, 1.5)
+"""Allowed scale of the mouth's motion; 1 is as the person moves."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -49,7 +49,7 @@ class LipSync:
     """A loaded model, for any number of jobs, one after another or in threads of their own.
 
     `model` is a registered name or a checkpoint folder; `face_models` a folder with the two face networks for
-    machines without a network; `batch` the frames drawn at once; `precision` what they are drawn in, where `auto` is
+    machines without a network; `batch` the frames rendered at once; `precision` that of the rendering, where `auto` is
     bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32.
     """
 
@@ -89,33 +89,33 @@ class LipSync:
         size: int | None = None,
         pose: str | Path | None = None,
     ) -> Generator[LipFrame, None, None]:
-        """The finished frames one by one, in time order; close the iterator to stop early.
+        """Yield the output frames in time order; close the iterator to stop early.
 
-        `strength` (0.5 to 1.5) makes mouths move less or more than this person would; models that draw crops whole
-        take 1 only. `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
+        `strength` (0.5 to 1.5) scales the mouth's motion; models that render whole crops take 1 only.
+        `audio_track` is the number (from 1 on) or language of the sound track of `audio` that drives.
         `size` is the longest side in pixels that a photo keeps (None: 4096).
-        `covered` says what becomes of a mouth with a hand, a microphone or text before it: "keep" leaves those frames
-        as they are, "draw" draws over them. `pose` is a video whose head a photo's is held like, for models of PC-AVS
-        and Audio2Head. A photo whose head moves becomes a video of its crop alone.
+        `covered` is for a mouth behind a hand, a microphone or text: "keep" leaves those frames as they are, "draw"
+        draws over them. `pose` is a video whose head pose a photo takes on, for models of PC-AVS and Audio2Head.
+        A photo whose head moves becomes a video of its crop alone.
         Raises MediaError for unreadable input, and NoFaceError at the end when no frame showed the person.
         """
-        self._check(strength, covered)
+        self._check_options(strength, covered)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
-            still = reader.format.is_image
+            is_photo = reader.format.is_image
         audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
-        wav = self._wav(audio, audio_track, keep_going)
-        yield from self._stream(
-            Path(face), still, wav, audio_s, length, person, strength, covered, keep_going, size, pose
+        wav = self._read_wav(audio, audio_track, keep_going)
+        yield from self._iterate_frames(
+            Path(face), is_photo, wav, audio_s, length, person, strength, covered, keep_going, size, pose
         )
 
-    def _wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
+    def _read_wav(self, audio: str | Path, track: str | int | None, keep_going: bool) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
         return sound.mono_blocks(audio, rate_hz, track=track, keep_going=keep_going, quiet=True)
 
-    def _stream(
+    def _iterate_frames(
         self,
         face: Path,
-        still: bool,
+        is_photo: bool,
         wav: Iterator[F32],
         audio_s: Fraction,
         length: LengthPolicy,
@@ -127,63 +127,63 @@ class LipSync:
         pose: str | Path | None,
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
-        # A detector for every job: its runtime is not made for two threads at once.
+        # One detector per job: its runtime is not thread-safe.
         detector = BlazeFaceMesh(self._face_models)
         tracker = follow(face, person, detector, keep_going=keep_going)
-        follower = FrameTracker(tracker, network.crop_px, covered=covered)
+        frame_tracker = FrameTracker(tracker, network.crop_px, covered=covered)
         any_face = False
-        # Every stage is closed whatever happens, so that no file stays open while an exception is held on to.
+        # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
-            units = unit_blocks(network, _closed_by(stages, wav))
-            motion = self._head_motion(stages, still, pose, audio_s, keep_going)
+            units = unit_blocks(network, _close_with(stages, wav))
+            motion = self._build_head_motion(stages, is_photo, pose, audio_s, keep_going)
             painter = (
-                self._painter(face, still, follower, detector, units, strength, keep_going)
+                self._build_painter(face, is_photo, frame_tracker, detector, units, strength, keep_going)
                 if motion is None
                 else HeadPainter(network, units, motion)
             )
-            frames = _closed_by(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
-            seen = _closed_by(stages, follower.track(frames))
+            frames = _close_with(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
+            items = _close_with(stages, frame_tracker.track(frames))
             if motion is not None:
-                seen = as_crops(seen, network.crop_px)
-            for done in _closed_by(stages, generate_frames(seen, painter, self.batch)):
-                any_face = any_face or done.face.valid
-                if still and not any_face:
+                items = as_crops(items, network.crop_px)
+            for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch)):
+                any_face = any_face or lip_frame.face.valid
+                if is_photo and not any_face:
                     break
-                yield done
+                yield lip_frame
         if not any_face:
             raise no_face(face, person, tracker)
 
-    def _head_motion(
-        self, stages: ExitStack, still: bool, pose: str | Path | None, audio_s: Fraction, keep_going: bool
+    def _build_head_motion(
+        self, stages: ExitStack, is_photo: bool, pose: str | Path | None, audio_s: Fraction, keep_going: bool
     ) -> HeadMotion | None:
-        """Where heads are held, if otherwise than in the picture."""
+        """Build the source of head poses, None where heads keep the picture's pose."""
         network = self.model.network
-        if not moves_heads(network, self.model.name, still=still, posed=pose is not None):
+        if not moves_heads(network, self.model.name, still=is_photo, posed=pose is not None):
             return None
         if pose is None:
             assert isinstance(network, Audio2Head)
             return PredictedHeads(network)
         tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
-        frames = _closed_by(stages, lengthened(pose, "bounce", audio_s, keep_going=keep_going))
-        return PoseVideo(_closed_by(stages, tracker.track(frames)), str(pose))
+        frames = _close_with(stages, lengthened(pose, "bounce", audio_s, keep_going=keep_going))
+        return PoseVideo(_close_with(stages, tracker.track(frames)), str(pose))
 
-    def _painter(
+    def _build_painter(
         self,
         face: Path,
-        still: bool,
-        follower: FrameTracker,
+        is_photo: bool,
+        frame_tracker: FrameTracker,
         detector: FaceDetector,
         units: Iterator[Tensor],
         strength: float,
         keep_going: bool,
     ) -> Painter:
-        """What draws, after a look ahead at the video."""
+        """Build the painter, after a look-ahead at the video."""
         network = self.model.network
         with ExitStack() as stages:
             ahead: Iterator[TrackedFrame] = iter(())
-            if not still:
+            if not is_photo:
                 reader = stages.enter_context(VideoReader(face, keep_going=keep_going, quiet=True))
-                ahead = _closed_by(stages, follower.look_ahead(reader))
+                ahead = _close_with(stages, frame_tracker.look_ahead(reader))
             if isinstance(network, MeshLips):
                 return MouthPainter(network, units, ahead, strength, detector=detector)
             return CropPainter(network, units, ahead)
@@ -211,65 +211,65 @@ class LipSync:
         report: str | Path | None = None,
         progress: ProgressCallback | None = None,
     ) -> GenerateReport:
-        """Write the speaking face to `out`, whole or not at all, and say what was done.
+        """Write the speaking face to `out`, completely or not at all, and return a report.
 
-        `report` names a JSON file for it, which then also tells what happened to every frame. `keep_tracks`: further
-        sound tracks, subtitles and chapters of `face` go into `out`, where its container can hold them.
+        `report` is a JSON file for the report with the status of every frame. `keep_tracks` copies further sound
+        tracks, subtitles and chapters of `face` into `out`, where its container can hold them.
         """
-        started = time.monotonic()
-        self._check(strength, covered)
+        start_s = time.monotonic()
+        self._check_options(strength, covered)
         face, audio, out = Path(face), Path(audio), Path(out)
-        facts = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
+        result = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
-            like, in_video = reader.format, reader.frame_count_estimate
-        if moves_heads(self.model.network, self.model.name, still=like.is_image, posed=pose is not None):
-            like = replace(like, width=self.model.network.crop_px, height=self.model.network.crop_px)
-        if like.rate < LOW_RATE:
-            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, like.rate, LOW_RATE)
+            video_format, frame_estimate = reader.format, reader.frame_count_estimate
+        if moves_heads(self.model.network, self.model.name, still=video_format.is_image, posed=pose is not None):
+            video_format = replace(video_format, width=self.model.network.crop_px, height=self.model.network.crop_px)
+        if video_format.rate < MIN_RATE_HZ:
+            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, video_format.rate, MIN_RATE_HZ)
         with ExitStack() as files:
             if report is not None:
-                place = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
-                facts.per_frame = []
+                report_path = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
+                result.per_frame = []
             writer = VideoWriter(
                 out,
-                like,
+                video_format,
                 audio=audio,
                 audio_track=audio_track,
-                tracks_of=face if keep_tracks and not like.is_image else None,
+                tracks_of=face if keep_tracks and not video_format.is_image else None,
                 codec=codec,
                 crf=crf,
                 preset=preset,
                 force=force,
                 inputs=(face, audio, *([] if pose is None else [pose])),
                 keep_going=keep_going,
-                metadata=self._provenance() if provenance else None,
+                metadata=self._build_metadata() if provenance else None,
             )
             with writer:
                 audio_s = sound.probe(audio, track=audio_track, keep_going=keep_going).duration_s
-                wav = self._wav(audio, audio_track, keep_going)
-                total = in_video if length == "video" else ceil(audio_s * like.rate)
-                stream = self._stream(
-                    face, like.is_image, wav, audio_s, length, person, strength, covered, keep_going, size, pose
+                wav = self._read_wav(audio, audio_track, keep_going)
+                total = frame_estimate if length == "video" else ceil(audio_s * video_format.rate)
+                stream = self._iterate_frames(
+                    face, video_format.is_image, wav, audio_s, length, person, strength, covered, keep_going, size, pose
                 )
                 with closing(stream) as frames:
-                    for done in frames:
-                        writer.write(done.frame)
-                        facts.count(done)
+                    for lip_frame in frames:
+                        writer.write(lip_frame.frame)
+                        result.count(lip_frame)
                         if progress is not None:
-                            progress(facts.frames, total)
-            facts.wall_s = time.monotonic() - started
-            if not facts.generated:
-                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, facts.reasons)
+                            progress(result.frames, total)
+            result.wall_s = time.monotonic() - start_s
+            if not result.generated:
+                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, result.reasons)
             if report is not None:
-                facts.write(place)
-        return facts
+                result.write(report_path)
+        return result
 
-    def _check(self, strength: float, covered: Covered) -> None:
+    def _check_options(self, strength: float, covered: Covered) -> None:
         if covered not in get_args(Covered):
             raise ConfigError(
                 f"covered: expected keep or draw, found {covered!r}; keep leaves covered mouths as they are"
             )
-        low, high = STRENGTH
+        low, high = STRENGTH_RANGE
         if not low <= strength <= high:
             raise ConfigError(f"strength: expected {low} to {high}, found {strength:g}; 1 moves as the person does")
         if strength != 1 and not isinstance(self.model.network, MeshLips):
@@ -278,15 +278,15 @@ class LipSync:
                 "model that says motion"
             )
 
-    def _provenance(self) -> dict[str, str]:
+    def _build_metadata(self) -> dict[str, str]:
         return {
             "comment": f"The mouth in this video was generated by cals {cals.__version__} "
             f"(model {self.model.name} {self.model.fingerprint}). DigitalSourceType: {DIGITAL_SOURCE_TYPE}"
         }
 
 
-def _closed_by(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
-    """`stage`, which `stages` closes when it is left; later ones first."""
+def _close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+    """Return `stage`, which `stages` closes on exit; later ones first."""
     close = getattr(stage, "close", None)
     if close is not None:
         stages.callback(close)

@@ -1,4 +1,4 @@
-"""A model by name or by folder."""
+"""Loading models by name or by folder."""
 
 import difflib
 import hashlib
@@ -21,7 +21,7 @@ from cals.models.whisper import WhisperEncoder
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and what to call it in reports and provenance."""
+    """A model, and its name in reports and provenance."""
 
     name: str
     fingerprint: str
@@ -31,7 +31,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class LoadedRecognizer:
-    """A recogniser, its language model, and what to call it."""
+    """A recogniser, its language model, and its name in reports."""
 
     name: str
     fingerprint: str
@@ -41,51 +41,51 @@ class LoadedRecognizer:
 
 
 def available_models() -> dict[str, str]:
-    """Name -> one line on it, for every model that can be asked for by name."""
+    """Return name -> one line about it, for every registered model."""
     return {name: entry.summary for name, entry in hub.MODELS.items()}
 
 
 def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
-    """A registered model, or any checkpoint folder; where both exist the name wins (write `./debug` for the folder).
+    """Load a registered model, or a checkpoint folder; where both exist the name wins (`./debug` is the folder).
 
     Raises CheckpointError, with the nearest name, when there is neither.
     """
     name, folder = str(name_or_folder), Path(name_or_folder)
     if name in hub.MODELS:
         shipped = hub.MODELS[name].folder
-        return _debug() if shipped is None else _from_folder(shipped, name)
+        return _build_debug_model() if shipped is None else _load_folder(shipped, name)
     if folder.is_dir():
-        return _from_folder(folder, folder.resolve().name)
-    near = difflib.get_close_matches(name, hub.MODELS, n=1)
+        return _load_folder(folder, folder.resolve().name)
+    matches = difflib.get_close_matches(name, hub.MODELS, n=1)
     raise CheckpointError(
         f"model: expected a checkpoint folder or one of {', '.join(sorted(hub.MODELS))}, found {name!r}"
-        + (f"; did you mean {near[0]!r}?" if near else "")
+        + (f"; did you mean {matches[0]!r}?" if matches else "")
     )
 
 
-def _from_folder(folder: Path, name: str) -> LoadedModel:
+def _load_folder(folder: Path, name: str) -> LoadedModel:
     checkpoint = load_checkpoint(folder)
     network = from_checkpoint(checkpoint)
-    _give_front(network, checkpoint)
+    _attach_front_end(network, checkpoint)
     return LoadedModel(name, weights_sha256(folder)[:12], network)
 
 
 def load_recognizer(folder: str | Path) -> LoadedRecognizer:
-    """A checkpoint folder of `cals train avsr`; CheckpointError where it is none, or damaged."""
+    """Load a checkpoint folder of `cals train avsr`; CheckpointError where it is none, or damaged."""
     folder = Path(folder)
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
-    _give_front(network, checkpoint)
+    _attach_front_end(network, checkpoint)
     return LoadedRecognizer(folder.resolve().name, weights_sha256(folder)[:12], network, language)
 
 
-def _give_front(network: nn.Module, checkpoint: Checkpoint) -> None:
-    """The pretrained front-end, where the network hears with one."""
+def _attach_front_end(network: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load the pretrained audio front-end into a network that has one."""
     if any(isinstance(part, WhisperEncoder) for part in network.modules()):
         load_front(network, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
 
 
-def _debug() -> LoadedModel:
+def _build_debug_model() -> LoadedModel:
     network = DebugLips(DebugConfig()).eval()
     state = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
     return LoadedModel("debug", hashlib.sha256(state).hexdigest()[:12], network)

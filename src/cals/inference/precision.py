@@ -1,4 +1,4 @@
-"""Drawing in bfloat16 where that is fast; geometry and sound stay in single precision."""
+"""Rendering in bfloat16 where that is fast; geometry and sound stay in float32."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -15,28 +15,28 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def draw_in(network: LipModel, precision: Precision) -> None:
-    """Set what the network's pixels are drawn in, wherever it is now; changes how it runs, not its weights.
+    """Set the precision of the network's convolutions over pixels, on its present device; weights do not change.
 
-    Only the convolutions over pixels: coordinates would lose a fraction of a pixel in bfloat16.
+    Nothing else runs in bfloat16: coordinates would lose a fraction of a pixel.
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision: expected one of {', '.join(get_args(Precision))}, found {precision!r}")
     device = next(network.parameters()).device
-    low = precision == "bf16" or (precision == "auto" and is_bf16_fast(device))
-    for part in network.modules():
-        if isinstance(part, UNet):
-            part.to(memory_format=torch.channels_last if low else torch.contiguous_format)  # type: ignore[call-overload]
-            part.__dict__.pop("forward", None)
-            if low:
-                part.forward = _in_bf16(part, device.type)  # type: ignore[method-assign]
+    use_bf16 = precision == "bf16" or (precision == "auto" and is_bf16_fast(device))
+    for module in network.modules():
+        if isinstance(module, UNet):
+            module.to(memory_format=torch.channels_last if use_bf16 else torch.contiguous_format)  # type: ignore[call-overload]
+            module.__dict__.pop("forward", None)
+            if use_bf16:
+                module.forward = _build_bf16_forward(module, device.type)  # type: ignore[method-assign]
 
 
-def _in_bf16(part: nn.Module, device_type: str) -> Callable[..., Tensor]:
-    inner = part.forward
+def _build_bf16_forward(module: nn.Module, device_type: str) -> Callable[..., Tensor]:
+    inner = module.forward
 
     def forward(*inputs: Any) -> Tensor:
         with torch.autocast(device_type, torch.bfloat16):
-            drawn: Tensor = inner(*inputs)
-        return drawn.float()
+            output: Tensor = inner(*inputs)
+        return output.float()
 
     return forward

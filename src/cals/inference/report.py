@@ -1,4 +1,4 @@
-"""What a job did, frame by frame and in one line."""
+"""Report of a job, frame by frame and in one line."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ from cals.media.target import check_place, taken_meanwhile
 
 @dataclass
 class GenerateReport:
-    """Facts of one job; `per_frame` is filled only when a report file was asked for."""
+    """Report of one job; `per_frame` is filled only when a report file was requested."""
 
     model: str
     face: Path
@@ -26,9 +26,9 @@ class GenerateReport:
     seconds: float = 0.0
     """Length of the output."""
     wall_s: float = 0.0
-    """Time the job took."""
+    """Duration of the job."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Frames by what happened to them: generated, or the reason they passed through."""
+    """Number of frames by status: generated, or the reason why they passed through."""
     per_frame: list[dict[str, Any]] | None = None
 
     @property
@@ -42,40 +42,41 @@ class GenerateReport:
 
     @property
     def reasons(self) -> str:
-        """How many frames passed through for what, in words."""
+        """Counts of frames that passed through, by reason, as text."""
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
 
     @property
     def times_real_time(self) -> float:
         return self.seconds / self.wall_s if self.wall_s > 0 else 0.0
 
-    def count(self, done: LipFrame) -> None:
-        """Take in one finished frame."""
+    def count(self, lip_frame: LipFrame) -> None:
+        """Add one output frame to the counts."""
         self.frames += 1
-        self.counts[done.status] += 1
-        self.seconds = float(done.frame.time_s + done.frame.duration_s)
+        self.counts[lip_frame.status] += 1
+        self.seconds = float(lip_frame.frame.time_s + lip_frame.frame.duration_s)
         if self.per_frame is not None:
             self.per_frame.append(
                 {
-                    "index": done.frame.index,
-                    "time_s": float(done.frame.time_s),
-                    "status": done.status,
-                    "strength": round(done.strength, 4),
-                    "track": done.face.track if done.face.valid else None,
-                    "face_score": round(done.face.score, 4),
+                    "index": lip_frame.frame.index,
+                    "time_s": float(lip_frame.frame.time_s),
+                    "status": lip_frame.status,
+                    "strength": round(lip_frame.strength, 4),
+                    "track": lip_frame.face.track if lip_frame.face.valid else None,
+                    "face_score": round(lip_frame.face.score, 4),
                 }
             )
 
     def line(self) -> str:
-        """The closing line of a job."""
-        passed = sum(self.passed_through.values())
+        """Return the closing line of a job."""
+        passed_count = sum(self.passed_through.values())
+        reasons = f" ({self.reasons})" if passed_count else ""
         return (
-            f"{self.generated} frames generated, {passed} passed through{f' ({self.reasons})' if passed else ''}, "
+            f"{self.generated} frames generated, {passed_count} passed through{reasons}, "
             f"{self.seconds:.2f} s in {self.wall_s:.1f} s, {self.times_real_time:.2f} times real time"
         )
 
     def write(self, path: Path) -> None:
-        """Write all of it as JSON."""
+        """Write the report as JSON."""
         document = {
             "model": self.model,
             "face": str(self.face),
@@ -94,7 +95,7 @@ class GenerateReport:
 
 @contextmanager
 def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
-    """A partial file to write to, begun before any work so that it cannot fail for its place later on.
+    """Create a partial file to write to, before any work, so that its location cannot fail later on.
 
     Raises MediaError where `check_place` does, or when the file cannot be made.
     """

@@ -1,4 +1,4 @@
-"""`SyncScorer`: how far sound and lips of any video are apart, and how sure that is."""
+"""`SyncScorer`: the audio-visual offset of any video, and its confidence."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,14 +23,14 @@ from cals.models.interop.syncnet import load_syncnet
 from cals.types import ProgressCallback
 
 MIN_JUDGED = 10
-"""Fewer windows than this say nothing about a clip."""
+"""Fewer windows than this are not enough to score a clip."""
 STRETCH_S, STRETCH_STEP_S = 4, 1
-"""Stretches whose offset is told one by one, and how often one begins."""
+"""Length of the stretches that have an offset of their own, and the step between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """A part of the video by itself."""
+    """Offset and LSE-C of one stretch of the video."""
 
     middle_s: float
     offset_frames: int
@@ -39,18 +39,18 @@ class Stretch:
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult:
-    """What `SyncScorer` found; a frame is one of the encoders' own rate, 40 ms whatever the video's."""
+    """Result of `SyncScorer`; frames are those of the encoders' own rate, 40 ms whatever the video's."""
 
     encoders: str
-    """By which it was found; distances of others are not comparable."""
+    """Name of the encoders; distances of other encoders are not comparable."""
     fps: int
     total: LSE
     in_step: float
-    """Share of the judged windows that each by itself is found in step, within a frame."""
+    """Share of the scored windows whose own offset is within one frame."""
     frames: int
     judged: int
     no_face: int
-    """Frames dropped because one of their window lacks the face, or lies beyond the ends or a cut."""
+    """Frames dropped because a frame of their window lacks the face, or lies beyond the ends or a cut."""
     no_sound: int
     """Frames dropped because the sound does not reach 15 frames to either side."""
     stretches: tuple[Stretch, ...]
@@ -74,19 +74,21 @@ class SyncResult:
         return self.total.lse_c
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return the result as a JSON document."""
         values: dict[str, Any] = asdict(self)
         total: dict[str, Any] = values.pop("total")
         return {"format": 1, "offset_ms": self.offset_ms} | total | values
 
     def text(self) -> str:
-        """The result in lines."""
-        late = {1: "the sound comes late", 0: "in step", -1: "the sound comes early"}[int(np.sign(self.offset_frames))]
+        """Return the result as lines of text."""
+        verdict = {1: "the sound comes late", 0: "in step", -1: "the sound comes early"}[
+            int(np.sign(self.offset_frames))
+        ]
         if abs(self.offset_frames) == MAX_OFFSET:
-            late += "; the largest offset looked for, so the true one may be larger or none may fit"
+            verdict += "; the largest offset looked for, so the true one may be larger or none may fit"
         return "\n".join(
             (
-                f"offset   {self.offset_frames} frames ({self.offset_ms:.0f} ms): {late}",
+                f"offset   {self.offset_frames} frames ({self.offset_ms:.0f} ms): {verdict}",
                 f"LSE-D    {self.lse_d:.3f}",
                 f"LSE-C    {self.lse_c:.3f}",
                 f"in step  {100 * self.in_step:.0f} % of {self.judged} windows",
@@ -135,34 +137,34 @@ class SyncScorer:
         keep_going: bool = False,
         progress: ProgressCallback | None = None,
     ) -> SyncResult:
-        """Judge one person's lips against the video's own sound, or that of another file; streamed.
+        """Score one person's lips against the video's own sound, or that of another file; streamed.
 
-        Raises MediaError for what cannot be read, has no sound or is too short, NoFaceError without a face.
+        Raises MediaError for a file that is unreadable, has no sound or is too short, NoFaceError without a face.
         """
         video = Path(video)
         sound = video if audio is None else Path(audio)
-        found = self._measured(video, sound, person, keep_going, progress)
-        if len(found.judged) < MIN_JUDGED:
+        shifts = self._measure(video, sound, person, keep_going, progress)
+        if len(shifts.judged) < MIN_JUDGED:
             raise MediaError(
                 f"{video}: expected {MIN_JUDGED} or more frames of {1000 // self.encoders.fps} ms that have a face and "
-                f"{MAX_OFFSET} frames of sound on either side, found {len(found.judged)} of {found.frames} "
-                f"({found.no_face} without a face, {found.no_sound} without the sound); give a longer video"
+                f"{MAX_OFFSET} frames of sound on either side, found {len(shifts.judged)} of {shifts.frames} "
+                f"({shifts.no_face} without a face, {shifts.no_sound} without the sound); give a longer video"
             )
-        distances = np.array(found.distances)
-        own = distances.argmin(axis=1) - MAX_OFFSET
+        distances = np.array(shifts.distances)
+        offsets = distances.argmin(axis=1) - MAX_OFFSET
         return SyncResult(
             encoders=self.encoders.name,
             fps=self.encoders.fps,
             total=lse_of_shifts(distances),
-            in_step=float((np.abs(own) <= TOLERATED_OFFSET).mean()),
-            frames=found.frames,
-            judged=len(found.judged),
-            no_face=found.no_face,
-            no_sound=found.no_sound,
-            stretches=tuple(offset_over_time(found, self.encoders.fps)),
+            in_step=float((np.abs(offsets) <= TOLERATED_OFFSET).mean()),
+            frames=shifts.frames,
+            judged=len(shifts.judged),
+            no_face=shifts.no_face,
+            no_sound=shifts.no_sound,
+            stretches=tuple(offset_over_time(shifts, self.encoders.fps)),
         )
 
-    def _measured(
+    def _measure(
         self, video: Path, sound: Path, person: str | int, keep_going: bool, progress: ProgressCallback | None
     ) -> Shifts:
         with VideoReader(video, keep_going=keep_going) as reader:
@@ -180,21 +182,21 @@ class SyncScorer:
                         yield item
 
                 total = None if reader.duration_s is None else int(reader.duration_s * self.encoders.fps)
-                for found in measure_shifts(items(), wav, self.encoders):
+                for shifts in measure_shifts(items(), wav, self.encoders):
                     if progress is not None:
-                        progress(found.frames, total)
+                        progress(shifts.frames, total)
         if not any_face:
             raise no_face(video, person, tracker)
-        return found
+        return shifts
 
 
-def offset_over_time(found: Shifts, fps: int) -> Iterator[Stretch]:
-    """Stretches that have distances for half of their frames or more; none where there would be only one."""
-    numbers, distances = np.array(found.judged), np.array(found.distances)
-    starts = range(0, max(found.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
+def offset_over_time(shifts: Shifts, fps: int) -> Iterator[Stretch]:
+    """Yield the stretches with distances for half of their frames or more; none where there would be only one."""
+    frame_numbers, distances = np.array(shifts.judged), np.array(shifts.distances)
+    starts = range(0, max(shifts.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
     for start in starts if len(starts) > 1 else ():
-        inside = distances[(numbers >= start) & (numbers < start + STRETCH_S * fps)]
-        if len(inside) >= STRETCH_S * fps / 2:
-            part = lse_of_shifts(inside)
+        window_distances = distances[(frame_numbers >= start) & (frame_numbers < start + STRETCH_S * fps)]
+        if len(window_distances) >= STRETCH_S * fps / 2:
+            window_lse = lse_of_shifts(window_distances)
             middle_s = start / fps + STRETCH_S / 2
-            yield Stretch(middle_s=middle_s, offset_frames=part.offset_frames, lse_c=part.lse_c)
+            yield Stretch(middle_s=middle_s, offset_frames=window_lse.offset_frames, lse_c=window_lse.lse_c)

@@ -1,4 +1,4 @@
-"""A picture of what `SyncScorer` found."""
+"""Plot of a `SyncScorer` result."""
 
 from pathlib import Path
 from types import ModuleType
@@ -11,14 +11,14 @@ _LINE, _MARK, _GREY = "#2a6f97", "#c8553d", "#888888"
 
 
 def check_plot(path: Path, option: str = "plot") -> None:
-    """ConfigError where a plot could not be drawn to `path`, to be called before any work."""
+    """Raise ConfigError where a plot could not be drawn to `path`; call it before any work."""
     if path.suffix.lower() != ".png":
         raise ConfigError(f"{option}: expected a name ending in .png, found {path.name}; rename it")
     load_pyplot(option)
 
 
 def load_pyplot(option: str = "plot") -> ModuleType:
-    """matplotlib, which draws without a display."""
+    """Return matplotlib's pyplot with a backend that needs no display; ConfigError without matplotlib."""
     try:
         import matplotlib
     except ModuleNotFoundError as error:
@@ -48,16 +48,16 @@ def draw_result(result: SyncResult, title: str, path: Path) -> None:
         axis.legend()
         if result.stretches:
             axis = axes[1, 0]
-            times = [part.middle_s for part in result.stretches]
+            times = [stretch.middle_s for stretch in result.stretches]
             axis.axhline(0, color=_GREY, linewidth=0.8)
-            axis.plot(times, [part.offset_frames for part in result.stretches], ".-", color=_MARK, label="offset")
+            axis.plot(times, [stretch.offset_frames for stretch in result.stretches], ".-", color=_MARK, label="offset")
             axis.set_ylim(-MAX_OFFSET - 1, MAX_OFFSET + 1)
             axis.set_xlabel("seconds (middle of a stretch of 4 s)")
             axis.set_ylabel("offset, frames")
-            sure = axis.twinx()
-            sure.plot(times, [part.lse_c for part in result.stretches], color=_LINE, alpha=0.5)
-            sure.set_ylim(bottom=0)
-            sure.set_ylabel("LSE-C", color=_LINE)
+            confidence_axis = axis.twinx()
+            confidence_axis.plot(times, [stretch.lse_c for stretch in result.stretches], color=_LINE, alpha=0.5)
+            confidence_axis.set_ylim(bottom=0)
+            confidence_axis.set_ylabel("LSE-C", color=_LINE)
         figure.tight_layout()
         figure.savefig(path, dpi=100, format="png")
     finally:

@@ -1,4 +1,4 @@
-"""Contact sheets of faces: a row a video, to see at a glance what the mouths do."""
+"""Contact sheets of faces, one row per video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,66 +25,66 @@ from cals.types import U8, ProgressCallback, TrackedFace, affine_inverse
 COLUMNS = 10
 CELL_PX = 216
 _EYES = (0.5, 0.36)
-"""Where the middle between the eyes lies in a cell, in cell sizes."""
+"""Position of the middle between the eyes in a cell, in cell sizes."""
 _EYE_DISTANCE = 0.31
 """Inter-ocular distance in cell sizes; brows and chin are then inside, the mouth open or not."""
-_KEPT_PER_COLUMN = 8
-_NAME_LETTERS = 12
+_CELLS_PER_COLUMN = 8
+_MAX_NAME_LETTERS = 12
 
 
 @dataclass(frozen=True, eq=False)
 class _Cell:
     time_s: Fraction
     status: str
-    """Why no mouth would be drawn into it, empty where one would."""
+    """Why no mouth would be rendered in it, empty where one would."""
     picture: U8 = field(repr=False)
 
 
 class FaceRow:
-    """The faces of a stream of frames, evenly spaced over its length, which need not be known beforehand.
+    """Faces of a stream of frames, evenly spaced over its length, which need not be known beforehand.
 
-    Memory does not grow with the stream: when too many are kept, every other one is dropped, and from then on only
-    every second, fourth ... frame is kept.
+    Memory is bounded: when too many cells are kept, every other one is dropped. From then on only every second,
+    fourth ... frame is kept.
     """
 
     def __init__(self, columns: int = COLUMNS) -> None:
         if columns < 1:
             raise ConfigError(f"columns: expected 1 or more, found {columns}; {COLUMNS} suits most screens")
         self.columns = columns
-        self._kept: list[_Cell] = []
-        self._seen, self._spacing = 0, 1
+        self._cells: list[_Cell] = []
+        self._count, self._spacing = 0, 1
         self._end_s = Fraction(0)
 
     def add(self, frame: Frame, face: TrackedFace) -> None:
-        """Take in the next frame and the face in it, whether there is one or not."""
-        if self._seen % self._spacing == 0 and len(self._kept) == _KEPT_PER_COLUMN * self.columns:
-            self._kept = self._kept[::2]
+        """Add the next frame and its face, valid or not."""
+        if self._count % self._spacing == 0 and len(self._cells) == _CELLS_PER_COLUMN * self.columns:
+            self._cells = self._cells[::2]
             self._spacing *= 2
-        if self._seen % self._spacing == 0:
-            self._kept.append(_Cell(frame.time_s, status_of(face), crop_face(frame, face)))
-        self._seen += 1
+        if self._count % self._spacing == 0:
+            self._cells.append(_Cell(frame.time_s, status_of(face), crop_face(frame, face)))
+        self._count += 1
         self._end_s = frame.time_s + frame.duration_s
 
     def cells(self, name: str = "") -> tuple[list[U8], list[str]]:
-        """One picture [CELL_PX CELL_PX 3] and label a column; the columns of a short video that has no frame are white.
+        """Return a picture [CELL_PX CELL_PX 3] and a label for each column; a short video's spare columns are white.
 
         The pictures are those nearest to the middles of `columns` equal parts of the time.
         """
         middles = [self._end_s * (2 * i + 1) / (2 * self.columns) for i in range(self.columns)]
-        nearest = [min(self._kept, key=lambda cell: abs(cell.time_s - middle)) for middle in middles if self._kept]
+        nearest = [min(self._cells, key=lambda cell: abs(cell.time_s - middle)) for middle in middles if self._cells]
         chosen = list(dict.fromkeys(nearest))
         labels = [f"{float(cell.time_s):.2f} s {cell.status}".strip() for cell in chosen]
         if labels:
-            labels[0] = f"{name[:_NAME_LETTERS]} {labels[0]}".strip()
+            labels[0] = f"{name[:_MAX_NAME_LETTERS]} {labels[0]}".strip()
         blank = np.full((CELL_PX, CELL_PX, 3), 255, dtype=np.uint8)
         missing = self.columns - len(chosen)
         return [cell.picture for cell in chosen] + [blank] * missing, labels + [""] * missing
 
 
 def crop_face(frame: Frame, face: TrackedFace) -> U8:
-    """Cut out the upright face [CELL_PX CELL_PX 3], as large with any mouth; where there is none, shrink the frame."""
+    """Crop the upright face [CELL_PX CELL_PX 3], scaled by the eyes only; without a face, shrink the frame."""
     if not face.valid:
-        return _fit(frame.rgb())
+        return _letterbox(frame.rgb())
     eye_distance_px, angle, middle = face_pose(face.landmarks)
     eyes = (_EYES[0] * CELL_PX, _EYES[1] * CELL_PX)
     to_frame = similarity(eye_distance_px / (_EYE_DISTANCE * CELL_PX), angle, eyes, middle)
@@ -92,11 +92,11 @@ def crop_face(frame: Frame, face: TrackedFace) -> U8:
 
 
 def status_of(face: TrackedFace) -> str:
-    """What speaks against drawing a mouth, empty where nothing does."""
+    """Return the reason why no mouth would be rendered, empty where one would."""
     return face.hindrance or "" if face.valid else NO_FACE
 
 
-def _fit(rgb: U8) -> U8:
+def _letterbox(rgb: U8) -> U8:
     height, width = rgb.shape[:2]
     zoom = CELL_PX / max(height, width)
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
@@ -108,7 +108,7 @@ def _fit(rgb: U8) -> U8:
 
 
 def check_sheet(path: Path) -> None:
-    """ConfigError where a sheet could not be drawn to `path`, to be called before any work."""
+    """Raise ConfigError where a sheet could not be drawn to `path`; call it before any work."""
     if path.suffix.lower() != ".png":
         raise ConfigError(f"sheet: expected a name ending in .png, found {path.name}; rename it")
 
@@ -116,8 +116,8 @@ def check_sheet(path: Path) -> None:
 def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
     """Write named rows, all of the same number of columns, as a PNG to `path` (the partial file of `new_file`)."""
     cells = [row.cells(name) for name, row in rows]
-    pictures = [picture for of_row, _ in cells for picture in of_row]
-    labels = [label for _, of_row in cells for label in of_row]
+    pictures = [picture for row_items, _ in cells for picture in row_items]
+    labels = [label for _, row_items in cells for label in row_items]
     sheet = contact_sheet(pictures, rows[0][1].columns, labels)
     path.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
 
@@ -133,7 +133,7 @@ def sheet_videos(
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Write a contact sheet with a row a video, each over its own length.
+    """Write a contact sheet with one row per video, each over its own length.
 
     Raises NoFaceError, with nothing written, when a video has no frame with the person.
     """
@@ -143,18 +143,18 @@ def sheet_videos(
     rows = [(video.stem, FaceRow(columns)) for video in videos]
     with new_file(out, force=force, apart_from=videos) as partial:
         detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
-        done = 0
+        frame_count = 0
         for video, (_, row) in zip(videos, rows, strict=True):
             tracker = follow(video, person, detector, keep_going=keep_going)
-            follower = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
+            frame_tracker = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
             any_face = False
             with VideoReader(video, keep_going=keep_going) as reader:
-                for item in follower.track(reader):
+                for item in frame_tracker.track(reader):
                     row.add(item.frame, item.face)
                     any_face = any_face or item.face.valid
-                    done += 1
+                    frame_count += 1
                     if progress is not None:
-                        progress(done, None)
+                        progress(frame_count, None)
             if not any_face:
                 raise no_face(video, person, tracker)
         draw_sheet(rows, partial)

@@ -17,24 +17,26 @@ GENERATED, NO_FACE = "generated", "no face"
 
 @dataclass(frozen=True, eq=False)
 class LipFrame:
-    """One finished frame; `frame.rgb()` is its picture."""
+    """One output frame; `frame.rgb()` is its picture."""
 
     frame: Frame
     face: TrackedFace
     status: str
     """`generated`, or the reason why its pixels passed through."""
     strength: float
-    """0 where the pixels passed through, 1 where the mouth is all generated, in between while fading."""
+    """Blend weight of the generated mouth: 0 where the pixels passed through, 1 at full, in between while fading."""
 
 
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
-    """Paint the mouths, `batch` frames at a time, or fewer of large ones; frames without a view pass through."""
-    faded = frame_strengths(items, lambda item: item.view is not None)
-    turned = ((item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in faded)
-    for first in turned:
-        chunk = [first, *islice(turned, first[0].frame.count_within(painters.BATCH_BYTES, batch) - 1)]
-        patches = iter(painter.patches(chunk))
-        for item, strength in chunk:
+    """Render the mouths, `batch` frames at a time or fewer of large ones; frames without a view pass through."""
+    with_strength = frame_strengths(items, lambda item: item.view is not None)
+    weighted = (
+        (item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in with_strength
+    )
+    for first in weighted:
+        batch_items = [first, *islice(weighted, first[0].frame.count_within(painters.BATCH_BYTES, batch) - 1)]
+        patches = iter(painter.patches(batch_items))
+        for item, strength in batch_items:
             if item.view is None:
                 yield LipFrame(item.frame, item.face, item.face.hindrance or NO_FACE, 0.0)
             else:

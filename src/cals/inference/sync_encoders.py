@@ -1,4 +1,4 @@
-"""The two kinds of sync encoders `SyncScorer` can judge by, behind one face: ours, and the original SyncNet."""
+"""The two kinds of sync encoders of `SyncScorer`, behind one protocol: our own, and the original SyncNet."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,36 +20,36 @@ from cals.types import F32, U8
 
 
 class SyncEncoders(Protocol):
-    """Embeddings of windows of `frames` frames and of the sound that belongs to them."""
+    """Encoders of windows of `frames` frames and of the sound that belongs to them."""
 
     name: str
-    """What results say they were judged by."""
+    """Name of the encoders in results."""
     fps: int
     frames: int
-    """Length of a window; an odd number, its middle one gives it its place."""
+    """Length of a window, an odd number; a window belongs to its middle frame."""
     crop_px: int
-    """What aligned crops are to be made."""
+    """Side of the aligned crops."""
     sample_rate_hz: int
     edges: Edges
-    """What becomes of frames near the ends of the sound."""
+    """What happens to frames near the ends of the sound."""
     first_heard: int
-    """Frame to which the first embedding of `audio` belongs."""
+    """Frame of the first embedding of `audio`."""
 
     def look(self, item: TrackedFrame, view: View) -> U8:
-        """What a window keeps of a frame with a face, [h w 3]."""
+        """Return the pixels [h w 3] of a frame with a face that go into a window."""
         ...
 
     def visual(self, windows: U8) -> Tensor:
-        """Windows [b frames h w 3] -> embeddings [b d]."""
+        """Embed windows [b frames h w 3] -> [b d]."""
         ...
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
-        """Blocks [n d] of embeddings, one a frame, of blocks [n] of mono sound."""
+        """Yield blocks [n d] of embeddings, one a frame, of blocks [n] of mono sound."""
         ...
 
 
 class OwnEncoders:
-    """What `cals train sync` makes: lower halves of aligned crops and log-mel; beyond its ends the sound is silent."""
+    """Encoders of `cals train sync`: lower halves of aligned crops and log-mel; the sound is silent beyond its ends."""
 
     edges: Edges = "drop"
     first_heard = 0
@@ -65,8 +65,8 @@ class OwnEncoders:
     def visual(self, windows: U8) -> Tensor:
         pixels = torch.from_numpy(windows).to(self._device).permute(0, 1, 4, 2, 3).float() / 255
         with torch.inference_mode():
-            found: Tensor = self._model.visual(pixels)
-        return found.cpu()
+            embeddings: Tensor = self._model.visual(pixels)
+        return embeddings.cpu()
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
         config, step = self._model.config, self._model.config.mel.timing.mels_per_frame
@@ -104,7 +104,7 @@ class OriginalSyncNet:
 
 
 def own_encoders(folder: Path | None = None, device: str = "cpu") -> OwnEncoders:
-    """The encoders of a checkpoint folder, by default those that ship beside the default model."""
+    """Load the encoders of a checkpoint folder, by default those that ship beside the default model."""
     shipped = hub.MODELS[hub.DEFAULT_MODEL].folder
     if folder is None and shipped is not None:
         folder, name = shipped / "sync", f"sync encoders of {hub.DEFAULT_MODEL}"
@@ -119,29 +119,30 @@ def own_encoders(folder: Path | None = None, device: str = "cpu") -> OwnEncoders
 def sliding(
     blocks: Iterable[Tensor], size: int, step: int, side: int | None = None, fill: float = 0.0
 ) -> Iterator[Tensor]:
-    """Windows [n size f] every `step` rows of a stream of blocks [m f], joined without a seam.
+    """Yield windows [n size f] every `step` rows of a stream of blocks [m f], across block borders too.
 
-    Only those wholly inside, or with `side` rows of `fill` before and as many after as give every step its window.
+    Without `side` only windows wholly inside. With it, `side` rows of `fill` go before the stream, and as many after
+    it as every step needs for its window.
     """
-    held: Tensor | None = None
+    buffer: Tensor | None = None
     rows = 0
     for block in blocks:
-        if held is None:
-            held = torch.full((side or 0, block.shape[1]), fill)
-        held, rows = torch.cat([held, block]), rows + len(block)
-        yield from (ready := _windows(held, size, step))
-        held = held[step * sum(map(len, ready)) :]
-    if held is not None and side is not None:
-        after = -rows % step + size - step - side
-        held = torch.cat([held, torch.full((after, held.shape[1]), fill)])
-        yield from _windows(held, size, step)
+        if buffer is None:
+            buffer = torch.full((side or 0, block.shape[1]), fill)
+        buffer, rows = torch.cat([buffer, block]), rows + len(block)
+        yield from (complete := _unfold_windows(buffer, size, step))
+        buffer = buffer[step * sum(map(len, complete)) :]
+    if buffer is not None and side is not None:
+        padding_rows = -rows % step + size - step - side
+        buffer = torch.cat([buffer, torch.full((padding_rows, buffer.shape[1]), fill)])
+        yield from _unfold_windows(buffer, size, step)
 
 
-def _windows(rows: Tensor, size: int, step: int) -> list[Tensor]:
-    """All windows that lie inside, in one block [n size f], or none."""
+def _unfold_windows(rows: Tensor, size: int, step: int) -> list[Tensor]:
+    """Return all windows that lie inside as one block [n size f], or an empty list."""
     return [rows.unfold(0, size, step).transpose(1, 2)] if len(rows) >= size else []
 
 
 def stacked(windows: list[list[U8]]) -> U8:
-    """Windows of looks as `visual` takes them, [b frames h w 3]."""
+    """Stack windows of crops into the input of `visual`, [b frames h w 3]."""
     return np.stack([np.stack(window) for window in windows])

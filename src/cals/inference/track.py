@@ -1,4 +1,4 @@
-"""A video's face track as JSON and as a picture to look at."""
+"""A video's face track, as JSON and as a contact sheet."""
 
 import json
 from collections import Counter
@@ -34,7 +34,7 @@ def track_video(
     face_models: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Counter[str]:
-    """Write the track of one person (JSON, one record a frame) and a contact sheet; returns the counts.
+    """Write the track of one person (JSON, one record a frame) and a contact sheet; return the counts.
 
     Raises NoFaceError, with nothing written, when no frame has a face.
     """
@@ -50,12 +50,12 @@ def track_video(
         new_file(sheet_file, force=force, apart_from=(video,)) as partial_sheet,
     ):
         with partial_track.open("w", encoding="utf-8") as lines:
-            head = {"video": video.name, "width": reader.width, "height": reader.height}
-            lines.write(json.dumps(head)[:-1] + ', "frames": [')
+            header = {"video": video.name, "width": reader.width, "height": reader.height}
+            lines.write(json.dumps(header)[:-1] + ', "frames": [')
             for frame in reader:
                 face = tracker.update(frame, frame.time_s, frame.index)
                 lines.write(("," if frame.index else "") + "\n" + json.dumps(face_record(face)))
-                sheet.offer(frame.index, partial(_thumbnail, frame, face))
+                sheet.offer(frame.index, partial(_draw_thumbnail, frame, face))
                 counts.update(["frames", "faces"] if face.valid else ["frames"])
                 counts["tracks"] = max(counts["tracks"], face.track + 1 if face.valid else 0)
                 if progress is not None:
@@ -63,19 +63,21 @@ def track_video(
             lines.write("\n]}\n")
         if not counts["faces"]:
             raise no_face(video, person, tracker)
-        encoded = cv2.imencode(".png", cv2.cvtColor(_picture(sheet.items), cv2.COLOR_RGB2BGR))[1]
+        encoded = cv2.imencode(".png", cv2.cvtColor(_build_sheet(sheet.items), cv2.COLOR_RGB2BGR))[1]
         partial_sheet.write_bytes(encoded.tobytes())
     return counts
 
 
-def _thumbnail(frame: Frame, face: TrackedFace) -> U8:
-    drawn = draw_track(frame.rgb(), face)
+def _draw_thumbnail(frame: Frame, face: TrackedFace) -> U8:
+    image = draw_track(frame.rgb(), face)
     height = round(frame.height * THUMB_PX / frame.width)
-    return cv2.resize(drawn, (THUMB_PX, max(1, height)), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return cv2.resize(image, (THUMB_PX, max(1, height)), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
-def _picture(kept: dict[int, U8]) -> U8:
-    """The contact sheet of frames by number, [h w 3]."""
-    step = -(-len(kept) // SHEET_FRAMES)
-    chosen = list(kept.items())[::step]
-    return contact_sheet([p for _, p in chosen], columns=6, labels=[f"frame {i}" for i, _ in chosen])
+def _build_sheet(thumbnails: dict[int, U8]) -> U8:
+    """Build the contact sheet [h w 3] of thumbnails by frame index."""
+    step = -(-len(thumbnails) // SHEET_FRAMES)
+    selected = list(thumbnails.items())[::step]
+    return contact_sheet(
+        [image for _, image in selected], columns=6, labels=[f"frame {index}" for index, _ in selected]
+    )

@@ -1,4 +1,4 @@
-"""Frames with one person's face in them, aligned as a model sees it."""
+"""Frames with one person's face tracked and aligned for a model."""
 
 import dataclasses
 from collections import deque
@@ -17,16 +17,16 @@ from cals.media.frame import Frame
 from cals.types import F32, U8, CropTransform, TrackedFace
 
 Covered = Literal["keep", "draw"]
-"""What becomes of a mouth with something before it: it is left as it is, or drawn over that all the same."""
+"""What happens to a covered mouth: the frame keeps its pixels, or the mouth is drawn over what covers it."""
 AHEAD_S = 20
-"""How much of a video is looked at before its first frame is drawn,"""
+"""Length of the look-ahead before the first frame is rendered."""
 AHEAD_FRAMES = 600
-"""and of how many frames, whose faces are held meanwhile."""
+"""Largest number of frames in the look-ahead, whose faces stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the model sees of one face."""
+    """One aligned face, as a model takes it."""
 
     transform: CropTransform
     crop: U8 = field(repr=False)
@@ -37,13 +37,13 @@ class View:
 
     @cached_property
     def mask(self) -> F32:
-        """Where a generated crop replaces this one, [size size]."""
+        """Weight of a generated crop at each pixel, [size size]."""
         return lower_face_mask(self.landmarks, self.transform, *self.frame_px)
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedFrame:
-    """A frame and the person's face in it; `view` is None where there is none, or none that is to be drawn."""
+    """A frame and the person's face in it; `view` is None where there is no face, or none to be rendered."""
 
     frame: Frame
     face: TrackedFace
@@ -51,48 +51,48 @@ class TrackedFrame:
 
 
 class FrameTracker:
-    """Follows a person through a video, and may look ahead: no frame is tracked twice for it.
+    """Tracks and aligns one person's face, with an optional look-ahead whose frames are not tracked twice.
 
-    With `covered` faces are meant to be drawn: those that something speaks against have no view, which with "keep"
-    goes for a covered mouth too; with "draw" that one keeps its view.
+    `covered` is given where faces are to be rendered: a face with a hindrance then has no view. A covered mouth has
+    no view with "keep" and keeps its view with "draw".
     """
 
     def __init__(self, tracker: FaceTracker, crop_px: int, *, covered: Covered | None = None) -> None:
         self._tracker, self._aligner = tracker, Aligner(crop_px)
-        self._covered, self._watch, self._cut = covered, CoverWatch(), False
-        self._last: TrackedFrame | None = None
-        self._known: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
+        self._covered, self._cover_watch, self._had_cut = covered, CoverWatch(), False
+        self._last_item: TrackedFrame | None = None
+        self._tracked_ahead: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
 
     def track(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
-        """Each frame with its face; those seen by `look_ahead` have to come first, in the same order."""
+        """Yield each frame with its face; the frames of `look_ahead` have to come first, in the same order."""
         for frame in frames:
-            yield self._recall(frame) if self._known else self._track(frame)
+            yield self._recall(frame) if self._tracked_ahead else self._track_frame(frame)
 
     def look_ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
-        """Track the beginning of a video, and keep the faces for when `track` comes to it."""
+        """Track the beginning of a video, and keep the faces for `track`."""
         for count, frame in enumerate(frames):
             if frame.time_s > AHEAD_S or count >= AHEAD_FRAMES:
                 break
-            item = self._track(frame)
-            self._known.append((frame.source_s, item.face, item.view))
+            item = self._track_frame(frame)
+            self._tracked_ahead.append((frame.source_s, item.face, item.view))
             yield item
 
     def _recall(self, frame: Frame) -> TrackedFrame:
-        source_s, face, view = self._known.popleft()
+        source_s, face, view = self._tracked_ahead.popleft()
         if source_s != frame.source_s:
             raise ValueError(f"look ahead: expected the frame of {source_s} s, found that of {frame.source_s} s")
-        self._last = TrackedFrame(frame, dataclasses.replace(face, index=frame.index, time_s=frame.time_s), view)
-        return self._last
+        self._last_item = TrackedFrame(frame, dataclasses.replace(face, index=frame.index, time_s=frame.time_s), view)
+        return self._last_item
 
-    def _track(self, frame: Frame) -> TrackedFrame:
-        """A frame with the same pixels as the one before (a photo) is not looked at again."""
-        last = self._last
+    def _track_frame(self, frame: Frame) -> TrackedFrame:
+        """Track one frame; a frame with the same pixels as the previous one (a photo) reuses its face."""
+        last = self._last_item
         if last is not None and frame.same_pixels(last.frame):
             face = dataclasses.replace(last.face, index=frame.index, time_s=frame.time_s, cut=False)
-            self._last = TrackedFrame(frame, face, last.view)
-            return self._last
+            self._last_item = TrackedFrame(frame, face, last.view)
+            return self._last_item
         face = self._tracker.update(frame, frame.time_s, frame.index)
-        self._cut = self._cut or face.cut
+        self._had_cut = self._had_cut or face.cut
         view = None
         if face.valid:
             transform = self._aligner.update(face)
@@ -102,14 +102,14 @@ class FrameTracker:
         if view is not None and self._covered and self._is_covered(view, frame.time_s):
             face = dataclasses.replace(face, hindrance=COVERED)
             view = view if self._covered == "draw" else None
-        self._last = TrackedFrame(frame, face, view)
-        return self._last
+        self._last_item = TrackedFrame(frame, face, view)
+        return self._last_item
 
     def _is_covered(self, view: View, time_s: Fraction) -> bool:
-        cut, self._cut = self._cut, False
-        return self._watch.update(view.crop, view.landmarks, time_s, cut=cut)
+        cut, self._had_cut = self._had_cut, False
+        return self._cover_watch.update(view.crop, view.landmarks, time_s, cut=cut)
 
 
 def tracked(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iterator[TrackedFrame]:
-    """Follow the person through `frames`."""
+    """Track and align one person's face through `frames`."""
     return FrameTracker(tracker, crop_px).track(frames)

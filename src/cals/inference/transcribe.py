@@ -1,4 +1,4 @@
-"""`Transcriber`: what is said in any video, by its sound, its lips, or both."""
+"""`Transcriber`: speech recognition from a video's sound, its lips, or both."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,7 +24,7 @@ from cals.models.avsr.recognize import Recognition, group_words, recognize
 from cals.models.avsr.tokens import Tokens
 from cals.types import U8, ProgressCallback
 
-_MOUTHS = 64
+_MOUTH_COUNT = 64
 _QUANTILES = (0.1, 0.9)
 
 
@@ -52,11 +52,11 @@ class Transcriber:
         return self._network.config
 
     def check_scores(self) -> None:
-        """ConfigError where the recogniser does not score its streams, to be called before any work."""
+        """Raise ConfigError where the recogniser does not score its streams; call it before any work."""
         if not self.config.has_scores:
-            found = "one without scores" if self.config.streams == "both" else f"one of {self.config.streams} alone"
+            kind = "one without scores" if self.config.streams == "both" else f"one of {self.config.streams} alone"
             raise ConfigError(
-                f"scores: expected a recogniser of both streams that scores them, found {found}; leave --scores out"
+                f"scores: expected a recogniser of both streams that scores them, found {kind}; leave --scores out"
             )
 
     def transcribe(
@@ -70,49 +70,52 @@ class Transcriber:
         keep_going: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Transcript:
-        """Read a video or sound file, in pieces of a sentence or so; memory does not grow with its length.
+        """Transcribe a video or sound file, a segment of about a sentence at a time; memory use is constant.
 
-        `streams` "both" means whatever file and recogniser have; `audio` is heard in place of the video's own sound.
-        Raises MediaError for what cannot be read or has nothing that the recogniser takes, NoFaceError where lips alone
-        are read and there are none, ConfigError for streams that the recogniser lacks.
+        `streams` "both" means whatever both file and recogniser have; `audio` replaces the video's own sound.
+        Raises MediaError for an unreadable file or one without a stream that the recogniser takes, and ConfigError for
+        streams that the recogniser lacks. Raises NoFaceError where lips alone are read and no face is found.
         """
         source = choose_source(Path(video), None if audio is None else Path(audio), streams, self.config)
         face_models = None if source.pictures is None else FaceModels(*hub.face_model_bytes(self._face_models))
         moments = read_moments(
             source, self.config, face_models, person=person, keep_going=keep_going, progress=progress
         )
-        found = _Findings(self.config, source)
+        builder = _TranscriptBuilder(self.config, source)
         with closing(moments):  # type: ignore[type-var]  # a generator
             fps, pauses = self.config.mel.timing.fps, source.sound is not None
             for piece in cut_pieces(moments, lambda moment: moment.level, fps, pauses=pauses):
-                found.add(piece, *self._read(piece, beam))
-        return found.transcript(self.name)
+                builder.add(piece, *self._recognize(piece, beam))
+        return builder.build(self.name)
 
     @torch.no_grad()
-    def _read(self, piece: Sequence[Moment], beam: BeamConfig) -> tuple[Recognition | None, dict[str, Tensor]]:
-        """What one piece says, and the reliability [t features] of its streams; None where all is dark and silent."""
-        wav = [moment.wav for moment in piece if moment.wav is not None and moment.wav.any()]
-        seen = torch.tensor([moment.mouth is not None for moment in piece])
-        if not wav and not seen.any():
+    def _recognize(self, piece: Sequence[Moment], beam: BeamConfig) -> tuple[Recognition | None, dict[str, Tensor]]:
+        """Recognise one segment and return the reliability [t features] of its streams.
+
+        The recognition is None where the segment has neither a face nor sound.
+        """
+        sounding = [moment.wav for moment in piece if moment.wav is not None and moment.wav.any()]
+        has_mouth = torch.tensor([moment.mouth is not None for moment in piece])
+        if not sounding and not has_mouth.any():
             return None, {}
-        heard = torch.from_numpy(np.concatenate([moment.wav for moment in piece]))[None] if wav else None
-        mouths = torch.full((1, len(piece), self.config.view_px, self.config.view_px), 0.5) if seen.any() else None
+        wav = torch.from_numpy(np.concatenate([moment.wav for moment in piece]))[None] if sounding else None
+        mouths = torch.full((1, len(piece), self.config.view_px, self.config.view_px), 0.5) if has_mouth.any() else None
         for number, moment in enumerate(piece):
             if moment.mouth is not None and mouths is not None:
                 mouths[0, number] = torch.from_numpy(moment.mouth).float() / 255
-        every = torch.ones(1, len(piece), dtype=torch.bool, device=self._device)
+        all_frames = torch.ones(1, len(piece), dtype=torch.bool, device=self._device)
         encoding = self._network.encode(
-            None if heard is None else heard.to(self._device),
+            None if wav is None else wav.to(self._device),
             None if mouths is None else mouths.to(self._device),
-            every,
-            {"audio": every, "video": seen[None].to(self._device)},
+            all_frames,
+            {"audio": all_frames, "video": has_mouth[None].to(self._device)},
         )
         scores = {stream: values[0].float().cpu() for stream, values in encoding.scores.items()}
         return recognize(self._network, encoding, beam, self._language)[0], scores
 
 
-class _Findings:
-    """What was read so far."""
+class _TranscriptBuilder:
+    """Collects recognised segments into a `Transcript`."""
 
     def __init__(self, config: AVSRConfig, source: Source) -> None:
         self._config, self._source = config, source
@@ -120,25 +123,25 @@ class _Findings:
         self._segments: list[Segment] = []
         self._faces: list[bool] = []
         self._peaks: list[float] = []
-        self._mouths = EvenlySpaced[U8 | None](_MOUTHS)
-        scored = [stream for stream in STREAMS if config.has_scores and source.streams in ("both", stream)]
-        self._scores: dict[str, list[Tensor]] = {stream: [] for stream in scored}
+        self._mouths = EvenlySpaced[U8 | None](_MOUTH_COUNT)
+        scored_streams = [stream for stream in STREAMS if config.has_scores and source.streams in ("both", stream)]
+        self._scores: dict[str, list[Tensor]] = {stream: [] for stream in scored_streams}
 
-    def add(self, piece: Sequence[Moment], found: Recognition | None, scores: dict[str, Tensor]) -> None:
-        """Take in the next piece."""
+    def add(self, piece: Sequence[Moment], recognition: Recognition | None, scores: dict[str, Tensor]) -> None:
+        """Add the next segment."""
         fps, first = self._config.mel.timing.fps, self._frames
         for number, moment in zip(count(first), piece, strict=False):
             self._faces.append(moment.mouth is not None)
             self._peaks.append(0.0 if moment.wav is None else float(np.abs(moment.wav).max()))
             self._mouths.offer(number, lambda mouth=moment.mouth: mouth)  # type: ignore[misc]
         self._frames += len(piece)
-        words = () if found is None else timed_words(found, self._config.tokens, first, fps)
+        words = () if recognition is None else timed_words(recognition, self._config.tokens, first, fps)
         self._segments.append(Segment(start_s=first / fps, end_s=self._frames / fps, words=words))
         for stream, parts in self._scores.items():
-            parts.append(_summary(scores[stream]) if stream in scores else torch.full((3, len(piece)), torch.nan))
+            parts.append(_summarize(scores[stream]) if stream in scores else torch.full((3, len(piece)), torch.nan))
 
-    def transcript(self, model: str) -> Transcript:
-        """All of it."""
+    def build(self, model: str) -> Transcript:
+        """Return the transcript of all segments added so far."""
         scores = {stream: torch.cat(parts, dim=1).numpy() for stream, parts in self._scores.items() if parts}
         return Transcript(
             model=model,
@@ -153,26 +156,32 @@ class _Findings:
         )
 
 
-def _summary(scores: Tensor) -> Tensor:
-    """Mean and quantiles [3 t] over the channels of scores [t c]."""
+def _summarize(scores: Tensor) -> Tensor:
+    """Compute mean and quantiles [3 t] over the channels of scores [t c]."""
     low, high = torch.quantile(scores, torch.tensor(_QUANTILES), dim=1)
     return torch.stack([scores.mean(dim=1), low, high])
 
 
-def timed_words(found: Recognition, tokens: Tokens, first: int, fps: int) -> tuple[TranscriptWord, ...]:
-    """The words of a piece that begins with frame `first`, with their times in the video and CTC's probabilities."""
-    sentence, log_probs = found.hypothesis.tokens, found.log_probs
+def timed_words(recognition: Recognition, tokens: Tokens, first: int, fps: int) -> tuple[TranscriptWord, ...]:
+    """Return the words of a segment that begins with frame `first`, with times in the video and CTC probabilities."""
+    sentence, log_probs = recognition.hypothesis.tokens, recognition.log_probs
     spans = align_ctc(log_probs, sentence)
-    sure = [float(log_probs[start:end, token].mean()) for token, (start, end) in zip(sentence, spans, strict=True)]
+    token_log_probs = [
+        float(log_probs[start:end, token].mean()) for token, (start, end) in zip(sentence, spans, strict=True)
+    ]
     words = []
     for word in group_words(tokens, sentence, spans):
-        own = [value for value, span in zip(sure, spans, strict=True) if word.start <= span[0] and span[1] <= word.end]
+        word_log_probs = [
+            value
+            for value, span in zip(token_log_probs, spans, strict=True)
+            if word.start <= span[0] and span[1] <= word.end
+        ]
         words.append(
             TranscriptWord(
                 start_s=(first + word.start) / fps,
                 end_s=(first + word.end) / fps,
                 text=word.text,
-                confidence=round(float(np.exp(np.mean(own))), 4),
+                confidence=round(float(np.exp(np.mean(word_log_probs))), 4),
             )
         )
     return tuple(words)

@@ -1,4 +1,4 @@
-"""What a recogniser read in a video, and the forms in which it is written down."""
+"""The transcript of a video, and its formats: text, JSON and subtitles."""
 
 import json
 import math
@@ -15,7 +15,8 @@ from cals.types import F32, U8
 Format = Literal["text", "json", "srt", "vtt"]
 
 _CUE_LETTERS, _CUE_GAP_S, _CUE_S = 60, 0.8, 1.0
-"""Subtitles: letters at most, the gap between words that ends one, and how long one stays if the next one lets it."""
+"""Subtitles: most letters of a cue, the gap between words that ends it, and its shortest duration unless the next
+cue begins earlier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +25,16 @@ class TranscriptWord:
 
     start_s: float
     end_s: float
-    """CTC spikes rather than lasts: where a word ends is less sure than where it begins."""
+    """Less certain than `start_s`: CTC emits spikes, not durations."""
     text: str
     confidence: float
-    """Geometric mean of CTC's probabilities of its tokens in their frames, in 0..1; of order, not a share of errors."""
+    """Geometric mean of CTC's probabilities of its tokens in their frames, in 0..1; it ranks words, and is not an
+    error rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch that was read at once, about a sentence."""
+    """A part of the video that was recognised at once, about a sentence."""
 
     start_s: float
     end_s: float
@@ -45,38 +47,38 @@ class Segment:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reliability:
-    """How far a stream was trusted, in 0..1: over its channels, for each frame [t]; NaN where nothing was read."""
+    """Reliability of a stream over its channels, in 0..1, for each frame [t]; NaN where nothing was recognised."""
 
     mean: F32
     low: F32
-    """A tenth of the channels is below it,"""
+    """10 % quantile over the channels."""
     high: F32
-    """and a tenth above this."""
+    """90 % quantile over the channels."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Transcript:
-    """What `Transcriber` read; a frame is one of the model's own rate, whatever the video's."""
+    """Result of `Transcriber`; frames are those of the model's own rate, whatever the video's."""
 
     model: str
     streams: Streams
-    """What it was read from."""
+    """The streams that were read."""
     fps: int
     frames: int
     segments: tuple[Segment, ...]
-    """One after the other, without a gap."""
+    """In order, without gaps."""
     scores: dict[str, Reliability]
-    """By stream that was read, where the model scores them."""
+    """Reliability by stream, where the model scores its streams."""
     has_face: NDArray[np.bool_] | None = field(repr=False)
-    """[t] Frames that show the person; None where no pictures were read."""
+    """[t] Frames that show the person; None where no video was read."""
     peaks: F32 | None = field(repr=False)
-    """[t] The greatest sample of each frame's sound, full scale is 1; None where no sound was heard."""
+    """[t] Peak of each frame's sound, full scale is 1; None where no sound was read."""
     mouths: dict[int, U8 | None] = field(repr=False)
     """Some of the mouths [h w], evenly spaced, by frame; None where there is no face."""
 
     @property
     def text(self) -> str:
-        """All of it in one line."""
+        """The whole text in one line."""
         return " ".join(segment.text for segment in self.segments if segment.words)
 
     @property
@@ -89,26 +91,26 @@ class Transcript:
 
     @property
     def frames_without_face(self) -> int | None:
-        """Dark to the model; None where no pictures were read."""
+        """Frames without a mouth for the model; None where no video was read."""
         return None if self.has_face is None else int((~self.has_face).sum())
 
     def render(self, form: Format) -> str:
-        """The transcript as a file of this form has it: `text` is a line for each segment in which words were read."""
+        """Render the transcript in a format; `text` has a line for each segment with words."""
         if form == "json":
             return json.dumps(self.document(), indent=1) + "\n"
         if form == "text":
             return "".join(f"{segment.text}\n" for segment in self.segments if segment.words)
-        return "".join(_subtitles(self.words, form))
+        return "".join(_render_subtitles(self.words, form))
 
     def line(self) -> str:
-        """The closing line of a job."""
-        dark = self.frames_without_face
-        faces = f", {dark} of {self.frames} frames without a face" if dark else ""
+        """Return the closing line of a job."""
+        missing = self.frames_without_face
+        faces = f", {missing} of {self.frames} frames without a face" if missing else ""
         streams = {"both": "sound and lips", "audio": "sound", "video": "lips"}[self.streams]
         return f"{len(self.words)} words in {self.duration_s:.2f} s of {streams}{faces}"
 
     def document(self) -> dict[str, Any]:
-        """All of it but the pictures, as JSON has it; times in seconds, scores for each frame."""
+        """Return all of it but the pictures as a JSON document; times in seconds, scores for each frame."""
         return {
             "format": 1,
             "model": self.model,
@@ -123,21 +125,21 @@ class Transcript:
                 for segment in self.segments
             ],
             "scores": {
-                stream: {name: _plain(values) for name, values in vars(scores).items()}
+                stream: {name: _to_json(values) for name, values in vars(scores).items()}
                 for stream, scores in self.scores.items()
             },
         }
 
 
-def _plain(values: F32) -> list[float | None]:
-    """Numbers as JSON has them, which knows no NaN."""
+def _to_json(values: F32) -> list[float | None]:
+    """Convert numbers for JSON, which has no NaN: None in its place."""
     return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
 
 
-def _subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt"]) -> Iterator[str]:
-    """Cues with their times, as SubRip and WebVTT have them."""
-    mark = "," if form == "srt" else "."
-    cues = list(_cues(words))
+def _render_subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt"]) -> Iterator[str]:
+    """Render cues with their times in SubRip or WebVTT syntax."""
+    separator = "," if form == "srt" else "."
+    cues = list(_split_cues(words))
     if form == "vtt":
         yield "WEBVTT\n\n"
     for number, cue in enumerate(cues):
@@ -145,10 +147,11 @@ def _subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt"]) -> 
         if number + 1 < len(cues):
             end_s = min(end_s, cues[number + 1][0].start_s)
         name = f"{number + 1}\n" if form == "srt" else ""
-        yield f"{name}{_clock(start_s, mark)} --> {_clock(end_s, mark)}\n{' '.join(word.text for word in cue)}\n\n"
+        times = f"{_format_time(start_s, separator)} --> {_format_time(end_s, separator)}"
+        yield f"{name}{times}\n{' '.join(word.text for word in cue)}\n\n"
 
 
-def _cues(words: Sequence[TranscriptWord]) -> Iterator[list[TranscriptWord]]:
+def _split_cues(words: Sequence[TranscriptWord]) -> Iterator[list[TranscriptWord]]:
     cue: list[TranscriptWord] = []
     for word in words:
         letters = sum(len(other.text) + 1 for other in cue) + len(word.text)
@@ -160,6 +163,6 @@ def _cues(words: Sequence[TranscriptWord]) -> Iterator[list[TranscriptWord]]:
         yield cue
 
 
-def _clock(time_s: float, mark: str) -> str:
+def _format_time(time_s: float, separator: str) -> str:
     minutes, milliseconds = divmod(round(1000 * time_s), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}{mark}{milliseconds % 1000:03}"
+    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}{separator}{milliseconds % 1000:03}"

@@ -1,4 +1,4 @@
-"""A picture of what `Transcriber` read: how far each stream was trusted, above words, sound and lips."""
+"""Plot of a transcript: reliability of each stream, above words, sound and lips."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -13,18 +13,18 @@ _COLOURS, _GREY, _DARK = {"audio": "#2a6f97", "video": "#c8553d"}, "#888888", "#
 _LABELS = {"audio": "sound", "video": "lips"}
 _ROWS = {"scores": 2.6, "words": 0.7, "sound": 0.8, "lips": 0.7}
 """Heights in inches."""
-_WIDTH_IN, _LEAST_IN, _MOST_IN = 1.1, 8.0, 40.0
-"""Width of a second, and of the whole."""
-_LEVEL_IN = 0.6
-"""Where a second is narrower, words stand upright,"""
-_WORD_IN = 0.13
-"""and those nearer than this to the one before are left out."""
+_WIDTH_IN, _MIN_IN, _MAX_IN = 1.1, 8.0, 40.0
+"""Width of a second, and bounds of the whole width."""
+_HORIZONTAL_IN = 0.6
+"""Where a second is narrower, words are drawn upright."""
+_MIN_GAP_IN = 0.13
+"""Upright words nearer than this to the previous one are left out."""
 
 
 def draw_transcript(transcript: Transcript, title: str, path: Path) -> None:
     """Write a PNG: reliability by stream with its spread over the channels, words at their times, sound and lips."""
     pyplot = load_pyplot("scores")
-    width = min(max(_LEAST_IN, _WIDTH_IN * transcript.duration_s), _MOST_IN)
+    width = min(max(_MIN_IN, _WIDTH_IN * transcript.duration_s), _MAX_IN)
     figure, axes = pyplot.subplots(
         len(_ROWS),
         1,
@@ -63,23 +63,23 @@ def _draw_scores(axis: Any, transcript: Transcript, _width: float) -> None:
 
 
 def _draw_words(axis: Any, transcript: Transcript, width: float) -> None:
-    level = width >= _LEVEL_IN * transcript.duration_s
+    horizontal = width >= _HORIZONTAL_IN * transcript.duration_s
     last_s = -np.inf
     for number, word in enumerate(transcript.words):
         middle_s = (word.start_s + word.end_s) / 2
-        if not level and (middle_s - last_s) * width < _WORD_IN * transcript.duration_s:
+        if not horizontal and (middle_s - last_s) * width < _MIN_GAP_IN * transcript.duration_s:
             continue
         last_s = middle_s
-        foot = 0.55 if level and number % 2 else 0.05
-        axis.plot((word.start_s, word.end_s), (foot, foot), color=_GREY, linewidth=1.5, solid_capstyle="butt")
+        baseline = 0.55 if horizontal and number % 2 else 0.05
+        axis.plot((word.start_s, word.end_s), (baseline, baseline), color=_GREY, linewidth=1.5, solid_capstyle="butt")
         axis.text(
             middle_s,
-            foot + 0.08,
+            baseline + 0.08,
             word.text,
             fontsize=8,
             ha="center",
             va="bottom",
-            rotation=0 if level else 90,
+            rotation=0 if horizontal else 90,
             clip_on=True,
         )
     axis.set_ylim(0, 1)
@@ -90,13 +90,13 @@ def _draw_sound(axis: Any, transcript: Transcript, _width: float) -> None:
     if transcript.peaks is not None:
         times = np.arange(transcript.frames + 1) / transcript.fps
         axis.stairs(transcript.peaks, times, baseline=-transcript.peaks, fill=True, color=_COLOURS["audio"], alpha=0.7)
-        reach = max(float(transcript.peaks.max(initial=0)), 1e-3)
-        axis.set_ylim(-reach, reach)
+        peak = max(float(transcript.peaks.max(initial=0)), 1e-3)
+        axis.set_ylim(-peak, peak)
     _hide(axis, "sound")
 
 
 def _draw_lips(axis: Any, transcript: Transcript, width: float) -> None:
-    """Mouths in cells as wide as they are high; a cell whose nearest kept frame has no face stays empty."""
+    """Draw mouths in square cells; a cell whose nearest kept frame has no face stays empty."""
     frames = np.array(list(transcript.mouths))
     cells = max(1, min(len(frames), int(width / _ROWS["lips"])))
     edges = np.linspace(0, transcript.frames, cells + 1)

@@ -1,4 +1,4 @@
-"""A video or sound file as one stream of mouths and sound at a recogniser's rate."""
+"""A video or sound file as one stream of mouth crops and sound at a recogniser's rate."""
 
 import logging
 from collections.abc import Iterator
@@ -29,24 +29,24 @@ log = logging.getLogger(__name__)
 
 
 class Moment(NamedTuple):
-    """What is seen and heard in one frame of the model's rate."""
+    """Mouth and sound of one frame at the model's rate."""
 
     mouth: U8 | None
-    """Grey [h w], as the network sees it; None without a face."""
+    """Greyscale [h w], as the network takes it; None without a face."""
     opening: float
-    """Of the lips, in inter-ocular distances; 0 without a face."""
+    """Opening of the lips in inter-ocular distances; 0 without a face."""
     wav: F32 | None
-    """[n], zero beyond the end of the sound; None where none is read."""
+    """Samples [n], zero beyond the end of the sound; None where no sound is read."""
 
     @property
     def level(self) -> float:
-        """How much of speech there is: loudness in dB, or the opening of the lips where nothing is heard."""
+        """Speech level: loudness in dB, or the opening of the lips where no sound is read."""
         return self.opening if self.wav is None else float(loudness(self.wav, len(self.wav), 1)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Which files are read for what; None where a stream is not."""
+    """The file of each stream; None where a stream is not read."""
 
     pictures: Path | None
     sound: Path | None
@@ -57,9 +57,9 @@ class Source:
 
 
 def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVSRConfig) -> Source:
-    """Find out what of `streams` the files have and the recogniser takes; what is missing of "both" is logged.
+    """Find the streams that the files have and the recogniser takes; a missing stream of "both" is logged.
 
-    Raises ConfigError where the recogniser lacks the stream, MediaError where the files have nothing that it takes.
+    Raises ConfigError where the recogniser lacks the stream, MediaError where the files have no stream that it takes.
     """
     if streams != "both" and config.streams not in ("both", streams):
         raise ConfigError(
@@ -69,26 +69,29 @@ def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVS
     if audio is not None and streams == "video":
         raise ConfigError("streams: expected lips alone or the sound of another file, found both; leave one out")
     check_file(video)
-    still = is_image(video)
-    moving = not still and first_picture_s(video) is not None
-    sound = audio or (None if still or (moving and not _has_sound(video)) else video)
-    found = {"audio": sound, "video": video if moving else None}
-    wanted = [stream for stream in found if stream in (streams, config.streams) or streams == config.streams == "both"]
-    if not any(found[stream] for stream in wanted):
+    is_photo = is_image(video)
+    has_video = not is_photo and first_picture_s(video) is not None
+    sound = audio or (None if is_photo or (has_video and not _has_sound(video)) else video)
+    available = {"audio": sound, "video": video if has_video else None}
+    requested = [
+        stream for stream in available if stream in (streams, config.streams) or streams == config.streams == "both"
+    ]
+    if not any(available[stream] for stream in requested):
         raise MediaError(
-            f"{video}: expected {' or '.join(_NAMES[stream] for stream in wanted)} to read, found none; give a video "
-            f"with {'a face' if wanted == ['video'] else 'sound, or --audio FILE'}"
+            f"{video}: expected {' or '.join(_STREAM_NAMES[stream] for stream in requested)} to read, found none; "
+            f"give a video with {'a face' if requested == ['video'] else 'sound, or --audio FILE'}"
         )
-    for stream in wanted:
-        if found[stream] is None:
-            log.warning("%s: no %s; reading the %s alone", video, _NAMES[stream], _OTHERS[stream])
+    for stream in requested:
+        if available[stream] is None:
+            log.warning("%s: no %s; reading the %s alone", video, _STREAM_NAMES[stream], _OTHER_STREAM_NAMES[stream])
     return Source(
-        pictures=found["video"] if "video" in wanted else None, sound=found["audio"] if "audio" in wanted else None
+        pictures=available["video"] if "video" in requested else None,
+        sound=available["audio"] if "audio" in requested else None,
     )
 
 
-_NAMES = {"audio": "sound", "video": "moving pictures"}
-_OTHERS = {"audio": "lips", "video": "sound"}
+_STREAM_NAMES = {"audio": "sound", "video": "moving pictures"}
+_OTHER_STREAM_NAMES = {"audio": "lips", "video": "sound"}
 
 
 def _has_sound(video: Path) -> bool:
@@ -105,27 +108,27 @@ def read_moments(
     keep_going: bool,
     progress: ProgressCallback | None,
 ) -> Iterator[Moment]:
-    """Follow one person through the pictures, beside the sound, until both have ended; streamed.
+    """Yield one person's mouth and the sound, frame by frame, until both streams have ended.
 
-    Without the person a moment is dark; where nobody is ever there that is logged, or NoFaceError if nothing is heard.
+    Frames without the person have no mouth. If no frame has one, this is logged, or NoFaceError without sound.
     """
     timing = config.mel.timing
     with ExitStack() as files:
-        pictures: Iterator[TrackedFrame] = iter(())
+        items: Iterator[TrackedFrame] = iter(())
         blocks: Iterator[F32] = iter(())
         tracker, total, any_face = None, None, False
         if source.pictures is not None and face_models is not None:
             reader = files.enter_context(VideoReader(source.pictures, keep_going=keep_going))
             tracker = follow(source.pictures, person, BlazeFaceMesh(face_models), keep_going=keep_going)
-            pictures = at_rate(tracked(reader, tracker, config.crop_px), timing.fps)
+            items = at_rate(tracked(reader, tracker, config.crop_px), timing.fps)
             total = None if reader.duration_s is None else round(reader.duration_s * timing.fps)
         if source.sound is not None:
             blocks = mono_blocks(source.sound, timing.sample_rate_hz, timing.samples_per_frame, keep_going=keep_going)
             files.enter_context(closing(blocks))  # type: ignore[type-var]  # a generator
-        for number, (item, block) in enumerate(zip_longest(pictures, blocks)):
+        for number, (item, block) in enumerate(zip_longest(items, blocks)):
             if number and item is None and 2 * len(block) < timing.samples_per_frame:
                 break  # less than half a frame of sound after the last picture
-            moment = _moment(item, block, source, config)
+            moment = _build_moment(item, block, source, config)
             any_face = any_face or moment.mouth is not None
             yield moment
             if progress is not None:
@@ -137,7 +140,7 @@ def read_moments(
             log.warning("%s; the sound alone was read", error)
 
 
-def _moment(item: TrackedFrame | None, block: F32 | None, source: Source, config: AVSRConfig) -> Moment:
+def _build_moment(item: TrackedFrame | None, block: F32 | None, source: Source, config: AVSRConfig) -> Moment:
     mouth, opening, wav = None, 0.0, None
     if item is not None and item.view is not None:
         mouth = middle_view(grey_mouths(item.view.crop[None], config.cut, config.mouth_px), config.view_px)[0].copy()

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 
 
 def info_nce(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
-    """Mean of both directions' cross entropy; a[i] belongs to b[i], [n d] L2-normalised. Chance is log n.
+    """Compute the mean of both directions' cross entropy; a[i] matches b[i], [n d] L2-normalised. Chance is log n.
 
     Oord et al., 2018; temperature 0.07 is ours (paper section 1 leaves it open).
     """
@@ -16,5 +16,5 @@ def info_nce(a: Tensor, b: Tensor, temperature: float = 0.07) -> Tensor:
 
 
 def retrieval_accuracy(a: Tensor, b: Tensor) -> Tensor:
-    """Share of a's rows whose nearest row of b is their own, [n d] L2-normalised. Chance is 1 / n."""
+    """Compute the share of rows of a whose nearest row of b is their match, [n d] L2-normalised. Chance is 1 / n."""
     return ((a @ b.T).argmax(dim=1) == torch.arange(len(a), device=a.device)).float().mean()

@@ -1,16 +1,16 @@
-"""How well a curve follows another."""
+"""Loss of predicted motion curves."""
 
 from torch import Tensor
 
 
-def concordance(said: Tensor, real: Tensor) -> Tensor:
-    """1 minus Lin's concordance over time, mean over the rest; [... t]. 0 when equal.
+def concordance(pred: Tensor, real: Tensor) -> Tensor:
+    """Compute 1 minus Lin's concordance over time, mean over the rest; [... t]. 0 when equal.
 
-    Unlike a squared error it is not made smaller by moving less than the real curve (Lin, 1989).
+    Unlike a squared error, it does not decrease when the motion is smaller than the real curve's (Lin, 1989).
     """
-    said_mean, real_mean = said.mean(dim=-1, keepdim=True), real.mean(dim=-1, keepdim=True)
-    said_away, real_away = said - said_mean, real - real_mean
-    shared = 2 * (said_away * real_away).mean(dim=-1)
-    spread = said_away.square().mean(dim=-1) + real_away.square().mean(dim=-1)
-    apart = (said_mean - real_mean).squeeze(-1).square()
-    return (1 - shared / (spread + apart + 1e-4)).mean()
+    pred_mean, real_mean = pred.mean(dim=-1, keepdim=True), real.mean(dim=-1, keepdim=True)
+    pred_centred, real_centred = pred - pred_mean, real - real_mean
+    covariance = 2 * (pred_centred * real_centred).mean(dim=-1)
+    variance = pred_centred.square().mean(dim=-1) + real_centred.square().mean(dim=-1)
+    bias = (pred_mean - real_mean).squeeze(-1).square()
+    return (1 - covariance / (variance + bias + 1e-4)).mean()

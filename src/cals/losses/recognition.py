@@ -1,4 +1,4 @@
-"""What a recogniser's outputs are compared with."""
+"""Targets and CTC loss of a speech recogniser."""
 
 from collections.abc import Sequence
 
@@ -7,24 +7,24 @@ from torch import Tensor
 from torch.nn.functional import ctc_loss
 
 IGNORED = -100
-"""Label of a place beyond a sentence's end."""
+"""Label of a position beyond a sentence's end."""
 
 
 def shift_tokens(sentences: Sequence[Sequence[int]], end: int) -> tuple[Tensor, Tensor]:
-    """What a decoder is told [b n], beginning with `end`, and what it is to say next [b n], ending with it."""
+    """Return a decoder's inputs [b n], beginning with `end`, and its targets [b n], ending with it."""
     longest = max(map(len, sentences)) + 1
-    before = torch.full((len(sentences), longest), end)
-    after = torch.full((len(sentences), longest), IGNORED)
+    inputs = torch.full((len(sentences), longest), end)
+    targets = torch.full((len(sentences), longest), IGNORED)
     for row, tokens in enumerate(sentences):
-        before[row, 1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.long)
-        after[row, : len(tokens) + 1] = torch.tensor([*tokens, end])
-    return before, after
+        inputs[row, 1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.long)
+        targets[row, : len(tokens) + 1] = torch.tensor([*tokens, end])
+    return inputs, targets
 
 
 def batch_ctc(log_probs: Tensor, valid: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
-    """CTC loss (Graves et al., 2006) of `log_probs` [b t tokens], a mean over the tokens; index 0 is the blank.
+    """Compute the CTC loss (Graves et al., 2006) of `log_probs` [b t tokens], mean over tokens; index 0 is the blank.
 
-    Sentences with more tokens than their clip has frames count nothing.
+    Sentences with more tokens than their clip has frames count as 0.
     """
     lengths = torch.tensor([len(tokens) for tokens in sentences])
     labels = torch.tensor([token for tokens in sentences for token in tokens], device=log_probs.device)

@@ -1,10 +1,10 @@
-"""Errors of units and of pixels."""
+"""Reconstruction losses of units and of pixels."""
 
 from torch import Tensor
 
 
 def unit_error(units: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Squared error, summed over the unit's width, averaged by `weights` over steps; [b t d], [b t d], [b t].
+    """Compute the squared error, summed over the unit's width, averaged by `weights` over steps; [b t d] twice, [b t].
 
     With weights 1 at masked steps and 0 elsewhere this is the published L_a2l (up to its constant).
     """
@@ -13,5 +13,5 @@ def unit_error(units: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 
 
 def l1(generated: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute difference of images of one shape."""
+    """Compute the mean absolute difference of images of one shape."""
     return (generated - real).abs().mean()

@@ -1,1 +1,1 @@
-"""Measures of results: pure functions."""
+"""Metrics of results: pure functions."""

@@ -1,4 +1,4 @@
-"""How many words are read right, and how well scores tell two kinds apart."""
+"""Classification metrics: accuracy, confusions, and the area under the ROC curve."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,27 +6,30 @@ from numpy.typing import NDArray
 I64 = NDArray[np.int64]
 
 
-def accuracy(read: NDArray[np.integer], said: NDArray[np.integer]) -> float:
-    """Share of words [n] that were read as what was said; NaN for none."""
-    if read.shape != said.shape:
-        raise ValueError(f"accuracy: expected as many words read as said, found {read.shape} and {said.shape}")
-    return float(np.mean(read == said)) if len(said) else float("nan")
+def accuracy(pred: NDArray[np.integer], target: NDArray[np.integer]) -> float:
+    """Compute the share of predicted labels [n] that equal the target; NaN for none."""
+    if pred.shape != target.shape:
+        raise ValueError(f"accuracy: expected as many words read as said, found {pred.shape} and {target.shape}")
+    return float(np.mean(pred == target)) if len(target) else float("nan")
 
 
 def chosen_among(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> I64:
-    """The best class [n] of scores [n c] among those that `allowed` [n c] leaves."""
+    """Return the best class [n] of scores [n c] among those that `allowed` [n c] permits."""
     return np.asarray(np.where(allowed, scores, -np.inf).argmax(axis=1), dtype=np.int64)
 
 
-def confusions(read: NDArray[np.integer], said: NDArray[np.integer], classes: int) -> I64:
-    """How often each class [row] was read as each class [column]."""
-    found = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(found, (said, read), 1)
-    return found
+def confusions(pred: NDArray[np.integer], target: NDArray[np.integer], classes: int) -> I64:
+    """Count how often each target class [row] was predicted as each class [column]."""
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (target, pred), 1)
+    return matrix
 
 
 def ranking_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve: how often a positive [n] scores above another, ties count half; NaN for one kind."""
+    """Compute the area under the ROC curve: how often a positive [n] scores above a negative, ties count half.
+
+    NaN where one of the two classes is empty.
+    """
     if scores.shape != positive.shape or scores.ndim != 1:
         raise ValueError(f"ranking_auc: expected one score a label, found {scores.shape} and {positive.shape}")
     high, low = scores[positive], np.sort(scores[~positive])

@@ -1,7 +1,7 @@
-"""How sure a figure of many clips is: bootstrap over clips (Efron and Tibshirani, 1993).
+"""Confidence intervals of figures over many clips: bootstrap over clips (Efron and Tibshirani, 1993).
 
-What is drawn again is clips, not frames or words: those of one clip share its light, its face and its faults, so that
-one by one they would seem surer than they are.
+Clips are resampled, not frames or words: those of one clip share its light, its face and its faults, so that an
+interval from single frames would be too narrow.
 """
 
 import math
@@ -29,37 +29,37 @@ class Estimate(NamedTuple):
 
 @lru_cache(maxsize=4)
 def draws(clips: int, seed: int = 0) -> F64:
-    """How often each of the clips counts, [1 + RESAMPLES, clips]: once each, then as drawn with replacement.
+    """Return the weight of each clip, [1 + RESAMPLES, clips]: 1 each, then counts of samples with replacement.
 
-    Kept, since a report asks for the same ones again and again; not to be written to.
+    Cached, since a report needs the same ones many times; read-only.
     """
     rng = np.random.default_rng(seed)
-    chosen = rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
-    counts = np.concatenate([np.ones((1, clips)), chosen])
+    resampled = rng.multinomial(clips, np.full(clips, 1 / clips), size=RESAMPLES)
+    counts = np.concatenate([np.ones((1, clips)), resampled])
     counts.setflags(write=False)
     return counts
 
 
 def estimate(replicates: F64, clips: int) -> Estimate:
-    """The first of the replicates [r] and the interval of the others; those that are NaN have none to say."""
-    known = replicates[1:][np.isfinite(replicates[1:])]
-    if clips < 2 or not len(known) or not math.isfinite(replicates[0]):
+    """Return the first of the replicates [r] and the 95 % interval of the others; NaN among them are ignored."""
+    finite = replicates[1:][np.isfinite(replicates[1:])]
+    if clips < 2 or not len(finite) or not math.isfinite(replicates[0]):
         return Estimate(float(replicates[0]))
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(finite, [2.5, 97.5])
     return Estimate(float(replicates[0]), float(low), float(high))
 
 
 def mean_estimate(values: F64, seed: int = 0) -> Estimate:
-    """The mean of one value a clip, [n]; NaN for none."""
+    """Estimate the mean of one value per clip, [n]; NaN for none."""
     if not len(values):
         return Estimate(math.nan)
     return estimate(draws(len(values), seed) @ values / len(values), len(values))
 
 
 def share_estimate(parts: F64, wholes: F64, seed: int = 0) -> Estimate:
-    """Sum of parts over sum of wholes, both [n], a value a clip; NaN where there is nothing.
+    """Estimate the sum of parts over the sum of wholes, both [n], one value per clip; NaN without a whole.
 
-    A draw whose whole is 0 has no share and is left out.
+    A resample whose whole is 0 has no ratio and is left out.
     """
     if not len(parts) or not wholes.any():
         return Estimate(math.nan)

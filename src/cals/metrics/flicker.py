@@ -1,4 +1,4 @@
-"""How much the inside of a mouth changes from one frame to the next, against a real mouth that says the same."""
+"""Flicker: change of the mouth's inside from frame to frame, against a real mouth that says the same."""
 
 import math
 from typing import Any
@@ -13,24 +13,24 @@ _STILL = 1e-9
 
 
 def compute_changes(crops: U8, regions: NDArray[np.bool_]) -> F64:
-    """Mean absolute change from each frame to the next, [t] in levels of 255, of crops [t h w 3].
+    """Compute the mean absolute change from each frame to the next, [t] in levels of 255, of crops [t h w 3].
 
-    Over the pixels that lie in the region [t h w] of both frames; NaN where there are none, and for the last frame.
+    The mean is over the pixels in the region [t h w] of both frames; NaN without any, and for the last frame.
     """
     if crops.shape[:3] != regions.shape:
         raise ValueError(f"flicker: expected a region for every crop, found {regions.shape} for {crops.shape}")
-    found = np.full(len(crops), math.nan)
+    changes = np.full(len(crops), math.nan)
     for i in range(len(crops) - 1):
-        both = regions[i] & regions[i + 1]
-        if both.any():
-            found[i] = np.abs(crops[i + 1][both].astype(np.float64) - crops[i][both]).mean()
-    return found
+        mask = regions[i] & regions[i + 1]
+        if mask.any():
+            changes[i] = np.abs(crops[i + 1][mask].astype(np.float64) - crops[i][mask]).mean()
+    return changes
 
 
 def flicker(generated: NDArray[Any], real: NDArray[Any]) -> float:
-    """Mean of generated changes [n] over that of the real ones [n]; NaN without any, or if the real mouth is still.
+    """Compute the mean of generated changes [n] over that of real ones [n]; NaN without any, or for a still real mouth.
 
-    1 is as restless as the real mouth; more is flicker, less is a mouth that is painted still.
+    1 is as much change as in the real mouth; more is flicker, less is an inside that is too still.
     """
     if not len(generated) or not len(real) or real.mean() < _STILL:
         return math.nan

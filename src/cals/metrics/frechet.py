@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features (FID, by whatever features it is given), and features of our own."""
+"""Frechet distance between two sets of features (FID for any features), and the features of FID-sync."""
 
 import numpy as np
 import torch
@@ -9,40 +9,42 @@ F64 = NDArray[np.float64]
 
 
 def frechet_distance(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """|mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2) for features [n d] with covariances A and B (Heusel et al., 2017).
+    """Compute the distance of two sets of features [n d] with covariances A and B (Heusel et al., 2017).
 
-    In float64, and without the square root of a matrix that is not symmetric: the last trace is the sum of the
-    singular values of A^1/2 B^1/2, which also holds where fewer samples than dimensions leave A or B singular. It is
-    biased: few samples look further apart than many, so only sets of equal size can be compared.
+    It is |mean a - mean b|^2 + tr(A + B - 2 (A B)^1/2), in float64, without the square root of an asymmetric matrix:
+    the last trace is the sum of the singular values of A^1/2 B^1/2. This also holds where fewer samples than dimensions
+    leave A or B singular. The distance is biased: it is larger for fewer samples, so only sets of equal size can be
+    compared.
     """
     if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1]:
         raise ValueError(
             f"frechet: expected two sets of 2 or more features of one width, found {a.shape} and {b.shape}"
         )
     a, b = a.astype(np.float64), b.astype(np.float64)
-    apart = a.mean(axis=0) - b.mean(axis=0)
+    mean_difference = a.mean(axis=0) - b.mean(axis=0)
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    shared = np.linalg.svd(_root(cov_a) @ _root(cov_b), compute_uv=False).sum()
-    return float(max(apart @ apart + np.trace(cov_a) + np.trace(cov_b) - 2 * shared, 0.0))
+    cross_trace = np.linalg.svd(_matrix_sqrt(cov_a) @ _matrix_sqrt(cov_b), compute_uv=False).sum()
+    return float(max(mean_difference @ mean_difference + np.trace(cov_a) + np.trace(cov_b) - 2 * cross_trace, 0.0))
 
 
-def _root(covariance: F64) -> F64:
-    """Square root of a symmetric matrix without negative eigenvalues, [d d]."""
+def _matrix_sqrt(covariance: F64) -> F64:
+    """Compute the square root [d d] of a symmetric matrix without negative eigenvalues."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
 
 
 def trunk_features(encoder: nn.Module, windows: Tensor) -> Tensor:
-    """The features of FID-sync: what a visual sync encoder's `layers` see of windows [b ...], averaged over place.
+    """Return the features of FID-sync [b channels]: a visual sync encoder's `layers` on windows [b ...], averaged.
 
-    [b channels]; with the shipped encoder 256 numbers of the lower half of a face over 5 frames, before the head
-    that keeps only what sound tells. Not the Inception features of published FIDs, which no figure here compares to.
+    The mean is over positions. The shipped encoder gives 256 numbers of the lower half of a face over 5 frames, before
+    the head that keeps only what correlates with sound. They are not the Inception features of published FIDs, and no
+    figure here compares to those.
     """
-    seen: list[Tensor] = []
-    hook = encoder.get_submodule("layers").register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+    outputs: list[Tensor] = []
+    hook = encoder.get_submodule("layers").register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
     try:
         with torch.inference_mode():
             encoder(windows)
     finally:
         hook.remove()
-    return seen[0].flatten(2).mean(dim=2)
+    return outputs[0].flatten(2).mean(dim=2)

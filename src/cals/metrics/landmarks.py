@@ -1,4 +1,4 @@
-"""How far generated landmarks are from real ones."""
+"""Distance of generated landmarks from real ones."""
 
 from typing import Any
 
@@ -7,6 +7,6 @@ from numpy.typing import NDArray
 
 
 def landmark_distance(generated: NDArray[Any], real: NDArray[Any]) -> float:
-    """LMD: mean distance of points [t n 2], each frame's own mean place taken off first (Chen et al., 2018)."""
-    away = (generated - generated.mean(axis=1, keepdims=True)) - (real - real.mean(axis=1, keepdims=True))
-    return float(np.hypot(away[..., 0], away[..., 1]).mean())
+    """Compute LMD: mean distance of points [t n 2], each frame's mean position subtracted first (Chen et al., 2018)."""
+    difference = (generated - generated.mean(axis=1, keepdims=True)) - (real - real.mean(axis=1, keepdims=True))
+    return float(np.hypot(difference[..., 0], difference[..., 1]).mean())

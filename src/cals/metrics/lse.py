@@ -11,7 +11,7 @@ from torch import Tensor
 from cals.metrics.offset import MAX_OFFSET
 
 Edges = Literal["drop", "zeros"]
-"""What becomes of frames that lack some shifts: left out, or compared with embeddings of zeros (as published)."""
+"""Treatment of frames that lack some shifts: left out, or compared with embeddings of zeros (as published)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +21,15 @@ class LSE:
     offset_frames: int
     """Of the smallest mean distance; > 0: audio lags video. SyncNet's own scripts print it with the other sign."""
     lse_d: float
-    """The smallest mean distance; low is good. It does not punish a constant offset: look at `offset_frames` too."""
+    """The smallest mean distance; low is good. It ignores a constant offset: see `offset_frames`."""
     lse_c: float
-    """How far below the median over all shifts that is; high is good."""
+    """The median over all shifts minus the smallest mean distance; high is good."""
     distances: tuple[float, ...]
     """Mean distance for each shift -max_offset..max_offset of the sound."""
 
 
 def lse(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET, edges: Edges = "drop") -> LSE:
-    """LSE of embeddings [t d] of a clip's frames and of the sound that lies there.
+    """Compute LSE of embeddings [t d] of a clip's frames and of the sound at those frames.
 
     Raises ValueError when `edges` leaves no frame.
     """
@@ -37,7 +37,7 @@ def lse(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET, edges: Edge
 
 
 def shift_distances(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET, edges: Edges = "drop") -> Tensor:
-    """Euclidean distance of the picture at t and the sound at t + shift, [t, 2 max + 1] or [t - 2 max, 2 max + 1]."""
+    """Compute distances of the picture at t and the sound at t + shift, [t, 2 max + 1] or [t - 2 max, 2 max + 1]."""
     if len(visual) != len(audio) or (edges == "drop" and len(visual) <= 2 * max_offset):
         raise ValueError(
             f"lse: expected as much sound as picture and more than {2 * max_offset} frames, found {len(visual)} "
@@ -49,12 +49,12 @@ def shift_distances(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET,
         visual = visual[max_offset : len(visual) - max_offset]
     frames = len(visual)
     # one shift at a time: all at once would need 31 copies of the embeddings
-    each = [(visual - audio[shift : shift + frames]).norm(dim=1) for shift in range(2 * max_offset + 1)]
-    return torch.stack(each, dim=1).cpu()
+    columns = [(visual - audio[shift : shift + frames]).norm(dim=1) for shift in range(2 * max_offset + 1)]
+    return torch.stack(columns, dim=1).cpu()
 
 
 def lse_of_shifts(distances: NDArray[np.floating]) -> LSE:
-    """LSE of `shift_distances` [t shifts], of any frames."""
+    """Compute LSE of `shift_distances` [t shifts], of any frames."""
     mean = distances.mean(axis=0, dtype=np.float64)
     best = int(mean.argmin())
     return LSE(

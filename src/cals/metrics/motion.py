@@ -1,4 +1,4 @@
-"""How alike two mouths move: curves [t] of an opening or a width, one value a frame, and how steadily points do."""
+"""Similarity of two mouths' motion: curves [t] of an opening or a width, one value per frame, and jitter of points."""
 
 import math
 from typing import Any
@@ -7,37 +7,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 _STILL = 1e-9
-"""A curve that varies less than this does not move."""
+"""A curve with a smaller standard deviation counts as still."""
 
 
 def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Pearson's, -1..1; what does not move at all correlates with nothing: 0."""
+    """Compute Pearson's correlation, -1..1; 0 where a curve is still."""
     if a.std() < _STILL or b.std() < _STILL:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def span(generated: NDArray[Any], real: NDArray[Any]) -> float:
-    """How far the generated curve swings, as a share of the real one (standard deviations); NaN if that is still."""
+    """Compute the ratio of the generated curve's standard deviation to the real one's; NaN if the real one is still."""
     return float(generated.std() / real.std()) if real.std() >= _STILL else math.nan
 
 
-def leak(generated: NDArray[Any], own: NDArray[Any], meant: NDArray[Any]) -> float:
-    """How much of a face's own motion shows through in one driven by another's sound.
+def leak(generated: NDArray[Any], face_motion: NDArray[Any], target: NDArray[Any]) -> float:
+    """Compute how much of a face's own motion remains in a video driven by another clip's sound.
 
-    Its correlation with the face's `own` motion less the one that the `meant` motion really has with it; 0 is none.
+    It is the correlation of the generated motion with the original `face_motion`, less that of the `target` motion
+    with it; 0 is no leak.
     """
-    return correlation(generated, own) - correlation(meant, own)
+    return correlation(generated, face_motion) - correlation(target, face_motion)
 
 
 def jitter(generated: NDArray[Any], real: NDArray[Any], counts: NDArray[np.bool_] | None = None) -> float:
-    """How much generated points [t n 2] tremble: their mean second difference as a share of the real one.
+    """Compute the mean second difference of generated points [t n 2] over that of the real ones.
 
-    1 is as restless as the real face, more is trembling, less is smooth or timid motion; NaN if the real one is still.
-    `counts` [t - 2] says which three frames in a row are looked at, by their first; default: all.
+    1 is as in the real face, more is jitter, less is smooth or reduced motion; NaN if the real face is still.
+    `counts` [t - 2] selects which three frames in a row count, by their first; default: all.
     """
-    restless, really = (_second_difference(points, counts) for points in (generated, real))
-    return restless / really if really >= _STILL else math.nan
+    generated_change, real_change = (_second_difference(points, counts) for points in (generated, real))
+    return generated_change / real_change if real_change >= _STILL else math.nan
 
 
 def _second_difference(points: NDArray[Any], counts: NDArray[np.bool_] | None) -> float:

@@ -4,17 +4,17 @@ import torch
 from torch import Tensor
 
 MAX_OFFSET = 15
-"""Offsets looked at: -15..15 frames, 31 of them (SyncNet)."""
+"""Offsets searched: -15..15 frames, 31 of them (SyncNet)."""
 MIN_FRAMES = 2 * MAX_OFFSET + 10
-"""Shorter clips cannot be told from their own shifts."""
+"""Shorter clips are not enough to estimate an offset."""
 TOLERATED_OFFSET = 1
-"""A clip is in step with its sound if its offset is found to be no more."""
+"""A clip is in step with its sound if its estimated offset is no larger."""
 
 
 def shift_similarities(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
-    """Cosine of the picture at t and the sound at t + offset, [t - 2 max, 2 max + 1]; [t d] L2-normalised each.
+    """Compute cosines of picture at t and sound at t + offset, [t - 2 max, 2 max + 1]; both [t d] L2-normalised.
 
-    Only frames that have all offsets are looked at, so that every offset is judged on the same frames.
+    Only frames that have all offsets count, so that every offset is measured on the same frames.
     """
     frames = len(visual)
     if frames <= 2 * max_offset:
@@ -25,26 +25,26 @@ def shift_similarities(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFS
 
 
 def offset_of(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> int:
-    """`offset_frames` of a whole clip: > 0 when the sound comes late."""
+    """Estimate `offset_frames` of a whole clip: > 0 when the sound comes late."""
     mean = shift_similarities(visual, audio, max_offset).mean(dim=0)
     return int(mean.argmax()) - max_offset
 
 
 def fine_offset(visual: Tensor, audio: Tensor, max_offset: int = 3) -> float:
-    """`offset_frames` of a whole clip in fractions of a frame: the top of a parabola over the best three offsets."""
+    """Estimate `offset_frames` of a clip in fractions of a frame: the top of a parabola over the best three offsets."""
     mean = shift_similarities(visual, audio, max_offset).mean(dim=0)
     best = int(mean[1:-1].argmax()) + 1
     left, middle, right = (float(value) for value in mean[best - 1 : best + 2])
-    bend = left - 2 * middle + right
-    return best - max_offset + (0.5 * (left - right) / bend if bend < 0 else 0.0)
+    curvature = left - 2 * middle + right
+    return best - max_offset + (0.5 * (left - right) / curvature if curvature < 0 else 0.0)
 
 
 def window_offsets(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
-    """The offset that each single window says, [t - 2 max]."""
+    """Estimate the offset of each single window, [t - 2 max]."""
     return shift_similarities(visual, audio, max_offset).argmax(dim=1) - max_offset
 
 
 def in_step(visual: Tensor, audio: Tensor) -> tuple[float, float]:
-    """1 if a clip of `MIN_FRAMES` or more is found in step, else 0, and the share of its single windows that are."""
+    """Return 1 if a clip of `MIN_FRAMES` or more is in step, else 0, and the share of its single windows that are."""
     windows = window_offsets(visual, audio).abs() <= TOLERATED_OFFSET
     return float(abs(offset_of(visual, audio)) <= TOLERATED_OFFSET), float(windows.float().mean())

@@ -1,4 +1,4 @@
-"""Word error rate: how many edits turn what was said into what was read, for every word said (Levenshtein, 1966)."""
+"""Word error rate: edits from the reference to the hypothesis, per reference word (Levenshtein, 1966)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import numpy as np
 from cals.metrics.bootstrap import F64, Estimate, share_estimate
 
 Pairs = Sequence[tuple[str, str]]
-"""What was said and what was read, a pair a clip, normalised alike."""
+"""Reference and hypothesis, one pair per clip, normalised alike."""
 
 
 class Edits(NamedTuple):
-    """The least edits between two sequences; of several ways the one with the most substitutions."""
+    """The fewest edits between two sequences; of several alignments the one with the most substitutions."""
 
     substitutions: int = 0
     insertions: int = 0
-    """Read, but not said."""
+    """In the hypothesis, but not in the reference."""
     deletions: int = 0
-    """Said, but not read."""
+    """In the reference, but not in the hypothesis."""
 
     @property
     def errors(self) -> int:
@@ -28,35 +28,35 @@ class Edits(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class WordErrors:
-    """Over all clips."""
+    """Word error rate and edits over all clips."""
 
     rate: Estimate
-    """Errors over words said, both summed over the clips; above 1 where much is read that nobody said."""
+    """Errors over reference words, both summed over the clips; above 1 with many insertions."""
     words: int
     edits: Edits
 
 
-def edit_distance(said: Sequence[object], read: Sequence[object]) -> Edits:
-    """Count the edits from `said` to `read`: of words, or of characters where these are strings."""
-    # A gap costs 1 more than a substitution of `unit`: the sum tells the least errors, and among them the least gaps.
-    unit = len(said) + len(read) + 1
-    row = [place * (unit + 1) for place in range(len(read) + 1)]
-    for one in said:
+def edit_distance(reference: Sequence[object], hypothesis: Sequence[object]) -> Edits:
+    """Count the edits from `reference` to `hypothesis`: of words, or of characters where these are strings."""
+    # A gap costs 1 more than a substitution of `unit`: the minimum has the fewest errors, and among them fewest gaps.
+    unit = len(reference) + len(hypothesis) + 1
+    row = [column * (unit + 1) for column in range(len(hypothesis) + 1)]
+    for token in reference:
         above, row = row, [row[0] + unit + 1]
-        for place, other in enumerate(read, start=1):
-            either = above[place - 1] + (0 if one == other else unit)
-            row.append(min(either, above[place] + unit + 1, row[-1] + unit + 1))
+        for column, other_token in enumerate(hypothesis, start=1):
+            substitution = above[column - 1] + (0 if token == other_token else unit)
+            row.append(min(substitution, above[column] + unit + 1, row[-1] + unit + 1))
     errors, gaps = divmod(row[-1], unit)
-    more = len(read) - len(said)
-    return Edits(substitutions=errors - gaps, insertions=(gaps + more) // 2, deletions=(gaps - more) // 2)
+    extra = len(hypothesis) - len(reference)
+    return Edits(substitutions=errors - gaps, insertions=(gaps + extra) // 2, deletions=(gaps - extra) // 2)
 
 
 def word_error_rate(pairs: Pairs, seed: int = 0) -> WordErrors:
     """Compute the word error rate of a corpus: summed errors over summed words, not the mean of the clips' rates.
 
-    The interval is a bootstrap over clips; NaN where no word was said.
+    The interval is a bootstrap over clips; NaN without reference words.
     """
-    edits = [edit_distance(said.split(), read.split()) for said, read in pairs]
+    edits = [edit_distance(reference.split(), hypothesis.split()) for reference, hypothesis in pairs]
     words = _words(pairs)
     return WordErrors(
         rate=share_estimate(np.array([edit.errors for edit in edits], dtype=np.float64), words, seed),
@@ -68,16 +68,17 @@ def word_error_rate(pairs: Pairs, seed: int = 0) -> WordErrors:
 def compare_word_errors(first: Pairs, second: Pairs, seed: int = 0) -> Estimate:
     """Estimate how much higher the second system's word error rate is than the first's, on the same clips in order.
 
-    Paired: each draw takes the same clips of both, so what is hard for both of them cancels out.
+    Paired: each resample takes the same clips of both, so clips that are hard for both cancel out.
     """
-    if [said for said, _ in first] != [said for said, _ in second]:
+    if [reference for reference, _ in first] != [reference for reference, _ in second]:
         raise ValueError("word errors: expected the same sentences of both systems, found others; pair them by clip")
-    more = [
-        edit_distance(said.split(), after.split()).errors - edit_distance(said.split(), before.split()).errors
-        for (said, before), (_, after) in zip(first, second, strict=True)
+    extra_errors = [
+        edit_distance(reference.split(), second_hypothesis.split()).errors
+        - edit_distance(reference.split(), first_hypothesis.split()).errors
+        for (reference, first_hypothesis), (_, second_hypothesis) in zip(first, second, strict=True)
     ]
-    return share_estimate(np.array(more, dtype=np.float64), _words(first), seed)
+    return share_estimate(np.array(extra_errors, dtype=np.float64), _words(first), seed)
 
 
 def _words(pairs: Pairs) -> F64:
-    return np.array([len(said.split()) for said, _ in pairs], dtype=np.float64)
+    return np.array([len(reference.split()) for reference, _ in pairs], dtype=np.float64)
