@@ -33,8 +33,8 @@ def model_bin(kind: type[np.generic] = np.float32, heads: int = 6, **shapes: tup
     rng = np.random.default_rng(0)
     arrays = {"encoder/num_heads": np.array(heads, np.int16)}
     for name, shape in (weight_shapes(WhisperConfig()) | shapes).items():
-        arrays[ctranslate._source_name(name)] = rng.integers(-9, 9, shape).astype(kind)
-    kinds = {np.dtype(value): key for key, value in ctranslate._KINDS.items()}
+        arrays[ctranslate._map_name(name)] = rng.integers(-9, 9, shape).astype(kind)
+    kinds = {np.dtype(value): key for key, value in ctranslate._DTYPES.items()}
     text = b"WhisperSpec\0"
     parts = [struct.pack("<IH", 6, len(text)), text, struct.pack("<II", 3, len(arrays))]
     for name, values in arrays.items():
