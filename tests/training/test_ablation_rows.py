@@ -109,13 +109,13 @@ def test_minutes_are_steps_of_the_dearest_row(
     monkeypatch.setattr(budget.time, "monotonic", lambda: next(now))
     config = AblationConfig(decoder="debug", minutes_each=2.0)
     parents = (Corpus(folder=corpus), sync_run / "model", a2l_run / "model")
-    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert rows_module._load_or_plan_steps(config, *parents, tmp_path / "out", "cpu") == 240
     assert timed == [(0.2, 0.2)]
-    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert rows_module._load_or_plan_steps(config, *parents, tmp_path / "out", "cpu") == 240
     assert len(timed) == 1  # what is planned stays
     other = dataclasses.replace(config, minutes_each=3.0)
     with pytest.raises(ConfigError, match="expected runs of the same minutes_each, found others"):
-        rows_module._planned(other, *parents, tmp_path / "out", "cpu")
+        rows_module._load_or_plan_steps(other, *parents, tmp_path / "out", "cpu")
 
 
 def test_the_command_trains_judges_and_goes_on(

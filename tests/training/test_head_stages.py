@@ -277,7 +277,7 @@ def test_a_photos_head_goes_on_where_the_last_batch_left_it(
 def test_head_motion_is_measured_and_cut_with_its_sound(built: Stage, corpus: Path) -> None:
     if not isinstance(built, Audio2HeadStage):
         return
-    mel, poses = built._stretches(np.random.default_rng(0))
+    mel, poses = built._sample_poses(np.random.default_rng(0))
     assert (mel.shape, poses.shape) == ((2, 120, 80), (2, 30, 6))
     store = built._training
     for sound, pose in zip(mel, poses, strict=True):
@@ -301,5 +301,5 @@ def test_a_mirrored_pose_picture_is_refused() -> None:
 
 def test_pcavs_starts_from_the_sync_encoders(built: Stage) -> None:
     if isinstance(built, PCAVSStage):
-        for name, value in built._judges._sync.state_dict().items():
+        for name, value in built._perceptual_losses._sync.state_dict().items():
             torch.testing.assert_close(built.model.content.state_dict()[name], value)

@@ -210,7 +210,7 @@ def test_so_many_stretches_are_heard_in_part(built: Callable[[str], Stage], mask
     assert isinstance(stage, MeshStage)
     stage.config = dataclasses.replace(stage.config, masked=masked)
     rng = np.random.default_rng(0)
-    shares = np.array([stage._hidden(rng, stage.config.frames).mean() for _ in range(200)])
+    shares = np.array([stage._sample_mask(rng, stage.config.frames).mean() for _ in range(200)])
     assert (shares > 0).mean() == pytest.approx(masked, abs=0.07)
     assert shares.max() <= stage.config.budget
 

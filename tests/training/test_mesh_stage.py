@@ -60,7 +60,7 @@ def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage
     assert sum(found[-8:]) < 0.4 * sum(found[:8])
     stage.model.eval()
     gaps = lip_gap(stage.model.decoder.mesh.basis)
-    mel, target, spoken = stage._windows(np.random.default_rng(1), 30)
+    mel, target, spoken = stage._sample_windows(np.random.default_rng(1), 30)
     with torch.no_grad():
         opening = stage.model(mel) @ gaps
     away = (target @ gaps).std()
@@ -74,19 +74,19 @@ def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage
 
 def test_where_nobody_speaks_the_target_is_rest(stage: MeshStage) -> None:
     rng = np.random.default_rng(0)
-    _, target, spoken = hear(stage, alone=1.0)._windows(rng, 30)
+    _, target, spoken = hear(stage, alone=1.0)._sample_windows(rng, 30)
     assert not spoken.any()
     assert float(target.abs().max()) == 0
     losses = stage.losses(stage.model, rng, CPU)
     assert losses.keys() == {"motion", "total"}
-    _, target, spoken = hear(stage, alone=0.0)._windows(np.random.default_rng(0), 30)
+    _, target, spoken = hear(stage, alone=0.0)._sample_windows(np.random.default_rng(0), 30)
     assert spoken.all()
     assert float(target.abs().amax(dim=(1, 2)).min()) > 0.5
 
 
 def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
     """The drawn mouths open as loudly as they sound."""
-    mel, target, _ = stage._windows(np.random.default_rng(0), 30)
+    mel, target, _ = stage._sample_windows(np.random.default_rng(0), 30)
     assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
     for sound, motion in zip(mel, target, strict=True):
         loud = sound.amax(dim=1).unflatten(0, (30, 4)).mean(dim=1)  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ def test_a_rate_changes_both_and_keeps_their_length(stage: MeshStage) -> None:
     hear(stage, rate=0.5)
     taken = []
     for seed in range(12):
-        mel, target, _ = stage._windows(np.random.default_rng(seed), 30)
+        mel, target, _ = stage._sample_windows(np.random.default_rng(seed), 30)
         assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
         loud = mel.amax(dim=2).unflatten(1, (30, 4)).mean(dim=2)  # type: ignore[no-untyped-call]
         opening = target @ lip_gap(stage.model.decoder.mesh.basis)
@@ -112,7 +112,7 @@ def test_small_motions_count_a_little_and_energy_most(stage: MeshStage) -> None:
     for k in range(4):
         wrong = torch.zeros(1, 30, 4)
         wrong[..., k] = 1.0
-        each.append(float(stage._motion_losses(wrong, target, spoken, follow=0.0)["motion"]))
+        each.append(float(stage._compute_motion_losses(wrong, target, spoken, follow=0.0)["motion"]))
     assert each == sorted(each, reverse=True)
     assert sum(each) == pytest.approx(1)
     assert min(each) >= 0.1 / 4 - 1e-6
