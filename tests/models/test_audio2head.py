@@ -1,4 +1,4 @@
-"""Audio2Head: what does not move stays, what moves takes its pixels along, heads start where the picture has them."""
+"""Audio2Head: static keypoints leave pixels in place, motion warps them, and heads start at the image's pose."""
 
 import dataclasses
 

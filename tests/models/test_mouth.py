@@ -1,4 +1,4 @@
-"""A mouth brought to another shape: pixels go where their landmarks go, and nothing tears."""
+"""Warps of the mouth: pixels follow their landmarks, without tears."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def points(open_px: float, wide_px: float = 0.0) -> Tensor:
 
 
 def inside(outline: F32, depth_px: float) -> np.ndarray:
-    """Pixels [128 128] that lie so deep within an outline [n 2] or, for negative depths, less far outside."""
+    """Compute the mask [128 128] of pixels at least that deep inside an outline [n 2]; outside for negative depths."""
     shape = np.ascontiguousarray(outline, dtype=np.float32).reshape(-1, 1, 2)
     y, x = np.mgrid[:128, :128] + 0.5
     found = [cv2.pointPolygonTest(shape, (float(a), float(b)), True) for a, b in zip(x.flat, y.flat, strict=True)]
@@ -31,7 +31,7 @@ def inside(outline: F32, depth_px: float) -> np.ndarray:
 
 
 def bring(mesh: FaceMesh, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [128 128 2], and the drawn face of `source` read there, [3 128 128]."""
+    """Compute the sampling grid [128 128 2], and the drawn face of `source` warped by it, [3 128 128]."""
     places = mouth_flow(mesh, source, target, 128)
     return places[0], sample_places(pictures([drawn_face.picture(source[0].numpy())]), places)[0]
 
@@ -79,7 +79,7 @@ def test_lips_are_where_they_are_told_to_be(
 
 
 def is_lip(picture: Tensor) -> np.ndarray:
-    """Pixels [128 128] of a drawn face [3 128 128] that are lips rather than teeth, the dark behind them, or skin."""
+    """Compute the mask [128 128] of lips, not teeth, inner mouth or skin, in a drawn face [3 128 128]."""
     colour = torch.tensor([170, 70, 80])[:, None, None] / 255
     return ((picture - colour).abs().amax(dim=0) < 0.25).numpy()
 

@@ -1,4 +1,4 @@
-"""PC-AVS: three codes that do not leak into each other where it can be helped, and a lip model like others."""
+"""PC-AVS: three codes without leaks between them, as far as possible, and the interface of a lip model."""
 
 import dataclasses
 

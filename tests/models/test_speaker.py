@@ -1,4 +1,4 @@
-"""How a person was seen to move is how they move: their span, their limit, their rest, and a photo's smile."""
+"""Motion of one person: span, limit and rest from observed frames, and the smile of a photo."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ FRAMES = 80
 
 
 def talk(widest_px: float, seed: int = 3) -> Tensor:
-    """Frames [t 468 3] of someone whose mouth opens up to so many pixels, shut in a third of them."""
+    """Build frames [t 468 3] with openings of up to that many pixels; a third of the mouths are closed."""
     shares = np.clip(np.random.default_rng(seed).uniform(-0.5, 1, FRAMES), 0, 1)
     return torch.from_numpy(np.stack([drawn_face.points(float(widest_px * share)) for share in shares]))
 
@@ -36,7 +36,7 @@ def openings(decoder: MeshDecoder, motion: Tensor) -> Tensor:
 
 
 def say(decoder: MeshDecoder, *pixels: float) -> Tensor:
-    """The average speaker's motion [t k] that opens so far, with some of what does not open."""
+    """Build motion [t k] of the average speaker with that opening, and some motion without effect on it."""
     gaps = lip_gap(decoder.mesh.basis)
     across = torch.tensor([-gaps[1], gaps[0]]) / gaps.norm()
     return torch.stack([opening_by(decoder.mesh, value) + 0.3 * across for value in pixels])

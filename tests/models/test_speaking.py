@@ -1,4 +1,4 @@
-"""The models draw from what they may see: the person's other frames, not the frame's own mouth."""
+"""The CALS models: output depends on the person's other frames, not on the frame's own mouth."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ def lips(mesh: FaceMesh) -> MeshLips:
 
 
 def own_motion(lips: MeshLips, frame: int) -> Tensor:
-    """What to say so that this person makes the mouth of one of their frames, [k]."""
+    """Compute the motion [k] for which this person has the mouth of one of their frames."""
     speaker = fit_speaker(lips.decoder, torch.from_numpy(CLIP))
     return lips.decoder.mesh.motion(torch.from_numpy(CLIP[[frame]]), speaker.rest)[0] / speaker.span
 

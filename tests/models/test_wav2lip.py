@@ -1,4 +1,4 @@
-"""Wav2Lip hears 0.2 s a frame and nothing else, where Audio-to-Lip hears all; else it is a lip model like others."""
+"""Wav2Lip: a frame depends on 0.2 s of audio alone, unlike Audio-to-Lip; and the interface of a lip model."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def mel() -> torch.Tensor:
 
 
 def own(frame: int) -> slice:
-    """The mel frames of a frame's 0.2 s."""
+    """Return the mel frames of a frame's 0.2 s."""
     return slice(4 * (frame - 2), 4 * (frame + 3))
 
 

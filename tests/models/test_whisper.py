@@ -1,4 +1,4 @@
-"""The frozen front-end: its weights come from elsewhere, loudness is nothing to it, and hidden sound is not heard."""
+"""The frozen front-end: external weights, invariance to loudness, and masked audio without influence."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def random_weights() -> dict[str, Tensor]:
 
 
 def hearing() -> A2L:
-    """Audio-to-Lip of random weights over a front-end of random weights."""
+    """Build Audio-to-Lip and its front-end with random weights."""
     torch.manual_seed(0)
     model = A2L(STILL).eval()
     torch.nn.init.normal_(model.front.hidden_step)
@@ -35,7 +35,7 @@ def hearing() -> A2L:
 
 
 def speech(frames: int = 30, seed: int = 0) -> Tensor:
-    """A log-mel [1 m f] in dB that rises and falls."""
+    """Build a log-mel [1 m f] in dB that rises and falls."""
     generator = torch.Generator().manual_seed(seed)
     return -30 + 8 * torch.randn(1, 4 * frames, 80, generator=generator)
 

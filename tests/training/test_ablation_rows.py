@@ -1,4 +1,4 @@
-"""The rows of Table 1: what they are, that they train on the same; the whole command, broken off and started again."""
+"""The rows of Table 1: their configs, shared data, and the whole command, interrupted and resumed."""
 
 import dataclasses
 import json
@@ -27,13 +27,13 @@ from evaluation.conftest import talking
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces that speak, under the names of two held-out clips."""
+    """Build speaking faces under the names of two held-out clips."""
     root = tmp_path_factory.mktemp("videos")
     talking(root / "a-3.mp4", seed=1)
     talking(root / "b-2.mp4", seed=2, gap=range(3))

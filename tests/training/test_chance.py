@@ -1,4 +1,4 @@
-"""A start that stays at chance is noticed, begun anew and, where nothing helps, explained."""
+"""A start that stays at chance is detected, restarted and, if all starts fail, explained."""
 
 import dataclasses
 import json
@@ -33,12 +33,12 @@ FAR = 1e6
 
 
 def spoil(head: nn.Linear) -> None:
-    """Embeddings that are alike, so far out that no step of training parts them."""
+    """Set identical embeddings, so large that no training step separates them."""
     nn.init.constant_(head.bias, FAR)
 
 
 class Both(nn.Module):
-    """A matrix for what is seen and one for what is heard."""
+    """One matrix for visual inputs and one for audio inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Both(nn.Module):
 
 
 class Pairs(Stage):
-    """Vectors seen and heard through a matrix each; the first `bad` starts are spoilt."""
+    """Vector pairs, each projected by a matrix; the first `bad` starts are made to fail."""
 
     name = "pairs"
 
@@ -86,7 +86,7 @@ class Pairs(Stage):
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts are judged after few steps, and nothing is plotted."""
+    """Check starts after a few steps, and disable the plots."""
     monkeypatch.setattr(chance, "EARLIEST", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)

@@ -1,4 +1,4 @@
-"""Every speaker's motion is the average one's, in time with the sound; a mouth that stands still divides nothing."""
+"""Target motion: scaled to the average speaker, in sync with the audio, and defined for still mouths."""
 
 from typing import cast
 
@@ -15,7 +15,7 @@ from drawn_person import clip
 
 
 class Shelf:
-    """As much of a store as geometry needs: speaker and landmarks of each clip."""
+    """The part of a store that geometry needs: speaker and landmarks of each clip."""
 
     def __init__(self, *clips: tuple[str, F32]) -> None:
         self.speakers, self._clips = [name for name, _ in clips], [points for _, points in clips]
@@ -32,7 +32,7 @@ def shelf(*clips: tuple[str, F32]) -> ClipStore:
 
 
 def widen(landmarks: F32, share: float) -> F32:
-    """The same face moving so much more."""
+    """Build the same face with scaled motion."""
     rest = landmarks[landmarks[:, 14, 1].argmin()]
     return np.asarray(rest + share * (landmarks - rest), dtype=np.float32)
 

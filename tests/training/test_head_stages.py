@@ -1,4 +1,4 @@
-"""Stages that draw whole heads, on the drawn corpus: trained by the command, stopped and resumed, made to speak."""
+"""Stages of whole heads on the synthetic corpus: trained by the command, stopped, resumed, used to generate."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -65,7 +65,7 @@ def log_of(run: Path, kind: str) -> list[dict[str, float]]:
 def trained(
     request: pytest.FixtureRequest, corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    """A system's name and its run, made by the command."""
+    """Train a system by the command; returns its name and run."""
     run = tmp_path_factory.mktemp("runs") / request.param
     arguments = ["train", "l2f", request.param, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--run", str(run), "--sync", str(sync_run / "model")])
@@ -74,7 +74,7 @@ def trained(
 
 @pytest.fixture(params=PRESETS)
 def built(request: pytest.FixtureRequest, corpus: Path, sync_run: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """The stage of a preset as the command would train it, without augmentation of sound."""
+    """Build a preset's stage as the command does, without audio augmentation."""
     stages: list[Stage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     pure = {name: PLAIN[name] for name in ("voice", "room")}
@@ -175,7 +175,7 @@ def test_references_are_of_the_same_clip_and_far_enough(corpus: Path) -> None:
 
 @pytest.fixture(scope="module")
 def nodding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video of the photo's face, smaller and larger by turns."""
+    """Write a video of the photo's face, alternately smaller and larger."""
     with VideoReader(PHOTO) as reader:
         photo = next(reader).rgb()[:320, 64:384]
     pictures = [
@@ -186,7 +186,7 @@ def nodding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(run: Path, face: Path, out: Path, *more: str) -> tuple[int, int, list[np.ndarray]]:
-    """Width, height and pictures of what the command makes of a face."""
+    """Return width, height and frames of the command's output for a face."""
     model = ["--model", str(run / "model"), "--report", str(out.with_suffix(".json"))]
     main(["generate", "--face", str(face), "--audio", str(SPEECH), "--out", str(out), *model, *more])
     with VideoReader(out) as video:
@@ -195,7 +195,7 @@ def make(run: Path, face: Path, out: Path, *more: str) -> tuple[int, int, list[n
 
 @pytest.fixture
 def video(nodding: Path) -> Callable[[Path, Path], None]:
-    """Checks that a video's frames are drawn into, each where its head is."""
+    """Check that the faces of a video's frames are replaced at the heads' positions."""
 
     def check(run: Path, out: Path) -> None:
         width, height, pictures = make(run, nodding, out, "--length", "video")

@@ -1,4 +1,4 @@
-"""Judges say what they are weighted to say, when their time has come."""
+"""GAN and sync losses: weights, and the steps at which they begin."""
 
 import math
 
@@ -21,7 +21,7 @@ def sync() -> SyncModel:
 
 
 def shown(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Two windows of crops, generated and real, and their mel."""
+    """Build two windows of crops, generated and real, and their mel."""
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.rand(2, 2, 5, 3, 128, 128, generator=generator)
     return pictures[0], pictures[1], -80 * torch.rand(2, 20, 80, generator=generator)

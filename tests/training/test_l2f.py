@@ -1,4 +1,4 @@
-"""Both kinds of Lip-to-Face on the drawn corpus: trained, stopped and resumed, looked at, loaded and made to draw."""
+"""Both kinds of Lip-to-Face on the synthetic corpus: training, resuming, contact sheets, loading, rendering."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def trained(
     a2l_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path]:
-    """A preset's name and its run, made by the command."""
+    """Train a preset by the command; returns its name and run."""
     run = tmp_path_factory.mktemp("runs") / request.param
     arguments = ["train", "l2f", request.param, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--run", str(run), "--sync", str(sync_run / "model"), "--a2l", str(a2l_run / "model")])
@@ -161,7 +161,7 @@ def test_the_mesh_is_that_of_the_training_clips(trained: tuple[str, Path], corpu
 def built(
     corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Stage]:
-    """The stage of a preset as the command would train it."""
+    """Build a preset's stage as the command does."""
 
     def build(name: str) -> Stage:
         stages: list[Stage] = []

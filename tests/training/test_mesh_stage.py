@@ -1,4 +1,4 @@
-"""What the motion head learns: what mouths do, at any rate of speech, and rest where nobody speaks."""
+"""The motion head learns mouth motion at any speech rate, and rest where nobody speaks."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ PURE = {name: PLAIN[name] for name in ("voice", "room")} | {"pauses": 0.0}
 
 @pytest.fixture
 def stage(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MeshStage:
-    """The stage of `l2f-debug` without augmentation, as the command would train it."""
+    """Build the stage of `l2f-debug` as the command does, without augmentation."""
     stages: list[Stage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     monkeypatch.setattr(run_module, "clip_offsets", lambda _encoders, _sha256, store, _place: [0.0] * len(store))
@@ -43,7 +43,7 @@ def hear(stage: MeshStage, alone: float = 0.0, mixed: float = 0.0, **changes: An
 
 
 def learn(stage: MeshStage, steps: int) -> list[float]:
-    """Losses of training on the same four batches again and again."""
+    """Train on the same four batches repeatedly; returns the losses."""
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     found = []
     for step in range(steps):
@@ -85,7 +85,7 @@ def test_where_nobody_speaks_the_target_is_rest(stage: MeshStage) -> None:
 
 
 def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
-    """The drawn mouths open as loudly as they sound."""
+    """Check that synthetic mouths open with the loudness of the audio."""
     mel, target, _ = stage._sample_windows(np.random.default_rng(0), 30)
     assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
     for sound, motion in zip(mel, target, strict=True):

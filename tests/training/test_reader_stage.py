@@ -1,4 +1,4 @@
-"""The lip reader learns drawn mouths through the command line, stopped and resumed."""
+"""The lip reader learns synthetic mouths through the command line, stopped and resumed."""
 
 import dataclasses
 import json

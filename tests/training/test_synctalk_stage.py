@@ -1,4 +1,4 @@
-"""SyncTalkFace trained as a preset of Lip-to-Face: its memory's losses, whom each of them teaches, and resuming."""
+"""SyncTalkFace as a preset of Lip-to-Face: losses of the memory, the parts that they train, and resuming."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -47,7 +47,7 @@ def log_of(run: Path, kind: str) -> list[dict[str, float]]:
 
 
 def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> UNetStage:
-    """The stage as the command would train it."""
+    """Build the stage as the command does."""
     stages: list[UNetStage] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
@@ -59,7 +59,7 @@ def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> U
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the preset by the command."""
+    """Train the preset by the command; returns the run."""
     run = tmp_path_factory.mktemp("runs") / "synctalkface"
     arguments = ["train", "l2f", NAME, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--sync", str(sync_run / "model"), "--run", str(run), "--accelerator", "cpu"])
@@ -108,7 +108,7 @@ def test_every_image_loss_is_on_both_generations(corpus: Path, sync_run: Path, t
 
 
 def gradients(stage: UNetStage, name: str) -> dict[str, float]:
-    """The largest gradient in every part of the model, from one of the losses alone."""
+    """Compute the largest gradient in every part of the model from one of the losses alone."""
     stage.model.zero_grad()
     torch.manual_seed(0)
     stage.losses(stage.model, np.random.default_rng(0), CPU)[name].backward()

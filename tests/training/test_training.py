@@ -1,4 +1,4 @@
-"""The stages on a drawn corpus, through the command line, stopped and resumed."""
+"""The stages on a synthetic corpus, through the command line, stopped and resumed."""
 
 import dataclasses
 import json

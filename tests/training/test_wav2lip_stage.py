@@ -1,4 +1,4 @@
-"""Wav2Lip trained as a preset of Lip-to-Face, and the sync losses that wait for their time."""
+"""Wav2Lip as a preset of Lip-to-Face, and the delayed start of the sync losses."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ NAME = "l2f-debug-wav2lip"
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -52,7 +52,7 @@ def go(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path, stop_at
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the preset."""
+    """Train the preset; returns the run."""
     run = tmp_path_factory.mktemp("runs") / "wav2lip"
     source = Corpus(folder=corpus, splits=corpus / "splits.json")
     train_l2f(NAME, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"))

@@ -1,4 +1,4 @@
-"""The search against every sentence there is, CTC against every path there is."""
+"""Beam search against all sentences, and CTC against all paths."""
 
 import math
 from itertools import groupby, product
@@ -16,7 +16,7 @@ SIZE = 5
 END = SIZE - 1
 FRAMES = 4
 WIDE = 10_000
-"""A beam that keeps everything."""
+"""A beam that keeps all prefixes."""
 
 
 def drawn_log_probs(seed: int, *shape: int, sharpness: float = 2.0) -> Tensor:
@@ -24,7 +24,7 @@ def drawn_log_probs(seed: int, *shape: int, sharpness: float = 2.0) -> Tensor:
 
 
 class Decoder:
-    """Its next token depends on the two before and on the place: a table drawn by lot."""
+    """A model whose next token depends on the previous two and the position, by a random table."""
 
     def __init__(self, seed: int) -> None:
         self.table = drawn_log_probs(seed, FRAMES + 1, SIZE, SIZE, SIZE)
@@ -39,7 +39,7 @@ def spelled(path: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def path_sums(log_probs: Tensor) -> dict[tuple[int, ...], float]:
-    """Sentence -> its CTC probability, by adding up all paths; some say the end, to which a network gives a little."""
+    """Sum each sentence's CTC probability over all paths; some have the end token, which networks give a little."""
     sums: dict[tuple[int, ...], float] = {}
     for path in product(range(SIZE), repeat=len(log_probs)):
         probability = math.exp(sum(float(log_probs[i, token]) for i, token in enumerate(path)))
@@ -52,7 +52,7 @@ def sentences(longest: int) -> list[tuple[int, ...]]:
 
 
 def chain_sums(source: NextLogProbs) -> dict[tuple[int, ...], float]:
-    """Sentence -> log probability of its tokens and its end, by a decoder or a language model."""
+    """Compute the log probability of each sentence, end included, by a decoder or a language model."""
     sums = {}
     for length in range(FRAMES + 1):
         found = [sentence for sentence in sentences(length) if len(sentence) == length]
@@ -107,7 +107,7 @@ def test_prefix_scores_are_sums_over_paths(seed: int) -> None:
 
 
 def test_ctc_of_a_sentence_is_that_of_the_loss() -> None:
-    """On 75 frames and 40 tokens, where no path can be counted."""
+    """Check 75 frames and 40 tokens, which have too many paths to enumerate."""
     log_probs = drawn_log_probs(0, 75, 40)
     sentence = [5, 5, 7, 1, 1, 1, 38, *range(2, 30)]
     prefixes = start_prefixes(log_probs)
@@ -120,7 +120,7 @@ def test_ctc_of_a_sentence_is_that_of_the_loss() -> None:
 
 
 def test_a_narrow_beam_keeps_the_best_of_each_length() -> None:
-    """Beam 1 goes the greedy way, and one of a few finds no worse."""
+    """Check that beam 1 is greedy, and that a larger beam finds nothing worse."""
     decoder = Decoder(3)
     greedy: list[int] = []
     while len(greedy) < FRAMES:
@@ -146,7 +146,7 @@ def test_the_decoder_may_go_on_for_longer_than_ctc_can() -> None:
 
 
 def test_it_waits_for_a_bonus_that_comes_late() -> None:
-    """The first token is unlikely, those after it are sure: only with four of them the bonus outweighs it."""
+    """Check a bonus that only four sure tokens make larger than the cost of an unlikely first one."""
     first, later = torch.full((SIZE,), -20.0), torch.full((SIZE,), -20.0)
     first[1], later[1], first[END], later[END] = -4, 0, -1, -1
 

@@ -1,4 +1,4 @@
-"""n-gram probabilities: sums, values worked out by hand, and the textbook's recursion."""
+"""n-gram probabilities: sums, values computed by hand, and the textbook's recursion."""
 
 import math
 from collections import Counter
@@ -21,7 +21,7 @@ def drawn_sentences(seed: int, count: int = 20) -> list[list[int]]:
 
 
 def probability(sentences: list[list[int]], context: tuple[int, ...], token: int) -> float:
-    """Witten-Bell by recursion over the sentences themselves."""
+    """Compute Witten-Bell probabilities by recursion over the sentences."""
     n = len(context)
     seen: Counter[int] = Counter()
     for line in ([END, *sentence, END] for sentence in sentences):
@@ -31,7 +31,7 @@ def probability(sentences: list[list[int]], context: tuple[int, ...], token: int
 
 
 def test_a_bigram_by_hand() -> None:
-    """`1 2` and `1 1`: seen are 1 three times, 2 once, the end twice; after 1 there are 2, 1 and the end, once each."""
+    """Check `1 2` and `1 1`: 1 occurs three times, 2 once, the end twice; after 1 come 2, 1 and the end, once each."""
     model = fit_ngram([[1, 2], [1, 1]], 2, 4)
     # Three kinds in six tokens: (count + 3 * 1/3) / (6 + 3).
     unigram = {1: 4 / 9, 2: 2 / 9, 3: 3 / 9}
@@ -62,7 +62,7 @@ def test_the_recursion_and_sums_of_one(order: int) -> None:
 
 
 def test_more_context_tells_more_of_a_grammar() -> None:
-    """A sentence of 1 or 2, then the same again: it takes two tokens before to know the third."""
+    """Check sentences of a repeated 1 or 2: the third token depends on the previous two."""
     sentences = [[a, b, a] for a in (1, 2) for b in (3, 4)] * 25
     found = [fit_ngram(sentences, order, SIZE).perplexity(sentences) for order in (1, 2, 3)]
     assert found[0] > found[1] > found[2]
