@@ -26,7 +26,7 @@ from evaluation.conftest import talking
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 

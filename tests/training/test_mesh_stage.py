@@ -33,16 +33,16 @@ def stage(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypat
     options = RunOptions(run=tmp_path / "run", accelerator="cpu")
     train_l2f("l2f-debug", source, sync_run / "model", a2l_run / "model", options)
     assert isinstance(stages[0], MeshStage)
-    return hear(stages[0], masked=0.0, rate=0.0)
+    return set_noise(stages[0], masked=0.0, rate=0.0)
 
 
-def hear(stage: MeshStage, alone: float = 0.0, mixed: float = 0.0, **changes: Any) -> MeshStage:
+def set_noise(stage: MeshStage, alone: float = 0.0, mixed: float = 0.0, **changes: Any) -> MeshStage:
     noise = NoiseAugment(mixed=mixed, babble=0.0, alone=alone, snr_db=(5.0, 5.0))
     stage.config = dataclasses.replace(stage.config, noise=noise, **PURE, **changes)
     return stage
 
 
-def learn(stage: MeshStage, steps: int) -> list[float]:
+def train(stage: MeshStage, steps: int) -> list[float]:
     """Train on the same four batches repeatedly; returns the losses."""
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     found = []
@@ -56,7 +56,7 @@ def learn(stage: MeshStage, steps: int) -> list[float]:
 
 
 def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage) -> None:
-    found = learn(hear(stage, alone=0.3, clips=4), 160)
+    found = train(set_noise(stage, alone=0.3, clips=4), 160)
     assert sum(found[-8:]) < 0.4 * sum(found[:8])
     stage.model.eval()
     gaps = lip_gap(stage.model.decoder.mesh.basis)
@@ -74,12 +74,12 @@ def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage
 
 def test_where_nobody_speaks_the_target_is_rest(stage: MeshStage) -> None:
     rng = np.random.default_rng(0)
-    _, target, spoken = hear(stage, alone=1.0)._sample_windows(rng, 30)
+    _, target, spoken = set_noise(stage, alone=1.0)._sample_windows(rng, 30)
     assert not spoken.any()
     assert float(target.abs().max()) == 0
     losses = stage.losses(stage.model, rng, CPU)
     assert losses.keys() == {"motion", "total"}
-    _, target, spoken = hear(stage, alone=0.0)._sample_windows(np.random.default_rng(0), 30)
+    _, target, spoken = set_noise(stage, alone=0.0)._sample_windows(np.random.default_rng(0), 30)
     assert spoken.all()
     assert float(target.abs().amax(dim=(1, 2)).min()) > 0.5
 
@@ -94,7 +94,7 @@ def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
 
 
 def test_a_rate_changes_both_and_keeps_their_length(stage: MeshStage) -> None:
-    hear(stage, rate=0.5)
+    set_noise(stage, rate=0.5)
     taken = []
     for seed in range(12):
         mel, target, _ = stage._sample_windows(np.random.default_rng(seed), 30)

@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
@@ -41,7 +41,7 @@ def preset(name: str = NAME) -> UNetStageConfig:
     return config
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
@@ -70,7 +70,7 @@ def test_a_run_leaves_a_model_that_generates(trained: Path, sync_run: Path, tmp_
     checkpoint = load_checkpoint(trained / "model")
     assert (checkpoint.kind, checkpoint.step) == ("synctalkface", preset().train.steps)
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
-    losses = log_of(trained, "train")[-1]
+    losses = read_log(trained, "train")[-1]
     terms = ("recon", "gan", "d_av", "d_lips", "store", "align")
     assert losses["total"] == pytest.approx(sum(losses[term] for term in terms), rel=1e-4)
     assert "d_vv" not in losses
@@ -163,7 +163,7 @@ def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "resumed", stop_at=3)
     go(tmp_path / "resumed")
-    through, resumed = log_of(tmp_path / "through", "train"), log_of(tmp_path / "resumed", "train")
+    through, resumed = read_log(tmp_path / "through", "train"), read_log(tmp_path / "resumed", "train")
     assert [line["step"] for line in resumed] == list(range(1, 7))
     for one, other in zip(through, resumed, strict=True):
         told = one.keys() - {"kind", "time", "time_s"}

@@ -20,7 +20,7 @@ from talking_photo import talking
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
