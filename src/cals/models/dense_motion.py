@@ -60,8 +60,8 @@ class DenseMotion(nn.Module):
     def forward(self, reference: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Predict dense motion from reference crops [b 3 h w] and their keypoints [b k 2] before and after, in pixels.
 
-        Returns the source of each cell, [b h/4 w/4 2] in pixels of the crop, and the confidence of that source,
-        [b 1 h/4 w/4] in 0..1. Keypoints that do not move leave every cell where it is.
+        Returns the source of each cell, [b h/4 w/4 2] in pixels of the crop, and its confidence, [b 1 h/4 w/4] in 0..1.
+        Keypoints that do not move leave every cell where it is.
         """
         small = interpolate(reference, scale_factor=1 / CELL_PX, mode="area")
         grid = pixel_centres(small.shape[-2], small.shape[-1], reference.device) * CELL_PX

@@ -50,9 +50,9 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> list[Tensor]:
         """Compute the features of every level, from the first one down, of images [b 3 h w] in 0..1."""
-        features, x = [], pictures * 2 - 1
+        features, x = [], images * 2 - 1
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):

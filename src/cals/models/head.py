@@ -10,8 +10,9 @@ from cals.face.landmarks import RIGID
 from cals.models.mesh import exact, similarity
 
 POSE = ("yaw", "pitch", "roll", "x", "y", "size")
-"""Rotations in radians, the centroid of the rigid points as a share of the crop's side, and the logarithm of the face's
-size relative to that of an aligned face.
+"""Rotations in radians, and the centroid of the rigid points as a share of the crop's side.
+
+`size` is the logarithm of the face's size relative to that of an aligned face.
 
 In aligned crops the last four are residuals: the alignment removes them, with a small lag."""
 

@@ -108,11 +108,11 @@ def train_rows(
     Raises ConfigError when `out` holds an ablation with other settings.
     """
     steps = _load_or_plan_steps(config, corpus, sync, a2l, out, accelerator)
-    done, total = 0, steps * len(config.rows)
+    finished, total = 0, steps * len(config.rows)
 
     def report(step: int, _: int | None) -> None:
         if progress is not None:
-            progress(done + step, total)
+            progress(finished + step, total)
 
     rows = []
     for name in config.rows:
@@ -121,7 +121,7 @@ def train_rows(
             torch.manual_seed(stage.train.seed)  # weights are initialised before the loop sets a seed
             train_lips(stage, corpus, sync, a2l, RunOptions(run=run, accelerator=accelerator), report)
         rows.append(TrainedRow(name, run / "model", _describe_row(ROWS[name], stage, run, steps)))
-        done += steps
+        finished += steps
     return rows
 
 

@@ -71,9 +71,9 @@ def draw_heads(
         sound = heard(store, int(index), rng, room)
         last = clip.frames - SYNC_FRAMES + 1
         for start in rng.choice(last, size=per_clip, replace=per_clip > last):
-            places = np.arange(clip.frames)
-            allowed = places[abs(places - (start + MIDDLE)) >= OWN_FRAMES]
-            reference = int(rng.choice(allowed if len(allowed) else places))
+            positions = np.arange(clip.frames)
+            allowed = positions[abs(positions - (start + MIDDLE)) >= OWN_FRAMES]
+            reference = int(rng.choice(allowed if len(allowed) else positions))
             sounds.append(sound[start * step : (start + SYNC_FRAMES) * step])
             windows.append(clip.crops[start : start + SYNC_FRAMES])
             references.append(clip.crops[reference])

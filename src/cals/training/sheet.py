@@ -27,9 +27,9 @@ def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Ten
         f"difference x{DIFFERENCE_GAIN}": DIFFERENCE_GAIN * (generated.float() - target.float()).abs(),
     }
     columns = len(reference)
-    pictures = [picture for row in rows.values() for picture in _to_uint8(row)]
+    images = [image for row in rows.values() for image in _to_uint8(row)]
     labels = [text for name in rows for text in [name, *[""] * (columns - 1)]]
-    sheet = contact_sheet(pictures, columns, labels)
+    sheet = contact_sheet(images, columns, labels)
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     with replacing(path) as partial:
         partial.write_bytes(encoded.tobytes())

@@ -1,7 +1,7 @@
 """Joint CTC/attention decoding by beam search (Watanabe et al., 2017), and forced alignment by CTC.
 
-The search goes token by token. The score of a prefix combines the attention decoder and a language model with the CTC
-probability of all sequences that begin with it (Graves, 2008, section 7.4). Ended sentences use their own probability.
+The search goes token by token. The score of a prefix combines attention decoder, language model and CTC. The CTC part is
+the probability of all sequences that begin with the prefix (Graves, 2008, section 7.4), or that of an ended sentence.
 """
 
 import math

@@ -98,32 +98,32 @@ def load_syncnet(path: Path) -> SyncNet:
     Raises CheckpointError for any other content. Nothing in the file is executed.
     """
     model = SyncNet()
-    expected, found = model.state_dict(), _read_weights(path)
-    missing = [name for name in expected if name not in found and not name.endswith(_COUNTER_SUFFIX)]
-    unknown = [name for name in found if name not in expected]
+    expected, weights = model.state_dict(), _read_weights(path)
+    missing = [name for name in expected if name not in weights and not name.endswith(_COUNTER_SUFFIX)]
+    unknown = [name for name in weights if name not in expected]
     if missing or unknown:
         raise CheckpointError(
             f"{path}: expected the {len(expected)} weights of SyncNet, found {_list_some('none of', missing)}"
             f"{' and ' if missing and unknown else ''}{_list_some('also', unknown)}; {_ADVICE}"
         )
-    for name, value in found.items():
+    for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise CheckpointError(
                 f"{path}: expected {name} of {tuple(expected[name].shape)}, found {tuple(value.shape)}; {_ADVICE}"
             )
-    model.load_state_dict(expected | found)
+    model.load_state_dict(expected | weights)
     return model.eval().requires_grad_(False)
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises any type of exception for files of other formats
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: expected the weights of SyncNet, found none ({reason}); {_ADVICE}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise CheckpointError(f"{path}: expected names with tensors, found {type(found).__name__}; {_ADVICE}")
-    return found
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path}: expected names with tensors, found {type(content).__name__}; {_ADVICE}")
+    return content
 
 
 def _list_some(word: str, names: list[str]) -> str:

@@ -33,8 +33,8 @@ class Audio2HeadStageConfig:
     """Losses follow Wang et al. (2021), with changes of ours; all weights are ours ([D]).
 
     Published are a structural similarity of head motion and the reconstruction of images, trained in separate stages.
-    Ours are concordance, which has the form of that similarity over a whole window, keypoints supervised by the mesh,
-    joint training, and feature matching in the discriminator in place of VGG.
+    Ours are concordance, which has the form of that similarity over a whole window, and keypoints supervised by the
+    mesh. Training is joint, and feature matching in the discriminator replaces VGG.
     """
 
     model: Audio2HeadConfig = field(default_factory=Audio2HeadConfig)

@@ -183,9 +183,9 @@ class UNetStage(Stage):
         for clip, start, mel in zip(batch.clips, batch.starts, batch.mel, strict=True):
             first = int(rng.integers(self.config.frames - SYNC_FRAMES + 1))
             crops = store[clip].crops
-            places = np.arange(len(crops))
-            near = (places > start + first - OWN_FRAMES) & (places < start + first + SYNC_FRAMES - 1 + OWN_FRAMES)
-            reference.append(crops[int(rng.choice(places[~near]))])
+            positions = np.arange(len(crops))
+            near = (positions > start + first - OWN_FRAMES) & (positions < start + first + SYNC_FRAMES - 1 + OWN_FRAMES)
+            reference.append(crops[int(rng.choice(positions[~near]))])
             real.append(crops[start + first : start + first + SYNC_FRAMES])
             frames.append(np.arange(first, first + SYNC_FRAMES))
             sound.append(mel[first * step : (first + SYNC_FRAMES) * step])

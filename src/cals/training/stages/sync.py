@@ -124,13 +124,13 @@ class SyncStage(Stage):
 
     def advice(self, step: int, metrics: dict[str, float]) -> str | None:
         """Return likely reasons for a loss at chance after warm-up: the question that users ask most."""
-        found = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
+        share = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
         chance = 3 / (2 * MAX_OFFSET + 1)
-        if step < self.train.steps * self.train.warmup or found > 2 * chance:
+        if step < self.train.steps * self.train.warmup or share > 2 * chance:
             return None
         windows = self.config.clips * self.config.per_clip
         return (
-            f"step {step}: windows find their sound no better than chance ({found:.0%}; chance {chance:.0%}). The loss "
+            f"step {step}: windows find their sound no better than chance ({share:.0%}; chance {chance:.0%}). The loss "
             f"of chance is log {windows} = {self.chance_loss:.2f}, or 0.69 for pairs. {self.reasons()}"
         )
 
