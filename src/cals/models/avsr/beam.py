@@ -1,7 +1,8 @@
 """Joint CTC/attention decoding by beam search (Watanabe et al., 2017), and forced alignment by CTC.
 
-The search goes token by token. The score of a prefix combines attention decoder, language model and CTC. The CTC part is
-the probability of all sequences that begin with the prefix (Graves, 2008, section 7.4), or that of an ended sentence.
+The search goes token by token. The score of a prefix combines attention decoder, language model and CTC.
+CTC's part is the probability of all sequences that begin with the prefix (Graves, 2008, section 7.4), or that of an
+ended sentence.
 """
 
 import math
