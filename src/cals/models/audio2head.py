@@ -56,7 +56,7 @@ class Audio2HeadConfig(LipConfig):
 
 
 class HeadLSTM(nn.Module):
-    """Predicts head motion from the voice and an initial pose.
+    """An LSTM that predicts head motion from the voice and an initial pose.
 
     `spread` [6] holds the standard deviations of the six numbers within a clip of the corpus.
     """
@@ -83,7 +83,7 @@ class HeadLSTM(nn.Module):
 
 
 class SpeechMotion(nn.Module):
-    """Predicts the motion of keypoints by speech, on faces without pose; zero at initialisation."""
+    """A small network for the motion of keypoints by speech, on faces without pose; zero at initialisation."""
 
     def __init__(self, unit: int, hidden: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class SpeechMotion(nn.Module):
 
 
 class Audio2Head(LipModel):
-    """Audio2Head; a unit is the speech content, followed by the voice's mel levels, which drive the head."""
+    """The lip model; a unit is the speech content, followed by the voice's mel levels, which drive the head."""
 
     config: Audio2HeadConfig
 

@@ -43,7 +43,7 @@ class DenseMotionConfig:
 
 
 class DenseMotion(nn.Module):
-    """Predicts the motion of every cell, as a mixture of keypoint motions and the static background, and occlusion."""
+    """A network for the motion of every cell, as a mixture of keypoint motions and static background, and occlusion."""
 
     def __init__(self, config: DenseMotionConfig) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class DenseMotion(nn.Module):
 
 
 class WarpingGenerator(nn.Module):
-    """Warps the reference and its features; regions of low confidence are inpainted, conditioned on the units."""
+    """A generator that warps the reference and its features, and inpaints regions of low confidence from the units."""
 
     def __init__(self, config: DenseMotionConfig) -> None:
         super().__init__()

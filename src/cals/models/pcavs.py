@@ -100,7 +100,7 @@ class StyleGenerator(nn.Module):
 
 
 class PCAVS(LipModel):
-    """Generates crops from the identity of a reference, the pose of each face's own crop and the audio's content."""
+    """The lip model: crops from a reference's identity, the pose of each face's own crop and the audio's content."""
 
     config: PCAVSConfig
 

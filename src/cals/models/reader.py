@@ -87,7 +87,7 @@ class TemporalBlock(nn.Module):
 
 
 class Reader(nn.Module):
-    """Encodes every frame by itself, and classifies the word from the features of the word and its context.
+    """The network: features of every frame by itself, and a classifier over those of the word and its context.
 
     Frames do not mix before the window is cut, so that nothing of a blanked frame is visible.
     """

@@ -31,7 +31,7 @@ class SpeakingConfig(LipConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MeshLipsConfig(SpeakingConfig):
-    """The mesh decoder: predicts motion and warps the person's own pixels by it."""
+    """Config with the mesh decoder, which predicts motion and warps the person's own pixels by it."""
 
     decoder: MeshConfig = field(default_factory=MeshConfig)
 
@@ -42,7 +42,7 @@ class MeshLipsConfig(SpeakingConfig):
 
 
 class MeshLips(LipModel):
-    """Units give the motion of an average speaker, which is retargeted to the person and rendered from their frames."""
+    """The mesh model: motion of an average speaker, retargeted to the person and rendered from their own frames."""
 
     config: MeshLipsConfig
 
@@ -78,7 +78,7 @@ class MeshLips(LipModel):
 
 @dataclass(frozen=True, kw_only=True)
 class UNetLipsConfig(SpeakingConfig):
-    """The U-Net decoder: generates all pixels, as published."""
+    """Config with the U-Net decoder, which generates all pixels, as published."""
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
 
@@ -89,7 +89,7 @@ class UNetLipsConfig(SpeakingConfig):
 
 
 class UNetLips(WholeLips):
-    """Generates a crop from unit, reference frame and the current frame's pose prior."""
+    """The published model: crops from unit, reference frame and the current frame's pose prior."""
 
     config: UNetLipsConfig
 

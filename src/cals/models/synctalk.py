@@ -95,7 +95,7 @@ class Stored(NamedTuple):
 
 
 class SyncTalkFace(WholeLips):
-    """Generates a crop from an audio window, recalled lip features, a reference frame and the pose prior."""
+    """The lip model: crops from an audio window, recalled lip features, a reference frame and the pose prior."""
 
     config: SyncTalkFaceConfig
 

@@ -75,7 +75,7 @@ class Wav2LipConfig(LipConfig):
 
 
 class Wav2Lip(WholeLips):
-    """Generates a crop from an audio window, a reference frame and the current frame's pose prior."""
+    """The lip model: crops from an audio window, a reference frame and the current frame's pose prior."""
 
     config: Wav2LipConfig
 

@@ -16,7 +16,7 @@ EARLIEST = 100
 
 
 class ChanceWatch:
-    """Checks a stage's start once, at step `due`: the mean loss of the last `WINDOW` steps against that of chance."""
+    """A single check of a start, at step `due`: the mean loss of the last `WINDOW` steps against that of chance."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

@@ -14,7 +14,7 @@ from cals.files import replacing
 
 
 class Journal:
-    """Writes `log.jsonl` (appending when a run is resumed), `tensorboard/` and `curves.png` into a run directory."""
+    """The log of a run: `log.jsonl` (a resumed run appends), `tensorboard/` and `curves.png` in its directory."""
 
     def __init__(self, run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ class A2LStageConfig:
 
 
 class A2LStage(Stage):
-    """Predicts the visual sync encoder's features at masked steps from a corrupted mel."""
+    """Prediction of the visual sync encoder's features at masked steps from a corrupted mel."""
 
     name = "a2l"
 

@@ -61,7 +61,7 @@ class Audio2HeadStageConfig:
 
 
 class Audio2HeadStage(HeadStage):
-    """Trains head motion, keypoints and generator jointly; none of them is a target of another."""
+    """Joint training of head motion, keypoints and generator; none of them is a target of another."""
 
     name = "l2f-audio2head"
     model: Audio2Head

@@ -75,7 +75,7 @@ class AVSRStageConfig:
 
 
 class AVSRStage(Stage):
-    """Trains with 0.1 CTC and 0.9 attention; validates on clean and corrupted clips by beam search."""
+    """Training with 0.1 CTC and 0.9 attention, and validation on clean and corrupted clips by beam search."""
 
     name = "avsr"
 

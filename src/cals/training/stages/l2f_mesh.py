@@ -66,7 +66,7 @@ class MeshStageConfig:
 
 
 class MeshStage(Stage):
-    """Trains the prediction of mesh motion from audio; the rendering of images needs no training."""
+    """Training of mesh motion from audio; the rendering of images needs no training."""
 
     name = "l2f-mesh"
     model: MeshLips

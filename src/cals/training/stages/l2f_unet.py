@@ -94,7 +94,7 @@ class _Windows:
 
 
 class UNetStage(Stage):
-    """Trains the U-Net with a window encoder and a memory, or with Audio-to-Lip at a lower learning rate.
+    """Training of the U-Net with a window encoder and a memory, or with Audio-to-Lip at a lower learning rate.
 
     `run`, the run directory, stores when the sync losses began, for a resumed run.
     """

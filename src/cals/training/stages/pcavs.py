@@ -63,7 +63,7 @@ class PCAVSStageConfig:
 
 
 class PCAVSStage(HeadStage):
-    """Trains all parts jointly; the content encoders start from the sync stage."""
+    """Joint training of all parts; the content encoders start from the sync stage."""
 
     name = "l2f-pcavs"
     model: PCAVS

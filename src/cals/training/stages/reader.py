@@ -50,7 +50,7 @@ class ReaderStageConfig:
 
 
 class ReaderStage(Stage):
-    """Trains with cross-entropy over the vocabulary; parts without words are skipped in validation."""
+    """Training with cross-entropy over the vocabulary; parts without words are skipped in validation."""
 
     name = "reader"
 

@@ -44,7 +44,7 @@ class SyncStageConfig:
 
 
 class SyncStage(Stage):
-    """Trains with InfoNCE over `clips` x `per_clip` windows; negatives come from the same clip and from others."""
+    """Training with InfoNCE over `clips` x `per_clip` windows, with negatives from the same clip and from others."""
 
     name = "sync"
 
