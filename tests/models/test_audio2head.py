@@ -1,4 +1,4 @@
-"""Audio2Head: what does not move stays, what moves takes its pixels along, heads start where the picture has them."""
+"""Audio2Head: static keypoints leave pixels in place, motion warps them, and heads start at the image's pose."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def model() -> Audio2Head:
     return Audio2Head(CONFIG).eval()
 
 
-def shown(seed: int, count: int = 1) -> torch.Tensor:
+def random_crops(seed: int, count: int = 1) -> torch.Tensor:
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(coarse, size=(128, 128), mode="bicubic").clamp(0, 1)
 
@@ -41,10 +41,10 @@ def test_keypoints_that_do_not_move_leave_every_pixel_where_it_is() -> None:
     torch.manual_seed(0)
     motion, keypoints = DenseMotion(SMALL).eval(), 128 * torch.rand(2, 3, 2)
     torch.nn.init.normal_(motion.head.weight)
-    places, trust = motion(shown(0, 2), keypoints, keypoints)
+    places, trust = motion(random_crops(0, 2), keypoints, keypoints)
     torch.testing.assert_close(places, HERE.expand(2, -1, -1, -1))
     assert trust.shape == (2, 1, 32, 32)
-    picture = shown(1, 2)
+    picture = random_crops(1, 2)
     torch.testing.assert_close(warp_features(picture, places), picture, atol=1e-5, rtol=0)
 
 
@@ -56,7 +56,7 @@ def test_around_a_keypoint_pixels_move_with_it() -> None:
     torch.nn.init.zeros_(motion.head.bias)
     before = torch.tensor([[[30.0, 30.0], [90.0, 40.0], [64.0, 100.0]]])
     after = before + torch.tensor([[[6.0, 0.0], [0.0, 0.0], [0.0, -4.0]]])
-    shift = motion(shown(0), before, after)[0][0] - HERE
+    shift = motion(random_crops(0), before, after)[0][0] - HERE
     moved = shift[7, 8]  # the cell at (34, 30)
     assert -6 <= float(moved[0]) < -5
     assert abs(float(moved[1])) < 0.2
@@ -71,7 +71,7 @@ def test_around_a_keypoint_pixels_move_with_it() -> None:
 
 
 def test_what_is_trusted_is_warped_and_the_rest_is_drawn() -> None:
-    warped, drawn = shown(0), shown(1)
+    warped, drawn = random_crops(0), random_crops(1)
     torch.testing.assert_close(blend(warped, drawn, torch.ones(1, 1, 32, 32)), warped)
     torch.testing.assert_close(blend(warped, drawn, torch.zeros(1, 1, 32, 32)), drawn)
     half = torch.ones(1, 1, 32, 32)
@@ -102,13 +102,13 @@ def test_a_turned_head_moves_its_keypoints_as_the_mesh_does(model: Audio2Head) -
     pose = head_pose(points(), 128)
     pose[:, 0] += 0.2
     turned = place_head(head_shape(points(), 128), pose, 128)
-    known = Gallery(crops=shown(0), landmarks=points(), times_s=torch.tensor([0.0]), seen=points())
-    faces = Faces(crops=shown(0), landmarks=turned, times_s=torch.tensor([torch.inf]))
+    known = Gallery(crops=random_crops(0), landmarks=points(), times_s=torch.tensor([0.0]), seen=points())
+    faces = Faces(crops=random_crops(0), landmarks=turned, times_s=torch.tensor([torch.inf]))
     units = torch.randn(1, 96)
-    expected, keypoints = model.draw(units, shown(0), points(), pose)
+    expected, keypoints = model.draw(units, random_crops(0), points(), pose)
     torch.testing.assert_close(keypoints, turned[:, list(KEYPOINTS), :2], atol=1e-2, rtol=0)
     torch.testing.assert_close(model.render(units, faces, known), expected, atol=1e-3, rtol=0)
-    still = model.draw(units, shown(0), points(), head_pose(points(), 128))[0]
+    still = model.draw(units, random_crops(0), points(), head_pose(points(), 128))[0]
     assert float((still - expected).abs().max()) > 0.05
 
 
@@ -140,7 +140,8 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: Audio2Head) -> None:
     units = model.units(mel)
     torch.testing.assert_close(again.units(mel), units)
     torch.testing.assert_close(
-        again.draw(units[0], shown(0), points(), pose)[0], model.draw(units[0], shown(0), points(), pose)[0]
+        again.draw(units[0], random_crops(0), points(), pose)[0],
+        model.draw(units[0], random_crops(0), points(), pose)[0],
     )
 
 

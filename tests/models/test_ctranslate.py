@@ -1,4 +1,4 @@
-"""CTranslate2's model files: what is written in that format is read back, and the encoder does as its own runtime."""
+"""CTranslate2's model files: a round trip of the format, and the encoder against CTranslate2's runtime."""
 
 import struct
 from pathlib import Path
@@ -21,7 +21,7 @@ def text(value: str) -> bytes:
 
 
 def write_arrays(arrays: dict[str, np.ndarray]) -> bytes:
-    """A `model.bin` of version 6."""
+    """Build a `model.bin` of version 6."""
     out = struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, len(arrays))
     for name, array in arrays.items():
         out += text(name) + struct.pack("<B", array.ndim) + struct.pack(f"<{array.ndim}I", *array.shape)
@@ -30,7 +30,7 @@ def write_arrays(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def tiny_arrays() -> dict[str, np.ndarray]:
-    """A model of one layer under the names of the format."""
+    """Build the arrays of a one-layer model, named as in the format."""
     rng = np.random.default_rng(0)
     layer = "encoder/layer_0"
     shapes = {
@@ -109,7 +109,7 @@ def test_a_model_of_other_sizes_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def published() -> bytes:
-    """The file that the front-end is made from, where it is in the cache."""
+    """Return the source file of the front-end, if it is in the cache."""
     path = hub.WHISPER.path
     if not path.is_file():
         pytest.skip(f"{path} is not there: `cals models import --out FOLDER` fetches it (71 MB)")
@@ -117,7 +117,7 @@ def published() -> bytes:
 
 
 def test_the_encoder_does_as_its_own_runtime(published: bytes, tmp_path: Path) -> None:
-    """All four layers and the last norm, which the front-end leaves out."""
+    """Run all four layers and the final norm, which the front-end omits."""
     ctranslate2 = pytest.importorskip("ctranslate2")
     arrays = read_arrays(published)
     (tmp_path / "model.bin").write_bytes(published)

@@ -1,4 +1,4 @@
-"""Six numbers of a head's pose: read back as they were put in, and taken out again."""
+"""Head poses: estimation recovers an applied pose, and removal inverts it."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from cals.models.head import POSE, degrees, head_pose, head_shape, place_head
 
 
 def faces(count: int = 1) -> torch.Tensor:
-    """The drawn face with eyes and bridge where a mean face has them."""
+    """Build the drawn face with the eyes and nose bridge of a mean face."""
     points = drawn_face.points(4.0)
     points[list(RIGID)] = 40 * np.asarray(RIGID_SHAPE) + (64, 34, 0)
     return torch.from_numpy(points).expand(count, -1, -1).clone()

@@ -1,4 +1,4 @@
-"""SyncNet by its shapes, its layers' names, and a round trip of random weights; its MFCC by two references."""
+"""SyncNet: shapes, layer names and a round trip of random weights; its MFCC against two references."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +32,7 @@ CONVOLUTIONS = {
         18: (512, 256, 1, 6, 6),
     },
 }
-"""The public file's convolutions, by stream and number; a batch norm follows each."""
+"""Convolutions of the public file by stream and number; each has a batch norm after it."""
 
 
 def expected_shapes() -> dict[str, tuple[int, ...]]:
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_named(network: SyncNet, tmp_path: Path) -> None:
 
 
 class Trap:
-    """Unpickled, it would make a file."""
+    """An object whose unpickling would create a file."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (Path.touch, (Path("fired"),))
@@ -158,7 +158,7 @@ def chirp(samples: int = 800) -> np.ndarray:
 
 
 def test_mfcc_is_that_of_the_public_package() -> None:
-    """Made once by python_speech_features 0.6 with its defaults from the same 16-bit samples."""
+    """Compare with values of python_speech_features 0.6, computed with its defaults from the same 16-bit samples."""
     expected = [
         [18.475, 20.271, 7.425, -3.663, -14.631, -24.27, -29.147, -29.806, -25.099, -17.192, -7.256, 1.251, 7.331],
         [18.53, 35.509, 17.53, 0.562, -13.825, -23.797, -26.556, -23.714, -15.355, -5.224, 5.017, 11.29, 13.463],
@@ -202,7 +202,7 @@ def test_mfcc_of_silence_is_finite() -> None:
 
 
 def test_the_crop_is_upright_and_as_the_public_scripts_cut() -> None:
-    """A box of 109 px (of the aligned crop) becomes a square of 1.4 times that, which begins at the box's top."""
+    """Check that a box of 109 px (of the aligned crop) gives a square of 1.4 times that, aligned with the box's top."""
     to_frame = similarity(2.0, 0.3, (64.0, 64.0), (300.0, 200.0))
     aligned = CropTransform(matrix=affine_inverse(to_frame), size_px=128)
     found = syncnet_crop(aligned)

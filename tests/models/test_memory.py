@@ -1,4 +1,4 @@
-"""The memory of lips against a reference in numpy."""
+"""The Audio-Lip Memory against a NumPy reference."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def memory() -> LipMemory:
 
 
 def reference_address(query: np.ndarray, slots: np.ndarray, scale: float) -> np.ndarray:
-    """Softmax of scaled cosines, as one would write it down."""
+    """Compute the softmax of scaled cosines, in NumPy."""
     lengths = np.linalg.norm(query, axis=-1)[..., None] * np.linalg.norm(slots, axis=-1)
     weights = np.exp(scale * (query @ slots.T) / lengths)
     found: np.ndarray = weights / weights.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What the mesh takes for speech is speech: not the head's motion, not the person's shape."""
+"""The mesh: its motion is independent of head pose and of the person's shape."""
 
 import copy
 

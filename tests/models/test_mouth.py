@@ -1,4 +1,4 @@
-"""A mouth brought to another shape: pixels go where their landmarks go, and nothing tears."""
+"""Warps of the mouth: pixels follow their landmarks, without tears."""
 
 import cv2
 import numpy as np
@@ -22,23 +22,23 @@ def points(open_px: float, wide_px: float = 0.0) -> Tensor:
     return torch.from_numpy(drawn_face.points(open_px, wide_px))[None]
 
 
-def inside(outline: F32, depth_px: float) -> np.ndarray:
-    """Pixels [128 128] that lie so deep within an outline [n 2] or, for negative depths, less far outside."""
+def mask_inside(outline: F32, depth_px: float) -> np.ndarray:
+    """Compute the mask [128 128] of pixels at least that deep inside an outline [n 2]; outside for negative depths."""
     shape = np.ascontiguousarray(outline, dtype=np.float32).reshape(-1, 1, 2)
     y, x = np.mgrid[:128, :128] + 0.5
     found = [cv2.pointPolygonTest(shape, (float(a), float(b)), True) for a, b in zip(x.flat, y.flat, strict=True)]
     return np.array(found).reshape(128, 128) > depth_px
 
 
-def bring(mesh: FaceMesh, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [128 128 2], and the drawn face of `source` read there, [3 128 128]."""
+def warp_face(mesh: FaceMesh, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the sampling grid [128 128 2], and the drawn face of `source` warped by it, [3 128 128]."""
     places = mouth_flow(mesh, source, target, 128)
     return places[0], sample_places(pictures([drawn_face.picture(source[0].numpy())]), places)[0]
 
 
 @pytest.mark.parametrize("open_px", [0.0, 1.0, 9.0])
 def test_a_face_brought_to_its_own_shape_is_itself(mesh: FaceMesh, open_px: float) -> None:
-    places, moved = bring(mesh, points(open_px, 1.0), points(open_px, 1.0))
+    places, moved = warp_face(mesh, points(open_px, 1.0), points(open_px, 1.0))
     torch.testing.assert_close(places, pixel_centres(128, 128, torch.device("cpu")), atol=2e-3, rtol=0)
     drawn = pictures([drawn_face.picture(drawn_face.points(open_px, 1.0))])[0]
     torch.testing.assert_close(moved, drawn, atol=2 / 255, rtol=0)
@@ -68,9 +68,9 @@ def test_lips_are_where_they_are_told_to_be(
     mesh: FaceMesh, before: tuple[float, float], after: tuple[float, float]
 ) -> None:
     target = drawn_face.points(*after)
-    moved = bring(mesh, points(*before), points(*after))[1]
-    lips = inside(target[list(MOUTH_OUTER), :2], 1) & ~inside(target[list(MOUTH_INNER), :2], -1.5)
-    mouth = inside(target[list(MOUTH_INNER), :2], 1.5)
+    moved = warp_face(mesh, points(*before), points(*after))[1]
+    lips = mask_inside(target[list(MOUTH_OUTER), :2], 1) & ~mask_inside(target[list(MOUTH_INNER), :2], -1.5)
+    mouth = mask_inside(target[list(MOUTH_INNER), :2], 1.5)
     assert is_lip(moved)[lips].mean() > 0.97
     assert not mouth.any() or is_lip(moved)[mouth].mean() < 0.2  # of edges that are stretched
     if before != after:
@@ -79,24 +79,24 @@ def test_lips_are_where_they_are_told_to_be(
 
 
 def is_lip(picture: Tensor) -> np.ndarray:
-    """Pixels [128 128] of a drawn face [3 128 128] that are lips rather than teeth, the dark behind them, or skin."""
+    """Compute the mask [128 128] of lips, not teeth, inner mouth or skin, in a drawn face [3 128 128]."""
     colour = torch.tensor([170, 70, 80])[:, None, None] / 255
     return ((picture - colour).abs().amax(dim=0) < 0.25).numpy()
 
 
 def test_a_wide_mouth_closes_without_a_hole(mesh: FaceMesh) -> None:
-    places, moved = bring(mesh, points(11.0), points(0.0))
+    places, moved = warp_face(mesh, points(11.0), points(0.0))
     closed, was = drawn_face.points(0.0), drawn_face.points(11.0)
     seam = np.abs(np.mgrid[:128, :128][0] + 0.5 - drawn_face.MOUTH[1]) < 1
-    assert is_lip(moved)[inside(closed[list(MOUTH_OUTER), :2], 1) & ~seam].mean() > 0.97
-    come = places.numpy()[inside(closed[list(MOUTH_OUTER), :2], 0.5)]
-    assert inside(was[list(MOUTH_OUTER), :2], -1.5)[tuple(np.floor(come.T[::-1]).astype(int))].all()
+    assert is_lip(moved)[mask_inside(closed[list(MOUTH_OUTER), :2], 1) & ~seam].mean() > 0.97
+    come = places.numpy()[mask_inside(closed[list(MOUTH_OUTER), :2], 0.5)]
+    assert mask_inside(was[list(MOUTH_OUTER), :2], -1.5)[tuple(np.floor(come.T[::-1]).astype(int))].all()
 
 
 @pytest.mark.parametrize(("before", "after"), [(9.0, 0.0), (0.5, 11.0), (3.0, 9.0)])
 def test_nothing_tears_or_folds(mesh: FaceMesh, before: float, after: float) -> None:
     places = mouth_flow(mesh, points(before), points(after), 128)[0]
-    face = inside(drawn_face.points(max(before, after))[list(OVAL), :2], 0)
+    face = mask_inside(drawn_face.points(max(before, after))[list(OVAL), :2], 0)
     away = (places - pixel_centres(128, 128, torch.device("cpu"))).norm(dim=-1).numpy() * face
     furthest = (points(after) - points(before))[0, :, :2].norm(dim=1).max()
     assert away.max() < float(furthest) + 1.5  # nothing comes from further than points move
@@ -124,7 +124,7 @@ def test_lips_that_cross_are_parted_in_the_middle() -> None:
 
 
 def test_crossed_lips_show_lips(mesh: FaceMesh) -> None:
-    moved = bring(mesh, points(9.0), points(-4.0))[1].numpy()
+    moved = warp_face(mesh, points(9.0), points(-4.0))[1].numpy()
     mouth = moved[:, 84:92, 56:72]  # what is left of lips that are pressed together, and skin
     assert mouth[0].min() > 0.3  # nothing of the dark between them
 

@@ -1,4 +1,4 @@
-"""PC-AVS: three codes that do not leak into each other where it can be helped, and a lip model like others."""
+"""PC-AVS: three codes without leaks between them, as far as possible, and the interface of a lip model."""
 
 import dataclasses
 
@@ -24,11 +24,11 @@ def model() -> PCAVS:
     return PCAVS(CONFIG).eval()
 
 
-def shown(seed: int, count: int = 2) -> torch.Tensor:
+def random_crops(seed: int, count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, 128, 128, generator=torch.Generator().manual_seed(seed))
 
 
-def known(crops: torch.Tensor) -> Gallery:
+def build_gallery(crops: torch.Tensor) -> Gallery:
     return Gallery(crops=crops, landmarks=POINTS, times_s=torch.tensor([1.0, 5.0]), seen=POINTS)
 
 
@@ -38,14 +38,14 @@ def faces(crops: torch.Tensor) -> Faces:
 
 @torch.no_grad()
 def test_it_draws_from_all_three_codes(model: PCAVS) -> None:
-    units, reference, posed = torch.randn(2, 16), shown(0), shown(1)
-    drawn = model.render(units, faces(posed), known(reference))
+    units, reference, posed = torch.randn(2, 16), random_crops(0), random_crops(1)
+    drawn = model.render(units, faces(posed), build_gallery(reference))
     assert drawn.shape == (2, 3, 128, 128)
     assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
     others = {
-        "content": model.render(torch.randn(2, 16), faces(posed), known(reference)),
-        "pose": model.render(units, faces(shown(2)), known(reference)),
-        "identity": model.render(units, faces(posed), known(shown(3))),
+        "content": model.render(torch.randn(2, 16), faces(posed), build_gallery(reference)),
+        "pose": model.render(units, faces(random_crops(2)), build_gallery(reference)),
+        "identity": model.render(units, faces(posed), build_gallery(random_crops(3))),
     }
     for name, other in others.items():
         assert float((other - drawn).abs().max()) > 1e-4, name
@@ -54,19 +54,19 @@ def test_it_draws_from_all_three_codes(model: PCAVS) -> None:
 
 @torch.no_grad()
 def test_a_face_takes_another_ones_reference_and_no_mouth_of_its_own(model: PCAVS) -> None:
-    units, reference, posed = torch.randn(2, 16), shown(0), shown(1)
-    drawn = model.render(units, faces(posed), known(reference))
+    units, reference, posed = torch.randn(2, 16), random_crops(0), random_crops(1)
+    drawn = model.render(units, faces(posed), build_gallery(reference))
     changed = reference.clone()
-    changed[0] = shown(4)[0]  # the first face's own time: it takes the second
-    again = model.render(units, faces(posed), known(changed))
+    changed[0] = random_crops(4)[0]  # the first face's own time: it takes the second
+    again = model.render(units, faces(posed), build_gallery(changed))
     torch.testing.assert_close(again[0], drawn[0])
     assert float((again[1] - drawn[1]).abs().max()) > 1e-4
     below = posed.clone()
     below[:, :, 64:] = 0.5
-    torch.testing.assert_close(model.render(units, faces(below), known(reference)), drawn)
+    torch.testing.assert_close(model.render(units, faces(below), build_gallery(reference)), drawn)
     published = PCAVS(dataclasses.replace(CONFIG, pose_mask=False)).eval()
     published.load_state_dict(model.state_dict())
-    whole, masked = (published.render(units, faces(crops), known(reference)) for crops in (posed, below))
+    whole, masked = (published.render(units, faces(crops), build_gallery(reference)) for crops in (posed, below))
     assert float((whole - masked).abs().max()) > 1e-4
 
 
@@ -77,12 +77,12 @@ def test_heard_and_seen_content_are_the_encoders(model: PCAVS) -> None:
         torch.rand(2, 5, 3, 128, 128, generator=generator),
         -80 * torch.rand(2, 20, 80, generator=generator),
     )
-    drawn, heard, read = model(sound, windows, torch.tensor([True, False]), shown(0), shown(1))
+    drawn, heard, read = model(sound, windows, torch.tensor([True, False]), random_crops(0), random_crops(1))
     expected_read, expected_heard = model.content(windows[..., 64:, :], sound)
     torch.testing.assert_close(heard, expected_heard)
     torch.testing.assert_close(read, expected_read)
     content = torch.stack([read[0], heard[1]])
-    torch.testing.assert_close(drawn, model.draw(content, model.identity(shown(0)), shown(1)))
+    torch.testing.assert_close(drawn, model.draw(content, model.identity(random_crops(0)), random_crops(1)))
 
 
 @torch.no_grad()
@@ -104,8 +104,8 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: PCAVS) -> None:
     assert model.units(mel).shape == (1, 10, 16)
     torch.testing.assert_close(again.units(mel), model.units(mel))
     units = torch.randn(2, 16)
-    drawn = model.render(units, faces(shown(1)), known(shown(0)))
-    torch.testing.assert_close(again.render(units, faces(shown(1)), known(shown(0))), drawn)
+    drawn = model.render(units, faces(random_crops(1)), build_gallery(random_crops(0)))
+    torch.testing.assert_close(again.render(units, faces(random_crops(1)), build_gallery(random_crops(0))), drawn)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The lip reader sees what it is shown, and nothing else."""
+"""The lip reader: its output depends on the frames of the window alone."""
 
 from dataclasses import asdict
 

@@ -1,4 +1,4 @@
-"""The way through a person's own mouths is the cheapest there is."""
+"""The choice of sources is the cheapest of all paths."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""How a person was seen to move is how they move: their span, their limit, their rest, and a photo's smile."""
+"""Motion of one person: span, limit and rest from observed frames, and the smile of a photo."""
 
 import numpy as np
 import pytest
@@ -25,30 +25,30 @@ from drawn_person import clip, opening_by, posed
 FRAMES = 80
 
 
-def talk(widest_px: float, seed: int = 3) -> Tensor:
-    """Frames [t 468 3] of someone whose mouth opens up to so many pixels, shut in a third of them."""
+def build_frames(widest_px: float, seed: int = 3) -> Tensor:
+    """Build frames [t 468 3] with openings of up to that many pixels; a third of the mouths are closed."""
     shares = np.clip(np.random.default_rng(seed).uniform(-0.5, 1, FRAMES), 0, 1)
     return torch.from_numpy(np.stack([drawn_face.points(float(widest_px * share)) for share in shares]))
 
 
-def openings(decoder: MeshDecoder, motion: Tensor) -> Tensor:
+def measure_openings(decoder: MeshDecoder, motion: Tensor) -> Tensor:
     return motion @ lip_gap(decoder.mesh.basis)
 
 
-def say(decoder: MeshDecoder, *pixels: float) -> Tensor:
-    """The average speaker's motion [t k] that opens so far, with some of what does not open."""
+def build_motion(decoder: MeshDecoder, *pixels: float) -> Tensor:
+    """Build motion [t k] of the average speaker with that opening, and some motion without effect on it."""
     gaps = lip_gap(decoder.mesh.basis)
     across = torch.tensor([-gaps[1], gaps[0]]) / gaps.norm()
     return torch.stack([opening_by(decoder.mesh, value) + 0.3 * across for value in pixels])
 
 
 def test_who_opens_twice_as_far_has_twice_the_span(decoder: MeshDecoder) -> None:
-    one, other = fit_speaker(decoder, talk(9)), fit_speaker(decoder, talk(18))
+    one, other = fit_speaker(decoder, build_frames(9)), fit_speaker(decoder, build_frames(18))
     assert SPAN[0] < float(one.span) < float(other.span) < SPAN[1]
     assert float(other.span) == pytest.approx(2 * float(one.span), rel=0.05)
     assert float(other.widest_px) == pytest.approx(2 * float(one.widest_px), rel=0.05)
-    said = say(decoder, 1.0)
-    opened = [float(openings(decoder, speak_as(decoder, speaker, said))) for speaker in (one, other)]
+    said = build_motion(decoder, 1.0)
+    opened = [float(measure_openings(decoder, speak_as(decoder, speaker, said))) for speaker in (one, other)]
     assert opened[1] == pytest.approx(2 * opened[0], rel=0.1)
 
 
@@ -62,7 +62,7 @@ def test_the_average_speaker_speaks_as_told(decoder: MeshDecoder) -> None:
     speaker = Speaker(
         rest=decoder.mesh.template, span=torch.tensor(1.0), widest_px=torch.tensor(50.0), smile_px=torch.tensor(0.0)
     )
-    said = say(decoder, 0.0, 3.0, 8.0)
+    said = build_motion(decoder, 0.0, 3.0, 8.0)
     torch.testing.assert_close(speak_as(decoder, speaker, said), said)
     torch.testing.assert_close(speak_as(decoder, speaker, said, torch.ones(3)), said)
 
@@ -73,7 +73,7 @@ def test_lips_that_nearly_meet_meet(decoder: MeshDecoder) -> None:
     )
     deviation_px = 2 * float(decoder.opening_px)
     meant = torch.linspace(0, 2 * deviation_px, 41)
-    opened = openings(decoder, speak_as(decoder, speaker, say(decoder, *(meant / 2).tolist())))
+    opened = measure_openings(decoder, speak_as(decoder, speaker, build_motion(decoder, *(meant / 2).tolist())))
     assert bool((opened.diff() > 0).all())
     assert float(opened[0]) == pytest.approx(0, abs=1e-3)
     small = (meant > 0) & (meant < 0.3 * deviation_px)
@@ -83,21 +83,21 @@ def test_lips_that_nearly_meet_meet(decoder: MeshDecoder) -> None:
 
 @pytest.mark.parametrize("widest_px", [6, 12, 24])
 def test_rest_stays_rest(decoder: MeshDecoder, widest_px: float) -> None:
-    speaker = fit_speaker(decoder, talk(widest_px))
+    speaker = fit_speaker(decoder, build_frames(widest_px))
     silence = torch.zeros(4, 2)
     for loudness in (None, torch.zeros(4), torch.ones(4)):
         torch.testing.assert_close(speak_as(decoder, speaker, silence, loudness), silence, atol=1e-3, rtol=0)
 
 
 def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -> None:
-    speaker = fit_speaker(decoder, talk(9))
-    seen_px = float(decoder.mesh.motion(talk(9), speaker.rest).matmul(lip_gap(decoder.mesh.basis)).max())
-    said = say(decoder, *np.linspace(0, 60, 61))
-    opened = openings(decoder, speak_as(decoder, speaker, said))
+    speaker = fit_speaker(decoder, build_frames(9))
+    seen_px = float(decoder.mesh.motion(build_frames(9), speaker.rest).matmul(lip_gap(decoder.mesh.basis)).max())
+    said = build_motion(decoder, *np.linspace(0, 60, 61))
+    opened = measure_openings(decoder, speak_as(decoder, speaker, said))
     assert float(opened.max()) <= BEYOND * seen_px
     assert float(opened.max()) > 0.95 * seen_px
     assert bool((opened.diff() >= -1e-4).all())
-    further = openings(decoder, speak_as(decoder, speaker, said, strength=1.5))
+    further = measure_openings(decoder, speak_as(decoder, speaker, said, strength=1.5))
     assert float(further.max()) == pytest.approx(1.5 * float(opened.max()), rel=0.02)
     gaps = lip_gap(decoder.mesh.basis)
     sideways = speak_as(decoder, speaker, said) @ torch.tensor([-gaps[1], gaps[0]])
@@ -105,33 +105,33 @@ def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -
 
 
 def test_half_the_motion_is_half_as_open(decoder: MeshDecoder) -> None:
-    speaker, said = fit_speaker(decoder, talk(18)), say(decoder, 2.0, 4.0)
-    full, half = (openings(decoder, speak_as(decoder, speaker, said, strength=share)) for share in (1.0, 0.5))
+    speaker, said = fit_speaker(decoder, build_frames(18)), build_motion(decoder, 2.0, 4.0)
+    full, half = (measure_openings(decoder, speak_as(decoder, speaker, said, strength=share)) for share in (1.0, 0.5))
     torch.testing.assert_close(half, full / 2, rtol=0.02, atol=0)
 
 
 def test_who_hardly_opens_the_mouth_is_not_given_the_usual_span(decoder: MeshDecoder) -> None:
-    own = float(fit_speaker(decoder, talk(18)).span)
+    own = float(fit_speaker(decoder, build_frames(18)).span)
     shares = np.array([own / 18 * widest for widest in (5.0, 8.0, 12.0)])
     assert shares[0] > SPEAKING[1] > SPEAKING[0] > 0.1
-    spans = [float(fit_speaker(decoder, talk(widest)).span) for widest in (5.0, 8.0, 12.0)]
+    spans = [float(fit_speaker(decoder, build_frames(widest)).span) for widest in (5.0, 8.0, 12.0)]
     assert spans == pytest.approx(shares, rel=0.05)
 
 
 def test_between_silence_and_speech_nothing_leaps(decoder: MeshDecoder) -> None:
-    a_little = sum(SPEAKING) / 2 / float(fit_speaker(decoder, talk(9)).span) * 9
-    assert SPEAKING[1] < float(fit_speaker(decoder, talk(a_little)).span) < USUAL_SPAN
+    a_little = sum(SPEAKING) / 2 / float(fit_speaker(decoder, build_frames(9)).span) * 9
+    assert SPEAKING[1] < float(fit_speaker(decoder, build_frames(a_little)).span) < USUAL_SPAN
 
 
 def test_who_was_not_seen_to_speak_has_the_usual_span_and_limit(decoder: MeshDecoder) -> None:
-    still = fit_speaker(decoder, talk(0.5))
+    still = fit_speaker(decoder, build_frames(0.5))
     assert float(still.span) == USUAL_SPAN
-    opened = openings(decoder, speak_as(decoder, still, say(decoder, 4.0, 60.0)))
+    opened = measure_openings(decoder, speak_as(decoder, still, build_motion(decoder, 4.0, 60.0)))
     assert opened.tolist() == pytest.approx([4 * USUAL_SPAN, USUAL_WIDEST * float(decoder.opening_px)], rel=0.01)
 
 
 def test_a_photos_smile_counts_as_opening(decoder: MeshDecoder) -> None:
-    wide = say(decoder, 60.0)
+    wide = build_motion(decoder, 60.0)
     faces = [torch.from_numpy(drawn_face.points(open_px))[None] for open_px in (0.0, 6.0)]
     found = []
     for photo in faces:
@@ -144,7 +144,7 @@ def test_a_photos_smile_counts_as_opening(decoder: MeshDecoder) -> None:
 def test_a_photo_keeps_its_smile_in_silence_and_closes_it_in_speech(decoder: MeshDecoder) -> None:
     photo = torch.from_numpy(drawn_face.points(5.0, 1.0))[None]
     speaker = fit_speaker(decoder, photo)
-    said = torch.stack([torch.zeros(2), torch.zeros(2), *say(decoder, 8.0)])
+    said = torch.stack([torch.zeros(2), torch.zeros(2), *build_motion(decoder, 8.0)])
     motion = speak_as(decoder, speaker, said, torch.tensor([0.0, 1.0, 1.0]))
     faces = move_face(decoder.mesh, speaker, photo.expand(3, -1, -1), motion)
     silent, closed, wide = lip_gap(faces).tolist()
@@ -155,7 +155,7 @@ def test_a_photo_keeps_its_smile_in_silence_and_closes_it_in_speech(decoder: Mes
 
 
 def test_who_is_seen_in_motion_has_no_smile_to_close(decoder: MeshDecoder) -> None:
-    assert float(fit_speaker(decoder, talk(9)).smile_px) == 0
+    assert float(fit_speaker(decoder, build_frames(9)).smile_px) == 0
     pressed = torch.from_numpy(drawn_face.points(-0.5))[None]
     assert float(fit_speaker(decoder, pressed).smile_px) == 0
 
@@ -163,7 +163,7 @@ def test_who_is_seen_in_motion_has_no_smile_to_close(decoder: MeshDecoder) -> No
 def test_a_moved_face_says_what_it_was_told_in_the_pose_it_had(mesh: FaceMesh, decoder: MeshDecoder) -> None:
     frames = clip("bert", FRAMES, 7)
     speaker, turned = fit_speaker(decoder, torch.from_numpy(frames)), torch.from_numpy(posed(frames[:6], 8))
-    motion = say(decoder, *range(6))
+    motion = build_motion(decoder, *range(6))
     faces = move_face(mesh, speaker, turned, motion)
     torch.testing.assert_close(mesh.motion(faces, speaker.rest), motion, atol=0.02, rtol=0)
     torch.testing.assert_close(faces[:, mesh.upper], turned[:, mesh.upper])

@@ -1,4 +1,4 @@
-"""The models draw from what they may see: the person's other frames, not the frame's own mouth."""
+"""The CALS models: output depends on the person's other frames, not on the frame's own mouth."""
 
 import dataclasses
 
@@ -31,14 +31,14 @@ def lips(mesh: FaceMesh) -> MeshLips:
     return mesh_lips(mesh)
 
 
-def own_motion(lips: MeshLips, frame: int) -> Tensor:
-    """What to say so that this person makes the mouth of one of their frames, [k]."""
+def invert_motion(lips: MeshLips, frame: int) -> Tensor:
+    """Compute the motion [k] for which this person has the mouth of one of their frames."""
     speaker = fit_speaker(lips.decoder, torch.from_numpy(CLIP))
     return lips.decoder.mesh.motion(torch.from_numpy(CLIP[[frame]]), speaker.rest)[0] / speaker.span
 
 
 @torch.no_grad()
-def draw(lips: MeshLips, motion: Tensor, faces: Faces, shown: Gallery) -> Tensor:
+def render(lips: MeshLips, motion: Tensor, faces: Faces, shown: Gallery) -> Tensor:
     return lips.render(saying(lips, motion).expand(len(faces.crops), -1), faces, shown)
 
 
@@ -46,7 +46,7 @@ def test_a_mouth_that_was_seen_is_shown_as_it_was(lips: MeshLips) -> None:
     shown = known(CLIP, GALLERY)
     faces = faces_of([drawn_face.picture(CLIP[ORDER[10]])], [CLIP[ORDER[10]]])
     for k, frame in enumerate(GALLERY):
-        drawn = draw(lips, own_motion(lips, frame), faces, shown)
+        drawn = render(lips, invert_motion(lips, frame), faces, shown)
         wrong = [float((drawn[0] - crop)[MOUTH].abs().mean()) for crop in shown.crops]
         assert wrong[k] < 0.03
         assert wrong[k] < 0.3 * min(wrong[:k] + wrong[k + 1 :])
@@ -57,12 +57,14 @@ def test_a_frame_never_lends_itself_its_mouth(lips: MeshLips) -> None:
     shown.crops[2][MOUTH] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]  # at 12 s
     faces = faces_of([drawn_face.picture(CLIP[0])] * 4, [CLIP[0]] * 4)
     away = torch.tensor([0.0, OWN_S / 2, -OWN_S / 2, OWN_S])
-    drawn = draw(lips, own_motion(lips, GALLERY[2]), dataclasses.replace(faces, times_s=12 + away), shown)
+    drawn = render(lips, invert_motion(lips, GALLERY[2]), dataclasses.replace(faces, times_s=12 + away), shown)
     red = drawn[MOUTH][:, 0].mean(dim=(1, 2)) - drawn[MOUTH][:, 1].mean(dim=(1, 2))
     assert float((red[:3] - red[0]).abs().max()) < 1e-3
     assert float(red[3] - red[0]) > 0.2
     alone = known(CLIP, GALLERY[:1])
-    assert bool(torch.isfinite(draw(lips, torch.zeros(2), dataclasses.replace(faces, times_s=10 + away), alone)).all())
+    assert bool(
+        torch.isfinite(render(lips, torch.zeros(2), dataclasses.replace(faces, times_s=10 + away), alone)).all()
+    )
 
 
 def test_of_the_frame_itself_pose_and_light_count_alone(lips: MeshLips) -> None:
@@ -71,7 +73,7 @@ def test_of_the_frame_itself_pose_and_light_count_alone(lips: MeshLips) -> None:
     crop = drawn_face.picture(landmarks)
     shuffled = crop.copy()
     shuffled[64:] = np.random.default_rng(0).permutation(shuffled[64:].reshape(-1, 3)).reshape(64, 128, 3)
-    drawn = draw(lips, motion, faces_of([crop, shuffled, crop // 2], [landmarks] * 3), shown)
+    drawn = render(lips, motion, faces_of([crop, shuffled, crop // 2], [landmarks] * 3), shown)
     torch.testing.assert_close(drawn[1], drawn[0], atol=1e-4, rtol=0)
     torch.testing.assert_close(drawn[2], drawn[0] / 2, atol=0.01, rtol=0)
 
@@ -79,7 +81,7 @@ def test_of_the_frame_itself_pose_and_light_count_alone(lips: MeshLips) -> None:
 def test_the_frames_own_motion_does_not_come_through(lips: MeshLips) -> None:
     faces = [drawn_face.points(open_px, wide_px) for open_px, wide_px in ((0.5, 0.0), (7.0, 0.0), (3.0, 1.0))]
     crops = [drawn_face.picture(faces[0])] * 3
-    drawn = draw(lips, opening_by(lips.decoder.mesh, 4.0), faces_of(crops, faces), known(CLIP, GALLERY))
+    drawn = render(lips, opening_by(lips.decoder.mesh, 4.0), faces_of(crops, faces), known(CLIP, GALLERY))
     apart = (drawn[1:] - drawn[:1])[MOUTH].abs().mean(dim=(1, 2, 3))
     shown = torch.from_numpy(np.stack([drawn_face.picture(face) for face in faces])).permute(0, 3, 1, 2) / 255
     assert bool((apart < 0.15 * (shown[1:] - shown[:1])[MOUTH].abs().mean(dim=(1, 2, 3))).all())
@@ -88,7 +90,7 @@ def test_the_frames_own_motion_does_not_come_through(lips: MeshLips) -> None:
 def test_a_louder_unit_opens_the_mouth(lips: MeshLips) -> None:
     landmarks = CLIP[ORDER[10]]
     faces, shown = faces_of([drawn_face.picture(landmarks)], [landmarks]), known(CLIP, GALLERY)
-    closed, wide = (draw(lips, opening_by(lips.decoder.mesh, gap), faces, shown)[0] for gap in (0.0, 6.0))
+    closed, wide = (render(lips, opening_by(lips.decoder.mesh, gap), faces, shown)[0] for gap in (0.0, 6.0))
     between = (..., slice(90, 93), slice(58, 71))  # what was lip is now mouth
     assert float((wide - closed)[between].abs().mean()) > 0.1
     assert float((wide - closed)[..., :50, :].abs().max()) < 0.05
@@ -98,9 +100,9 @@ def test_a_photo_speaks_from_its_own_single_frame(lips: MeshLips) -> None:
     landmarks = drawn_face.points(7.0)
     photo = faces_of([drawn_face.picture(landmarks)], [landmarks])
     alone = Gallery(crops=photo.crops, landmarks=photo.landmarks, times_s=photo.times_s, seen=photo.landmarks)
-    still = draw(lips, torch.zeros(2), photo, alone)
+    still = render(lips, torch.zeros(2), photo, alone)
     torch.testing.assert_close(still, photo.crops, atol=0.02, rtol=0)  # its expression is its own
-    wider = draw(lips, opening_by(lips.decoder.mesh, 4.0), photo, alone)
+    wider = render(lips, opening_by(lips.decoder.mesh, 4.0), photo, alone)
     assert float((wider - still)[MOUTH].abs().mean()) > 0.02
 
 

@@ -1,4 +1,4 @@
-"""SyncTalkFace: lips of the lower half alone are stored, and sound alone recalls them; else a lip model like others."""
+"""SyncTalkFace: only lower halves are stored, audio alone recalls them; and the interface of a lip model."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def model() -> SyncTalkFace:
 
 @pytest.fixture
 def batch() -> tuple[torch.Tensor, ...]:
-    """Sound, which frames, reference and real crops."""
+    """Build mel, frame indices, reference and real crops."""
     generator = torch.Generator().manual_seed(1)
     pictures = torch.rand(2, 2, 5, 3, 128, 128, generator=generator)
     return -80 * torch.rand(2, 80, 80, generator=generator), FRAMES, pictures[0], pictures[1]

@@ -1,4 +1,4 @@
-"""Wav2Lip hears 0.2 s a frame and nothing else, where Audio-to-Lip hears all; else it is a lip model like others."""
+"""Wav2Lip: a frame depends on 0.2 s of audio alone, unlike Audio-to-Lip; and the interface of a lip model."""
 
 import pytest
 import torch
@@ -27,15 +27,15 @@ def mel() -> torch.Tensor:
     return -80 * torch.rand(1, 4 * FRAMES, 80, generator=torch.Generator().manual_seed(1))
 
 
-def own(frame: int) -> slice:
-    """The mel frames of a frame's 0.2 s."""
+def own_mel(frame: int) -> slice:
+    """Return the mel frames of a frame's 0.2 s."""
     return slice(4 * (frame - 2), 4 * (frame + 3))
 
 
 def test_a_unit_hears_its_own_window_alone_and_a2l_hears_all(model: Wav2Lip, mel: torch.Tensor) -> None:
-    assert own(FRAME).stop - own(FRAME).start == 20
+    assert own_mel(FRAME).stop - own_mel(FRAME).start == 20
     elsewhere = torch.full_like(mel, -33.0)
-    elsewhere[:, own(FRAME)] = mel[:, own(FRAME)]
+    elsewhere[:, own_mel(FRAME)] = mel[:, own_mel(FRAME)]
     torch.manual_seed(0)
     a2l = A2L(A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)).eval()
     with torch.no_grad():
@@ -46,13 +46,13 @@ def test_a_unit_hears_its_own_window_alone_and_a2l_hears_all(model: Wav2Lip, mel
     assert a2l_change > 1e-2
 
 
-@pytest.mark.parametrize("place", [own(FRAME).start, own(FRAME).stop - 1])
+@pytest.mark.parametrize("place", [own_mel(FRAME).start, own_mel(FRAME).stop - 1])
 def test_it_hears_its_window_to_both_ends(model: Wav2Lip, mel: torch.Tensor, place: int) -> None:
     louder = mel.clone()
     louder[:, place] += 40
     with torch.no_grad():
         changed = (model.units(louder) - model.units(mel)).abs().amax(dim=-1)[0] > 1e-5
-    expected = [frame for frame in range(FRAMES) if own(frame).start <= place < own(frame).stop]
+    expected = [frame for frame in range(FRAMES) if own_mel(frame).start <= place < own_mel(frame).stop]
     assert FRAME in expected
     assert changed.nonzero().flatten().tolist() == expected
 

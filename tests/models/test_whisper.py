@@ -1,4 +1,4 @@
-"""The frozen front-end: its weights come from elsewhere, loudness is nothing to it, and hidden sound is not heard."""
+"""The frozen front-end: external weights, invariance to loudness, and masked audio without influence."""
 
 import dataclasses
 from pathlib import Path
@@ -23,8 +23,8 @@ def random_weights() -> dict[str, Tensor]:
     return {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in weight_shapes(SMALL).items()}
 
 
-def hearing() -> A2L:
-    """Audio-to-Lip of random weights over a front-end of random weights."""
+def build_a2l() -> A2L:
+    """Build Audio-to-Lip and its front-end with random weights."""
     torch.manual_seed(0)
     model = A2L(STILL).eval()
     torch.nn.init.normal_(model.front.hidden_step)
@@ -34,8 +34,8 @@ def hearing() -> A2L:
     return model
 
 
-def speech(frames: int = 30, seed: int = 0) -> Tensor:
-    """A log-mel [1 m f] in dB that rises and falls."""
+def build_mel(frames: int = 30, seed: int = 0) -> Tensor:
+    """Build a log-mel [1 m f] in dB that rises and falls."""
     generator = torch.Generator().manual_seed(seed)
     return -30 + 8 * torch.randn(1, 4 * frames, 80, generator=generator)
 
@@ -43,9 +43,9 @@ def speech(frames: int = 30, seed: int = 0) -> Tensor:
 def test_an_encoder_without_weights_refuses_to_hear() -> None:
     encoder = WhisperEncoder(SMALL)
     with pytest.raises(CheckpointError, match="expected weights before use, found none"):
-        encoder(speech())
+        encoder(build_mel())
     encoder.load_weights(random_weights())
-    assert encoder(speech()).shape == (1, 60, SMALL.width)
+    assert encoder(build_mel()).shape == (1, 60, SMALL.width)
 
 
 @pytest.mark.parametrize("name", ["positions", "0_qkv_weight"])
@@ -60,13 +60,13 @@ def test_weights_that_are_missing_or_of_another_shape_are_refused(name: str) -> 
 
 
 def test_how_loud_a_recording_is_does_not_matter() -> None:
-    loud = speech()
+    loud = build_mel()
     torch.testing.assert_close(normalize_level(loud - 40), normalize_level(loud))
     torch.testing.assert_close(normalize_level(loud + 20), normalize_level(loud))
 
 
 def test_within_a_recording_loud_stays_loud() -> None:
-    mel = speech()
+    mel = build_mel()
     mel[:, :40] -= 30
     features = normalize_level(mel)
     assert float(features[:, 60:].mean() - features[:, :40].mean()) == pytest.approx(30 / 10 / 4, abs=0.05)
@@ -77,7 +77,7 @@ def test_within_a_recording_loud_stays_loud() -> None:
 
 def test_digital_silence_is_not_raised_to_speech() -> None:
     silence = normalize_level(torch.full((1, 40, 80), -100.0))
-    assert float(silence.max()) < 0.3 * float(normalize_level(speech()).max())
+    assert float(silence.max()) < 0.3 * float(normalize_level(build_mel()).max())
 
 
 def test_checkpoints_hold_no_weights_of_the_front_end(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_checkpoints_hold_no_weights_of_the_front_end(tmp_path: Path) -> None:
     other.load_state_dict(held)
     load_front(model, front, "abc", {})
     load_front(other, front, "abc", {"front": "abc"})
-    assert torch.equal(other(speech()), model(speech()))
+    assert torch.equal(other(build_mel()), model(build_mel()))
 
 
 def test_another_front_end_is_refused(tmp_path: Path) -> None:
@@ -106,34 +106,34 @@ def test_another_front_end_is_refused(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_what_is_hidden_is_not_heard() -> None:
-    model = hearing()
+    model = build_a2l()
     hidden = torch.zeros(1, 30, dtype=torch.bool)
     hidden[0, 10:16] = True
-    mel = speech()
+    mel = build_mel()
     other = mel.clone()
-    other[:, 40:64] = speech(6, seed=1) + 10
+    other[:, 40:64] = build_mel(6, seed=1) + 10
     assert torch.equal(model(mel, hidden), model(other, hidden))
     assert float((model(mel) - model(other)).abs().max()) > 1e-3
     beside = mel.clone()
-    beside[:, 36:40] = speech(1, seed=1) + 10
+    beside[:, 36:40] = build_mel(1, seed=1) + 10
     assert not torch.equal(model(mel, hidden), model(beside, hidden))
 
 
 @torch.no_grad()
 def test_hidden_steps_are_a_learned_vector() -> None:
-    model = hearing()
+    model = build_a2l()
     hidden = torch.zeros(1, 30, dtype=torch.bool)
     hidden[0, 10:16] = True
-    before = model(speech(), hidden)
+    before = model(build_mel(), hidden)
     model.front.hidden_step.add_(1.0)
-    assert float((model(speech(), hidden) - before)[0, 12].abs().max()) > 1e-3
-    assert torch.equal(model(speech(), torch.zeros_like(hidden)), model(speech()))
+    assert float((model(build_mel(), hidden) - before)[0, 12].abs().max()) > 1e-3
+    assert torch.equal(model(build_mel(), torch.zeros_like(hidden)), model(build_mel()))
 
 
 def test_features_are_standardized_over_the_training_set() -> None:
-    front = hearing().front
+    front = build_a2l().front
     assert isinstance(front, WhisperFront)
-    mels = [speech(20, seed)[0] for seed in range(5)]
+    mels = [build_mel(20, seed)[0] for seed in range(5)]
     front.fit_statistics(mels)
     features = torch.cat([(front._features(mel[None])[0] - front.mean) / front.std for mel in mels])
     width = 2 * SMALL.width
@@ -143,8 +143,8 @@ def test_features_are_standardized_over_the_training_set() -> None:
 
 
 def test_what_hears_with_it_learns_and_it_does_not() -> None:
-    model = hearing()
-    model(speech()).square().mean().backward()  # type: ignore[no-untyped-call]
+    model = build_a2l()
+    model(build_mel()).square().mean().backward()  # type: ignore[no-untyped-call]
     front = model.front
     assert isinstance(front, WhisperFront)
     assert front.join.weight.grad is not None
@@ -158,7 +158,7 @@ def test_the_front_end_that_ships_is_whole() -> None:
     assert (checkpoint.kind, config) == (KIND, WhisperConfig())
     encoder = WhisperEncoder(config)
     encoder.load_weights(checkpoint.weights)
-    one, other = encoder(torch.cat([speech(25, 0), speech(25, 1)]))
+    one, other = encoder(torch.cat([build_mel(25, 0), build_mel(25, 1)]))
     assert one.shape == (50, 384)
     assert bool(torch.isfinite(one).all())
     assert float((one - other).std()) > 0.1

@@ -1,4 +1,4 @@
-"""A prepared corpus that is drawn: mouths that open with the loudness of their sound; and runs on it."""
+"""A prepared synthetic corpus, whose mouths open with the loudness of the audio, and runs on it."""
 
 import json
 from collections.abc import Iterator
@@ -29,20 +29,20 @@ PLAIN: dict[str, Any] = {
         flip=False,
     ),
 }
-"""Settings of a stage that shows its clips as they are."""
+"""Config changes that disable augmentation."""
 FRAMES = 60
 WIDEST_PX = 20
 
 
 def drawn_mesh(opening: float, seed: int) -> F32:
-    """Points of a face as wide as its seed says, with a mouth that is open from 0 to 1."""
+    """Build landmarks of a face whose width depends on the seed, with a mouth opening from 0 to 1."""
     wide = 1 + 0.04 * np.sin(seed)
     points = drawn_face.points(WIDEST_PX * opening, 0.5 * opening)
     return np.asarray((points - (64, 0, 0)) * (wide, 1, wide) + (64, 0, 0), dtype=np.float32)
 
 
 def draw_sample(key: str, seed: int) -> Sample:
-    """A face of one colour, a dark mouth, and a tone as loud as it is open."""
+    """Build a clip: a face of one colour, a dark mouth, and a tone whose loudness is the opening."""
     rng = np.random.default_rng(seed)
     steps = np.convolve(rng.normal(size=FRAMES + 8), np.hanning(5), mode="valid")[:FRAMES]
     opening = np.clip(0.4 + 0.3 * steps, 0.02, 1.0)
@@ -70,7 +70,7 @@ def draw_sample(key: str, seed: int) -> Sample:
 
 @pytest.fixture(scope="session", autouse=True)
 def few_noises() -> Iterator[None]:
-    """As few sounds to hear through as there are kinds of them: to draw them all takes seconds."""
+    """Reduce the noise bank to one sound per kind: generating all of them takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(noises, "_COUNT", 5)
         yield
@@ -78,7 +78,7 @@ def few_noises() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight clips of two speakers with `splits.json` beside the manifest."""
+    """Prepare eight clips of two speakers, with `splits.json` beside the manifest."""
     folder = tmp_path_factory.mktemp("prepared")
     samples = [draw_sample(f"{speaker}-{i}", 10 * i + ord(speaker)) for speaker in "ab" for i in range(4)]
     write_shard(folder / "shard-00000.tar", samples)
@@ -92,7 +92,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sync_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of `sync-debug`."""
+    """Train `sync-debug`; returns the run directory."""
     run = tmp_path_factory.mktemp("runs") / "sync"
     splits = str(corpus / "splits.json")
     main(["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(run), "--splits", splits])
@@ -101,7 +101,7 @@ def sync_run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def a2l_run(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of `a2l-debug`."""
+    """Train `a2l-debug`; returns the run directory."""
     run = tmp_path_factory.mktemp("runs") / "a2l"
     torch.manual_seed(0)  # its first weights; those of the sync encoders are told by their preset's seed
     arguments = ["train", "a2l", "a2l-debug", "--corpus", str(corpus), "--run", str(run)]

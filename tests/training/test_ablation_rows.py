@@ -1,4 +1,4 @@
-"""The rows of Table 1: what they are, that they train on the same; the whole command, broken off and started again."""
+"""The rows of Table 1: their configs, shared data, and the whole command, interrupted and resumed."""
 
 import dataclasses
 import json
@@ -26,14 +26,14 @@ from evaluation.conftest import talking
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces that speak, under the names of two held-out clips."""
+    """Build speaking faces under the names of two held-out clips."""
     root = tmp_path_factory.mktemp("videos")
     talking(root / "a-3.mp4", seed=1)
     talking(root / "b-2.mp4", seed=2, gap=range(3))
@@ -109,13 +109,13 @@ def test_minutes_are_steps_of_the_dearest_row(
     monkeypatch.setattr(budget.time, "monotonic", lambda: next(now))
     config = AblationConfig(decoder="debug", minutes_each=2.0)
     parents = (Corpus(folder=corpus), sync_run / "model", a2l_run / "model")
-    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert rows_module._load_or_plan_steps(config, *parents, tmp_path / "out", "cpu") == 240
     assert timed == [(0.2, 0.2)]
-    assert rows_module._planned(config, *parents, tmp_path / "out", "cpu") == 240
+    assert rows_module._load_or_plan_steps(config, *parents, tmp_path / "out", "cpu") == 240
     assert len(timed) == 1  # what is planned stays
     other = dataclasses.replace(config, minutes_each=3.0)
     with pytest.raises(ConfigError, match="expected runs of the same minutes_each, found others"):
-        rows_module._planned(other, *parents, tmp_path / "out", "cpu")
+        rows_module._load_or_plan_steps(other, *parents, tmp_path / "out", "cpu")
 
 
 def test_the_command_trains_judges_and_goes_on(

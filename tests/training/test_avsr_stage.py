@@ -1,4 +1,4 @@
-"""The recogniser learns drawn words through the command line, stopped and resumed."""
+"""The recogniser learns synthetic words through the command line, stopped and resumed."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""What a bundle replaces and what it leaves alone; and training without its libraries."""
+"""Bundles: what they replace and what they keep; and training without its libraries."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""A start that stays at chance is noticed, begun anew and, where nothing helps, explained."""
+"""A start that stays at chance is detected, restarted and, if all starts fail, explained."""
 
 import dataclasses
 import json
@@ -33,12 +33,12 @@ FAR = 1e6
 
 
 def spoil(head: nn.Linear) -> None:
-    """Embeddings that are alike, so far out that no step of training parts them."""
+    """Set identical embeddings, so large that no training step separates them."""
     nn.init.constant_(head.bias, FAR)
 
 
 class Both(nn.Module):
-    """A matrix for what is seen and one for what is heard."""
+    """One matrix for visual inputs and one for audio inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Both(nn.Module):
 
 
 class Pairs(Stage):
-    """Vectors seen and heard through a matrix each; the first `bad` starts are spoilt."""
+    """Vector pairs, each projected by a matrix; the first `bad` starts are made to fail."""
 
     name = "pairs"
 
@@ -85,8 +85,8 @@ class Pairs(Stage):
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts are judged after few steps, and nothing is plotted."""
+def check_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check starts after a few steps, and disable the plots."""
     monkeypatch.setattr(chance, "EARLIEST", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
@@ -96,13 +96,13 @@ def options(run: Path) -> RunOptions:
     return RunOptions(run=run, accelerator="cpu")
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
 
 def last_loss(run: Path) -> float:
-    return float(np.mean([line["total"] for line in log_of(run, "train")][-10:]))
+    return float(np.mean([line["total"] for line in read_log(run, "train")][-10:]))
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
@@ -112,8 +112,8 @@ def test_a_bad_start_is_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureFixt
         train(stage, options(tmp_path))
     assert last_loss(tmp_path) < 0.3 * stage.chance_loss
     assert (stage.restarts, stage.seed, stage.step) == (bad, bad, SETTINGS.steps)
-    assert [line["seed"] for line in log_of(tmp_path, "restart")] == list(range(1, bad + 1))
-    assert [line["step"] for line in log_of(tmp_path, "train")] == list(range(1, SETTINGS.steps + 1))
+    assert [line["seed"] for line in read_log(tmp_path, "restart")] == list(range(1, bad + 1))
+    assert [line["step"] for line in read_log(tmp_path, "train")] == list(range(1, SETTINGS.steps + 1))
     warnings = [record.message for record in caplog.records if "beginning anew" in record.message]
     assert len(warnings) == bad
     assert all("step 20: expected a loss well under chance, 2.77, found 2.77" in message for message in warnings)
@@ -137,7 +137,7 @@ def test_a_resumed_run_judges_as_one_that_ran_through(tmp_path: Path, stopped_at
     train(resumed, options(tmp_path / "resumed"))
     assert resumed.restarts == 1
     for kind in ("restart", "train"):
-        assert log_of(tmp_path / "resumed", kind) == log_of(tmp_path / "through", kind)
+        assert read_log(tmp_path / "resumed", kind) == read_log(tmp_path / "through", kind)
     for name, value in through.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
 
@@ -147,8 +147,8 @@ def test_when_no_start_is_left_it_says_what_to_check_and_goes_on_if_told(tmp_pat
         DataError, match=r"chance, 2\.77, found 2\.77 .* last of 3 starts\. Usual reason: a test\. Mend"
     ):
         train(Pairs(bad=9), options(tmp_path))
-    assert len(log_of(tmp_path, "restart")) == 2
-    assert log_of(tmp_path, "train")[-1]["step"] == DUE
+    assert len(read_log(tmp_path, "restart")) == 2
+    assert read_log(tmp_path, "train")[-1]["step"] == DUE
     stage = Pairs(bad=9)
     train(stage, options(tmp_path))
     assert (stage.step, stage.restarts) == (SETTINGS.steps, 2)
@@ -158,7 +158,7 @@ def test_a_stage_without_a_loss_of_chance_is_not_judged(tmp_path: Path, monkeypa
     monkeypatch.setattr(Pairs, "chance_loss", None)
     stage = Pairs(bad=1)
     train(stage, options(tmp_path))
-    assert (stage.restarts, log_of(tmp_path, "restart")) == (0, [])
+    assert (stage.restarts, read_log(tmp_path, "restart")) == (0, [])
 
 
 @pytest.mark.parametrize(("loss", "stuck"), [(2.77, True), (2.72, True), (2.6, False), (9.0, True), (math.nan, True)])

@@ -1,4 +1,4 @@
-"""A second network trained in turn with the first, and groups of parameters with rates of their own."""
+"""A discriminator trained in turn with the network, and parameter groups with their own learning rates."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The front-end's checkpoint out of a CTranslate2 file; which front-end a run and its bundle name."""
+"""Import of the front-end from a CTranslate2 file; the front-end that runs and bundles name as parent."""
 
 import dataclasses
 import hashlib
@@ -29,12 +29,12 @@ KNOWN = Path(hub.__file__).parent / "weights" / "whisper-tiny-en"
 
 
 def model_bin(kind: type[np.generic] = np.float32, heads: int = 6, **shapes: tuple[int, ...]) -> bytes:
-    """A file of tiny.en's encoder's sizes but for `shapes`, with small numbers in it."""
+    """Write a file with the sizes of tiny.en's encoder, except for `shapes`, and small numbers."""
     rng = np.random.default_rng(0)
     arrays = {"encoder/num_heads": np.array(heads, np.int16)}
     for name, shape in (weight_shapes(WhisperConfig()) | shapes).items():
-        arrays[ctranslate._source_name(name)] = rng.integers(-9, 9, shape).astype(kind)
-    kinds = {np.dtype(value): key for key, value in ctranslate._KINDS.items()}
+        arrays[ctranslate._map_name(name)] = rng.integers(-9, 9, shape).astype(kind)
+    kinds = {np.dtype(value): key for key, value in ctranslate._DTYPES.items()}
     text = b"WhisperSpec\0"
     parts = [struct.pack("<IH", 6, len(text)), text, struct.pack("<II", 3, len(arrays))]
     for name, values in arrays.items():
@@ -72,7 +72,7 @@ def test_another_conversion_is_taken_with_a_warning(tmp_path: Path, caplog: pyte
 
 
 def broken(data: bytes, name: str, value: float) -> bytes:
-    """`data` with another first number in one of its float32 arrays."""
+    """Return `data` with another first number in one of its float32 arrays."""
     place = data.index(name.encode() + b"\0") + len(name) + 1
     place += 1 + 4 * data[place] + 5
     return data[:place] + struct.pack("<f", value) + data[place + 4 :]

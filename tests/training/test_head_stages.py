@@ -1,4 +1,4 @@
-"""Stages that draw whole heads, on the drawn corpus: trained by the command, stopped and resumed, made to speak."""
+"""Stages of whole heads on the synthetic corpus: trained by the command, stopped, resumed, used to generate."""
 
 import dataclasses
 import json
@@ -45,8 +45,8 @@ HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -56,7 +56,7 @@ def settings(name: str) -> HeadConfig:
     return config
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
@@ -65,7 +65,7 @@ def log_of(run: Path, kind: str) -> list[dict[str, float]]:
 def trained(
     request: pytest.FixtureRequest, corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    """A system's name and its run, made by the command."""
+    """Train a system by the command; returns its name and run."""
     run = tmp_path_factory.mktemp("runs") / request.param
     arguments = ["train", "l2f", request.param, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--run", str(run), "--sync", str(sync_run / "model")])
@@ -73,8 +73,8 @@ def trained(
 
 
 @pytest.fixture(params=PRESETS)
-def built(request: pytest.FixtureRequest, corpus: Path, sync_run: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """The stage of a preset as the command would train it, without augmentation of sound."""
+def head_stage(request: pytest.FixtureRequest, corpus: Path, sync_run: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Build a preset's stage as the command does, without audio augmentation."""
     stages: list[Stage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     pure = {name: PLAIN[name] for name in ("voice", "room")}
@@ -88,7 +88,7 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path) -
     checkpoint = load_checkpoint(run / "model")
     assert (checkpoint.kind, checkpoint.step) == (kind, 20)
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
-    losses, metrics = log_of(run, "train")[-1], log_of(run, "validation")[-1]
+    losses, metrics = read_log(run, "train")[-1], read_log(run, "validation")[-1]
     assert TERMS[kind] <= losses.keys()
     assert losses["total"] == pytest.approx(sum(losses[term] for term in TERMS[kind]), rel=1e-4)
     assert np.isfinite(losses["critic_total"])
@@ -100,25 +100,27 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path) -
         assert sheet.std() > 5
 
 
-def test_every_weight_that_learns_has_a_gradient(built: Stage) -> None:
-    built.step = 1
-    built.losses(built.model, np.random.default_rng(0), CPU)["total"].backward()
-    idle = [name for name, weight in built.model.named_parameters() if weight.requires_grad and weight.grad is None]
+def test_every_weight_that_learns_has_a_gradient(head_stage: Stage) -> None:
+    head_stage.step = 1
+    head_stage.losses(head_stage.model, np.random.default_rng(0), CPU)["total"].backward()
+    idle = [
+        name for name, weight in head_stage.model.named_parameters() if weight.requires_grad and weight.grad is None
+    ]
     assert idle == []
-    grouped = [id(p) for group in built.parameter_groups() for p in group.parameters]
-    assert sorted(grouped) == sorted(id(p) for p in built.model.parameters() if p.requires_grad)
+    grouped = [id(p) for group in head_stage.parameter_groups() for p in group.parameters]
+    assert sorted(grouped) == sorted(id(p) for p in head_stage.model.parameters() if p.requires_grad)
 
 
-def test_a_few_windows_are_learnt(built: Stage) -> None:
-    optimizer = torch.optim.Adam([p for p in built.model.parameters() if p.requires_grad], lr=5e-3)
+def test_a_few_windows_are_learnt(head_stage: Stage) -> None:
+    optimizer = torch.optim.Adam([p for p in head_stage.model.parameters() if p.requires_grad], lr=5e-3)
     found = []
     for _ in range(40):
-        losses = built.losses(built.model, np.random.default_rng(0), CPU)
+        losses = head_stage.losses(head_stage.model, np.random.default_rng(0), CPU)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
         found.append({name: value.item() for name, value in losses.items()})
-    term = "recon" if isinstance(built, PCAVSStage) else "keypoints"
+    term = "recon" if isinstance(head_stage, PCAVSStage) else "keypoints"
     assert found[-1][term] < 0.85 * found[0][term]
     assert found[-1]["total"] < 0.95 * found[0]["total"]
 
@@ -140,7 +142,7 @@ def test_resumed_training_is_the_same_training(name: str, corpus: Path, sync_run
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "resumed", stop_at=3)
     go(tmp_path / "resumed")
-    through, resumed = log_of(tmp_path / "through", "train"), log_of(tmp_path / "resumed", "train")
+    through, resumed = read_log(tmp_path / "through", "train"), read_log(tmp_path / "resumed", "train")
     assert [line["step"] for line in resumed] == list(range(1, 7))
     for one, other in zip(through, resumed, strict=True):
         assert one.pop("kind") == other.pop("kind")
@@ -174,8 +176,8 @@ def test_references_are_of_the_same_clip_and_far_enough(corpus: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def nodding(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A video of the photo's face, smaller and larger by turns."""
+def zooming_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a video of the photo's face, alternately smaller and larger."""
     with VideoReader(PHOTO) as reader:
         photo = next(reader).rgb()[:320, 64:384]
     pictures = [
@@ -185,8 +187,8 @@ def nodding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("pose") / "nod.mp4", frames=pictures, size=(320, 280))
 
 
-def make(run: Path, face: Path, out: Path, *more: str) -> tuple[int, int, list[np.ndarray]]:
-    """Width, height and pictures of what the command makes of a face."""
+def generate(run: Path, face: Path, out: Path, *more: str) -> tuple[int, int, list[np.ndarray]]:
+    """Return width, height and frames of the command's output for a face."""
     model = ["--model", str(run / "model"), "--report", str(out.with_suffix(".json"))]
     main(["generate", "--face", str(face), "--audio", str(SPEECH), "--out", str(out), *model, *more])
     with VideoReader(out) as video:
@@ -194,13 +196,13 @@ def make(run: Path, face: Path, out: Path, *more: str) -> tuple[int, int, list[n
 
 
 @pytest.fixture
-def video(nodding: Path) -> Callable[[Path, Path], None]:
-    """Checks that a video's frames are drawn into, each where its head is."""
+def video(zooming_video: Path) -> Callable[[Path, Path], None]:
+    """Check that the faces of a video's frames are replaced at the heads' positions."""
 
     def check(run: Path, out: Path) -> None:
-        width, height, pictures = make(run, nodding, out, "--length", "video")
+        width, height, pictures = generate(run, zooming_video, out, "--length", "video")
         assert (width, height, len(pictures)) == (320, 280, 20)
-        with VideoReader(nodding) as reader:
+        with VideoReader(zooming_video) as reader:
             change = np.mean([abs(frame.rgb() - new) for frame, new in zip(reader, pictures, strict=True)], axis=(0, 3))
         assert change[150:170, 150:170].mean() > 2 * change[:60].mean()
 
@@ -209,14 +211,14 @@ def video(nodding: Path) -> Callable[[Path, Path], None]:
 
 @pytest.mark.parametrize("trained", ["l2f-debug-pcavs"], indirect=True)
 def test_pcavs_is_pasted_with_its_own_pose_and_is_a_crop_with_another_ones(
-    trained: tuple[str, Path], video: Callable[[Path, Path], None], nodding: Path, tmp_path: Path
+    trained: tuple[str, Path], video: Callable[[Path, Path], None], zooming_video: Path, tmp_path: Path
 ) -> None:
     _, run = trained
     video(run, tmp_path / "video.mp4")
-    width, height, _ = make(run, PHOTO, tmp_path / "photo.mp4")
+    width, height, _ = generate(run, PHOTO, tmp_path / "photo.mp4")
     with VideoReader(PHOTO) as reader:
         assert (width, height) == (reader.width, reader.height)
-    width, height, pictures = make(run, PHOTO, tmp_path / "posed.mp4", "--pose", str(nodding))
+    width, height, pictures = generate(run, PHOTO, tmp_path / "posed.mp4", "--pose", str(zooming_video))
     assert (width, height) == (128, 128)
     report = json.loads((tmp_path / "posed.json").read_text())
     assert report["generated"] == report["frames"] == len(pictures)
@@ -224,13 +226,13 @@ def test_pcavs_is_pasted_with_its_own_pose_and_is_a_crop_with_another_ones(
 
 @pytest.mark.parametrize("trained", ["l2f-debug-pcavs"], indirect=True)
 def test_poses_that_cannot_be_taken_are_refused(
-    trained: tuple[str, Path], nodding: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: tuple[str, Path], zooming_video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for face, model, says in (
-        (nodding, str(trained[1] / "model"), "expected a photo as face, found a video"),
+        (zooming_video, str(trained[1] / "model"), "expected a photo as face, found a video"),
         (PHOTO, "debug", "expected a model of PC-AVS or Audio2Head, found debug"),
     ):
-        out = ["--out", str(tmp_path / "o.mp4"), "--model", model, "--pose", str(nodding)]
+        out = ["--out", str(tmp_path / "o.mp4"), "--model", model, "--pose", str(zooming_video)]
         with pytest.raises(SystemExit, match="1"):
             main(["generate", "--face", str(face), "--audio", str(SPEECH), *out])
         assert says in " ".join(capsys.readouterr().err.split())
@@ -239,16 +241,16 @@ def test_poses_that_cannot_be_taken_are_refused(
 
 @pytest.mark.parametrize("trained", ["l2f-debug-audio2head"], indirect=True)
 def test_audio2head_is_pasted_into_videos_and_moves_the_heads_of_photos(
-    trained: tuple[str, Path], video: Callable[[Path, Path], None], nodding: Path, tmp_path: Path
+    trained: tuple[str, Path], video: Callable[[Path, Path], None], zooming_video: Path, tmp_path: Path
 ) -> None:
     _, run = trained
     video(run, tmp_path / "video.mp4")
-    width, height, pictures = make(run, PHOTO, tmp_path / "photo.mp4")
+    width, height, pictures = generate(run, PHOTO, tmp_path / "photo.mp4")
     assert (width, height) == (128, 128)
     report = json.loads((tmp_path / "photo.json").read_text())
     assert report["generated"] == report["frames"] == len(pictures)
     assert pictures[0].std() > 20  # the photo's face, warped
-    width, height, posed = make(run, PHOTO, tmp_path / "posed.mp4", "--pose", str(nodding))
+    width, height, posed = generate(run, PHOTO, tmp_path / "posed.mp4", "--pose", str(zooming_video))
     assert (width, height, len(posed)) == (128, 128, len(pictures))
 
 
@@ -274,12 +276,12 @@ def test_a_photos_head_goes_on_where_the_last_batch_left_it(
     torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=0)
 
 
-def test_head_motion_is_measured_and_cut_with_its_sound(built: Stage, corpus: Path) -> None:
-    if not isinstance(built, Audio2HeadStage):
+def test_head_motion_is_measured_and_cut_with_its_sound(head_stage: Stage, corpus: Path) -> None:
+    if not isinstance(head_stage, Audio2HeadStage):
         return
-    mel, poses = built._stretches(np.random.default_rng(0))
+    mel, poses = head_stage._sample_poses(np.random.default_rng(0))
     assert (mel.shape, poses.shape) == ((2, 120, 80), (2, 30, 6))
-    store = built._training
+    store = head_stage._training
     for sound, pose in zip(mel, poses, strict=True):
         places = [
             (clip, start)
@@ -290,8 +292,8 @@ def test_head_motion_is_measured_and_cut_with_its_sound(built: Stage, corpus: Pa
         ((clip, start),) = places
         expected = head_pose(torch.from_numpy(store.landmarks(clip)[start : start + 30]), 128)
         torch.testing.assert_close(pose, expected)
-    away = torch.cat([whole - whole.mean(dim=0) for whole in built._poses])
-    torch.testing.assert_close(built.model.head.spread, away.std(dim=0).clamp_min(1e-4))
+    away = torch.cat([whole - whole.mean(dim=0) for whole in head_stage._poses])
+    torch.testing.assert_close(head_stage.model.head.spread, away.std(dim=0).clamp_min(1e-4))
 
 
 def test_a_mirrored_pose_picture_is_refused() -> None:
@@ -299,7 +301,7 @@ def test_a_mirrored_pose_picture_is_refused() -> None:
         PCAVSStageConfig(pose=dataclasses.replace(PCAVSStageConfig().pose, flip=True))
 
 
-def test_pcavs_starts_from_the_sync_encoders(built: Stage) -> None:
-    if isinstance(built, PCAVSStage):
-        for name, value in built._judges._sync.state_dict().items():
-            torch.testing.assert_close(built.model.content.state_dict()[name], value)
+def test_pcavs_starts_from_the_sync_encoders(head_stage: Stage) -> None:
+    if isinstance(head_stage, PCAVSStage):
+        for name, value in head_stage._perceptual_losses._sync.state_dict().items():
+            torch.testing.assert_close(head_stage.model.content.state_dict()[name], value)

@@ -1,4 +1,4 @@
-"""Judges say what they are weighted to say, when their time has come."""
+"""GAN and sync losses: weights, and the steps at which they begin."""
 
 import math
 
@@ -20,8 +20,8 @@ def sync() -> SyncModel:
     return SyncModel(SyncConfig(width=4, embedding=16))
 
 
-def shown(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Two windows of crops, generated and real, and their mel."""
+def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Build two windows of crops, generated and real, and their mel."""
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.rand(2, 2, 5, 3, 128, 128, generator=generator)
     return pictures[0], pictures[1], -80 * torch.rand(2, 20, 80, generator=generator)
@@ -29,7 +29,7 @@ def shown(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_without_weight_nothing_is_said_nor_computed(sync: SyncModel) -> None:
     judges = Judges(JudgesConfig(gan=0, d_av=0, d_vv=0), CRITIC, sync)
-    generated, real, mel = shown()
+    generated, real, mel = batch()
     assert judges.critic is None
     assert judges.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), 5) == {}
     assert judges.of_windows(generated, real, mel, 5) == {}
@@ -39,7 +39,7 @@ def test_without_weight_nothing_is_said_nor_computed(sync: SyncModel) -> None:
 
 def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
     judges = Judges(JudgesConfig(d_av=0.3, d_vv=0.7, temperature=0.5), CRITIC, sync)
-    generated, real, mel = shown()
+    generated, real, mel = batch()
     said = judges.of_windows(generated.requires_grad_(), real, mel, 0)
     lower = (..., slice(64, None), slice(None))
     drawn, heard, seen = sync.visual(generated[lower]), sync.audio(mel), sync.visual(real[lower])
@@ -55,7 +55,7 @@ def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
 
 def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
     judges = Judges(JudgesConfig(sync_from_step=10), CRITIC, sync)
-    generated, real, mel = shown()
+    generated, real, mel = batch()
     assert judges.of_windows(generated, real, mel, 9) == {}
     assert set(judges.of_windows(generated, real, mel, 10)) == {"d_av", "d_vv"}
 
@@ -63,7 +63,7 @@ def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
 def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
     judges = Judges(JudgesConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
     assert judges.critic is not None
-    generated, real = (windows.flatten(0, 1) for windows in shown()[:2])
+    generated, real = (windows.flatten(0, 1) for windows in batch()[:2])
     assert judges.of_pictures(generated, real, 3) == {}
     with torch.no_grad():
         judges.critic.head.weight.zero_()
@@ -77,7 +77,7 @@ def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncMode
     assert judges.critic is not None
     with pytest.raises(RuntimeError, match="shown nothing"):
         judges.critic_losses(judges.critic)
-    generated, real, _ = shown()
+    generated, real, _ = batch()
     generated, real = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
     judges.of_pictures(generated, real, 0)
     seen: list[torch.Tensor] = []
@@ -100,7 +100,7 @@ def test_whole_crops_are_judged_and_their_features_matched(sync: SyncModel) -> N
     config = JudgesConfig(gan=0.5, match=2.0, d_av=0, d_vv=0, whole=True)
     judges = Judges(config, DiscriminatorConfig(width=4, patches=True), sync)
     assert judges.critic is not None
-    generated, real, _ = shown()
+    generated, real, _ = batch()
     crops, true = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
     losses = judges.of_pictures(crops, true, 1)
     assert set(losses) == {"gan", "match"}

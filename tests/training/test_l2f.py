@@ -1,4 +1,4 @@
-"""Both kinds of Lip-to-Face on the drawn corpus: trained, stopped and resumed, looked at, loaded and made to draw."""
+"""Both kinds of Lip-to-Face on the synthetic corpus: training, resuming, contact sheets, loading, rendering."""
 
 import dataclasses
 import json
@@ -38,12 +38,12 @@ PRESETS = ("l2f-debug", "l2f-debug-unet")
 SPEECH = NoiseAugment(mixed=0.0, babble=0.0, alone=0.0)
 
 
-def train_log(run: Path) -> list[dict[str, float]]:
+def read_train_log(run: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "train"]
 
 
-def validation_log(run: Path) -> list[dict[str, float]]:
+def read_validation_log(run: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "validation"]
 
@@ -56,7 +56,7 @@ def trained(
     a2l_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path]:
-    """A preset's name and its run, made by the command."""
+    """Train a preset by the command; returns its name and run."""
     run = tmp_path_factory.mktemp("runs") / request.param
     arguments = ["train", "l2f", request.param, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--run", str(run), "--sync", str(sync_run / "model"), "--a2l", str(a2l_run / "model")])
@@ -72,7 +72,7 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path, a
         "sync": weights_sha256(sync_run / "model"),
         "a2l": weights_sha256(a2l_run / "model"),
     }
-    losses, metrics = train_log(run)[-1], validation_log(run)[-1]
+    losses, metrics = read_train_log(run)[-1], read_validation_log(run)[-1]
     draws = name == "l2f-debug-unet"
     terms = ("recon", "gan", "d_av", "d_vv") if draws else ("motion", "follow")
     assert losses["total"] == pytest.approx(sum(losses[term] for term in terms), rel=1e-4)
@@ -132,7 +132,7 @@ def test_resumed_training_is_the_same_training(
         go(tmp_path / "resumed", stop_at=3)
     monkeypatch.setattr(run_module, "measure_corpus_mesh", lambda *_: pytest.fail("the run has a mesh"))
     go(tmp_path / "resumed", seed=99)  # whatever it was begun with must not matter
-    through, resumed = train_log(tmp_path / "through"), train_log(tmp_path / "resumed")
+    through, resumed = read_train_log(tmp_path / "through"), read_train_log(tmp_path / "resumed")
     assert [line["step"] for line in resumed] == list(range(1, 7))
     for one, other in zip(through, resumed, strict=True):
         for key, value in one.items():
@@ -158,10 +158,10 @@ def test_the_mesh_is_that_of_the_training_clips(trained: tuple[str, Path], corpu
 
 
 @pytest.fixture
-def built(
+def build_stage(
     corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Stage]:
-    """The stage of a preset as the command would train it."""
+    """Build a preset's stage as the command does."""
 
     def build(name: str) -> Stage:
         stages: list[Stage] = []
@@ -175,16 +175,16 @@ def built(
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_weight_that_learns_has_a_gradient(name: str, built: Callable[[str], Stage]) -> None:
-    stage = built(name)
+def test_every_weight_that_learns_has_a_gradient(name: str, build_stage: Callable[[str], Stage]) -> None:
+    stage = build_stage(name)
     stage.losses(stage.model, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
     # Several devices would wait for one that has none.
     idle = [name for name, weight in stage.model.named_parameters() if weight.requires_grad and weight.grad is None]
     assert idle == []
 
 
-def test_stretches_are_cut_to_any_length(built: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = built("l2f-debug")
+def test_stretches_are_cut_to_any_length(build_stage: Callable[[str], Stage], monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = build_stage("l2f-debug")
     assert isinstance(stage, MeshStage)
     rng, heard = np.random.default_rng(0), []
 
@@ -205,19 +205,19 @@ def test_stretches_are_cut_to_any_length(built: Callable[[str], Stage], monkeypa
 
 
 @pytest.mark.parametrize("masked", [0.0, 0.25, 1.0])
-def test_so_many_stretches_are_heard_in_part(built: Callable[[str], Stage], masked: float) -> None:
-    stage = built("l2f-debug")
+def test_so_many_stretches_are_heard_in_part(build_stage: Callable[[str], Stage], masked: float) -> None:
+    stage = build_stage("l2f-debug")
     assert isinstance(stage, MeshStage)
     stage.config = dataclasses.replace(stage.config, masked=masked)
     rng = np.random.default_rng(0)
-    shares = np.array([stage._hidden(rng, stage.config.frames).mean() for _ in range(200)])
+    shares = np.array([stage._sample_mask(rng, stage.config.frames).mean() for _ in range(200)])
     assert (shares > 0).mean() == pytest.approx(masked, abs=0.07)
     assert shares.max() <= stage.config.budget
 
 
 @torch.no_grad()
-def test_a_mouth_that_stands_still_leaves_the_metrics_finite(built: Callable[[str], Stage]) -> None:
-    stage = built("l2f-debug")
+def test_a_mouth_that_stands_still_leaves_the_metrics_finite(build_stage: Callable[[str], Stage]) -> None:
+    stage = build_stage("l2f-debug")
     assert isinstance(stage, MeshStage)
     known = stage._held_out_geometry
     still = [dataclasses.replace(face, target=face.target[:1].expand_as(face.target)) for face in known["unseen"]]

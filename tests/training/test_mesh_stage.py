@@ -1,4 +1,4 @@
-"""What the motion head learns: what mouths do, at any rate of speech, and rest where nobody speaks."""
+"""The motion head learns mouth motion at any speech rate, and rest where nobody speaks."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ PURE = {name: PLAIN[name] for name in ("voice", "room")} | {"pauses": 0.0}
 
 @pytest.fixture
 def stage(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MeshStage:
-    """The stage of `l2f-debug` without augmentation, as the command would train it."""
+    """Build the stage of `l2f-debug` as the command does, without augmentation."""
     stages: list[Stage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     monkeypatch.setattr(run_module, "clip_offsets", lambda _encoders, _sha256, store, _place: [0.0] * len(store))
@@ -33,17 +33,17 @@ def stage(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypat
     options = RunOptions(run=tmp_path / "run", accelerator="cpu")
     train_l2f("l2f-debug", source, sync_run / "model", a2l_run / "model", options)
     assert isinstance(stages[0], MeshStage)
-    return hear(stages[0], masked=0.0, rate=0.0)
+    return set_noise(stages[0], masked=0.0, rate=0.0)
 
 
-def hear(stage: MeshStage, alone: float = 0.0, mixed: float = 0.0, **changes: Any) -> MeshStage:
+def set_noise(stage: MeshStage, alone: float = 0.0, mixed: float = 0.0, **changes: Any) -> MeshStage:
     noise = NoiseAugment(mixed=mixed, babble=0.0, alone=alone, snr_db=(5.0, 5.0))
     stage.config = dataclasses.replace(stage.config, noise=noise, **PURE, **changes)
     return stage
 
 
-def learn(stage: MeshStage, steps: int) -> list[float]:
-    """Losses of training on the same four batches again and again."""
+def train(stage: MeshStage, steps: int) -> list[float]:
+    """Train on the same four batches repeatedly; returns the losses."""
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     found = []
     for step in range(steps):
@@ -56,11 +56,11 @@ def learn(stage: MeshStage, steps: int) -> list[float]:
 
 
 def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage) -> None:
-    found = learn(hear(stage, alone=0.3, clips=4), 160)
+    found = train(set_noise(stage, alone=0.3, clips=4), 160)
     assert sum(found[-8:]) < 0.4 * sum(found[:8])
     stage.model.eval()
     gaps = lip_gap(stage.model.decoder.mesh.basis)
-    mel, target, spoken = stage._windows(np.random.default_rng(1), 30)
+    mel, target, spoken = stage._sample_windows(np.random.default_rng(1), 30)
     with torch.no_grad():
         opening = stage.model(mel) @ gaps
     away = (target @ gaps).std()
@@ -74,19 +74,19 @@ def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage
 
 def test_where_nobody_speaks_the_target_is_rest(stage: MeshStage) -> None:
     rng = np.random.default_rng(0)
-    _, target, spoken = hear(stage, alone=1.0)._windows(rng, 30)
+    _, target, spoken = set_noise(stage, alone=1.0)._sample_windows(rng, 30)
     assert not spoken.any()
     assert float(target.abs().max()) == 0
     losses = stage.losses(stage.model, rng, CPU)
     assert losses.keys() == {"motion", "total"}
-    _, target, spoken = hear(stage, alone=0.0)._windows(np.random.default_rng(0), 30)
+    _, target, spoken = set_noise(stage, alone=0.0)._sample_windows(np.random.default_rng(0), 30)
     assert spoken.all()
     assert float(target.abs().amax(dim=(1, 2)).min()) > 0.5
 
 
 def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
-    """The drawn mouths open as loudly as they sound."""
-    mel, target, _ = stage._windows(np.random.default_rng(0), 30)
+    """Check that synthetic mouths open with the loudness of the audio."""
+    mel, target, _ = stage._sample_windows(np.random.default_rng(0), 30)
     assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
     for sound, motion in zip(mel, target, strict=True):
         loud = sound.amax(dim=1).unflatten(0, (30, 4)).mean(dim=1)  # type: ignore[no-untyped-call]
@@ -94,10 +94,10 @@ def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
 
 
 def test_a_rate_changes_both_and_keeps_their_length(stage: MeshStage) -> None:
-    hear(stage, rate=0.5)
+    set_noise(stage, rate=0.5)
     taken = []
     for seed in range(12):
-        mel, target, _ = stage._windows(np.random.default_rng(seed), 30)
+        mel, target, _ = stage._sample_windows(np.random.default_rng(seed), 30)
         assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
         loud = mel.amax(dim=2).unflatten(1, (30, 4)).mean(dim=2)  # type: ignore[no-untyped-call]
         opening = target @ lip_gap(stage.model.decoder.mesh.basis)
@@ -112,7 +112,7 @@ def test_small_motions_count_a_little_and_energy_most(stage: MeshStage) -> None:
     for k in range(4):
         wrong = torch.zeros(1, 30, 4)
         wrong[..., k] = 1.0
-        each.append(float(stage._motion_losses(wrong, target, spoken, follow=0.0)["motion"]))
+        each.append(float(stage._compute_motion_losses(wrong, target, spoken, follow=0.0)["motion"]))
     assert each == sorted(each, reverse=True)
     assert sum(each) == pytest.approx(1)
     assert min(each) >= 0.1 / 4 - 1e-6

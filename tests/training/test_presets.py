@@ -1,4 +1,4 @@
-"""Presets of the large corpora are GRID's but for how much of a clip they take."""
+"""Presets of the large corpora equal GRID's except for the length of their windows."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The lip reader learns drawn mouths through the command line, stopped and resumed."""
+"""The lip reader learns synthetic mouths through the command line, stopped and resumed."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def stage(spoken: Path, changes: dict[str, object] | None = None, **train_change
     return ReaderStage(config, *Corpus(folder=spoken, splits=spoken / "splits.json").words(config.model))
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
@@ -45,10 +45,10 @@ def test_the_command_leaves_a_reader(spoken: Path, tmp_path: Path, capsys: pytes
     assert "seen_accuracy" in capsys.readouterr().out
     model = reader_from_checkpoint(load_checkpoint(run / "model"))
     assert model.config == READER["reader-debug"].model
-    last = log_of(run, "validation")[-1]
+    last = read_log(run, "validation")[-1]
     assert {"seen_accuracy", "seen_in_slot", "seen_blanked", "seen_loss", "seen_command"} <= last.keys()
     assert not any(name.startswith("unseen") for name in last)  # nobody knows its words
-    facts = log_of(run, "start")[0]
+    facts = read_log(run, "start")[0]
     assert (facts["clips"], facts["words"], facts["held_out"]) == (8, 40, {"seen": 10})
 
 

@@ -1,4 +1,4 @@
-"""SyncTalkFace trained as a preset of Lip-to-Face: its memory's losses, whom each of them teaches, and resuming."""
+"""SyncTalkFace as a preset of Lip-to-Face: losses of the memory, the parts that they train, and resuming."""
 
 import dataclasses
 import json
@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -41,13 +41,13 @@ def preset(name: str = NAME) -> UNetStageConfig:
     return config
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
 
 def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> UNetStage:
-    """The stage as the command would train it."""
+    """Build the stage as the command does."""
     stages: list[UNetStage] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
@@ -59,7 +59,7 @@ def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> U
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the preset by the command."""
+    """Train the preset by the command; returns the run."""
     run = tmp_path_factory.mktemp("runs") / "synctalkface"
     arguments = ["train", "l2f", NAME, "--corpus", str(corpus), "--splits", str(corpus / "splits.json")]
     main([*arguments, "--sync", str(sync_run / "model"), "--run", str(run), "--accelerator", "cpu"])
@@ -70,7 +70,7 @@ def test_a_run_leaves_a_model_that_generates(trained: Path, sync_run: Path, tmp_
     checkpoint = load_checkpoint(trained / "model")
     assert (checkpoint.kind, checkpoint.step) == ("synctalkface", preset().train.steps)
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
-    losses = log_of(trained, "train")[-1]
+    losses = read_log(trained, "train")[-1]
     terms = ("recon", "gan", "d_av", "d_lips", "store", "align")
     assert losses["total"] == pytest.approx(sum(losses[term] for term in terms), rel=1e-4)
     assert "d_vv" not in losses
@@ -108,7 +108,7 @@ def test_every_image_loss_is_on_both_generations(corpus: Path, sync_run: Path, t
 
 
 def gradients(stage: UNetStage, name: str) -> dict[str, float]:
-    """The largest gradient in every part of the model, from one of the losses alone."""
+    """Compute the largest gradient in every part of the model from one of the losses alone."""
     stage.model.zero_grad()
     torch.manual_seed(0)
     stage.losses(stage.model, np.random.default_rng(0), CPU)[name].backward()
@@ -163,7 +163,7 @@ def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "resumed", stop_at=3)
     go(tmp_path / "resumed")
-    through, resumed = log_of(tmp_path / "through", "train"), log_of(tmp_path / "resumed", "train")
+    through, resumed = read_log(tmp_path / "through", "train"), read_log(tmp_path / "resumed", "train")
     assert [line["step"] for line in resumed] == list(range(1, 7))
     for one, other in zip(through, resumed, strict=True):
         told = one.keys() - {"kind", "time", "time_s"}

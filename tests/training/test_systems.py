@@ -1,4 +1,4 @@
-"""The systems of Table 3: budgets, and the whole command on one of them."""
+"""The systems of Table 3: budgets, and the whole command with one of them."""
 
 import json
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ from talking_photo import talking
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 

@@ -1,4 +1,4 @@
-"""The stages on a drawn corpus, through the command line, stopped and resumed."""
+"""The stages on a synthetic corpus, through the command line, stopped and resumed."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from cals.training.state import PIECE_BYTES, load_state, save_state
 from training.conftest import PLAIN, draw_sample
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
@@ -35,8 +35,8 @@ def log_of(run: Path, kind: str) -> list[dict[str, float]]:
 def test_a_run_leaves_all_that_is_promised(sync_run: Path) -> None:
     assert {"log.jsonl", "curves.png", "state", "model", "tensorboard"} <= {p.name for p in sync_run.iterdir()}
     assert load_checkpoint(sync_run / "model").step == SYNC["sync-debug"].train.steps
-    assert {"total", "accuracy", "gradient"} <= log_of(sync_run, "train")[0].keys()
-    assert "seen_windows_found" in log_of(sync_run, "validation")[-1]
+    assert {"total", "accuracy", "gradient"} <= read_log(sync_run, "train")[0].keys()
+    assert "seen_windows_found" in read_log(sync_run, "validation")[-1]
     assert all(p.stat().st_size < 16 << 20 for p in (sync_run / "state").iterdir())
 
 
@@ -65,7 +65,7 @@ def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> 
     train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))
     for name, value in through.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, msg=name)
-    logs = [log_of(tmp_path / run, "train") for run in ("through", "resumed")]
+    logs = [read_log(tmp_path / run, "train") for run in ("through", "resumed")]
     assert [line["step"] for line in logs[1]] == [line["step"] for line in logs[0]]
     assert [line["total"] for line in logs[1]] == pytest.approx([line["total"] for line in logs[0]])
 
@@ -76,7 +76,7 @@ def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
     stores = Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig())
     learner = SyncStage(dataclasses.replace(config, train=settings), *stores)
     train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
-    last = log_of(tmp_path / "run", "train")[-10:]
+    last = read_log(tmp_path / "run", "train")[-10:]
     # Who only knew the clip would come to log 4 and find a quarter; five seeds came to 0.3 to 0.8 and found two thirds.
     assert sum(line["total"] for line in last) / 10 < math.log(config.per_clip)
     assert sum(line["accuracy"] for line in last) / 10 > 0.4
@@ -86,9 +86,9 @@ def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
     run = a2l_run
     checkpoint = load_checkpoint(run / "model")
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
-    last = log_of(run, "validation")[-1]
+    last = read_log(run, "validation")[-1]
     assert {"seen_masked", "seen_heard", "seen_mean_unit"} <= last.keys()
-    coverage = [line["coverage"] for line in log_of(run, "train")]
+    coverage = [line["coverage"] for line in read_log(run, "train")]
     assert 0.3 < sum(coverage) / len(coverage) < 0.8
     with pytest.raises(CheckpointError, match="expected sync encoders, found a 'a2l'"):
         load_sync(run / "model")
@@ -182,7 +182,7 @@ def test_a_run_killed_while_it_saved_goes_on(sync_run: Path, corpus: Path, tmp_p
     steps = SYNC["sync-debug"].train.steps
     train(stage(corpus, steps=steps + 5), RunOptions(run=run, accelerator="cpu"))
     assert load_state(run / "state")[1]["step"] == steps + 5
-    assert [line["step"] for line in log_of(run, "start")] == [0, steps]
+    assert [line["step"] for line in read_log(run, "start")] == [0, steps]
     assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
 
 

@@ -1,4 +1,4 @@
-"""Wav2Lip trained as a preset of Lip-to-Face, and the sync losses that wait for their time."""
+"""Wav2Lip as a preset of Lip-to-Face, and the delayed start of the sync losses."""
 
 import dataclasses
 import json
@@ -24,8 +24,8 @@ NAME = "l2f-debug-wav2lip"
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves cost more than these few steps."""
+def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the plots, which take longer than these few steps."""
     monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
 
 
@@ -35,12 +35,12 @@ def preset() -> UNetStageConfig:
     return config
 
 
-def log_of(run: Path, kind: str) -> list[dict[str, float]]:
+def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
 
 
-def go(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path, stop_at: int | None = None) -> None:
+def train_until(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path, stop_at: int | None = None) -> None:
     def stop(done: int, total: int | None) -> None:
         if done == stop_at:
             raise KeyboardInterrupt
@@ -52,7 +52,7 @@ def go(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path, stop_at
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the preset."""
+    """Train the preset; returns the run."""
     run = tmp_path_factory.mktemp("runs") / "wav2lip"
     source = Corpus(folder=corpus, splits=corpus / "splits.json")
     train_l2f(NAME, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"))
@@ -63,10 +63,10 @@ def test_a_run_leaves_a_lip_model_of_its_kind(trained: Path, sync_run: Path, tmp
     checkpoint = load_checkpoint(trained / "model")
     assert (checkpoint.kind, checkpoint.step) == ("wav2lip", preset().train.steps)
     assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
-    losses = log_of(trained, "train")[-1]
+    losses = read_log(trained, "train")[-1]
     assert {"recon", "gan", "d_av", "critic_total"} <= losses.keys()
     assert "d_vv" not in losses  # its expert's loss alone
-    assert {"seen_l1", "unseen_copy_l1", "seen_d_av", "unseen_d_av"} <= log_of(trained, "validation")[-1].keys()
+    assert {"seen_l1", "unseen_copy_l1", "seen_d_av", "unseen_d_av"} <= read_log(trained, "validation")[-1].keys()
     assert (trained / "sheet-seen.png").is_file()
     arguments = ["models", "bundle", str(trained / "model"), "--out", str(tmp_path / "ours")]
     main([*arguments, "--sync", str(sync_run / "model")])
@@ -78,7 +78,7 @@ def test_every_weight_that_learns_has_a_gradient(
 ) -> None:
     stages: list[UNetStage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
-    go(preset(), corpus, sync_run, tmp_path / "run")
+    train_until(preset(), corpus, sync_run, tmp_path / "run")
     network = stages[0].model
     stages[0].losses(network, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
     assert isinstance(network, Wav2Lip)
@@ -93,13 +93,13 @@ def test_sync_losses_wait_for_the_held_out_windows(
     corpus: Path, sync_run: Path, tmp_path: Path, below: float | None, first: int | None
 ) -> None:
     settings = dataclasses.replace(preset().train, steps=6, log_every=1, validate_every=3)
-    go(dataclasses.replace(preset(), train=settings, sync_below=below), corpus, sync_run, tmp_path / "run")
-    heard = [line["step"] for line in log_of(tmp_path / "run", "train") if "d_av" in line]
+    train_until(dataclasses.replace(preset(), train=settings, sync_below=below), corpus, sync_run, tmp_path / "run")
+    heard = [line["step"] for line in read_log(tmp_path / "run", "train") if "d_av" in line]
     assert heard == ([] if first is None else list(range(first, 7)))
     start = tmp_path / "run" / SYNC_START
     assert start.is_file() == (below == 100)
     if below == 100:
-        found = log_of(tmp_path / "run", "validation")[0]
+        found = read_log(tmp_path / "run", "validation")[0]
         written = json.loads(start.read_text())
         assert written["step"] == 3
         assert written["d_av"] == pytest.approx((found["seen_d_av"] + found["unseen_d_av"]) / 2)
@@ -108,14 +108,14 @@ def test_sync_losses_wait_for_the_held_out_windows(
 def test_a_run_that_goes_on_knows_when_they_began(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(preset().train, steps=7, log_every=1, validate_every=4, checkpoint_every_s=0.0)
     config = dataclasses.replace(preset(), train=settings, sync_below=100.0)
-    go(config, corpus, sync_run, tmp_path / "through")
+    train_until(config, corpus, sync_run, tmp_path / "through")
     with pytest.raises(KeyboardInterrupt):
-        go(config, corpus, sync_run, tmp_path / "resumed", stop_at=6)
-    go(config, corpus, sync_run, tmp_path / "resumed")
+        train_until(config, corpus, sync_run, tmp_path / "resumed", stop_at=6)
+    train_until(config, corpus, sync_run, tmp_path / "resumed")
     assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
     (tmp_path / "resumed" / SYNC_START).write_text("soon")
     with pytest.raises(CheckpointError, match="expected the step of a start"):
-        go(config, corpus, sync_run, tmp_path / "resumed")
+        train_until(config, corpus, sync_run, tmp_path / "resumed")
 
 
 def test_who_hears_windows_needs_no_a2l_and_others_do(corpus: Path, sync_run: Path, tmp_path: Path) -> None:

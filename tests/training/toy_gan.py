@@ -1,4 +1,4 @@
-"""The smallest stage with a critic: a generator of points that should lie around 3; run as a script it trains."""
+"""The smallest stage with a discriminator: a generator of points around 3; run as a script it trains."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ SETTINGS = TrainConfig(steps=24, lr=1e-3, warmup=0.0, log_every=1, validate_ever
 
 
 class ToyGan(Stage):
-    """Noise [b 4] to points [b 2]; the first layer trains at a tenth of the rate, from `first_from_step` on."""
+    """Noise [b 4] to points [b 2]; the first layer has a tenth of the learning rate, from `first_from_step` on."""
 
     name = "toy"
 
@@ -68,7 +68,7 @@ class ToyGan(Stage):
 
 
 def main(run: Path, devices: int) -> None:
-    """Train on several devices with the critic, and leave what each process came to."""
+    """Train on several devices with the discriminator, and save the result of each process."""
     # The last step is validated on its way, and every process has a clock of its own.
     settings = dataclasses.replace(SETTINGS, accumulate=2, validate_every=8, checkpoint_every_s=0.02)
     stage = ToyGan(settings, from_step=3)

@@ -15,23 +15,25 @@ from cals.nn.blocks import ConvBlock, ResidualBlock
 
 @dataclass(frozen=True, kw_only=True)
 class A2LConfig:
-    """Paper section 1: what is published is the masked prediction; sizes are the kin's or ours ([K], [D])."""
+    """Masked prediction is published (paper section 1); sizes are those of related work or ours ([K], [D])."""
 
     mel: MelConfig = field(default_factory=MelConfig)
     whisper: WhisperConfig | None = None
-    """Hear with this pretrained phonetic front-end (ours); without one with the published convolutions over the mel."""
+    """The pretrained phonetic front-end (ours). None uses the published convolutions over the mel."""
     unit: int = 512
     """Width of a unit: the visual sync encoder's embedding."""
     channels: tuple[int, int] = (128, 256)
-    """Of the convolutions over the mel."""
+    """Channels of the two convolutions over the mel."""
     width: int = 512
     layers: int = 6
     heads: int = 8
     hidden: int = 2048
     dropout: float = 0.1
     reach: int = 0
-    """Frames that a layer attends to on either side, 0 for the whole clip (published). Less keeps what is learnt from
-    sentences of one grammar from being their rhythm."""
+    """Frames that a layer attends to on either side; 0 for the whole clip, as published.
+
+    A limited reach keeps the network from learning the rhythm of a corpus whose sentences share one grammar.
+    """
 
     def __post_init__(self) -> None:
         if self.mel.timing.mels_per_frame != 4:
@@ -61,9 +63,9 @@ class A2L(nn.Module):
         self.head = nn.Linear(config.width, config.unit)
 
     def forward(self, mel: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Log-mel [b m f] in dB -> units [b t d], t = m / 4; steps where `hidden` [b t] is True are not heard.
+        """Compute units [b t d] from log-mel [b m f] in dB, t = m / 4; steps where `hidden` [b t] is True are masked.
 
-        What is hidden is taken out before the front-end, so that nothing sees through it.
+        The mask is applied before the front-end, so that no layer has access to masked steps.
         """
         return self.head(self.trunk(self.front(mel, hidden)))
 
@@ -71,8 +73,8 @@ class A2L(nn.Module):
 class MelFront(nn.Module):
     """Two strided convolutions over the mel, as published.
 
-    `mel_mean` and `mel_std` [f] are fixed statistics of the training set: those of the utterance itself would tell
-    every frame about all others (they leak context).
+    `mel_mean` and `mel_std` [f] are fixed statistics of the training set. Statistics of the utterance itself would
+    leak context: every frame would depend on all others.
     """
 
     mel_mean: Tensor
@@ -92,22 +94,22 @@ class MelFront(nn.Module):
         )
 
     def fit_statistics(self, mels: list[Tensor]) -> None:
-        """Take mean and deviation from log-mels [m f] of the training set."""
-        everything = torch.cat(mels)
-        self.mel_mean.copy_(everything.mean(dim=0))
-        self.mel_std.copy_(everything.std(dim=0).clamp_min(1.0))
+        """Compute mean and standard deviation over log-mels [m f] of the training set."""
+        frames = torch.cat(mels)
+        self.mel_mean.copy_(frames.mean(dim=0))
+        self.mel_std.copy_(frames.std(dim=0).clamp_min(1.0))
 
     def forward(self, mel: Tensor, hidden: Tensor | None) -> Tensor:
-        """[b m f], [b t] -> [b t width]; hidden steps are a learned vector."""
+        """Compute features, [b m f], [b t] -> [b t width]; masked steps are replaced by a learned vector."""
         x = (mel - self.mel_mean) / self.mel_std
         if hidden is not None:
             x = torch.where(hidden.repeat_interleave(4, dim=1)[..., None], self.hidden_step, x)
-        heard = self.layers(x[:, None])  # [b c t f/4]
-        return self.join(heard.transpose(1, 2).flatten(2))
+        features = self.layers(x[:, None])  # [b c t f/4]
+        return self.join(features.transpose(1, 2).flatten(2))
 
 
 class WhisperFront(nn.Module):
-    """The frozen encoder, two of its steps a frame, standardised; then one convolution over neighbouring frames."""
+    """The frozen encoder, two of its steps per frame, standardised; then one convolution over time."""
 
     mean: Tensor
     std: Tensor
@@ -124,13 +126,16 @@ class WhisperFront(nn.Module):
         self.near = nn.Conv1d(width, width, 5, padding=2)
 
     def fit_statistics(self, mels: list[Tensor]) -> None:
-        """Take mean and deviation of the features over log-mels [m f] of the training set."""
-        everything = torch.cat([self._features(mel[None])[0] for mel in mels])
-        self.mean.copy_(everything.mean(dim=0))
-        self.std.copy_(everything.std(dim=0).clamp_min(1e-3))
+        """Compute mean and standard deviation of the features over log-mels [m f] of the training set."""
+        features = torch.cat([self._features(mel[None])[0] for mel in mels])
+        self.mean.copy_(features.mean(dim=0))
+        self.std.copy_(features.std(dim=0).clamp_min(1e-3))
 
     def forward(self, mel: Tensor, hidden: Tensor | None) -> Tensor:
-        """[b m f], [b t] -> [b t width]; hidden steps are silent to the encoder and a learned vector after it."""
+        """Compute features, [b m f], [b t] -> [b t width].
+
+        Masked steps are silence at the encoder's input and a learned vector after it.
+        """
         if hidden is not None:
             mel = torch.where(hidden.repeat_interleave(4, dim=1)[..., None], self.floor_db, mel)
         x = self.join(self.drop((self._features(mel) - self.mean) / self.std))

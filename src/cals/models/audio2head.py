@@ -1,4 +1,4 @@
-"""Audio2Head of our own parts: from one picture and sound, how the head moves, how keypoints move, and the pixels."""
+"""Audio2Head, built from our own parts: head motion, keypoints and pixels from one image and audio."""
 
 from dataclasses import dataclass, field
 
@@ -19,22 +19,24 @@ KEYPOINTS = (
     *(105, 334, 33, 133, 362, 263, NOSE_TIP),  # brows, eyes, nose
     *(61, 291, 0, 17, 13, 14, 81, 311, 178, 402),  # corners and lips
 )
-"""Points of the mesh that move the picture. Published are ten that a network finds by itself: these need none, and it
-is known where they go."""
+"""Points of the mesh that drive the dense motion. The published system learns ten keypoints with a network; these need
+none, and their true motion is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audio2HeadConfig(LipConfig):
-    """Published is the plan (Wang et al., IJCAI 2021): from sound and a picture a recurrent network gives six numbers
-    of head motion a frame; from these come keypoints, and a dense motion field that warps the picture. Sizes are ours.
+    """The architecture is published (Wang et al., IJCAI 2021); sizes are ours.
+
+    From audio and an image a recurrent network predicts six numbers of head motion per frame. Keypoints follow from
+    these, and a dense motion field warps the image.
     """
 
     content: SyncConfig = field(default_factory=SyncConfig)
-    """The audio side hears what is said: 0.2 s a frame."""
+    """Its audio encoder gives the speech content: 0.2 s per frame."""
     lstm: int = 256
     layers: int = 2
     hidden: int = 256
-    """Of the network that moves keypoints."""
+    """Width of the network that predicts keypoint motion."""
     width: int = 32
     blocks: int = 4
 
@@ -44,19 +46,19 @@ class Audio2HeadConfig(LipConfig):
             raise ConfigError(f"audio2head: expected positive sizes, found {self}")
         if self.content.mel != self.mel:
             raise ConfigError("audio2head: expected an encoder of the model's own mel, found another; give both one")
-        _ = self.motion  # complains of what does not fit
+        _ = self.motion  # raises ConfigError for sizes that do not fit
 
     @property
     def motion(self) -> DenseMotionConfig:
-        """Sizes of what is moved and drawn."""
+        """Config of the dense motion and the generator."""
         unit, sizes = self.content.embedding, {"width": self.width, "blocks": self.blocks}
         return DenseMotionConfig(crop_px=self.crop_px, keypoints=len(KEYPOINTS), unit=unit, **sizes)
 
 
 class HeadLSTM(nn.Module):
-    """How a head moves to its voice, from the pose it begins with.
+    """An LSTM that predicts head motion from the voice and an initial pose.
 
-    `spread` [6] is how far heads move in the corpus: standard deviations of the six numbers within a clip.
+    `spread` [6] holds the standard deviations of the six numbers within a clip of the corpus.
     """
 
     spread: Tensor
@@ -72,16 +74,16 @@ class HeadLSTM(nn.Module):
     def forward(
         self, voice: Tensor, start: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Voice [b t bins] and the first pose [b 6] -> poses [b t 6], and the state to go on from."""
+        """Predict poses [b t 6] from voice [b t bins] and the first pose [b 6]; returns also the LSTM's last state."""
         if state is None:
             first = self.begin(start).unflatten(1, (2, *self.shape)).transpose(0, 2)  # [layers 2 b hidden]
             state = (first[:, 0].contiguous(), first[:, 1].contiguous())
-        found, state = self.lstm(voice, state)
-        return start[:, None] + self.spread * self.head(found), state
+        outputs, state = self.lstm(voice, state)
+        return start[:, None] + self.spread * self.head(outputs), state
 
 
 class SpeechMotion(nn.Module):
-    """How the keypoints of a face move by what is said, on the face out of its pose; at first they do not."""
+    """A small network for the motion of keypoints by speech, on faces without pose; zero at initialisation."""
 
     def __init__(self, unit: int, hidden: int) -> None:
         super().__init__()
@@ -92,13 +94,13 @@ class SpeechMotion(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, units: Tensor, shape: Tensor) -> Tensor:
-        """Units [b d] and keypoints of the reference [b k 3], see `head_shape` -> how far they move, [b k 3]."""
+        """Predict displacements [b k 3] from units [b d] and the reference's keypoints [b k 3], see `head_shape`."""
         x = relu(self.first(torch.cat([units, shape.flatten(1)], dim=1)))
         return self.head(relu(self.second(x))).view_as(shape)
 
 
 class Audio2Head(LipModel):
-    """A unit is what is said, then the voice's levels by frequency, to which the head moves."""
+    """The lip model; a unit is the speech content, followed by the voice's mel levels, which drive the head."""
 
     config: Audio2HeadConfig
 
@@ -111,50 +113,50 @@ class Audio2Head(LipModel):
         self.motion, self.generator = DenseMotion(config.motion), WarpingGenerator(config.motion)
 
     def units(self, mel: Tensor) -> Tensor:
-        """[b m f] -> [b t d + f]."""
+        """Compute units, [b m f] -> [b t d + f]."""
         return torch.cat([self.audio.every_frame(mel), self.voice(mel)], dim=2)
 
     def voice(self, mel: Tensor) -> Tensor:
-        """Levels of every frame's own sound, [b m f] -> [b t f]."""
+        """Compute the mean mel levels of every frame, [b m f] -> [b t f]."""
         return (mel / -self.mel.floor_db + 0.5).unflatten(1, (-1, self.mel.timing.mels_per_frame)).mean(dim=2)  # type: ignore[no-untyped-call]
 
     def predict_heads(
         self, units: Tensor, start: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Poses [b t 6] of consecutive units [b t d + f] from a pose [b 6] on, and the state to go on from."""
+        """Predict poses [b t 6] of consecutive units [b t d + f] after a pose [b 6]; returns also the last state."""
         return self.head(units[..., self.config.content.embedding :], start, state)
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The reference with each face's pose, as its landmarks have it: that of a frame, or a predicted one."""
+        """Render the reference with the pose of each face's landmarks: that of a frame, or a predicted one."""
         index = gallery.reference_for(faces.times_s)
         reference, landmarks = gallery.crops[index], gallery.landmarks[index]
         return self.draw(units, reference, landmarks, head_pose(faces.landmarks, self.crop_px))[0]
 
     def draw(self, units: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Crops [b 3 h w], and where their keypoints are [b k 2] in pixels.
+        """Generate crops [b 3 h w] and their keypoints [b k 2] in pixels.
 
-        From units [b d...], reference crops with their landmarks [b 468 3], and poses [b 6].
+        The inputs are units [b d...], reference crops with their landmarks [b 468 3], and poses [b 6].
         """
         width = self.config.content.embedding
-        said = normalize(units[:, :width], dim=1) * width**0.5  # of length 1 it would be lost beside the shape
-        before, after = self.move_keypoints(said, landmarks, pose)
+        content = normalize(units[:, :width], dim=1) * width**0.5  # with norm 1 it would be too small beside the shape
+        before, after = self.move_keypoints(content, landmarks, pose)
         places, trust = self.motion(reference, before, after)
-        return self.generator(reference, places, trust, said), after
+        return self.generator(reference, places, trust, content), after
 
     @exact
-    def move_keypoints(self, said: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints [b k 2] in pixels, of the reference and of the picture wanted."""
+    def move_keypoints(self, content: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute keypoints [b k 2] in pixels, of the reference and of the image to generate."""
         shape = head_shape(landmarks, self.crop_px)[:, list(KEYPOINTS)]
-        moved = shape + self.speech(said.float(), shape)
+        moved = shape + self.speech(content.float(), shape)
         return landmarks[:, list(KEYPOINTS), :2], place_head(moved, pose, self.crop_px)[..., :2]
 
     def forward(
         self, sound: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor, mel: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One training step's worth: crops [n 3 h w] with their keypoints [n k 2], and poses [b t 6].
+        """Compute a training step: crops [n 3 h w] with their keypoints [n k 2], and poses [b t 6].
 
-        The first two from windows' mel [n m f], references with landmarks, and poses [n 6]; the last from longer mel
-        [b m f] and first poses [b 6].
+        Crops and keypoints come from the windows' mel [n m f], references with landmarks, and poses [n 6]. Poses come
+        from longer mel [b m f] and first poses [b 6].
         """
-        drawn, keypoints = self.draw(self.audio(sound), reference, landmarks, pose)
-        return drawn, keypoints, self.head(self.voice(mel), start)[0]
+        generated, keypoints = self.draw(self.audio(sound), reference, landmarks, pose)
+        return generated, keypoints, self.head(self.voice(mel), start)[0]

@@ -1,4 +1,4 @@
-"""A tiny network with the face of a real one, so that the whole way runs and is tested without trained weights."""
+"""A tiny network with the interface of a real one: the whole pipeline can be tested without trained weights."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
 
 @dataclass(frozen=True, kw_only=True)
 class DebugConfig(LipConfig):
-    """Random weights from `seed`: what it draws means nothing, but depends on sound, reference and prior."""
+    """Random weights from `seed`: the output means nothing, but depends on audio, reference and pose prior."""
 
     width: int = 16
     seed: int = 0
@@ -40,14 +40,14 @@ class DebugLips(LipModel):
             self.paint = nn.Sequential(nn.SiLU(), nn.ConvTranspose2d(width, 3, 4, 4))
 
     def units(self, mel: Tensor) -> Tensor:
-        """[b m f] -> [b t width], each from the mel frames of its own video frame."""
+        """Compute units, [b m f] -> [b t width], each from the mel frames of its own video frame."""
         loudness = mel / -self.mel.floor_db + 1.0
         return torch.tanh(self.listen(loudness.transpose(1, 2))).transpose(1, 2)
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The gallery's first frame, repainted by unit and pose prior."""
+        """Render the gallery's first frame, changed by unit and pose prior."""
         reference = gallery.crops[:1].expand_as(faces.crops)
-        seen = self.look(torch.cat([reference, prior(faces.crops)], dim=1))
-        drawn = self.paint(seen + 2.0 * units[:, :, None, None])
-        # The gain makes what random weights do plain to see over the reference.
-        return torch.sigmoid(8.0 * drawn + torch.logit(reference, eps=0.02))
+        features = self.look(torch.cat([reference, prior(faces.crops)], dim=1))
+        residual = self.paint(features + 2.0 * units[:, :, None, None])
+        # The gain makes the effect of random weights visible over the reference.
+        return torch.sigmoid(8.0 * residual + torch.logit(reference, eps=0.02))

@@ -1,4 +1,4 @@
-"""The discriminator: tells real lower halves of crops from generated ones."""
+"""The discriminator of real and generated lower halves of crops."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from cals.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig:
-    """A convolutional one on the lower half, trained with BCE as the kin's (paper section 1, [K]); sizes are ours."""
+    """Convolutional, on the lower half, trained with BCE as in related work (paper section 1, [K]); sizes are ours."""
 
     crop_px: int = 128
     width: int = 32
-    """Channels of the first level; each of the next ones has twice as many, up to 8 times."""
+    """Channels of the first level. Each of the next levels has twice as many, up to 8 times."""
     levels: int = 4
-    """Halvings of height and width."""
+    """Number of halvings of height and width."""
     patches: bool = False
-    """A logit for each cell that is left after all levels instead of one for the whole picture."""
+    """One logit per cell of the last level instead of one for the whole image (a patch discriminator)."""
     spectral: bool = False
-    """Spectral norm on every layer (Miyato et al., 2018): a critic that cannot run away from its generator."""
+    """Spectral norm on every layer (Miyato et al., 2018): keeps the discriminator from overpowering the generator."""
 
     def __post_init__(self) -> None:
         if min(self.width, self.levels) < 1 or self.crop_px < 1 or self.crop_px % 2 ** (self.levels + 1):
@@ -31,7 +31,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Strided convolutions without batch norm, so that no picture is judged by its neighbours in the batch."""
+    """Strided convolutions without batch norm, so that a logit does not depend on the rest of the batch."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Discriminator(nn.Module):
             layers += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         cells_high = config.crop_px // 2 ** (config.levels + 1)
-        # One logit sees all cells at once: a convolution as large as what is left.
+        # Without patches one kernel covers all cells of the last level and gives one logit.
         kernel, padding = (3, 1) if config.patches else ((cells_high, 2 * cells_high), 0)
         self.head = nn.Conv2d(widths[-1], 1, kernel, padding=padding)
         if config.spectral:
@@ -50,23 +50,23 @@ class Discriminator(nn.Module):
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
-        """What every level makes of pictures [b 3 h w] in 0..1, from the first downwards."""
-        found, x = [], pictures * 2 - 1
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Compute the features of every level, from the first one down, of images [b 3 h w] in 0..1."""
+        features, x = [], images * 2 - 1
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
     def judge(self, features: list[Tensor]) -> Tensor:
-        """Logits of the features of pictures."""
+        """Compute the logits of images from their features."""
         logits = self.head(features[-1])[:, 0]
         return logits if self.config.patches else logits.flatten()
 
     def forward(self, lower: Tensor) -> Tensor:
-        """Lower halves [b 3 h/2 w] in 0..1 -> logits [b], or [b rows columns] with `patches`; > 0 says real.
+        """Compute logits [b], or [b rows columns] with `patches`, of lower halves [b 3 h/2 w] in 0..1; > 0 means real.
 
-        With `patches` whole crops [b 3 h w] will do as well.
+        With `patches` whole crops [b 3 h w] are accepted too.
         """
         return self.judge(self.features(lower))

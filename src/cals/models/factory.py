@@ -1,4 +1,4 @@
-"""Which kinds of model there are: kind -> config and network."""
+"""The registry of lip models: kind -> config and network."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder
 
 FRONT_PARENT = "front"
-"""The phonetic front-end among a checkpoint's parents."""
+"""Name of the phonetic front-end among a checkpoint's parents."""
 KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
     "audio2head": (Audio2HeadConfig, Audio2Head),
     "debug": (DebugConfig, DebugLips),
@@ -32,13 +32,13 @@ KINDS: dict[str, tuple[type[LipConfig], Callable[[Any], LipModel]]] = {
 
 
 def to_checkpoint(model: LipModel, **facts: Any) -> Checkpoint:
-    """A model's weights and config, ready to be saved; `facts` are the checkpoint's step, parents, metrics."""
+    """Pack a model's weights and config into a checkpoint; `facts` are its step, parents and metrics."""
     kind = next(name for name, (_, cls) in KINDS.items() if type(model) is cls)
     return Checkpoint(kind=kind, config=dataclasses.asdict(model.config), weights=model.state_dict(), **facts)
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
-    """The model a checkpoint holds, in evaluation mode; strict: every weight must be there and fit."""
+    """Build the model of a checkpoint, in evaluation mode; strict: every weight must be present and fit."""
     if checkpoint.kind not in KINDS:
         raise CheckpointError(
             f"checkpoint: expected a kind among {', '.join(sorted(KINDS))}, found {checkpoint.kind!r}; "
@@ -46,9 +46,9 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
         )
     config_cls, model_cls = KINDS[checkpoint.kind]
     model = model_cls(config_from_dict(config_cls, checkpoint.config))
-    own = model.state_dict()
-    wrong = sorted(own.keys() ^ checkpoint.weights.keys()) or [
-        name for name in own if own[name].shape != checkpoint.weights[name].shape
+    expected = model.state_dict()
+    wrong = sorted(expected.keys() ^ checkpoint.weights.keys()) or [
+        name for name in expected if expected[name].shape != checkpoint.weights[name].shape
     ]
     if wrong:
         raise CheckpointError(
@@ -56,7 +56,7 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
             f"{ANEW}, weights and config together"
         )
     model.load_state_dict(checkpoint.weights)
-    if not all(bool(torch.isfinite(value).all()) for value in own.values() if value.is_floating_point()):
+    if not all(bool(torch.isfinite(value).all()) for value in expected.values() if value.is_floating_point()):
         raise CheckpointError(
             "checkpoint: expected finite weights, found NaN or infinity; save it from an earlier step"
         )
@@ -64,22 +64,22 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
 
 
 def load_front(network: nn.Module, front: Checkpoint, sha256: str, parents: Mapping[str, str]) -> None:
-    """Give the phonetic front-ends in `network` their weights, which its own checkpoint does not hold.
+    """Load the weights of the phonetic front-ends in `network`, which its own checkpoint does not hold.
 
-    `sha256` is that of the weights of `front`; `parents`, those of the network's checkpoint, say which one it was
-    trained with (older ones do not). Raises CheckpointError when that was another, or `front` does not fit.
+    `sha256` is that of the weights of `front`. `parents`, those of the network's checkpoint, name the front-end that it
+    was trained with (older ones do not). Raises CheckpointError when that was another, or `front` does not fit.
     """
     if front.kind != KIND:
         raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {front.kind!r} one; {ANEW}")
-    expected = parents.get(FRONT_PARENT, sha256)
-    if expected != sha256:
+    trained_with = parents.get(FRONT_PARENT, sha256)
+    if trained_with != sha256:
         raise CheckpointError(
-            f"front-end: expected the weights that the model was trained with, sha256 {expected}, found {sha256}; "
+            f"front-end: expected the weights that the model was trained with, sha256 {trained_with}, found {sha256}; "
             "use the version of cals that trained the model, or train it anew"
         )
-    found = config_from_dict(WhisperConfig, front.config)
-    for part in network.modules():
-        if isinstance(part, WhisperEncoder):
-            if part.config != found:
-                raise CheckpointError(f"front-end: expected {part.config}, found {found}; train the model anew")
-            part.load_weights(front.weights)
+    config = config_from_dict(WhisperConfig, front.config)
+    for module in network.modules():
+        if isinstance(module, WhisperEncoder):
+            if module.config != config:
+                raise CheckpointError(f"front-end: expected {module.config}, found {config}; train the model anew")
+            module.load_weights(front.weights)

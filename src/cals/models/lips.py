@@ -1,4 +1,4 @@
-"""What every lip-sync model offers: sound to units, units to crops."""
+"""The interface of every lip-sync model: audio to units, units to crops."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +13,7 @@ from cals.features.mel import MelConfig
 
 @dataclass(frozen=True, kw_only=True)
 class LipConfig:
-    """What every lip model's config says: the features it hears and the crop it draws."""
+    """The part that configs of all lip models share: the audio features and the crop."""
 
     mel: MelConfig = field(default_factory=MelConfig)
     crop_px: int = 128
@@ -28,8 +28,9 @@ class LipConfig:
 
 
 OWN_S = 0.2
-"""What was seen nearer than this to a frame may show its own mouth, which must not help to draw it (section 5: a
-reference is at least 5 frames away)."""
+"""Smallest distance in time of a reference from the frame to be generated.
+
+A nearer frame may show the target's own mouth (paper section 5: a reference is at least 5 frames away)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,35 +45,35 @@ class Faces:
     """[b]"""
 
     def away_from(self, times_s: Tensor) -> Tensor:
-        """[n b], whether each of these is far enough from each of the times [n] to serve it."""
+        """Compute a mask [n b]: whether each face is far enough from each of the times [n] to be its reference."""
         return (times_s[:, None] - self.times_s).abs() >= OWN_S - 1e-3
 
     def to(self, device: torch.device) -> Self:
-        """The same on another device."""
+        """Copy all tensors to another device."""
         return replace(self, **{part.name: getattr(self, part.name).to(device) for part in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery(Faces):
-    """What is known of a person before drawing: a few frames of theirs, from closed to open mouth."""
+    """Reference frames of a person, ordered from closed to open mouth."""
 
     seen: Tensor = field(repr=False)
-    """Landmarks [n 468 3] in crop pixels of all frames looked at."""
+    """Landmarks [n 468 3] in crop pixels of all frames that were observed."""
 
     def reference_for(self, times_s: Tensor) -> Tensor:
-        """Index [n] of the quietest frame that is none of the times' own, [n]."""
+        """Find the index [n] of the frame with the smallest mouth opening that is far enough from each time [n]."""
         return self.away_from(times_s).float().argmax(dim=1)
 
 
 def prior(crops: Tensor) -> Tensor:
-    """Pose priors [b 3 h w]: crops with their lower half masked."""
+    """Build pose priors [b 3 h w]: crops with their lower half masked."""
     masked = crops.clone()
     masked[..., crops.shape[-2] // 2 :, :] = 0
     return masked
 
 
 class LipModel(nn.Module, ABC):
-    """Audio-to-Lip and Lip-to-Face as one part, at the rates of `mel.timing`."""
+    """Audio-to-Lip and Lip-to-Face as one module, at the rates of `mel.timing`."""
 
     config: LipConfig
 
@@ -86,27 +87,27 @@ class LipModel(nn.Module, ABC):
 
     @abstractmethod
     def units(self, mel: Tensor) -> Tensor:
-        """Lip motion units, [b m f] log-mel in dB -> [b t d] with t = m / mels_per_frame."""
+        """Compute lip motion units, [b m f] log-mel in dB -> [b t d] with t = m / mels_per_frame."""
 
     @abstractmethod
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The faces [b 3 h w] in 0..1 making the mouths of units [b d]; their own mouths do not shine through."""
+        """Render faces [b 3 h w] in 0..1 with the mouths of units [b d]; their own mouths must have no influence."""
 
 
 class WholeLips(LipModel):
-    """Draws each crop whole, from its unit, a reference frame and the current frame's pose prior."""
+    """A lip model that generates whole crops from unit, reference frame and the current frame's pose prior."""
 
     decoder: nn.Module
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The reference is the quietest frame of the gallery that is not the frame's own."""
+        """Render crops; the reference is the gallery frame with the smallest mouth opening that is far enough."""
         reference = gallery.crops[gallery.reference_for(faces.times_s)]
         return cast(Tensor, self.decoder(units, reference, prior(faces.crops)))
 
     def drawn(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:
-        """A training step's crops [b t 3 h w] from units [b t d], references and real crops, both [b t 3 h w].
+        """Generate crops [b t 3 h w] in training from units [b t d], references and real crops, both [b t 3 h w].
 
-        Of the real crops only the pose prior is seen.
+        Of the real crops only the pose prior is used.
         """
-        found: Tensor = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
-        return found.view_as(real)
+        crops: Tensor = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
+        return crops.view_as(real)

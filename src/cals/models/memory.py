@@ -1,4 +1,4 @@
-"""The Audio-Lip Memory: lip features kept in slots, and recalled by the sound that goes with them."""
+"""The Audio-Lip Memory: lip features are stored in slots and recalled by audio."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ class MemoryConfig:
     """SyncTalkFace's figures (arXiv 2211.00924; paper section 2, [A])."""
 
     slots: int = 96
-    """0 leaves the memory out: what a model recalls is then zeros, as an ablation needs it."""
+    """0 removes the memory, for an ablation: recalled features are then zeros."""
     width: int = 512
-    """Of keys, which audio codes address, and of values, which lip features address."""
+    """Width of keys, which audio codes address, and of values, which lip features address."""
     scale: float = 16.0
-    """Of the cosines before the softmax."""
+    """Factor on the cosine similarities before the softmax."""
     deviation: float = 0.5
-    """Standard deviation of the first slots, whose mean is 0."""
+    """Standard deviation of the slots at initialisation; their mean is 0."""
 
     def __post_init__(self) -> None:
         if self.slots < 0 or self.width < 1 or min(self.scale, self.deviation) <= 0:
@@ -30,7 +30,7 @@ class MemoryConfig:
 
 
 class LipMemory(nn.Module):
-    """Slots of a key and a value each: both keys and values are addressed, and only values are recalled."""
+    """A key-value memory: both keys and values are addressed, and values are recalled."""
 
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__()
@@ -39,15 +39,15 @@ class LipMemory(nn.Module):
         self.value = nn.Parameter(config.deviation * torch.randn(config.slots, config.width))
 
     def address_by_audio(self, audio: Tensor) -> Tensor:
-        """Audio codes [... d] -> weights of the slots [... s], which sum to 1, by likeness to the keys."""
+        """Compute slot weights [... s], which sum to 1, from the similarity of audio codes [... d] to the keys."""
         return self._address(audio, self.key)
 
     def address_by_lips(self, lips: Tensor) -> Tensor:
-        """Lip features [... d] -> weights of the slots [... s], which sum to 1, by likeness to the values."""
+        """Compute slot weights [... s], which sum to 1, from the similarity of lip features [... d] to the values."""
         return self._address(lips, self.value)
 
     def recall(self, address: Tensor) -> Tensor:
-        """Weights of the slots [... s] -> lip features [... d]: the values' mean under these weights."""
+        """Compute lip features [... d]: the mean of the values under slot weights [... s]."""
         return address @ self.value
 
     def _address(self, query: Tensor, slots: Tensor) -> Tensor:

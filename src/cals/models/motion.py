@@ -1,4 +1,4 @@
-"""Units to the motion of the lower face, and to the motion of one person's."""
+"""The mesh decoder: units to the motion of the lower face."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class MeshConfig:
 
     unit: int = 512
     components: int = 16
-    """Motions of the lower face; 16 hold 99.9 % of it on GRID."""
+    """Number of motion components of the lower face; 16 explain 99.9 % of the motion on GRID."""
     hidden: int = 512
     triangles: int = 0
-    """How many the measured mesh has; known once a corpus is measured."""
+    """Number of triangles of the mesh; known once it is fitted to a corpus."""
 
     def __post_init__(self) -> None:
         if min(self.unit, self.components, self.hidden) < 1:
@@ -26,10 +26,10 @@ class MeshConfig:
 
 
 class MeshDecoder(nn.Module):
-    """The mesh, and a small network that reads its motion from units.
+    """The mesh, and a small network that predicts its motion from units.
 
-    `opening_px` [] is the standard deviation of the average speaker's mouth opening in a crop of 128: the motion that
-    the network says is that speaker's.
+    The motion is that of an average speaker. `opening_px` [] is the standard deviation of that speaker's mouth opening
+    in a crop of 128 px.
     """
 
     opening_px: Tensor
@@ -48,12 +48,12 @@ class MeshDecoder(nn.Module):
         )
 
     def motion(self, units: Tensor) -> Tensor:
-        """Units [... d] to coefficients [... k] of the average speaker's lower face."""
+        """Predict coefficients [... k] of the average speaker's lower face from units [... d]."""
         out: Tensor = self.head(units)
         return out
 
 
 def lip_readout(mesh: FaceMesh) -> Tensor:
-    """Opening and width in pixels as linear functions of the coefficients, [k 2]."""
+    """Build the matrix [k 2] that maps coefficients to mouth opening and width in pixels."""
     width = mesh.basis[:, 291, 0] - mesh.basis[:, 61, 0]
     return torch.stack([lip_gap(mesh.basis), width], dim=1)

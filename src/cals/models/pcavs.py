@@ -1,4 +1,4 @@
-"""PC-AVS of our own parts: who it is, how the head is held and what is said are three codes of one style."""
+"""PC-AVS, built from our own parts: identity, head pose and speech content are three codes of one style."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,25 +17,28 @@ from cals.nn.modulated import StyledBlock, enlarge
 
 @dataclass(frozen=True, kw_only=True)
 class PCAVSConfig(LipConfig):
-    """The codes are the published ones (Zhou et al., CVPR 2021): 12 numbers of pose, content shared by sound and
-    picture; sizes beyond that, and `pose_mask`, are ours ([D]).
+    """The codes are as published (Zhou et al., CVPR 2021): 12 numbers of pose, and content shared by audio and video.
+
+    All other sizes, and `pose_mask`, are ours ([D]).
     """
 
     content: SyncConfig = field(default_factory=SyncConfig)
-    """The encoders of speech content: a unit is the embedding of a frame's 0.2 s."""
+    """Encoders of speech content: a unit is the embedding of a frame's 0.2 s of audio."""
     identity: int = 512
     pose: int = 12
     pose_mask: bool = True
-    """The pose is read from the upper half of the crop: so none of the frame's own mouth can be in it. Published is the
-    whole crop, with nothing but the narrow code to keep the mouth out."""
+    """Encode the pose from the upper half of the crop, which holds nothing of the frame's own mouth.
+
+    The published pose encoder takes the whole crop, and only its narrow code keeps the mouth out.
+    """
     style: int = 512
     encoder_width: int = 32
-    """Channels of the picture encoders' first level; each of the next ones has twice as many, up to 8 times."""
+    """Channels of the image encoders' first level. Each of the next levels has twice as many, up to 8 times."""
     width: int = 32
-    """Channels of the generator at full size; every level before has twice as many, up to `widest`."""
+    """Channels of the generator at full size. Every level before has twice as many, up to `widest`."""
     widest: int = 512
     levels: int = 5
-    """Doublings from the constant to the crop."""
+    """Number of doublings of height and width from the constant to the crop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,12 +50,12 @@ class PCAVSConfig(LipConfig):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the generator's levels, from the constant on."""
+        """Channels of the generator's levels, starting at the constant."""
         return tuple(min(self.width * 2**level, self.widest) for level in range(self.levels, -1, -1))
 
 
 class PictureEncoder(nn.Module):
-    """A crop to one vector."""
+    """An image encoder: a crop to one vector."""
 
     LEVELS = 4
 
@@ -66,12 +69,12 @@ class PictureEncoder(nn.Module):
         self.head = nn.Linear(widths[-1] * (crop_px // 2 ** (self.LEVELS + 1)) ** 2, out)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """[b 3 h w] in 0..1 -> [b out]."""
+        """Encode crops [b 3 h w] in 0..1 -> [b out]."""
         return self.head(self.layers(pixel_unshuffle(crops * 2 - 1, 2)).flatten(1))
 
 
 class StyleGenerator(nn.Module):
-    """From a learnt constant to a crop, every convolution modulated by the style; each size adds to the picture."""
+    """A generator from a learned constant to a crop: the style modulates all convolutions, each level adds an image."""
 
     def __init__(self, config: PCAVSConfig) -> None:
         super().__init__()
@@ -84,20 +87,20 @@ class StyleGenerator(nn.Module):
         )
 
     def forward(self, identity: Tensor, pose: Tensor, content: Tensor) -> Tensor:
-        """[b i], [b p], [b d] -> [b 3 h w] in 0..1."""
+        """Generate crops [b 3 h w] in 0..1 from identity [b i], pose [b p] and content [b d]."""
         style = torch.cat([identity, pose, content], dim=1)
         for layer in self.map:
             style = leaky_relu(layer(style), 0.2)
-        x, picture = self.constant.expand(len(style), -1, -1, -1), None
+        x, image = self.constant.expand(len(style), -1, -1, -1), None
         for block in self.blocks:
-            x, share = block(x, style)
-            picture = share if picture is None else enlarge(picture) + share
-        assert picture is not None
-        return torch.sigmoid(picture)
+            x, residual = block(x, style)
+            image = residual if image is None else enlarge(image) + residual
+        assert image is not None
+        return torch.sigmoid(image)
 
 
 class PCAVS(LipModel):
-    """A reference gives the identity, each face's own crop the pose, the sound the content; all pixels are drawn."""
+    """The lip model: crops from a reference's identity, the pose of each face's own crop and the audio's content."""
 
     config: PCAVSConfig
 
@@ -110,33 +113,33 @@ class PCAVS(LipModel):
         self.generator = StyleGenerator(config)
 
     def units(self, mel: Tensor) -> Tensor:
-        """[b m f] -> [b t d], each from its frame's own 0.2 s."""
+        """Compute units, [b m f] -> [b t d], each from its frame's own 0.2 s."""
         return self.content.audio.every_frame(mel)
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """The person of the gallery with each face's pose; faces of somebody else's lend theirs just as well."""
+        """Render the person of the gallery with each face's pose; the faces may be those of another person."""
         identity = self.identity(gallery.crops)[gallery.reference_for(faces.times_s)]
         return self.draw(units, identity, faces.crops)
 
     def draw(self, units: Tensor, identity: Tensor, posed: Tensor) -> Tensor:
-        """Crops [b 3 h w] from units [b d], identity codes [b i] and crops that show the pose [b 3 h w]."""
+        """Generate crops [b 3 h w] from units [b d], identity codes [b i] and crops that show the pose [b 3 h w]."""
         pose = self.pose(prior(posed) if self.config.pose_mask else posed)
-        # of length 1 a unit would be lost beside the other codes
+        # a unit of norm 1 would be too small beside the other codes
         return self.generator(identity, pose, normalize(units, dim=1) * math.sqrt(units.shape[1]))
 
     def forward(
         self, sound: Tensor, windows: Tensor, seen: Tensor, reference: Tensor, posed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One training step's worth: crops drawn [n 3 h w], and the content heard and seen, [n d] each.
+        """Compute a training step: generated crops [n 3 h w], and audio and visual content embeddings, [n d] each.
 
-        From mel [n m f] and crops [n t 3 h w] of windows, reference and pose pictures [n 3 h w]. What is said is taken
-        from the pictures where `seen` [n], else from the sound.
+        The inputs are mel [n m f] and crops [n t 3 h w] of windows, and reference and pose images [n 3 h w]. The crops'
+        content is visual where `seen` [n] is True, else audio.
         """
-        heard, read = self._contents(sound, windows)
-        content = torch.where(seen[:, None], read, heard)
-        return self.draw(content, self.identity(reference), posed), heard, read
+        audio, visual = self._encode_contents(sound, windows)
+        content = torch.where(seen[:, None], visual, audio)
+        return self.draw(content, self.identity(reference), posed), audio, visual
 
-    def _contents(self, sound: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_contents(self, sound: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
         size, frames = self.config.content.crop_px, windows.shape[1]
         lower = windows[..., windows.shape[-2] // 2 :, :]
         if windows.shape[-1] != size:

@@ -1,4 +1,4 @@
-"""The lip reader: which word of a small vocabulary a mouth says, from pictures alone, the word's times given."""
+"""The lip reader: classifies words of a small vocabulary from video alone, given the word's times."""
 
 from dataclasses import dataclass, field
 
@@ -18,27 +18,27 @@ GRID_SLOTS: dict[str, tuple[str, ...]] = {
     "digit": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     "adverb": ("again", "now", "please", "soon"),
 }
-"""GRID's grammar (Cooke et al., 2006): a sentence is a word of each, in this order; no word is in two of them."""
+"""GRID's grammar (Cooke et al., 2006): a sentence has one word of each slot, in this order; slots do not overlap."""
 BLANK = -1
-"""A place in a word's window where no frame is seen."""
+"""Index that marks a missing frame in a word's window."""
 PATCH_PX = 4
-"""Pixels of a patch of this size become channels: nothing is lost, and a large, costly first level is saved."""
+"""Side of the pixel patches that become channels: nothing is lost, and a large, costly first level is saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderConfig:
-    """Sizes, and what of a crop is looked at (ours)."""
+    """Sizes, and the part of a crop that is used (ours)."""
 
     slots: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(GRID_SLOTS))
-    """The vocabulary, by its place in the sentence."""
+    """The vocabulary, by position in the sentence."""
     crop_px: int = 128
     cut: tuple[int, int, int, int] = (68, 116, 28, 100)
     """Mouth and chin in an aligned crop: top, bottom, left, right, in pixels."""
     fps: int = 25
     context: int = 3
-    """Frames seen before and after the word's own ones."""
+    """Number of frames before and after the word's own frames."""
     width: int = 16
-    """Half the channels of the first level; 4 times as many in the next ones."""
+    """Half the channels of the first level; the next levels have 4 times as many."""
     hidden: int = 128
     """Width of a frame's features."""
     layers: int = 3
@@ -67,29 +67,29 @@ class ReaderConfig:
 
     @property
     def cut_px(self) -> tuple[int, int]:
-        """Height and width of what is looked at."""
+        """Height and width of the part of a crop that is used."""
         top, bottom, left, right = self.cut
         return bottom - top, right - left
 
 
 class TemporalBlock(nn.Module):
-    """A convolution over time around a skip; places that are not seen stay zero."""
+    """A residual convolution over time; missing frames stay zero."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm, self.conv = nn.LayerNorm(width), nn.Conv1d(width, width, 5, padding=2)
         self.rest = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """[n t width], [n t 1] -> [n t width]."""
-        inner = self.conv((self.norm(x) * seen).transpose(1, 2)).transpose(1, 2)
-        return (x + self.rest(inner)) * seen
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Compute features, [n t width], [n t 1] -> [n t width]."""
+        out = self.conv((self.norm(x) * valid).transpose(1, 2)).transpose(1, 2)
+        return (x + self.rest(out)) * valid
 
 
 class Reader(nn.Module):
-    """Every frame by itself to features; those of a word and its context, over time, to one of the words.
+    """The network: features of every frame by itself, and a classifier over those of the word and its context.
 
-    Frames do not mix before the window is cut, so a blanked frame is truly not seen.
+    Frames do not mix before the window is cut, so that nothing of a blanked frame is visible.
     """
 
     def __init__(self, config: ReaderConfig) -> None:
@@ -114,27 +114,29 @@ class Reader(nn.Module):
         self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(2 * config.hidden, len(config.words)))
 
     def forward(self, frames: Tensor, index: Tensor, own: Tensor) -> Tensor:
-        """Mouth cuts [t 3 h w] in 0..1 -> scores [n words] of the n words whose windows look at frames `index` [n l].
+        """Compute logits [n words] of n words from mouth cuts [t 3 h w] in 0..1; windows are the frames `index` [n l].
 
-        `index` is BLANK where nothing is seen; `own` [n l] says which places of a window are the word's own: they are
-        pooled, and where one of them is blank, its place is still there for the layers to fill.
+        `index` is BLANK where a frame is missing. `own` [n l] marks the word's own positions in its window: they are
+        pooled, and a blank one among them is filled in by the layers.
         """
         patches = pixel_unshuffle(frames * 2 - 1, PATCH_PX)
-        found = self.eye(patches.contiguous(memory_format=torch.channels_last))  # a third faster on a CPU
+        features = self.eye(patches.contiguous(memory_format=torch.channels_last))  # a third faster on the CPU
         visible = (index != BLANK)[..., None]
-        x = torch.where(visible, found[index.clamp_min(0)], torch.zeros((), dtype=found.dtype, device=found.device))
-        seen = (visible | own[..., None]).to(found.dtype)
-        x = (x + self.place(own.long())) * seen
+        x = torch.where(
+            visible, features[index.clamp_min(0)], torch.zeros((), dtype=features.dtype, device=features.device)
+        )
+        valid = (visible | own[..., None]).to(features.dtype)
+        x = (x + self.place(own.long())) * valid
         for layer in self.layers:
-            x = layer(x, seen)
-        x, mine = self.norm(x), own[..., None]
-        mean = (x * mine).sum(dim=1) / mine.sum(dim=1).clamp_min(1)
-        most = x.masked_fill(~mine, -torch.inf).amax(dim=1)
-        return self.head(torch.cat([mean, most.to(mean.dtype)], dim=-1))
+            x = layer(x, valid)
+        x, mask = self.norm(x), own[..., None]
+        mean = (x * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
+        peak = x.masked_fill(~mask, -torch.inf).amax(dim=1)
+        return self.head(torch.cat([mean, peak.to(mean.dtype)], dim=-1))
 
 
 def reader_from_checkpoint(checkpoint: Checkpoint) -> Reader:
-    """The reader a checkpoint holds, frozen; strict: every weight must be there and fit."""
+    """Build the reader of a checkpoint, frozen; strict: every weight must be present and fit."""
     if checkpoint.kind != "reader":
         raise CheckpointError(
             f"checkpoint: expected a lip reader, found a {checkpoint.kind!r} model; name what `cals train reader` wrote"

@@ -1,4 +1,4 @@
-"""Which of a person's own frames lends its mouth to which: near to what is said, and steady over time."""
+"""Choice of source frames: which frame of the person supplies the mouth of each output frame."""
 
 from dataclasses import dataclass
 
@@ -10,46 +10,46 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCosts:
-    """What speaks against a source, in squared distances of motion (two frames drawn by lot are about 32 apart)."""
+    """Costs of a source, as squared distances of motion (the distance of two random frames is about 32)."""
 
     pose: float = 60.0
-    """Of a squared difference of the heads' turns, summed over the rotation matrix."""
+    """Weight of the squared difference in head rotation, summed over the rotation matrix."""
     light: float = 20.0
-    """Of a squared difference of mean colour in 0..1."""
+    """Weight of the squared difference in mean colour, in 0..1."""
     jump: float = 3.0
-    """Of going over to a frame that neither is the one before nor its neighbour in time."""
+    """Cost of switching to a frame that is neither the previous source nor its neighbour in time."""
     own: float = 1e3
-    """Of a frame near in time to the one drawn: it shows its own mouth."""
+    """Cost of a frame near in time to the output frame: it shows that frame's own mouth."""
 
 
 def choose_sources(costs: F64, neighbours: NDArray[np.bool_], jump: float, before: int | None) -> list[int]:
-    """The cheapest way through `costs` [t n], one source a step; `before` is the one that came before the first.
+    """Find the cheapest path through `costs` [t n], one source per step; `before` is the source of the step before.
 
-    Staying costs nothing, nor does going on to a neighbour; `neighbours` [n - 1] says of which sources the next one in
-    the list is one. Anything else costs `jump`. (Dynamic programming, linear in n.)
+    Staying at a source or moving to its neighbour in time is free; any other change costs `jump`. `neighbours` [n - 1]
+    marks the sources whose successor in the list is their neighbour. Dynamic programming, linear in n.
     """
     steps, count = costs.shape
-    ahead = np.zeros((steps, count))
+    cost_to_go = np.zeros((steps, count))
     for t in range(steps - 2, -1, -1):
-        ahead[t] = _arrive(costs[t + 1] + ahead[t + 1], neighbours, jump)
+        cost_to_go[t] = _compute_step_costs(costs[t + 1] + cost_to_go[t + 1], neighbours, jump)
     path: list[int] = []
     for t in range(steps):
-        total = costs[t] + ahead[t]
+        total = costs[t] + cost_to_go[t]
         if before is not None:
-            away = np.full(count, jump)
-            away[before] = 0
+            transition = np.full(count, jump)
+            transition[before] = 0
             if before > 0 and neighbours[before - 1]:
-                away[before - 1] = 0
+                transition[before - 1] = 0
             if before + 1 < count and neighbours[before]:
-                away[before + 1] = 0
-            total = total + away
+                transition[before + 1] = 0
+            total = total + transition
         before = int(total.argmin())
         path.append(before)
     return path
 
 
-def _arrive(total: F64, neighbours: NDArray[np.bool_], jump: float) -> F64:
-    """From each source the cost of the cheapest next step, when being there costs `total` [n]."""
+def _compute_step_costs(total: F64, neighbours: NDArray[np.bool_], jump: float) -> F64:
+    """Compute the cost of the cheapest next step from each source; `total` [n] is the cost at each destination."""
     best = np.minimum(total, total.min() + jump)
     best[:-1] = np.where(neighbours, np.minimum(best[:-1], total[1:]), best[:-1])
     best[1:] = np.where(neighbours, np.minimum(best[1:], total[:-1]), best[1:])

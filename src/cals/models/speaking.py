@@ -1,4 +1,4 @@
-"""The CALS models: Audio-to-Lip, and one of two decoders for Lip-to-Face."""
+"""The CALS models: Audio-to-Lip with one of two decoders for Lip-to-Face."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from cals.nn.warp import sample_places
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakingConfig(LipConfig):
-    """A speaking model's Audio-to-Lip; each kind adds its decoder."""
+    """Config of Audio-to-Lip; each subclass adds its decoder."""
 
     a2l: A2LConfig = field(default_factory=A2LConfig)
 
@@ -31,7 +31,7 @@ class SpeakingConfig(LipConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MeshLipsConfig(SpeakingConfig):
-    """Says motion, and moves the person's own pixels by it."""
+    """Config with the mesh decoder, which predicts motion and warps the person's own pixels by it."""
 
     decoder: MeshConfig = field(default_factory=MeshConfig)
 
@@ -42,7 +42,7 @@ class MeshLipsConfig(SpeakingConfig):
 
 
 class MeshLips(LipModel):
-    """Units give the motion of an average speaker; this person moves in their own span, with their own mouths."""
+    """The mesh model: motion of an average speaker, retargeted to the person and rendered from their own frames."""
 
     config: MeshLipsConfig
 
@@ -56,29 +56,29 @@ class MeshLips(LipModel):
         return self.a2l(mel)
 
     def motion(self, units: Tensor) -> Tensor:
-        """Units [... d] to motion [... k] of the average speaker."""
+        """Predict motion [... k] of the average speaker from units [... d]."""
         return self.decoder.motion(units)
 
     def forward(self, mel: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """One training step's worth: mel [b m f], unheard where `hidden` [b t] -> motion [b t k]."""
+        """Predict motion [b t k] for a training step from mel [b m f], masked where `hidden` [b t] is True."""
         return self.decoder.motion(self.a2l(mel, hidden))
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """Each face from the gallery's frame with the nearest mouth, on its own: nothing is smoothed over time."""
+        """Render each face from the gallery frame with the most similar mouth; there is no smoothing over time."""
         mesh = self.decoder.mesh
         speaker = fit_speaker(self.decoder, gallery.seen)
         motion = speak_as(self.decoder, speaker, self.motion(units))
         target = move_face(mesh, speaker, faces.landmarks, motion)
-        own = mesh.motion(gallery.landmarks, speaker.rest)
-        away = (motion[:, None] - own).square() @ match_weights(mesh)
-        source = (away + 1e6 * ~gallery.away_from(faces.times_s)).argmin(dim=1)
+        source_motion = mesh.motion(gallery.landmarks, speaker.rest)
+        distance = (motion[:, None] - source_motion).square() @ match_weights(mesh)
+        source = (distance + 1e6 * ~gallery.away_from(faces.times_s)).argmin(dim=1)
         places = mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)
         return match_light(sample_places(gallery.crops[source], places), faces.crops)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UNetLipsConfig(SpeakingConfig):
-    """Draws all pixels anew, as published."""
+    """Config with the U-Net decoder, which generates all pixels, as published."""
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
 
@@ -89,7 +89,7 @@ class UNetLipsConfig(SpeakingConfig):
 
 
 class UNetLips(WholeLips):
-    """Units, a reference frame and the current frame's pose prior make the crop."""
+    """The published model: crops from unit, reference frame and the current frame's pose prior."""
 
     config: UNetLipsConfig
 
@@ -103,6 +103,6 @@ class UNetLips(WholeLips):
         return self.a2l(mel)
 
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
-        """One training step's worth: mel [b m f], which units to draw [b t], and what `drawn` takes and gives."""
+        """Generate crops in training from mel [b m f]; `frames` [b t] selects the units, the rest is as in `drawn`."""
         units = self.units(mel).gather(1, frames[..., None].expand(-1, -1, self.config.a2l.unit))
         return self.drawn(units, reference, real)

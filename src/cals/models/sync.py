@@ -1,4 +1,4 @@
-"""The sync encoders: a visual and an audio encoder whose embeddings of what belongs together agree."""
+"""The sync encoders: a visual and an audio encoder whose embeddings of matching windows agree."""
 
 from dataclasses import dataclass, field
 
@@ -14,14 +14,14 @@ from cals.nn.blocks import ConvBlock, ResidualBlock
 
 @dataclass(frozen=True, kw_only=True)
 class SyncConfig:
-    """Windows of 5 frames and 0.2 s of mel, 512-d embeddings: the kin's figures (paper section 1, [A, K])."""
+    """Windows of 5 frames and 0.2 s of mel, 512-d embeddings: sizes of related work (paper section 1, [A, K])."""
 
     mel: MelConfig = field(default_factory=MelConfig)
     crop_px: int = 128
     frames: int = 5
     embedding: int = 512
     width: int = 32
-    """Channels of the first level; each of the four next ones has twice as many, up to 8 times."""
+    """Channels of the first level. Each of the next four levels has twice as many, up to 8 times."""
 
     def __post_init__(self) -> None:
         if self.crop_px % 64 or self.frames % 2 == 0:
@@ -37,13 +37,13 @@ class SyncConfig:
 
 
 class VisualEncoder(nn.Module):
-    """Lower halves of a window's crops to one embedding."""
+    """The visual encoder: lower halves of a window's crops to one embedding."""
 
     def __init__(self, config: SyncConfig) -> None:
         super().__init__()
         self.config = config
         widths = [config.width * factor for factor in (1, 2, 4, 8)]
-        # Four pixels of a 2 x 2 block become channels: nothing is lost, and the first level costs a quarter.
+        # The four pixels of a 2 x 2 block become channels: nothing is lost, and the first level costs a quarter.
         layers: list[nn.Module] = [ConvBlock(3 * config.frames * 4, widths[0]), ResidualBlock(widths[0])]
         for narrow, wide in zip(widths, [*widths[1:], widths[-1]], strict=True):
             layers += [ConvBlock(narrow, wide, stride=2), ResidualBlock(wide)]
@@ -52,12 +52,12 @@ class VisualEncoder(nn.Module):
         self.head = nn.Linear(widths[-1] * cells, config.embedding)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Lower halves [b t 3 h w] in 0..1 (h = crop / 2, w = crop, t = frames) -> [b d], L2-normalised."""
+        """Encode lower halves [b t 3 h w] in 0..1 (h = crop / 2, w = crop, t = frames) -> [b d], L2-normalised."""
         x = pixel_unshuffle(windows.flatten(1, 2) * 2 - 1, 2)
         return normalize(self.head(self.layers(x).flatten(1)), dim=-1)
 
     def every_frame(self, crops: Tensor) -> Tensor:
-        """Embeddings z_t of all frames, lower halves [b t 3 h w] -> [b t d]; at the ends the edge is replicated."""
+        """Compute embeddings z_t of all frames, lower halves [b t 3 h w] -> [b t d]; edge frames are replicated."""
         side = self.config.frames // 2
         padded = torch.cat(
             [crops[:, :1].expand(-1, side, -1, -1, -1), crops, crops[:, -1:].expand(-1, side, -1, -1, -1)], 1
@@ -67,7 +67,7 @@ class VisualEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """A window's mel to one embedding."""
+    """The audio encoder: a window's mel to one embedding."""
 
     def __init__(self, config: SyncConfig) -> None:
         super().__init__()
@@ -87,12 +87,12 @@ class AudioEncoder(nn.Module):
         self.head = nn.Linear(widths[3] * cells, config.embedding)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Log-mel [b m f] in dB with m = `config.mels` -> [b d], L2-normalised."""
+        """Encode log-mel [b m f] in dB with m = `config.mels` -> [b d], L2-normalised."""
         x = (mel / -self.config.mel.floor_db + 0.5)[:, None]
         return normalize(self.head(self.layers(x).flatten(1)), dim=-1)
 
     def every_frame(self, mel: Tensor) -> Tensor:
-        """Embeddings of all frames' sound, [b m f] -> [b t d]; beyond its ends the sound is silent."""
+        """Compute the audio embeddings of all frames, [b m f] -> [b t d]; both ends are padded with silence."""
         step, side = self.config.mel.timing.mels_per_frame, self.config.frames // 2
         padded = nn.functional.pad(mel, (0, 0, side * step, side * step), value=self.config.mel.floor_db)
         windows = padded.unfold(1, self.config.mels, step).transpose(2, 3)  # [b t mels f]
@@ -108,18 +108,18 @@ class SyncModel(nn.Module):
         self.visual, self.audio = VisualEncoder(config), AudioEncoder(config)
 
     def forward(self, windows: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [b d] of lower-half windows [b t 3 h w] and of mel [b m f]."""
+        """Compute embeddings [b d] of lower-half windows [b t 3 h w] and of mel [b m f]."""
         return self.visual(windows), self.audio(mel)
 
     def of_clip(self, lower: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [t d] of all frames of a clip and of their sound: lower halves uint8 [t 3 h w], mel [m f]."""
+        """Compute visual and audio embeddings [t d] of a clip: lower halves uint8 [t 3 h w], mel [m f]."""
         device = self.visual.head.weight.device
         visual = self.visual.every_frame(lower[None].to(device).float() / 255)
         return visual[0], self.audio.every_frame(mel[None].to(device))[0]
 
 
 def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
-    """The encoders a checkpoint holds, frozen; strict: every weight must be there and fit."""
+    """Build the encoders of a checkpoint, frozen; strict: every weight must be present and fit."""
     if checkpoint.kind != "sync":
         raise CheckpointError(
             f"checkpoint: expected sync encoders, found a {checkpoint.kind!r} model; name what `cals train sync` wrote"

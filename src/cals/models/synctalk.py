@@ -1,4 +1,4 @@
-"""SyncTalkFace of our own parts: Wav2Lip that also recalls, by the sound, what lips looked like when it was spoken."""
+"""SyncTalkFace, built from our own parts: Wav2Lip with an Audio-Lip Memory that recalls lip features by audio."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,18 +15,18 @@ from cals.models.wav2lip import Wav2LipConfig, WindowEncoder
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
 LIP_FRAMES = 5
-"""Frames that a lip feature looks at (paper section 2, [A])."""
+"""Length of the window of a lip feature, in frames (paper section 2, [A])."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecallConfig:
-    """What SyncTalkFace has beyond Wav2Lip (paper section 2, [A]); the lip encoder's sizes are ours ([D])."""
+    """The parts that SyncTalkFace adds to Wav2Lip (paper section 2, [A]); sizes of the lip encoder are ours ([D])."""
 
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     width: int = 64
     """Channels of the lip encoder's first level."""
     dropout: float = 0.5
-    """Of audio code and recalled lip feature, before they are joined."""
+    """Dropout on the concatenated audio code and recalled lip feature."""
 
     def __post_init__(self) -> None:
         if self.width < 1 or not 0 <= self.dropout < 1:
@@ -34,7 +34,7 @@ class RecallConfig:
 
 
 class LipEncoder(nn.Module):
-    """Crops to a lip feature of every frame, from the lower halves of the 5 frames around it."""
+    """Crops to one lip feature per frame, from the lower halves of the 5 frames around it."""
 
     def __init__(self, crop_px: int, width: int, feature: int) -> None:
         super().__init__()
@@ -43,18 +43,18 @@ class LipEncoder(nn.Module):
         for narrow, wide in pairwise([width * factor for factor in (1, 2, 4, 8, 8)]):
             layers += [ConvBlock(narrow, wide, stride=2), ResidualBlock(wide)]
         self.layers = nn.Sequential(*layers)
-        # Cosines see no length, so nothing would hold it, and the values would run after features that only grow.
+        # Cosines ignore the norm, so without a LayerNorm features would grow without bound, and the values with them.
         self.head = nn.Sequential(
             nn.Linear(8 * width * (crop_px // 32) ** 2, feature), nn.LayerNorm(feature, elementwise_affine=False)
         )
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Crops [b t 3 h w] in 0..1 -> [b t d], any t; at the ends the edge is replicated."""
-        shown = crops * 2 - 1
-        shown[..., : shown.shape[-2] // 2, :] = 0
+        """Encode crops [b t 3 h w] in 0..1 -> [b t d], any t; edge frames are replicated."""
+        lower = crops * 2 - 1
+        lower[..., : lower.shape[-2] // 2, :] = 0
         side = LIP_FRAMES // 2
-        edges = [part.expand(-1, side, -1, -1, -1) for part in (shown[:, :1], shown[:, -1:])]
-        windows = torch.cat([edges[0], shown, edges[1]], dim=1).unfold(1, LIP_FRAMES, 1)  # [b t 3 h w frames]
+        edges = [part.expand(-1, side, -1, -1, -1) for part in (lower[:, :1], lower[:, -1:])]
+        windows = torch.cat([edges[0], lower, edges[1]], dim=1).unfold(1, LIP_FRAMES, 1)  # [b t 3 h w frames]
         stacked = windows.permute(0, 1, 5, 2, 3, 4).flatten(2, 3).flatten(0, 1)
         features: Tensor = self.head(self.layers(stacked).flatten(1))
         return features.view(*crops.shape[:2], -1)
@@ -62,7 +62,7 @@ class LipEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class SyncTalkFaceConfig(Wav2LipConfig):
-    """Wav2Lip's plan, and what is recalled beside it."""
+    """Wav2Lip's config, and that of the memory."""
 
     recall: RecallConfig = field(default_factory=RecallConfig)
 
@@ -78,24 +78,24 @@ class SyncTalkFaceConfig(Wav2LipConfig):
 
 
 class Stored(NamedTuple):
-    """A training step's worth: two generations and what the memory did for them."""
+    """Outputs of a training step: two generations, and the features and addresses of the memory."""
 
     by_lips: Tensor
-    """Crops [b t 3 h w] drawn with what the real frames recall, as only training can have it."""
+    """Crops [b t 3 h w] generated with features recalled by the real frames; in training only."""
     by_audio: Tensor
-    """Crops [b t 3 h w] drawn with what the sound recalls, as at inference."""
+    """Crops [b t 3 h w] generated with features recalled by audio, as at inference."""
     lips: Tensor
-    """Features [b t d] of the real frames."""
+    """Lip features [b t d] of the real frames."""
     recalled: Tensor
-    """What these recall [b t d]."""
+    """Features [b t d] that the real frames recall."""
     value_address: Tensor
-    """How they address the values [b t s]."""
+    """Slot weights [b t s] of the real frames over the values."""
     key_address: Tensor
-    """How the sound addresses the keys [b t s]."""
+    """Slot weights [b t s] of the audio over the keys."""
 
 
 class SyncTalkFace(WholeLips):
-    """A window of sound, the lips it recalls, a reference frame and the current frame's pose prior make the crop."""
+    """The lip model: crops from an audio window, recalled lip features, a reference frame and the pose prior."""
 
     config: SyncTalkFaceConfig
 
@@ -104,22 +104,22 @@ class SyncTalkFace(WholeLips):
         self.config = config
         self.window, self.decoder = WindowEncoder(config.window), UNet(config.decoder)
         recall = config.recall
-        # Without a memory there is nothing to store either.
+        # Without a memory no lip features are stored.
         self.memory = LipMemory(recall.memory) if recall.memory.slots else None
         self.lips = LipEncoder(config.crop_px, recall.width, recall.memory.width) if recall.memory.slots else None
         self.drop = nn.Dropout(recall.dropout)
         self.join = nn.Linear(config.window.unit + recall.memory.width, config.decoder.unit)
 
     def units(self, mel: Tensor) -> Tensor:
-        """[b m f] -> [b t d], from sound alone."""
+        """Compute units, [b m f] -> [b t d], from audio alone."""
         return self._units_by_audio(self.window(mel))
 
     def forward(
         self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor, store: bool = False
     ) -> Tensor | Stored:
-        """Crops as `Wav2Lip` draws them, from sound alone; with `store`, both generations of a training step.
+        """Generate crops as `Wav2Lip` does, from audio alone; with `store`, both generations of a training step.
 
-        Raises ConfigError where there is to be stored without a memory.
+        Raises ConfigError for `store` without a memory.
         """
         audio = self.window(mel, frames)
         if not store:
@@ -127,11 +127,11 @@ class SyncTalkFace(WholeLips):
         if self.memory is None or self.lips is None:
             raise ConfigError("synctalkface: expected a memory to store in, found one of 0 slots; train without store")
         lips = self.lips(real)
-        by_lips, by_audio = self.memory.address_by_lips(lips), self.memory.address_by_audio(audio)
-        recalled = self.memory.recall(by_lips)
-        units = torch.cat([self._join(audio, recalled), self._join(audio, self.memory.recall(by_audio))])
-        drawn = self.drawn(units, torch.cat([reference, reference]), torch.cat([real, real]))
-        return Stored(drawn[: len(real)], drawn[len(real) :], lips, recalled, by_lips, by_audio)
+        value_address, key_address = self.memory.address_by_lips(lips), self.memory.address_by_audio(audio)
+        recalled = self.memory.recall(value_address)
+        units = torch.cat([self._join(audio, recalled), self._join(audio, self.memory.recall(key_address))])
+        generated = self.drawn(units, torch.cat([reference, reference]), torch.cat([real, real]))
+        return Stored(generated[: len(real)], generated[len(real) :], lips, recalled, value_address, key_address)
 
     def _units_by_audio(self, audio: Tensor) -> Tensor:
         memory = self.memory

@@ -1,4 +1,4 @@
-"""Lip-to-Face as published: an encoder and decoder with skips that draws every pixel anew."""
+"""Lip-to-Face as published: an encoder-decoder with skip connections that generates every pixel."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +13,7 @@ from cals.nn.blocks import ConvBlock, Modulation, ResidualBlock, UpBlock
 
 @dataclass(frozen=True, kw_only=True)
 class UNetConfig:
-    """Paper section 1 gives the inputs and the crop; levels are the kin's kind, sizes and modulation ours ([K], [D]).
+    """Inputs and crop as in paper section 1; levels follow related work, sizes and modulation are ours ([K], [D]).
 
     The default is the full width, 11 GFLOP a frame; `width=24, widest=384, levels=5, block_px=2` costs less than 2.
     """
@@ -22,12 +22,12 @@ class UNetConfig:
     """Width of a unit."""
     crop_px: int = 128
     width: int = 32
-    """Channels of the first level; every level below has twice as many, up to `widest`."""
+    """Channels of the first level. Every level below has twice as many, up to `widest`."""
     widest: int = 512
     levels: int = 6
-    """Halvings of height and width from the first level down to the cells where the units enter."""
+    """Number of halvings of height and width from the first level down to the bottleneck."""
     block_px: int = 1
-    """Side of the blocks of pixels that are channels of the first level: 2 makes everything four times cheaper."""
+    """Side of the pixel blocks that become channels of the first level: 2 makes the network four times cheaper."""
 
     def __post_init__(self) -> None:
         positive = min(self.unit, self.crop_px, self.width, self.levels, self.block_px) >= 1
@@ -40,15 +40,15 @@ class UNetConfig:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of every level, from the first downwards."""
+        """Channels of every level, from the first one down."""
         return tuple(min(self.width * 2**level, self.widest) for level in range(self.levels + 1))
 
 
 class UNet(nn.Module):
-    """Reference and pose prior down to a few cells, the unit into them, and up again with skips.
+    """An encoder of reference and pose prior, and a decoder with skip connections that is conditioned on the unit.
 
-    The unit is heard at the bottom and again, as a modulation, at every level of the decoder: skips carry the closed
-    or open mouth of the reference past the bottom, and each level has to know better.
+    The unit enters at the bottleneck and again, as a modulation, at every level of the decoder. Skip connections carry
+    the mouth shape of the reference past the bottleneck, and each level has to correct it.
     """
 
     def __init__(self, config: UNetConfig) -> None:
@@ -68,7 +68,7 @@ class UNet(nn.Module):
         self.paint = nn.Conv2d(channels[0], 3 * config.block_px**2, 3, padding=1)
 
     def forward(self, units: Tensor, reference: Tensor, prior: Tensor) -> Tensor:
-        """Units [b d], reference and pose prior [b 3 h w] in 0..1 -> crops [b 3 h w] in 0..1."""
+        """Generate crops [b 3 h w] in 0..1 from units [b d], reference and pose prior [b 3 h w] in 0..1."""
         block = self.config.block_px
         x = self.stem(pixel_unshuffle(torch.cat([reference, prior], dim=1) * 2 - 1, block))
         skips = []

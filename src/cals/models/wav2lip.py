@@ -1,4 +1,4 @@
-"""Wav2Lip of our own parts, the baseline: every frame is drawn from its own 0.2 s of sound and from nothing else."""
+"""Wav2Lip, built from our own parts as the baseline: each frame is generated from its own 0.2 s of audio alone."""
 
 from dataclasses import dataclass, field
 
@@ -13,11 +13,11 @@ from cals.models.unet import UNet, UNetConfig
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
-    """What a frame hears: 5 frames' worth of mel, 0.2 s, as published; the sizes are the sync encoders' ([K], [D])."""
+    """The audio window of a frame: 5 frames or 0.2 s of mel, as published; sizes are the sync encoders' ([K], [D])."""
 
     mel: MelConfig = field(default_factory=MelConfig)
     frames: int = 5
-    """Length of the window, in video frames; the frame is its middle one."""
+    """Length of the window in video frames; the frame itself is the middle one."""
     unit: int = 512
     width: int = 32
     """Channels of the first level."""
@@ -28,12 +28,12 @@ class WindowConfig:
 
     @property
     def encoder(self) -> SyncConfig:
-        """The same as the sync encoders' audio side has it."""
+        """Config of the window encoder, which has the form of the audio sync encoder."""
         return SyncConfig(mel=self.mel, frames=self.frames, embedding=self.unit, width=self.width)
 
 
 class WindowEncoder(nn.Module):
-    """Mel to a unit per frame, each from its own window; L2-normalised, as what Audio-to-Lip imitates is."""
+    """Mel to one unit per frame, each from its own window; L2-normalised, like the targets of Audio-to-Lip."""
 
     def __init__(self, config: WindowConfig) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class WindowEncoder(nn.Module):
         self.encoder = AudioEncoder(config.encoder)
 
     def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Log-mel [b m f] in dB -> units [b t d] of all frames, or of those named by `frames` [b n] -> [b n d].
+        """Encode log-mel [b m f] in dB to units [b t d] of all frames, or [b n d] of those in `frames` [b n].
 
-        Beyond its ends the sound is silent.
+        Both ends are padded with silence.
         """
         if frames is None:
             return self.encoder.every_frame(mel)
@@ -56,7 +56,7 @@ class WindowEncoder(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Wav2LipConfig(LipConfig):
-    """The published system's plan with the U-Net that CALS has too, so that only the hearing differs."""
+    """The published architecture with the U-Net of CALS, so that the two differ in their audio input alone."""
 
     window: WindowConfig = field(default_factory=WindowConfig)
     decoder: UNetConfig = field(default_factory=UNetConfig)
@@ -75,7 +75,7 @@ class Wav2LipConfig(LipConfig):
 
 
 class Wav2Lip(WholeLips):
-    """A window of sound, a reference frame and the current frame's pose prior make the crop."""
+    """The lip model: crops from an audio window, a reference frame and the current frame's pose prior."""
 
     config: Wav2LipConfig
 
@@ -85,9 +85,9 @@ class Wav2Lip(WholeLips):
         self.window, self.decoder = WindowEncoder(config.window), UNet(config.decoder)
 
     def units(self, mel: Tensor) -> Tensor:
-        """[b m f] -> [b t d]."""
+        """Compute units, [b m f] -> [b t d]."""
         return self.window(mel)
 
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
-        """One training step's worth, as `UNetLips` takes it; only the windows of `frames` [b t] are encoded."""
+        """Generate crops for a training step, as `UNetLips` does; only the windows of `frames` [b t] are encoded."""
         return self.drawn(self.window(mel, frames), reference, real)

@@ -10,19 +10,22 @@ from torch.nn.functional import conv1d, gelu, layer_norm, linear, scaled_dot_pro
 from cals.errors import CheckpointError
 
 KIND = "whisper"
-_LOUDEST_SHARE = 0.98
-"""The level is that of the loudest mel bin in this quantile of the frames: a click does not set it."""
-_LEVEL = 1.5
-"""What that bin is brought to, in decades of power: where speech at full scale lies."""
-_MOST_GAIN = 7.0
-"""Decades by which a quiet recording is raised at most: speech at -50 dB is heard, digital silence stays silent."""
+_LOUDEST_QUANTILE = 0.98
+"""Quantile over frames of the loudest mel bin that defines the level, so that a click does not set it."""
+_TARGET_LEVEL = 1.5
+"""Level after normalisation, in decades of power: that of speech at full scale."""
+_MAX_GAIN = 7.0
+"""Largest gain in decades: speech at -50 dB reaches the level, digital silence stays silent."""
 _RANGE = 8.0
-"""Decades below the loudest bin at which Whisper's features are clamped."""
+"""Dynamic range of Whisper's features in decades; levels further below the loudest bin are clamped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WhisperConfig:
-    """Sizes of tiny.en; `layers` of its 4 are used: the lower half tells phones of strangers, the last layer words."""
+    """Sizes of tiny.en, of whose 4 layers the lower `layers` are used.
+
+    The lower half encodes phones, also of new speakers; the last layer encodes words.
+    """
 
     layers: int = 2
     width: int = 384
@@ -30,11 +33,11 @@ class WhisperConfig:
     hidden: int = 1536
     bins: int = 80
     positions: int = 1500
-    """Length of the position table, 30 s of 20 ms steps."""
+    """Length of the table of positional embeddings, 30 s of 20 ms steps."""
 
 
 def weight_shapes(config: WhisperConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the weights, as `load_weights` wants them."""
+    """List names and shapes of the weights, as `load_weights` expects them."""
     width = config.width
     shapes: dict[str, tuple[int, ...]] = {
         "conv1_weight": (width, config.bins, 3),
@@ -54,10 +57,10 @@ def weight_shapes(config: WhisperConfig) -> dict[str, tuple[int, ...]]:
 
 
 class WhisperEncoder(nn.Module):
-    """Log-mel to phonetic features, two steps of `width` a video frame.
+    """Log-mel to phonetic features, two steps of `width` per video frame; never trained.
 
-    Its weights are not part of the checkpoints of the models that hear with it: they are buffers that stay out of the
-    state and come from `load_weights`. Never trained.
+    Its weights are not part of the checkpoints of the models that use it. They are non-persistent buffers, set by
+    `load_weights`.
     """
 
     loaded: bool = False
@@ -69,22 +72,24 @@ class WhisperEncoder(nn.Module):
             self.register_buffer(name, torch.zeros(shape), persistent=False)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights of `weight_shapes`, in any precision; raises CheckpointError when one is missing."""
+        """Load weights as in `weight_shapes`, in any precision; raises CheckpointError when one is missing."""
         for name, shape in weight_shapes(self.config).items():
             if name not in weights or tuple(weights[name].shape) != shape:
-                raise CheckpointError(f"whisper: expected {name} of {list(shape)}, found {_found(weights, name)}")
+                raise CheckpointError(
+                    f"whisper: expected {name} of {list(shape)}, found {_describe_shape(weights, name)}"
+                )
             self.get_buffer(name).copy_(weights[name])
         self.loaded = True
 
     @torch.no_grad()
     def forward(self, mel: Tensor) -> Tensor:
-        """Log-mel power [b m f] in dB, m even and at most twice `positions` -> features [b m/2 width]."""
+        """Compute features [b m/2 width] of log-mel power [b m f] in dB, m even and at most twice `positions`."""
         if not self.loaded:
             raise CheckpointError("whisper: expected weights before use, found none; load them with `load_weights`")
         return self.encode(normalize_level(mel))
 
     def encode(self, features: Tensor) -> Tensor:
-        """Whisper's own input features [b m f] -> [b m/2 width]."""
+        """Encode Whisper's own input features [b m f] -> [b m/2 width]."""
         get = self.get_buffer
         x = gelu(conv1d(features.transpose(1, 2), get("conv1_weight"), get("conv1_bias"), padding=1))
         x = gelu(conv1d(x, get("conv2_weight"), get("conv2_bias"), stride=2, padding=1)).transpose(1, 2)
@@ -109,16 +114,16 @@ class WhisperEncoder(nn.Module):
 
 
 def normalize_level(mel: Tensor) -> Tensor:
-    """Log-mel power [b m f] in dB as Whisper's features [b m f], at one level whatever the recording's.
+    """Convert log-mel power [b m f] in dB to Whisper's input features [b m f], normalised to one level.
 
-    Whisper takes log10 of the power, no more than 8 decades below the loudest bin, then (x + 4) / 4. How loud a
-    recording is says nothing of its phones, so each is first brought to the same level.
+    Whisper takes log10 of the power, clamps it 8 decades below the loudest bin and computes (x + 4) / 4. The loudness
+    of a recording carries no phonetic information, so it is normalised first.
     """
     power = mel / 10
-    loudest = power.amax(dim=2).float().quantile(_LOUDEST_SHARE, dim=1)[:, None, None]
-    power = power + (_LEVEL - loudest).clamp(max=_MOST_GAIN)
-    return (power.clamp(_LEVEL - _RANGE, _LEVEL + 1) + 4) / 4
+    loudest = power.amax(dim=2).float().quantile(_LOUDEST_QUANTILE, dim=1)[:, None, None]
+    power = power + (_TARGET_LEVEL - loudest).clamp(max=_MAX_GAIN)
+    return (power.clamp(_TARGET_LEVEL - _RANGE, _TARGET_LEVEL + 1) + 4) / 4
 
 
-def _found(weights: Mapping[str, Tensor], name: str) -> str:
+def _describe_shape(weights: Mapping[str, Tensor], name: str) -> str:
     return str(list(weights[name].shape)) if name in weights else "none"

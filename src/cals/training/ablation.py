@@ -1,9 +1,10 @@
-"""`cals ablation`, its training: the rows of the paper's Table 1 under one budget.
+"""The training of `cals ablation`: the rows of the paper's Table 1 under one budget.
 
-The table marks its baseline with neither A2L nor d_av nor d_vv and gives it the figures that Table 3 has for Wav2Lip:
-it is Wav2Lip, whose own expert's sync loss the marks do not count. Our expert is the pair of sync encoders, so its loss
-is our d_av. The other rows are read as they are marked: the second one has no sync loss at all. From the first row to
-the second two things change, therefore; the row `window`, which the paper does not have, tells them apart.
+The table's baseline has neither A2L nor d_av nor d_vv, and the figures of Wav2Lip in Table 3. It is Wav2Lip; the marks
+do not count the sync loss of its own expert. Our expert is the pair of sync encoders, so that loss is our d_av.
+
+The other rows have the losses that are marked: the second one has no sync loss at all. Two things change therefore from
+the first row to the second. The row `window`, which the paper does not have, separates them.
 """
 
 import hashlib
@@ -28,10 +29,10 @@ from cals.types import ProgressCallback
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a row has of the three; L1 and GAN losses have all of them."""
+    """The parts of a row; all rows have L1 and GAN losses."""
 
     a2l: bool
-    """Audio-to-Lip; without it Wav2Lip's window of 0.2 s."""
+    """Whether the row has Audio-to-Lip; else it has Wav2Lip's window of 0.2 s."""
     d_av: bool
     d_vv: bool
 
@@ -44,19 +45,19 @@ ROWS: dict[str, Row] = {
     "window": Row(a2l=False, d_av=False, d_vv=False),
 }
 TABLE_1 = ("wav2lip", "a2l", "a2l+d_av", "a2l+d_av+d_vv")
-"""The rows that are published."""
+"""The published rows."""
 Decoder = Literal["unet", "debug"]
 DECODERS: dict[Decoder, tuple[str, str]] = {
     "unet": ("l2f-grid-ablation", "l2f-grid-wav2lip"),
     "debug": ("l2f-debug-unet", "l2f-debug-wav2lip"),
 }
-"""Presets of the rows with Audio-to-Lip, and of those without."""
+"""Presets of rows with Audio-to-Lip, and of rows without."""
 PLAN = "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationConfig:
-    """Which rows, and their budget: so many steps each, or as many as the dearest row takes in so many minutes."""
+    """The rows and their budget: steps each, or the steps of the most expensive row in `minutes_each`."""
 
     rows: tuple[str, ...] = TABLE_1
     decoder: Decoder = "unet"
@@ -74,7 +75,7 @@ class AblationConfig:
 
 @dataclass(frozen=True)
 class TrainedRow:
-    """One row's model and a line on how it came about."""
+    """One row's model and a line on its training."""
 
     name: str
     model: Path
@@ -82,14 +83,14 @@ class TrainedRow:
 
 
 def settings(row: Row, decoder: Decoder, steps: int | None = None) -> UNetStageConfig:
-    """A row's stage: its preset with the losses it has, over `steps`."""
+    """Build a row's stage config: its preset with the row's losses, over `steps`."""
     config = preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
     assert isinstance(config, UNetStageConfig)
-    # Some presets go without the sync losses; here all that have one have it with the same weight.
-    usual, own = JudgesConfig(), config.judges
-    d_av, d_vv = (own.d_av or usual.d_av) * row.d_av, (own.d_vv or usual.d_vv) * row.d_vv
+    # Some presets have no sync losses; here all rows with such a loss have the same weight for it.
+    default, weights = JudgesConfig(), config.judges
+    d_av, d_vv = (weights.d_av or default.d_av) * row.d_av, (weights.d_vv or default.d_vv) * row.d_vv
     train = config.train if steps is None else replace(config.train, steps=steps)
-    return replace(config, judges=replace(own, d_av=d_av, d_vv=d_vv), train=train)
+    return replace(config, judges=replace(weights, d_av=d_av, d_vv=d_vv), train=train)
 
 
 def train_rows(
@@ -102,30 +103,32 @@ def train_rows(
     accelerator: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> list[TrainedRow]:
-    """Train each row in `out / NAME`, with the same steps, seed and batches; what is done already is not done again.
+    """Train each row in `out / NAME`, with the same steps, seed and batches; finished rows are skipped.
 
     Raises ConfigError when `out` holds an ablation with other settings.
     """
-    steps = _planned(config, corpus, sync, a2l, out, accelerator)
-    done, total = 0, steps * len(config.rows)
+    steps = _load_or_plan_steps(config, corpus, sync, a2l, out, accelerator)
+    finished, total = 0, steps * len(config.rows)
 
     def report(step: int, _: int | None) -> None:
         if progress is not None:
-            progress(done + step, total)
+            progress(finished + step, total)
 
-    found = []
+    rows = []
     for name in config.rows:
         stage, run = settings(ROWS[name], config.decoder, steps), out / name
         if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
-            torch.manual_seed(stage.train.seed)  # the first weights are drawn before the loop sets a seed
+            torch.manual_seed(stage.train.seed)  # weights are initialised before the loop sets a seed
             train_lips(stage, corpus, sync, a2l, RunOptions(run=run, accelerator=accelerator), report)
-        found.append(TrainedRow(name, run / "model", _note(ROWS[name], stage, run, steps)))
-        done += steps
-    return found
+        rows.append(TrainedRow(name, run / "model", _describe_row(ROWS[name], stage, run, steps)))
+        finished += steps
+    return rows
 
 
-def _planned(config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, out: Path, accelerator: str) -> int:
-    """Steps of each row: as `out` has it already, or newly found and written there."""
+def _load_or_plan_steps(
+    config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, out: Path, accelerator: str
+) -> int:
+    """Return the steps of each row: read from `out`, or estimated and written there."""
     facts = {
         "decoder": config.decoder,
         "steps_each": config.steps_each,
@@ -135,44 +138,48 @@ def _planned(config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, out:
 
     def plan() -> dict[str, int]:
         minutes = config.minutes_each or 0
-        return {"steps": config.steps_each or _steps_in(minutes, config, corpus, sync, a2l, accelerator)}
+        return {"steps": config.steps_each or _estimate_steps(minutes, config, corpus, sync, a2l, accelerator)}
 
     return int(keep_plan(out / PLAN, facts, plan)["steps"])
 
 
 def corpus_facts(corpus: Corpus, sync: Path) -> dict[str, str | None]:
-    """What runs are trained on, by checksums."""
+    """Compute checksums of the training data and the sync encoders."""
     return {
-        "corpus": _sha256(corpus.folder / "manifest.jsonl"),
-        "splits": None if corpus.splits is None else _sha256(corpus.splits),
-        "voices": None if corpus.voices is None else _sha256(corpus.voices / "voices.json"),
+        "corpus": _hash_file(corpus.folder / "manifest.jsonl"),
+        "splits": None if corpus.splits is None else _hash_file(corpus.splits),
+        "voices": None if corpus.voices is None else _hash_file(corpus.voices / "voices.json"),
         "sync": weights_sha256(sync),
     }
 
 
-def _steps_in(minutes: float, config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, accelerator: str) -> int:
-    """As many steps as the row with the most losses takes in this time, here and now."""
-    dearest = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
-    short = replace(dearest, train=replace(dearest.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
-    short = replace(short, sync_below=None)
+def _estimate_steps(
+    minutes: float, config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, accelerator: str
+) -> int:
+    """Estimate how many steps the row with the most losses takes in this time on this machine."""
+    most_losses = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
+    probe = replace(most_losses, train=replace(most_losses.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
+    probe = replace(probe, sync_below=None)
     return steps_within(
-        minutes, accelerator, lambda options, progress: train_lips(short, corpus, sync, a2l, options, progress)
+        minutes, accelerator, lambda options, progress: train_lips(probe, corpus, sync, a2l, options, progress)
     )
 
 
-def _note(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> str:
+def _describe_row(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> str:
     losses = ["L1", *(["GAN"] if stage.judges.gan else []), *(name for name in ("d_av", "d_vv") if getattr(row, name))]
-    hears = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
-    note = f"{hears}; {' + '.join(losses)}; {steps} steps"
-    waits = stage.sync_below is not None and stage.judges.listen
-    if not waits:
+    audio_input = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
+    note = f"{audio_input}; {' + '.join(losses)}; {steps} steps"
+    is_delayed = stage.sync_below is not None and stage.judges.listen
+    if not is_delayed:
         return note
     start = run / SYNC_START
-    begun = f"from step {json.loads(start.read_text(encoding='utf-8'))['step']}" if start.is_file() else "never begun"
-    return f"{note}; sync losses {begun}"
+    start_note = (
+        f"from step {json.loads(start.read_text(encoding='utf-8'))['step']}" if start.is_file() else "never begun"
+    )
+    return f"{note}; sync losses {start_note}"
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

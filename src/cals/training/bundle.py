@@ -1,4 +1,4 @@
-"""From a run to a released model: small weights, what they were trained against, and a card to fill in."""
+"""From a run to a released model: weights in half precision, the sync encoders, and a card to fill in."""
 
 from pathlib import Path
 
@@ -13,35 +13,35 @@ from cals.training.release import check_place, write_release
 
 
 def bundle(model: Path, out: Path, sync: Path | None = None, *, force: bool = False) -> Path:
-    """Write the lip model of the checkpoint folder `model` to `out` in half precision, checked; returns `out`.
+    """Check the lip model of the checkpoint folder `model` and write it to `out` in half precision; returns `out`.
 
-    `sync`, the encoders it was trained against, goes to `out/sync`. With `force` a bundle at `out` is replaced whole;
-    its card and licence alone are kept. Raises CheckpointError when a part does not load, the encoders are others than
-    the model's, or `out` exists and is not to be replaced.
+    `sync`, the encoders it was trained with, goes to `out/sync`. With `force` a bundle at `out` is replaced, and only
+    its card and licence are kept. Raises CheckpointError when a part does not load, the encoders are not the model's,
+    or `out` exists and must not be replaced.
     """
     place = out.resolve()
     check_place(place, [model] if sync is None else [model, sync], force=force)
     lips = load_checkpoint(model)
-    smaller, encoders = _halved(lips), None
-    from_checkpoint(smaller)
+    halved, encoders = _to_half(lips), None
+    from_checkpoint(halved)
     if sync is not None:
-        found = weights_sha256(sync)
-        if lips.parents.get("sync", found) != found:
+        sha256 = weights_sha256(sync)
+        if lips.parents.get("sync", sha256) != sha256:
             raise CheckpointError(f"{sync}: expected the encoders that {model} was trained against, found others")
-        encoders = _halved(load_checkpoint(sync))
+        encoders = _to_half(load_checkpoint(sync))
         sync_from_checkpoint(encoders)
-    write_release(place, smaller, encoders, _card(lips, place.name))
+    write_release(place, halved, encoders, _build_card(lips, place.name))
     return out
 
 
-def _halved(checkpoint: Checkpoint) -> Checkpoint:
-    """The same with its large weights in half precision; what is measured, counted or one-dimensional stays exact."""
+def _to_half(checkpoint: Checkpoint) -> Checkpoint:
+    """Convert large weights to half precision; the mesh, integers and one-dimensional weights stay exact."""
 
-    def smaller(name: str, value: Tensor) -> Tensor:
+    def halve(name: str, value: Tensor) -> Tensor:
         exact = value.ndim < 2 or not value.is_floating_point() or ".mesh." in name
         return value if exact else value.to(torch.float16)
 
-    weights = {name: smaller(name, value) for name, value in checkpoint.weights.items()}
+    weights = {name: halve(name, value) for name, value in checkpoint.weights.items()}
     for name, value in weights.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{name}: expected weights that half precision can hold, found larger ones")
@@ -55,7 +55,7 @@ def _halved(checkpoint: Checkpoint) -> Checkpoint:
     )
 
 
-def _card(lips: Checkpoint, name: str) -> str:
+def _build_card(lips: Checkpoint, name: str) -> str:
     metrics = "\n".join(f"| {key} | {value:.4g} |" for key, value in sorted(lips.metrics.items()))
     return (
         f"# {name}\n\nA `{lips.kind}` lip-sync model for cals, step {lips.step}.\n\n"

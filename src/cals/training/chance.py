@@ -1,4 +1,4 @@
-"""Notices training that has not left chance, so that the loop begins anew with other weights."""
+"""Detection of training that stays at chance, so that the loop restarts it with other weights."""
 
 import math
 from pathlib import Path
@@ -8,42 +8,42 @@ from torch import Tensor
 from cals.training.stage import Stage
 
 WINDOW = 50
-"""So many steps' losses are averaged."""
+"""Number of steps whose losses are averaged."""
 MARGIN = 0.03
-"""A mean loss less than this share under that of chance is still chance."""
+"""A mean loss counts as chance unless it is lower by this share."""
 EARLIEST = 100
-"""No start is judged before this step."""
+"""The first step at which a start may be checked."""
 
 
 class ChanceWatch:
-    """Judges a stage's start once, at `due`: the mean loss of the last `WINDOW` steps against that of chance."""
+    """A single check of a start, at step `due`: the mean loss of the last `WINDOW` steps against that of chance."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.losses: list[float] = []
-        """What it has seen so far; a resumed run goes on with it."""
+        """Losses recorded so far; part of the training state."""
         config = stage.train
         self.due = max(EARLIEST, round((config.warmup + config.patience) * config.steps))
 
     @property
     def mean(self) -> float:
-        """Mean of the losses seen so far."""
+        """Mean of the recorded losses."""
         return math.fsum(self.losses) / max(1, len(self.losses))
 
     def note(self, loss: Tensor) -> None:
-        """Take in the loss of the step that was just done."""
+        """Record the loss of the last step."""
         if self._stage.chance_loss is not None and self.due - WINDOW < self._stage.step <= self.due:
             self.losses.append(float(loss.detach()))
 
     def is_stuck(self) -> bool:
-        """Whether it is time to judge and nothing is learnt; a loss that is no number is none that fell."""
+        """Return whether this is step `due` and the loss is at chance; a NaN counts as chance."""
         chance = self._stage.chance_loss
         if chance is None or self._stage.step != self.due or not self.losses:
             return False
         return not self.mean < (1 - MARGIN) * chance
 
     def finding(self) -> str:
-        """The loss and that of chance, in words."""
+        """Describe the loss and that of chance."""
         stage, chance = self._stage, self._stage.chance_loss or 0.0
         return (
             f"{stage.name}, step {stage.step}: expected a loss well under chance, {chance:.2f}, found {self.mean:.2f} "
@@ -51,7 +51,7 @@ class ChanceWatch:
         )
 
     def verdict(self, run: Path) -> str:
-        """What to tell the user when no start is left."""
+        """Return the error message for when no restart is left."""
         return (
             f"{self.finding()}, the last of {1 + self._stage.restarts} starts. {self._stage.reasons()} "
             f"Mend that and train into a new folder; the same command goes on in {run} all the same"

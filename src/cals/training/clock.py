@@ -1,4 +1,4 @@
-"""By how much each clip's sound is late, as the sync encoders see it: recordings of one speaker differ too."""
+"""Audio-visual offsets of clips by the sync encoders: even recordings of one speaker differ."""
 
 import json
 import statistics
@@ -14,24 +14,24 @@ from cals.models.sync import SyncModel
 
 MOST_CLIPS = 60
 MOST_FRAMES = 1.5
-"""A larger offset is not believed: `cals prepare` has corrected those already."""
+"""Offsets are clamped to this: `cals prepare` has corrected larger ones already."""
 
 
 @torch.no_grad()
 def clip_offsets(sync: SyncModel, fingerprint: str, store: ClipStore, cache: Path) -> list[float]:
-    """Offsets in frames, > 0 where the sound comes late; kept in the file `cache` for the next start of the run.
+    """Measure offsets in frames, > 0 where the audio is late; the file `cache` keeps them for a resumed run.
 
-    Of a speaker with more than `MOST_CLIPS` the others get the median: to measure one takes more than a second.
+    A measurement takes more than a second, so the clips of a speaker beyond `MOST_CLIPS` get the median.
     """
     speakers = store.speakers
-    known = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
-    offsets: dict[str, float] = known.get("offsets", {}) if known.get("sync") == fingerprint else {}
+    cached = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+    offsets: dict[str, float] = cached.get("offsets", {}) if cached.get("sync") == fingerprint else {}
     measured: dict[str, list[float]] = {}
     for i in range(len(store)):
         key, of_speaker = store.key(i), measured.setdefault(speakers[i], [])
         if key not in offsets and len(of_speaker) < MOST_CLIPS:
-            found = fine_offset(*sync.of_clip(lower_halves(store[i].crops), store[i].mel))
-            offsets[key] = max(-MOST_FRAMES, min(MOST_FRAMES, found))
+            offset = fine_offset(*sync.of_clip(lower_halves(store[i].crops), store[i].mel))
+            offsets[key] = max(-MOST_FRAMES, min(MOST_FRAMES, offset))
         of_speaker += [offsets[key]] if key in offsets else []
     for i in range(len(store)):
         offsets.setdefault(store.key(i), statistics.median(measured[speakers[i]]))

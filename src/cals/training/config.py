@@ -1,4 +1,4 @@
-"""What every stage's training is set by."""
+"""Settings of the training loop, for every stage."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,24 +11,24 @@ class TrainConfig:
     """The loop's settings; a stage's own are in its stage config."""
 
     steps: int = 20_000
-    """Optimiser steps the learning rate's schedule is laid out for."""
+    """Optimiser steps, the length of the learning rate schedule."""
     lr: float = 1e-4
     warmup: float = 0.08
-    """Share of the steps over which the learning rate rises; after it, half a cosine falls to a twentieth."""
+    """Share of the steps with a linear warm-up of the learning rate; a half cosine then decays to a twentieth."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     clip_norm: float = 10.0
     accumulate: int = 1
-    """Batches whose gradients are added up to one step."""
+    """Batches whose gradients are accumulated in one step."""
     ema: float = 0.999
-    """Decay of the averaged weights that are validated and shipped; 0 for none."""
+    """Decay of the exponential moving average of the weights, which is validated and saved; 0 for none."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """bf16-mixed falls back to 32-true on processors where it is slow."""
     seed: int = 0
     patience: float = 0.12
-    """Share of the steps, counted from the warm-up's end, after which a loss of chance is taken for a bad start."""
+    """Share of the steps, counted from the end of warm-up, after which a loss at chance counts as a failed start."""
     restarts: int = 2
-    """Times that a bad start is begun anew from another seed."""
+    """How often a failed start is restarted from another seed."""
     log_every: int = 20
     validate_every: int = 500
     checkpoint_every_s: float = 120.0

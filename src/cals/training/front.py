@@ -1,4 +1,4 @@
-"""The phonetic front-end's checkpoint, out of the file in which Whisper is published."""
+"""Import of the phonetic front-end's checkpoint from a published Whisper file."""
 
 import dataclasses
 import hashlib
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 def import_front(source: Path | None, out: Path, *, force: bool = False) -> Path:
     """Write the lower half of Whisper tiny.en's encoder in half precision to `out`; returns `out`.
 
-    `source` is a CTranslate2 `model.bin`, None the one of `hub.WHISPER`, fetched if need be. Another conversion than
-    that is taken if its sizes fit, with a warning. With `force` an older checkpoint at `out` is replaced; its card and
-    licence stay. Raises CheckpointError.
+    `source` is a CTranslate2 `model.bin`; None is that of `hub.WHISPER`, downloaded if necessary. Another conversion is
+    accepted, with a warning, if its sizes fit. With `force` an older checkpoint at `out` is replaced; its card and
+    licence are kept. Raises CheckpointError.
     """
     place = out.resolve()
     check_place(place, [] if source is None else [source], force=force)
@@ -32,12 +32,12 @@ def import_front(source: Path | None, out: Path, *, force: bool = False) -> Path
         raise CheckpointError(f"{path}: expected a CTranslate2 model.bin, found {why(error)}; name the file") from error
     config = WhisperConfig()
     weights = load_whisper_encoder(data, config)
-    found = hashlib.sha256(data).hexdigest()
-    if found != hub.WHISPER.sha256:
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != hub.WHISPER.sha256:
         logger.warning(
             "%s: sha256 is %s, not %s of the known file; its sizes are right, but they do not tell tiny.en from tiny, "
             "nor from a fine-tuned one; models that were trained with the shipped weights refuse others",
-            *(path, found, hub.WHISPER.sha256),
+            *(path, sha256, hub.WHISPER.sha256),
         )
     write_release(place, Checkpoint(kind=KIND, config=dataclasses.asdict(config), weights=weights))
     return out

@@ -1,4 +1,4 @@
-"""What the stages that draw whole heads share: frames with their sound and a reference, and how they are looked at."""
+"""Shared parts of the stages that generate whole heads: batches, metrics and contact sheets."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -29,21 +29,21 @@ MIDDLE = SYNC_FRAMES // 2
 
 @dataclass(frozen=True, eq=False)
 class HeadBatch:
-    """Windows of 5 frames, those of a clip in a row; the middle frame of each is to be drawn."""
+    """Windows of 5 frames, those of one clip adjacent; the target is the middle frame of each."""
 
     sound: Tensor = field(repr=False)
     """The windows' own mel [n m f] in dB."""
     windows: Tensor = field(repr=False)
     """[n t 3 h w] in 0..1."""
     reference: Tensor = field(repr=False)
-    """Another frame of the same clip, far enough not to show the same mouth, [n 3 h w]."""
+    """Another frame of the same clip, far enough away not to show the same mouth, [n 3 h w]."""
     landmarks: Tensor = field(repr=False)
-    """Of the middle frames, [n 468 3] in crop pixels."""
+    """Landmarks of the middle frames, [n 468 3] in crop pixels."""
     reference_landmarks: Tensor = field(repr=False)
 
     @property
     def target(self) -> Tensor:
-        """The frames to be drawn, [n 3 h w]."""
+        """The frames to generate, [n 3 h w]."""
         return self.windows[:, MIDDLE]
 
 
@@ -58,8 +58,8 @@ def draw_heads(
     crop_px: int,
     room: RoomAugment | None = None,
 ) -> HeadBatch:
-    """Windows at random, `step` mel frames a frame. Raises DataError for crops of another size than `crop_px`."""
-    sounds, windows, references, landmarks, others = [], [], [], [], []
+    """Sample random windows, `step` mel frames per frame; DataError for crops of another size than `crop_px`."""
+    sounds, windows, references, landmarks, reference_landmarks = [], [], [], [], []
     weights = speaker_weights(store.speakers)
     for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
         clip = store[int(index)]
@@ -71,49 +71,49 @@ def draw_heads(
         sound = heard(store, int(index), rng, room)
         last = clip.frames - SYNC_FRAMES + 1
         for start in rng.choice(last, size=per_clip, replace=per_clip > last):
-            places = np.arange(clip.frames)
-            away = places[abs(places - (start + MIDDLE)) >= OWN_FRAMES]
-            other = int(rng.choice(away if len(away) else places))
+            positions = np.arange(clip.frames)
+            allowed = positions[abs(positions - (start + MIDDLE)) >= OWN_FRAMES]
+            reference = int(rng.choice(allowed if len(allowed) else positions))
             sounds.append(sound[start * step : (start + SYNC_FRAMES) * step])
             windows.append(clip.crops[start : start + SYNC_FRAMES])
-            references.append(clip.crops[other])
+            references.append(clip.crops[reference])
             landmarks.append(clip.landmarks[start + MIDDLE])
-            others.append(clip.landmarks[other])
+            reference_landmarks.append(clip.landmarks[reference])
     return HeadBatch(
         sound=torch.stack(sounds).to(device),
         windows=torch.from_numpy(np.stack(windows)).to(device).permute(0, 1, 4, 2, 3).float() / 255,
         reference=torch.from_numpy(np.stack(references)).to(device).permute(0, 3, 1, 2).float() / 255,
         landmarks=torch.from_numpy(np.stack(landmarks)).to(device),
-        reference_landmarks=torch.from_numpy(np.stack(others)).to(device),
+        reference_landmarks=torch.from_numpy(np.stack(reference_landmarks)).to(device),
     )
 
 
 def draw_validation(store: ClipStore, device: torch.device, *, step: int, crop_px: int) -> HeadBatch:
-    """The same windows of held-out clips every time."""
+    """Sample windows of held-out clips, the same every time."""
     rng, clips, per_clip = np.random.default_rng(0), VALIDATION_CLIPS, VALIDATION_PER_CLIP
     return draw_heads(store, rng, device, clips=clips, per_clip=per_clip, step=step, crop_px=crop_px)
 
 
-def measure_heads(part: str, batch: HeadBatch, drawn: Tensor) -> dict[str, float]:
-    """L1 of the whole crop and of its lower half, each beside that of the reference copied: the bar to beat."""
-    half = drawn.shape[-2] // 2
+def measure_heads(part: str, batch: HeadBatch, generated: Tensor) -> dict[str, float]:
+    """Compute L1 of the whole crop and of its lower half, and of a copy of the reference as the baseline."""
+    half = generated.shape[-2] // 2
     regions = {"l1": slice(None), "lower_l1": slice(half, None)}
-    found = {}
+    metrics = {}
     for name, rows in regions.items():
         target = batch.target[..., rows, :]
-        found[f"{part}_{name}"] = float(l1(drawn[..., rows, :], target))
-        found[f"{part}_copy_{name}"] = float(l1(batch.reference[..., rows, :], target))
-    return found
+        metrics[f"{part}_{name}"] = float(l1(generated[..., rows, :], target))
+        metrics[f"{part}_copy_{name}"] = float(l1(batch.reference[..., rows, :], target))
+    return metrics
 
 
-def write_heads(path: Path, part: str, batch: HeadBatch, drawn: Tensor) -> None:
-    """A sheet of the first window of every clip, named after the part."""
-    some = slice(None, None, VALIDATION_PER_CLIP)
-    training_sheet(path.with_stem(f"{path.stem}-{part}"), batch.reference[some], batch.target[some], drawn[some])
+def write_heads(path: Path, part: str, batch: HeadBatch, generated: Tensor) -> None:
+    """Write a contact sheet of the first window of every clip, named after the part."""
+    first = slice(None, None, VALIDATION_PER_CLIP)
+    training_sheet(path.with_stem(f"{path.stem}-{part}"), batch.reference[first], batch.target[first], generated[first])
 
 
 class HeadStage(Stage):
-    """A stage whose lip model draws whole heads, judged by a discriminator of whole crops."""
+    """A stage whose lip model generates whole heads, with a discriminator of whole crops."""
 
     model: LipModel
 
@@ -126,34 +126,34 @@ class HeadStage(Stage):
         training: ClipStore,
         held_out: dict[str, ClipStore],
     ) -> None:
-        """Take over what `self.model`, which is there already, learns from and is judged by."""
+        """Set up data, discriminator and sync encoders; `self.model` must be set before."""
         self._parents, self._training, self._held_out = parents, training, held_out
-        self._judges = Judges(judges, critic, sync)
-        self.critic, self.critic_lr = self._judges.critic, judges.critic_lr
+        self._perceptual_losses = Judges(judges, critic, sync)
+        self.critic, self.critic_lr = self._perceptual_losses.critic, judges.critic_lr
         self.critic_from_step = judges.critic_from_step
         self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
 
     @abstractmethod
-    def _draw_held_out(
+    def _generate_held_out(
         self, model: nn.Module, part: str, device: torch.device
     ) -> tuple[HeadBatch, Tensor, *tuple[Tensor, ...]]:
-        """Held-out frames, how they are drawn [n 3 h w], and what else the stage's metrics need."""
+        """Generate held-out frames; returns the batch, the images [n 3 h w] and what else the stage's metrics need."""
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
-        """As the judges have it."""
-        return self._judges.critic_losses(critic)
+    def critic_losses(self, discriminator: nn.Module) -> Losses:
+        """Compute the discriminator's losses on the last images."""
+        return self._perceptual_losses.critic_losses(discriminator)
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
-        """A sheet of held-out frames."""
+        """Write a contact sheet of held-out frames."""
         for part in self._held_out:
-            batch, drawn, *_ = self._draw_held_out(model, part, device)
-            write_heads(path, part, batch, drawn)
+            batch, generated, *_ = self._generate_held_out(model, part, device)
+            write_heads(path, part, batch, generated)
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """A whole lip model, as `cals generate` takes it."""
+        """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, LipModel)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)

@@ -1,4 +1,4 @@
-"""The run directory's record: JSON lines, TensorBoard, and curves to look at."""
+"""The log of a run directory: JSON lines, TensorBoard and plots."""
 
 import json
 import time
@@ -14,51 +14,51 @@ from cals.files import replacing
 
 
 class Journal:
-    """Writes `log.jsonl` (appending when a run goes on), `tensorboard/` and `curves.png` into a run directory."""
+    """The log of a run: `log.jsonl` (a resumed run appends), `tensorboard/` and `curves.png` in its directory."""
 
     def __init__(self, run: Path) -> None:
         run.mkdir(parents=True, exist_ok=True)
         self._path = run / "log.jsonl"
         self._curves = run / "curves.png"
-        self._drawn_s = time.monotonic()
-        self._board = TensorBoardLogger(run, name="tensorboard", version="")
+        self._plotted_s = time.monotonic()
+        self._tensorboard = TensorBoardLogger(run, name="tensorboard", version="")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """One line of `kind`: train, validation, advice, start or restart."""
+        """Write one line of `kind`: train, validation, advice, start or restart."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
         numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, float)}
         if numbers:
-            self._board.log_metrics(numbers, step)
+            self._tensorboard.log_metrics(numbers, step)
 
     def cut(self, step: int) -> None:
-        """Forget what was logged after `step`: a resumed run does those steps again."""
-        lines = [line for line, entry in self._entries() if entry["step"] <= step]
+        """Remove the lines after `step`: a resumed run repeats those steps."""
+        lines = [line for line, entry in self._iterate_entries() if entry["step"] <= step]
         with replacing(self._path) as partial:
             partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
-    def _entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The lines and what they say; one that a killed process wrote only half is left out."""
+    def _iterate_entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Iterate over lines and parsed entries; an incomplete line of a killed process is skipped."""
         if self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError):
                     yield line, json.loads(line)
 
     def draw(self, *, every_s: float = 0.0) -> None:
-        """Every logged number over the steps, training and validation in one plot each.
+        """Plot every logged number over the steps, training and validation together.
 
-        Nothing is drawn within `every_s` of the run's start or of the last time: it takes seconds.
+        A plot takes seconds, so there is none within `every_s` of the run's start or of the last one.
         """
-        if time.monotonic() - self._drawn_s < every_s:
+        if time.monotonic() - self._plotted_s < every_s:
             return
-        self._drawn_s = time.monotonic()
+        self._plotted_s = time.monotonic()
         import matplotlib
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
         curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
-        for _, entry in self._entries():
+        for _, entry in self._iterate_entries():
             if entry["kind"] in ("train", "validation"):
                 for name, value in entry.items():
                     if isinstance(value, float):
@@ -80,5 +80,5 @@ class Journal:
         pyplot.close(figure)
 
     def close(self) -> None:
-        """Flush what TensorBoard holds back."""
-        self._board.finalize("success")
+        """Flush TensorBoard's buffer."""
+        self._tensorboard.finalize("success")

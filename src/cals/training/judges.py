@@ -1,4 +1,4 @@
-"""Those who judge generated pictures: a discriminator that learns along, and the frozen sync encoders."""
+"""Losses of generated images by other networks: the discriminator, trained in turn, and the frozen sync encoders."""
 
 from dataclasses import dataclass
 
@@ -15,30 +15,30 @@ from cals.training.stage import Losses
 
 @dataclass(frozen=True, kw_only=True)
 class JudgesConfig:
-    """Weights of the losses that need a judge, 0 for none: SyncTalkFace's by default (paper section 1, [A])."""
+    """Weights of these losses, 0 for none; the defaults are SyncTalkFace's (paper section 1, [A])."""
 
     gan: float = 0.2
     d_av: float = 0.2
     d_vv: float = 0.2
     match: float = 0.0
-    """Of the discriminator's features, in place of a perceptual loss."""
+    """Weight of feature matching in the discriminator, in place of a perceptual loss."""
     whole: bool = False
-    """The discriminator sees whole crops instead of lower halves."""
+    """Whether the discriminator gets whole crops instead of lower halves."""
     temperature: float = 1.0
-    """Of d_vv; as published."""
+    """Temperature of d_vv; as published."""
     critic_lr: float = 5e-4
     critic_from_step: int = 0
     sync_from_step: int = 0
-    """The sync losses wait for pictures that are worth judging."""
+    """Step at which the sync losses begin, when images are good enough for them."""
 
     @property
     def listen(self) -> bool:
-        """Whether windows are judged by their sound or by the real ones."""
+        """Whether there is a sync loss: d_av, d_vv or both."""
         return bool(self.d_av or self.d_vv)
 
 
 class Judges:
-    """Named losses of generated pictures; remembers the last ones for the discriminator's own turn."""
+    """Losses of generated images by name; keeps the last images for the discriminator's own losses."""
 
     def __init__(self, config: JudgesConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
         self.config = config
@@ -46,52 +46,52 @@ class Judges:
             raise ConfigError("judges: expected a discriminator with patches for whole crops, found one without")
         self.critic = Discriminator(critic) if config.gan else None
         self._sync = sync.eval().requires_grad_(False)
-        self._shown: tuple[Tensor, Tensor] | None = None
+        self._last_images: tuple[Tensor, Tensor] | None = None
 
     def of_pictures(self, generated: Tensor, real: Tensor, step: int) -> Losses:
-        """Of crops [b 3 h w], generated and real: `gan` and `match`, once the discriminator has its say."""
+        """Compute `gan` and `match` of crops [b 3 h w], once the discriminator's training has begun."""
         if self.critic is None:
             return {}
         config = self.config
-        drawn, true = (generated, real) if config.whole else (_lower(generated), _lower(real))
-        self._shown = (drawn.detach(), true)
+        fake, target = (generated, real) if config.whole else (_crop_lower_half(generated), _crop_lower_half(real))
+        self._last_images = (fake.detach(), target)
         if step <= config.critic_from_step:
             return {}
-        found = self.critic.features(drawn)
-        losses = {"gan": config.gan * generator_loss(self.critic.judge(found))}
+        fake_features = self.critic.features(fake)
+        losses = {"gan": config.gan * generator_loss(self.critic.judge(fake_features))}
         if config.match:
             with torch.no_grad():
-                wanted = self.critic.features(true)
-            losses["match"] = config.match * feature_matching(found, wanted)
+                real_features = self.critic.features(target)
+            losses["match"] = config.match * feature_matching(fake_features, real_features)
         return losses
 
     def of_windows(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
-        """Of windows of crops [n t 3 h w], generated and real, and of their sound [n m f]: `d_av` and `d_vv`."""
+        """Compute `d_av` and `d_vv` of windows of crops [n t 3 h w], generated and real, and their mel [n m f]."""
         weights = {"d_av": self.config.d_av, "d_vv": self.config.d_vv}
         if step < self.config.sync_from_step or not self.config.listen:
             return {}
         sync = self._sync.to(generated.device)
-        drawn = sync.visual(_lower(generated))
+        embedded = sync.visual(_crop_lower_half(generated))
         with torch.no_grad():
-            heard, seen = sync.audio(mel), sync.visual(_lower(real))
-        losses = {"d_av": d_av(drawn, heard), "d_vv": d_vv(drawn, seen, self.config.temperature)}
+            audio, visual = sync.audio(mel), sync.visual(_crop_lower_half(real))
+        losses = {"d_av": d_av(embedded, audio), "d_vv": d_vv(embedded, visual, self.config.temperature)}
         return {name: weights[name] * value for name, value in losses.items() if weights[name]}
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
-        """The discriminator's loss on the pictures it was shown last."""
-        if self._shown is None:
+    def critic_losses(self, discriminator: nn.Module) -> Losses:
+        """Compute the discriminator's loss on the last images."""
+        if self._last_images is None:
             raise RuntimeError("the discriminator was shown nothing yet")
-        generated, real = self._shown
-        judged = critic(torch.cat([real, generated]))
-        return {"total": discriminator_loss(judged[: len(real)], judged[len(real) :])}
+        generated, real = self._last_images
+        logits = discriminator(torch.cat([real, generated]))
+        return {"total": discriminator_loss(logits[: len(real)], logits[len(real) :])}
 
 
 def with_total(losses: Losses) -> Losses:
-    """The losses, their sum as `total`, and each one's share of it: a loss that drowns the others is seen at once."""
+    """Add the sum of the losses as `total`, and each one's share of it, which shows a dominant loss."""
     total = torch.stack(list(losses.values())).sum()
     shares = {f"{name}_share": (value / total).detach() for name, value in losses.items()}
     return losses | shares | {"total": total}
 
 
-def _lower(crops: Tensor) -> Tensor:
+def _crop_lower_half(crops: Tensor) -> Tensor:
     return crops[..., crops.shape[-2] // 2 :, :]

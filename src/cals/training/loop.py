@@ -1,4 +1,4 @@
-"""The one training loop: any stage, one device or many, stopped and resumed at any step."""
+"""The training loop of all stages: on one or many devices, resumable at any step."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ from cals.types import ProgressCallback
 logger = logging.getLogger(__name__)
 
 CURVES_EVERY_S = 60.0
-"""Seconds between two drawings of the curves, but for the last one."""
+"""Shortest time between two plots of the curves, but for the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class RunOptions:
     """Where and how long a stage trains."""
 
     run: Path
-    """The run directory; training goes on from the state it holds, if any."""
+    """The run directory; training resumes from the state in it, if any."""
     max_minutes: float | None = None
     accelerator: str = "auto"
     devices: int | str = 1
@@ -50,17 +50,17 @@ class RunOptions:
 def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None = None) -> dict[str, float]:
     """Train until `stage.train.steps` or `max_minutes`; returns the last validation's metrics.
 
-    A start that stays at chance is begun anew, `stage.train.restarts` times at most; DataError when the last one does.
+    A start that stays at chance is restarted, `stage.train.restarts` times at most; DataError when the last one does.
     """
     config = stage.train
     fabric, precision = _launch(config, options)
     torch.manual_seed(config.seed)
     average = Averaged(stage.model.to(fabric.device), config.ema)
-    network = _Learner(fabric, stage.model, stage.parameter_groups(), config.lr, config)
-    critic = _critic(fabric, stage)
-    learned = _learned(network, average, critic)
+    network = _NetworkTrainer(fabric, stage.model, stage.parameter_groups(), config.lr, config)
+    discriminator = _setup_discriminator(fabric, stage)
+    state = _collect_state(network, average, discriminator)
     watch = ChanceWatch(stage)
-    step = stage.step = _resume(stage, learned, watch, options.run)
+    step = stage.step = _resume(stage, state, watch, options.run)
     journal = Journal(options.run) if fabric.is_global_zero else None
     if journal is not None:
         journal.cut(step)
@@ -68,17 +68,17 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         journal.write("start", step, facts | stage.facts())
     started = saved = time.monotonic()
     metrics: dict[str, float] = {}
-    validated = -1  # at which step; every process knows, while only the first one has metrics
+    validated = -1  # at which step; known to every process, while only the first one has metrics
     stuck = False
 
     def save() -> None:
-        _save(fabric, stage, learned, watch, options.run, metrics)
+        _save(fabric, stage, state, watch, options.run, metrics)
 
     while step < config.steps:
         out_of_time = options.max_minutes is not None and time.monotonic() - started > 60 * options.max_minutes
-        if _any(fabric, out_of_time):
+        if _any_process(fabric, out_of_time):
             break
-        losses = _step(fabric, stage, network, critic)
+        losses = _step(fabric, stage, network, discriminator)
         average.update(stage.model, step)
         step = stage.step = step + 1
         watch.note(losses["total"])
@@ -86,15 +86,15 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
             means = _mean_over_processes(fabric, losses)
             if journal is not None:
                 journal.write("train", step, means)
-        if step == watch.due and _any(fabric, watch.is_stuck()):
+        if step == watch.due and _any_process(fabric, watch.is_stuck()):
             if stuck := stage.restarts >= config.restarts:
                 break
-            step, metrics, validated = _begin_anew(stage, learned, watch, journal), {}, -1
+            step, metrics, validated = _restart(stage, state, watch, journal), {}, -1
             save()
             continue
         if step % config.validate_every == 0:
             metrics, validated = _validate(fabric, stage, average.module, journal, step, options.run), step
-        if _any(fabric, time.monotonic() - saved > config.checkpoint_every_s):
+        if _any_process(fabric, time.monotonic() - saved > config.checkpoint_every_s):
             save()
             saved = time.monotonic()
         if progress is not None:
@@ -111,7 +111,7 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
 
 
 def _launch(config: TrainConfig, options: RunOptions) -> tuple[Fabric, str]:
-    """The processes, and the precision they take: bfloat16 only where it pays; many CPUs are ten times slower in it."""
+    """Launch the processes; returns Fabric and the precision: bfloat16 only where it is fast, unlike on many CPUs."""
     on_gpu = options.accelerator in ("cuda", "gpu") or (options.accelerator == "auto" and torch.cuda.is_available())
     fast = is_bf16_fast(torch.device("cuda" if on_gpu else "cpu"))
     precision: Literal["32-true", "bf16-mixed"] = config.precision if fast else "32-true"
@@ -120,24 +120,25 @@ def _launch(config: TrainConfig, options: RunOptions) -> tuple[Fabric, str]:
     return fabric, precision
 
 
-class _Learner:
-    """A network with its optimiser, plain for the state and as Fabric wraps them for the step."""
+class _NetworkTrainer:
+    """A network and its optimiser, both plain, for the state, and wrapped by Fabric, for the step."""
 
     def __init__(
         self, fabric: Fabric, module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig
     ) -> None:
         self.module, self._config = module, config
-        self.plain = adamw(module, groups, lr, config)
-        self.model, self._optimizer = fabric.setup(module, self.plain)
+        self.raw_optimizer = adamw(module, groups, lr, config)
+        self.model, self._optimizer = fabric.setup(module, self.raw_optimizer)
 
     def begin(self, step: int) -> None:
-        set_rates(self.plain, step, self._config)
+        """Set learning rates and training mode."""
+        set_rates(self.raw_optimizer, step, self._config)
         self.model.train()
 
     def finish(self) -> Tensor:
-        """Take the step; returns the gradient's norm before it is clipped."""
-        for group in self.plain.param_groups:
-            if group["lr"] == 0:  # still waiting: neither moved nor counted
+        """Clip the gradients and step the optimiser; returns the norm before clipping."""
+        for group in self.raw_optimizer.param_groups:
+            if group["lr"] == 0:  # not started yet: neither updated nor part of the norm
                 for parameter in group["params"]:
                     parameter.grad = None
         norm = clip_grad_norm_(self.module.parameters(), self._config.clip_norm)
@@ -146,17 +147,17 @@ class _Learner:
         return norm
 
 
-def _critic(fabric: Fabric, stage: Stage) -> _Learner | None:
+def _setup_discriminator(fabric: Fabric, stage: Stage) -> _NetworkTrainer | None:
     if stage.critic is None:
         return None
-    everything = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
-    return _Learner(fabric, stage.critic, [everything], stage.critic_lr, stage.train)
+    group = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
+    return _NetworkTrainer(fabric, stage.critic, [group], stage.critic_lr, stage.train)
 
 
 @contextmanager
-def _frozen(learner: _Learner | None) -> Iterator[None]:
-    """Gradients pass through this network, but none reach its weights."""
-    weights = [p for p in learner.module.parameters() if p.requires_grad] if learner is not None else []
+def _freeze(trainer: _NetworkTrainer | None) -> Iterator[None]:
+    """Freeze the network's weights; gradients still pass through it."""
+    weights = [p for p in trainer.module.parameters() if p.requires_grad] if trainer is not None else []
     for weight in weights:
         weight.requires_grad_(False)
     try:
@@ -166,37 +167,37 @@ def _frozen(learner: _Learner | None) -> Iterator[None]:
             weight.requires_grad_(True)
 
 
-def _step(fabric: Fabric, stage: Stage, network: _Learner, critic: _Learner | None) -> Losses:
-    """One step of the network and, on what it generated, of the critic; both judge by the weights before the step.
+def _step(fabric: Fabric, stage: Stage, network: _NetworkTrainer, discriminator: _NetworkTrainer | None) -> Losses:
+    """Train the network for one step and, on its output, the discriminator; both use the weights before the step.
 
-    Losses are means over the parts of the step. Processes share out the batches that one alone would take in as many
-    more parts, so that both are the same training.
+    Losses are means over the accumulated batches. The batches of several processes are those that a single process
+    would accumulate, so that both are the same training.
     """
     config, step = stage.train, stage.step
-    pupil = critic if stage.critic_learns else None
-    for learner in (network, critic):
-        if learner is not None:
-            learner.begin(step)
+    trained = discriminator if stage.critic_learns else None
+    for trainer in (network, discriminator):
+        if trainer is not None:
+            trainer.begin(step)
     means: Losses = {}
     for part in range(config.accumulate):
         batch = (step * config.accumulate + part) * fabric.world_size + fabric.global_rank
         rng = step_rng(stage.seed, batch)
-        # Dropout draws from torch's own numbers; seeding them by step makes a resumed run the same run.
+        # Dropout uses torch's global generator; seeding it by step makes a resumed run identical.
         torch.manual_seed(int(rng.integers(2**62)))
-        more = part + 1 < config.accumulate
-        with _frozen(critic), fabric.no_backward_sync(network.model, enabled=more):
+        accumulating = part + 1 < config.accumulate
+        with _freeze(discriminator), fabric.no_backward_sync(network.model, enabled=accumulating):
             losses = stage.losses(network.model, rng, fabric.device)
             fabric.backward(losses["total"] / config.accumulate)
-        if pupil is not None:
-            with fabric.no_backward_sync(pupil.model, enabled=more):
-                judgement = stage.critic_losses(pupil.model)
-                fabric.backward(judgement["total"] / config.accumulate)
-            losses |= {f"critic_{name}": value for name, value in judgement.items()}
+        if trained is not None:
+            with fabric.no_backward_sync(trained.model, enabled=accumulating):
+                disc_losses = stage.critic_losses(trained.model)
+                fabric.backward(disc_losses["total"] / config.accumulate)
+            losses |= {f"critic_{name}": value for name, value in disc_losses.items()}
         for name, value in losses.items():
             means[name] = means.get(name, torch.zeros(())) + value.detach() / config.accumulate
     means["gradient"] = network.finish()
-    if pupil is not None:
-        means["critic_gradient"] = pupil.finish()
+    if trained is not None:
+        means["critic_gradient"] = trained.finish()
     return means
 
 
@@ -227,49 +228,49 @@ def _validate(
     return metrics
 
 
-def _any(fabric: Fabric, flag: bool) -> bool:
-    """Whether any process says so; they must stop, and save, together."""
+def _any_process(fabric: Fabric, flag: bool) -> bool:
+    """Return whether the flag is set in any process; they must stop, and save, together."""
     if fabric.world_size == 1:
         return flag
-    said = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
-    return isinstance(said, torch.Tensor) and bool(said > 0)
+    votes = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
+    return isinstance(votes, torch.Tensor) and bool(votes > 0)
 
 
-def _begin_anew(stage: Stage, learned: Learned, watch: ChanceWatch, journal: Journal | None) -> int:
-    """New weights from the next seed, and of the start that failed only a line in the journal; returns step 0."""
-    finding = watch.finding()
+def _restart(stage: Stage, state: Learned, watch: ChanceWatch, journal: Journal | None) -> int:
+    """Restart training with the next seed; the journal keeps one line of the failed start. Returns step 0."""
+    message = watch.finding()
     stage.restarts += 1
-    logger.warning("%s; beginning anew, from seed %d", finding, stage.seed)
+    logger.warning("%s; beginning anew, from seed %d", message, stage.seed)
     if journal is not None:
         journal.cut(0)
-        journal.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": finding})
+        journal.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": message})
     stage.redraw()
-    learned.restart()
+    state.restart()
     watch.losses.clear()
     stage.step = 0
     return stage.step
 
 
-def _learned(network: _Learner, average: Averaged, critic: _Learner | None) -> Learned:
-    modules, optimizers = {"model": network.module, "average": average.module}, {"optimizer": network.plain}
-    if critic is not None:
-        modules["critic"], optimizers["critic_optimizer"] = critic.module, critic.plain
+def _collect_state(network: _NetworkTrainer, average: Averaged, discriminator: _NetworkTrainer | None) -> Learned:
+    modules, optimizers = {"model": network.module, "average": average.module}, {"optimizer": network.raw_optimizer}
+    if discriminator is not None:
+        modules["critic"], optimizers["critic_optimizer"] = discriminator.module, discriminator.raw_optimizer
     return Learned(modules, optimizers)
 
 
 def _save(
-    fabric: Fabric, stage: Stage, learned: Learned, watch: ChanceWatch, run: Path, metrics: dict[str, float]
+    fabric: Fabric, stage: Stage, state: Learned, watch: ChanceWatch, run: Path, metrics: dict[str, float]
 ) -> None:
     if fabric.is_global_zero:
         step, start = stage.step, {"restarts": stage.restarts, "losses": watch.losses}
         facts = {"step": step, "stage": stage.name, "train": dataclasses.asdict(stage.train), "start": start}
-        save_state(run / "state", learned.tensors(), facts)
-        save_checkpoint(run / "model", stage.checkpoint(learned.modules["average"], step, metrics))
+        save_state(run / "state", state.tensors(), facts)
+        save_checkpoint(run / "model", stage.checkpoint(state.modules["average"], step, metrics))
     fabric.barrier()
 
 
-def _resume(stage: Stage, learned: Learned, watch: ChanceWatch, run: Path) -> int:
-    """Take up the state in `run`; returns the step to go on from."""
+def _resume(stage: Stage, state: Learned, watch: ChanceWatch, run: Path) -> int:
+    """Load the state in `run`; returns the step to resume from."""
     for part in ("state", "model"):
         recover_folder(run / part)
     if not (run / "state").is_dir():
@@ -283,7 +284,7 @@ def _resume(stage: Stage, learned: Learned, watch: ChanceWatch, run: Path) -> in
             f"{run}: expected a run of {stage.name} with the same settings, found {facts['stage']} and other "
             f"{sorted(changed) or 'settings'}; name another run directory"
         )
-    learned.restore(tensors)
+    state.restore(tensors)
     start = facts.get("start", {})
     stage.restarts = start.get("restarts", 0)
     watch.losses = start.get("losses", [])

@@ -1,4 +1,4 @@
-"""The losses that an Audio-Lip Memory adds to those of pictures."""
+"""The losses of an Audio-Lip Memory."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class MemoryLossConfig:
     store: float = 0.2
     align: float = 0.2
     d_lips: float = 0.2
-    """Of the visual-visual sync loss, which CALS has as d_vv: L1 of lip features, for each of the two generations."""
+    """Weight of the visual-visual sync loss (d_vv in CALS): L1 of lip features, for each of the two generations."""
 
 
 def memory_losses(config: MemoryLossConfig, encoder: nn.Module, stored: Stored, real: Tensor) -> Losses:
-    """By name, each with its weight; `encoder` is the model's own, `real` the crops [b t 3 h w] that were stored."""
+    """Compute the losses by name, weighted; `encoder` is the model's own, `real` the stored crops [b t 3 h w]."""
     losses = {}
     if config.store:
         losses["store"] = config.store * store_loss(stored.recalled, stored.lips)

@@ -1,4 +1,4 @@
-"""Learning rate over time and parameters, and averaged weights."""
+"""Learning rate schedule, parameter groups, and averaged weights."""
 
 import copy
 import math
@@ -13,16 +13,16 @@ from cals.errors import ConfigError
 from cals.training.config import TrainConfig
 
 LAST_LR = 0.05
-"""Share of the learning rate that is left at the end of the schedule, and stays."""
+"""Learning rate at and after the end of the schedule, as a share of the peak."""
 
 
 def lr_share(step: int, config: TrainConfig) -> float:
-    """The learning rate at `step` as a share of `config.lr`."""
-    rising = max(1, round(config.warmup * config.steps))
-    if step < rising:
-        return (step + 1) / rising
-    done = min(1.0, (step - rising) / max(1, config.steps - rising))
-    return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * done)) / 2
+    """Compute the learning rate at `step` as a share of `config.lr`."""
+    warmup_steps = max(1, round(config.warmup * config.steps))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, config.steps - warmup_steps))
+    return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +33,25 @@ class ParameterGroup:
     lr_share: float = 1.0
     """Their learning rate as a share of the others'."""
     from_step: int = 0
-    """They stay as they are until this step."""
+    """They are frozen until this step."""
 
 
 def learnable(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen."""
+    """List the parameters that are not frozen."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig) -> AdamW:
-    """AdamW over `groups`, with `lr` as its highest rate.
+    """Build AdamW over `groups`, with `lr` as the peak learning rate.
 
-    Raises ConfigError unless each parameter that is to learn is in just one of them.
+    Raises ConfigError unless each trainable parameter is in just one of them.
     """
     grouped = [id(parameter) for group in groups for parameter in group.parameters]
-    learning = [id(parameter) for parameter in learnable(module)]
-    if sorted(grouped) != sorted(learning):
+    trainable = [id(parameter) for parameter in learnable(module)]
+    if sorted(grouped) != sorted(trainable):
         raise ConfigError(
             f"training: expected every parameter of the {type(module).__name__} in just one group, found "
-            f"{len(grouped)} in groups and {len(learning)} to learn in the network"
+            f"{len(grouped)} in groups and {len(trainable)} to learn in the network"
         )
     return AdamW(
         [
@@ -65,10 +65,10 @@ def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config
 
 
 def set_rates(optimizer: AdamW, step: int, config: TrainConfig) -> None:
-    """Each group's learning rate at `step`; 0 before its first step."""
+    """Set each group's learning rate at `step`; 0 before its first step."""
     for group in optimizer.param_groups:
-        waits = step < group["from_step"]
-        group["lr"] = 0.0 if waits else optimizer.defaults["lr"] * lr_share(step, config) * group["lr_share"]
+        is_waiting = step < group["from_step"]
+        group["lr"] = 0.0 if is_waiting else optimizer.defaults["lr"] * lr_share(step, config) * group["lr_share"]
 
 
 class Averaged:
@@ -80,9 +80,9 @@ class Averaged:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights after `step`; early on the average follows quickly."""
+        """Update the average with the weights after `step`; the decay is smaller in early steps."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        for own, new in zip(self.module.parameters(), module.parameters(), strict=True):
-            own.lerp_(new.detach().to(own.dtype), 1 - decay)
-        for held, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            held.copy_(current)
+        for average, new in zip(self.module.parameters(), module.parameters(), strict=True):
+            average.lerp_(new.detach().to(average.dtype), 1 - decay)
+        for buffer, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            buffer.copy_(current)

@@ -1,4 +1,4 @@
-"""Named settings, `<stage>-<corpus>-<size>`: one flat list."""
+"""The presets, named `<stage>-<corpus>-<size>`, in one flat registry per stage."""
 
 import difflib
 from dataclasses import replace
@@ -33,7 +33,7 @@ from cals.training.stages.sync import SyncStageConfig
 
 T = TypeVar("T")
 LipsStageConfig = MeshStageConfig | UNetStageConfig | PCAVSStageConfig | Audio2HeadStageConfig
-"""What `cals train l2f` takes."""
+"""Stage configs that `cals train l2f` accepts."""
 
 SYNC: dict[str, SyncStageConfig] = {
     "sync-grid-small": SyncStageConfig(
@@ -58,7 +58,7 @@ A2L: dict[str, A2LStageConfig] = {
         whole=0.3,
         unmasked_weight=0.25,
     ),
-    "a2l-grid-mel": A2LStageConfig(  # hears the mel through convolutions of its own, as published
+    "a2l-grid-mel": A2LStageConfig(  # the mel front-end, as published
         model=A2LConfig(unit=256, channels=(16, 32), width=256, layers=4, heads=4, hidden=1024),
         train=TrainConfig(steps=4000, lr=5e-4, precision="bf16-mixed"),
         unmasked_weight=0.25,
@@ -77,14 +77,14 @@ L2F: dict[str, LipsStageConfig] = {
         decoder=MeshConfig(unit=256, hidden=256),
         train=TrainConfig(steps=600, lr=5e-4, weight_decay=0.05, validate_every=100),
     ),
-    "l2f-drawn-small": MeshStageConfig(  # for `cals context`: any length of sound
+    "l2f-drawn-small": MeshStageConfig(  # for `cals context`: trained on any length of audio
         decoder=MeshConfig(unit=256, hidden=256),
         train=TrainConfig(steps=1200, lr=5e-4, validate_every=400, precision="bf16-mixed"),
         masked=0.0,
         cut=0.5,
         rate=0.0,
         pauses=0.0,
-        # An echo would carry sound beyond its reach, and noise hide what the known answer counts on.
+        # Reverb would carry audio beyond its window, and noise would hide what the known answer relies on.
         voice=VoiceAugment(noise_db=(-100.0, -80.0), band_limit=0.0, codec=0.0),
         room=RoomAugment(reverb=0.0, drift=0.0),
         noise=NoiseAugment(mixed=0.0, babble=0.0, alone=0.0),
@@ -97,7 +97,7 @@ L2F: dict[str, LipsStageConfig] = {
     "l2f-grid-paper": UNetStageConfig(
         train=TrainConfig(steps=100_000, lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0), sync_below=0.75
     ),
-    "l2f-grid-ablation": UNetStageConfig(  # as small as teaches something in minutes on two cores
+    "l2f-grid-ablation": UNetStageConfig(  # as small as learns something within minutes on two cores
         decoder=UNetConfig(unit=256, width=16, widest=256, levels=5, block_px=2),
         critic=DiscriminatorConfig(width=8),
         train=TrainConfig(steps=2000, lr=1e-3, validate_every=100, precision="bf16-mixed"),
@@ -168,7 +168,7 @@ READER: dict[str, ReaderStageConfig] = {
 }
 
 
-_AVSR = AVSRConfig(
+_AVSR_SMALL = AVSRConfig(
     whisper=WhisperConfig(),
     channels=16,
     mouth_px=48,
@@ -179,15 +179,15 @@ _AVSR = AVSRConfig(
     kernel=15,
     decoder_layers=2,
 )
-"""A twentieth of the published sizes, and the sound through a front-end that has learnt: hours on two cores."""
-_LONG = TrainConfig(steps=3000, lr=6e-4, validate_every=500, ema=0.995)
-_SHORT = replace(_LONG, steps=1500)
-"""For what is learnt sooner than lips: sound, and both streams from front-ends that have learnt."""
+"""A twentieth of the published sizes, with a pretrained audio front-end: hours on two cores."""
+_TRAIN_LONG = TrainConfig(steps=3000, lr=6e-4, validate_every=500, ema=0.995)
+_TRAIN_SHORT = replace(_TRAIN_LONG, steps=1500)
+"""For faster learners than video alone: audio, and both streams on pretrained front-ends."""
 _AVSR_GRID = AVSRStageConfig(
-    model=_AVSR,
+    model=_AVSR_SMALL,
     unit="words",
-    ctc_weight=0.5,  # with the published 0.1 the decoder finds no alignment in so few steps
-    train=_SHORT,
+    ctc_weight=0.5,  # with the published 0.1 the decoder learns no alignment in so few steps
+    train=_TRAIN_SHORT,
     frozen_front_ends=True,
 )
 _AVSR_PAPER = AVSRStageConfig(  # the published warm-up of 25 000 steps
@@ -195,11 +195,11 @@ _AVSR_PAPER = AVSRStageConfig(  # the published warm-up of 25 000 steps
 )
 AVSR: dict[str, AVSRStageConfig] = {
     "avsr-grid-small": _AVSR_GRID,
-    "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR, scoring=False)),
-    "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR, streams="audio")),
-    "avsr-grid-small-video": replace(_AVSR_GRID, model=replace(_AVSR, streams="video"), train=_LONG),
-    "avsr-grid-small-waveform": replace(_AVSR_GRID, model=replace(_AVSR, whisper=None), train=_LONG),
-    "avsr-drawn-small": replace(_AVSR_GRID, train=_LONG),
+    "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, scoring=False)),
+    "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="audio")),
+    "avsr-grid-small-video": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG),
+    "avsr-grid-small-waveform": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, whisper=None), train=_TRAIN_LONG),
+    "avsr-drawn-small": replace(_AVSR_GRID, train=_TRAIN_LONG),
     "avsr-lrs2-paper": _AVSR_PAPER,
     "avsr-lrs3-paper": _AVSR_PAPER,
     "avsr-debug": AVSRStageConfig(
@@ -222,24 +222,26 @@ AVSR: dict[str, AVSRStageConfig] = {
 }
 
 
-def _wav2lip(like: str, window: WindowConfig) -> UNetStageConfig:
-    """Wav2Lip: data, batches and decoder of the preset `like`, another hearing, its expert's loss alone."""
+def _build_wav2lip(like: str, window: WindowConfig) -> UNetStageConfig:
+    """Build Wav2Lip from the preset `like`: same data, batches and decoder, a window encoder, and no d_vv."""
     base = L2F[like]
     assert isinstance(base, UNetStageConfig)
     return replace(base, window=window, judges=replace(base.judges, d_vv=0.0))
 
 
 L2F |= {
-    "l2f-grid-wav2lip": _wav2lip("l2f-grid-ablation", WindowConfig(unit=256, width=16)),
-    "l2f-grid-paper-wav2lip": _wav2lip("l2f-grid-paper", WindowConfig()),
-    "l2f-debug-wav2lip": _wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
+    "l2f-grid-wav2lip": _build_wav2lip("l2f-grid-ablation", WindowConfig(unit=256, width=16)),
+    "l2f-grid-paper-wav2lip": _build_wav2lip("l2f-grid-paper", WindowConfig()),
+    "l2f-debug-wav2lip": _build_wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
 }
 
 FRAMES = {"lrw": 29, "lrs2": 40, "hdtf": 125}
-"""Length of the stretches of sound by corpus: LRW's clips are no longer; most of LRS2's sentences are longer; HDTF's
-people talk for minutes, of which a sample holds 10 s."""
+"""Length of the training windows by corpus, in frames.
+
+LRW's clips are no longer, and most of LRS2's sentences are longer. HDTF's speakers talk for minutes, of which a sample
+holds 10 s."""
 LONG_SPAN = 10
-"""Frames that are hidden together in long clips (paper section 1, [K])."""
+"""Length of masked spans in long clips, in frames (paper section 1, [K])."""
 
 for _corpus, _frames in FRAMES.items():
     _span = LONG_SPAN if _corpus == "hdtf" else A2L["a2l-grid-paper"].span
@@ -253,28 +255,28 @@ for _corpus, _frames in FRAMES.items():
         L2F[f"l2f-{_corpus}-{_size}"] = replace(_base, frames=_frames)
 
 
-def _synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:
-    """SyncTalkFace: the Wav2Lip preset `like`, and what it recalls."""
+def _build_synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:
+    """Build SyncTalkFace from the Wav2Lip preset `like` and a memory."""
     base = L2F[like]
     assert isinstance(base, UNetStageConfig)
     return replace(base, recall=recall)
 
 
-_SMALL = RecallConfig(memory=MemoryConfig(width=256), width=8)
+_SMALL_RECALL = RecallConfig(memory=MemoryConfig(width=256), width=8)
 L2F |= {
-    "l2f-grid-synctalkface": _synctalkface("l2f-grid-wav2lip", _SMALL),
-    "l2f-grid-synctalkface-nomemory": _synctalkface(  # for an ablation
-        "l2f-grid-wav2lip", replace(_SMALL, memory=replace(_SMALL.memory, slots=0))
+    "l2f-grid-synctalkface": _build_synctalkface("l2f-grid-wav2lip", _SMALL_RECALL),
+    "l2f-grid-synctalkface-nomemory": _build_synctalkface(  # for an ablation
+        "l2f-grid-wav2lip", replace(_SMALL_RECALL, memory=replace(_SMALL_RECALL.memory, slots=0))
     ),
-    "l2f-grid-paper-synctalkface": _synctalkface("l2f-grid-paper-wav2lip", RecallConfig()),
-    "l2f-debug-synctalkface": _synctalkface(
+    "l2f-grid-paper-synctalkface": _build_synctalkface("l2f-grid-paper-wav2lip", RecallConfig()),
+    "l2f-debug-synctalkface": _build_synctalkface(
         "l2f-debug-wav2lip", RecallConfig(memory=MemoryConfig(slots=12, width=16), width=2)
     ),
 }
 
 
 def preset(registry: dict[str, T], name: str) -> T:
-    """The settings of that name; ConfigError with the nearest one for an unknown name."""
+    """Return the preset of that name; ConfigError with the nearest name for an unknown one."""
     if name in registry:
         return registry[name]
     near = difflib.get_close_matches(name, registry, n=1)

@@ -1,4 +1,4 @@
-"""A folder to be passed on: checkpoints, and texts that stay when it is made anew."""
+"""The folder of a released model: checkpoints, and texts that are kept when it is written again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,14 @@ from cals.files import replacing_folder, why
 
 CARD, LICENCE = "README.md", "LICENSE"
 SYNC = "sync"
-"""The one folder that may be in it."""
+"""The only subfolder of a release."""
 
 
 def check_place(place: Path, sources: Sequence[Path], *, force: bool) -> None:
-    """CheckpointError unless the resolved path `place` is free, or with `force` an older release; none of `sources`."""
+    """Raise CheckpointError unless the resolved path `place` is free, or with `force` an older release.
+
+    It must contain none of `sources`.
+    """
     for source in sources:
         if source.resolve().is_relative_to(place):
             raise CheckpointError(f"{place}: expected a folder apart from {source}, found it there; name another --out")
@@ -23,7 +26,7 @@ def check_place(place: Path, sources: Sequence[Path], *, force: bool) -> None:
         return
     if not force:
         raise CheckpointError(f"{place}: expected a new folder, found one; name another, or give --force")
-    foreign = _foreign(place)
+    foreign = _find_foreign(place)
     if foreign is not None:
         raise CheckpointError(
             f"{place}: expected a folder with {CONFIG}, {WEIGHTS}, {CARD}, {LICENCE} and {SYNC} alone to replace, "
@@ -32,9 +35,9 @@ def check_place(place: Path, sources: Sequence[Path], *, force: bool) -> None:
 
 
 def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None = None, card: str | None = None) -> None:
-    """Write `place`, a resolved path, whole or not at all; a card and a licence that are there stay.
+    """Write `place`, a resolved path, atomically; an existing card and licence are kept.
 
-    `sync` goes to `place/sync`, and `card` is for a folder without one. Raises CheckpointError.
+    `sync` goes to `place/sync`, and `card` is used where there is none yet. Raises CheckpointError.
     """
     try:
         texts = {} if card is None else {CARD: card}
@@ -51,25 +54,25 @@ def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None =
             for name, text in texts.items():
                 (partial / name).write_text(text, encoding="utf-8")
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
-        found = why(error) if isinstance(error, OSError) else str(error)
+        reason = why(error) if isinstance(error, OSError) else str(error)
         raise CheckpointError(
-            f"{place}: expected to write a model, found {found}; free some space, or name another folder"
+            f"{place}: expected to write a model, found {reason}; free some space, or name another folder"
         ) from error
 
 
-def _foreign(folder: Path) -> str | None:
-    """Something that no release has, if `folder` is or holds it."""
+def _find_foreign(folder: Path) -> str | None:
+    """Return the name of something that is no part of a release, or None."""
     if not folder.is_dir():
         return "a file"
     for path in sorted(folder.iterdir()):
         if path.name == SYNC and path.is_dir():
-            other = next((inner for inner in sorted(path.iterdir()) if not _is_part(inner)), None)
+            other = next((inner for inner in sorted(path.iterdir()) if not _is_release_file(inner)), None)
             if other is not None:
                 return f"{SYNC}/{other.name}"
-        elif not _is_part(path):
+        elif not _is_release_file(path):
             return path.name
     return None
 
 
-def _is_part(path: Path) -> bool:
+def _is_release_file(path: Path) -> bool:
     return path.name in (CONFIG, WEIGHTS, CARD, LICENCE) and path.is_file()

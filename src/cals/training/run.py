@@ -1,4 +1,4 @@
-"""`cals train`: a preset, a prepared corpus and a run directory to a trained network."""
+"""The implementation of `cals train`: from preset, prepared corpus and run directory to a trained network."""
 
 import hashlib
 import json
@@ -45,74 +45,74 @@ from cals.types import ProgressCallback
 
 HELD_OUT = {"seen": "val_seen", "unseen": "val_unseen"}
 SHARE, MOST, FEWEST = 0.03, 20, 10
-"""Without splits this share of the clips is held out, one at least and so many at most, of no fewer than these."""
+"""Held-out clips of a corpus without splits: share, largest number, and the smallest corpus that has any."""
 MESH = "decoder.mesh."
 STATISTICS_CLIPS = 100
-"""Clips by which the features of a pretrained front-end are standardised."""
+"""Number of clips for the statistics of a pretrained front-end's features."""
 Setting = TypeVar("Setting", bound=Any)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What to train on."""
+    """The training data."""
 
     folder: Path
-    """Made by `cals prepare`."""
+    """Folder written by `cals prepare`."""
     splits: Path | None = None
     """JSON file of clip names by part: `train`, and `val_seen`, `val_unseen` or both.
 
-    Without it 3 % of the clips are held out as `seen`, always the same, 1 to 20, and of fewer than 10 none.
+    Without it 3 % of the clips, 1 to 20, are held out as `seen`, always the same ones; of fewer than 10 clips none.
     """
     voices: Path | None = None
-    """Made by `cals voices`: the same clips in other voices."""
+    """Folder written by `cals voices`: the same clips in other voices."""
 
     def stores(self, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
-        """Training clips, and held-out ones by part."""
+        """Open the training clips, and the held-out ones by part."""
         names, parts = self._split()
         training = ClipStore(self.folder, mel, names, voices=self.voices)
         return training, {part: ClipStore(self.folder, mel, names) for part, names in parts.items()}
 
     def words(self, reader: ReaderConfig) -> tuple[WordStore, dict[str, WordStore]]:
-        """Mouths with known words to train on, and held-out ones by part."""
+        """Open the training mouths with known words, and the held-out ones by part."""
         names, parts = self._split()
 
-        def store(wanted: set[str] | None) -> WordStore:
+        def store(clips: set[str] | None) -> WordStore:
             vocabulary = frozenset(reader.words)
-            return WordStore(self.folder, wanted, cut=reader.cut, fps=reader.fps, vocabulary=vocabulary)
+            return WordStore(self.folder, clips, cut=reader.cut, fps=reader.fps, vocabulary=vocabulary)
 
-        return store(names), {part: store(named) for part, named in parts.items()}
+        return store(names), {part: store(clips_of_part) for part, clips_of_part in parts.items()}
 
     def utterances(self, config: AVSRConfig) -> tuple[UtteranceStore, dict[str, UtteranceStore]]:
-        """Clips with known text to train on, and held-out ones by part."""
+        """Open the training clips with known text, and the held-out ones by part."""
         names, parts = self._split()
 
-        def store(wanted: set[str] | None) -> UtteranceStore:
-            return UtteranceStore(self.folder, wanted, cut=config.cut, mouth_px=config.mouth_px)
+        def store(clips: set[str] | None) -> UtteranceStore:
+            return UtteranceStore(self.folder, clips, cut=config.cut, mouth_px=config.mouth_px)
 
-        return store(names), {part: store(named) for part, named in parts.items()}
+        return store(names), {part: store(clips_of_part) for part, clips_of_part in parts.items()}
 
     def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
-        """Names to train on, all for None, and held-out ones by part."""
+        """Return the names of training clips, None for all, and of held-out ones by part."""
         if self.splits is not None:
-            there = split_parts(self.splits)
-            if not set(HELD_OUT.values()).intersection(there):
-                wanted = " or ".join(HELD_OUT.values())
+            splits = split_parts(self.splits)
+            if not set(HELD_OUT.values()).intersection(splits):
+                expected = " or ".join(HELD_OUT.values())
                 raise DataError(
-                    f"{self.splits}: expected clips to hold out in {wanted}, found {', '.join(there)}; name some"
+                    f"{self.splits}: expected clips to hold out in {expected}, found {', '.join(splits)}; name some"
                 )
-            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if there.get(name)}
+            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if splits.get(name)}
             return split_names(self.splits, "train"), parts
         manifest = self.folder / "manifest.jsonl"
-        lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store complains
-        # By the names' hashes, so that a corpus that grows keeps most of what it held out.
-        names = sorted({json.loads(line)["clip"] for line in lines}, key=_drawn)
+        lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store raises
+        # Sorted by hash, so that a growing corpus keeps most of its held-out clips.
+        names = sorted({json.loads(line)["clip"] for line in lines}, key=_hash_name)
         if len(names) < FEWEST:
             return None, {}
         count = min(MOST, max(1, round(SHARE * len(names))))
         return set(names[count:]), {"seen": set(names[:count])}
 
 
-def _drawn(name: str) -> bytes:
+def _hash_name(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
@@ -120,7 +120,7 @@ def train_sync(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the sync encoders; the network is at `options.run / "model"`."""
-    config = _setting(presets.SYNC, name, options)
+    config = _load_preset(presets.SYNC, name, options)
     return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
 
 
@@ -128,8 +128,8 @@ def train_reader(
     name: str, corpus: Corpus, options: RunOptions, progress: ProgressCallback | None = None
 ) -> dict[str, float]:
     """Train the lip reader, on clips whose words and their times are known."""
-    config = _setting(presets.READER, name, options)
-    torch.manual_seed(config.train.seed)  # of the first weights
+    config = _load_preset(presets.READER, name, options)
+    torch.manual_seed(config.train.seed)  # for the initial weights
     return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
 
 
@@ -143,17 +143,17 @@ def train_avsr(
 ) -> dict[str, float]:
     """Train the recogniser, on clips whose text is known.
 
-    `front_ends` are checkpoints of recognisers of the same sizes, of one stream each, say, whose front-ends it begins
-    with; where the preset says so they are not trained on.
+    `front_ends` are checkpoints of recognisers of the same sizes, for example of one stream each, whose front-ends are
+    loaded first. Some presets freeze them.
     """
-    config = _setting(presets.AVSR, name, options)
+    config = _load_preset(presets.AVSR, name, options)
     training, held_out = corpus.utterances(config.model)
     if not len(training):
         raise DataError(
             f"{corpus.folder}: expected clips whose words are known, found none in {training.skipped}; put transcripts "
             "beside the videos and prepare it again"
         )
-    torch.manual_seed(config.train.seed)  # of the first weights
+    torch.manual_seed(config.train.seed)  # for the initial weights
     model = AVSR(replace(config.model, tokens=build_tokens(training.texts, config.unit)))
     parents: dict[str, str] = {}
     if model.config.has_audio and model.config.whisper is not None:
@@ -169,10 +169,10 @@ def train_avsr(
     return train(stage, options, progress)
 
 
-def _setting(registry: dict[str, Setting], name: str, options: RunOptions) -> Setting:
-    """The preset of that name with the seed of the run."""
-    found = preset(registry, name)
-    return replace(found, train=replace(found.train, seed=found.train.seed + options.seed))
+def _load_preset(registry: dict[str, Setting], name: str, options: RunOptions) -> Setting:
+    """Return the preset of that name with the run's seed added."""
+    config = preset(registry, name)
+    return replace(config, train=replace(config.train, seed=config.train.seed + options.seed))
 
 
 def train_a2l(
@@ -183,7 +183,7 @@ def train_a2l(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
-    return train_audio_to_lip(_setting(presets.A2L, name, options), corpus, sync, options, progress)
+    return train_audio_to_lip(_load_preset(presets.A2L, name, options), corpus, sync, options, progress)
 
 
 def train_audio_to_lip(
@@ -193,7 +193,7 @@ def train_audio_to_lip(
     options: RunOptions,
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
-    """`train_a2l` with settings of one's own."""
+    """Train Audio-to-Lip as `train_a2l` does, with a given config."""
     torch.manual_seed(config.train.seed)
     encoders = load_sync(sync)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:
@@ -202,7 +202,7 @@ def train_audio_to_lip(
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
     training, held_out = corpus.stores(config.model.mel)
-    parents = {"sync": weights_sha256(sync)} | _front_parent(config.model)
+    parents = {"sync": weights_sha256(sync)} | _describe_front_parent(config.model)
     front = load_checkpoint(hub.FRONT) if FRONT_PARENT in parents else None
     return train(A2LStage(config, encoders, parents, training, held_out, front), options, progress)
 
@@ -217,9 +217,9 @@ def train_l2f(
 ) -> dict[str, float]:
     """Train Lip-to-Face, and Audio-to-Lip from the checkpoint `a2l` with it; the whole model is at `run / "model"`.
 
-    Presets of Wav2Lip, SyncTalkFace, PC-AVS and Audio2Head hear windows of sound: of them `a2l` is no part.
+    Presets of Wav2Lip, SyncTalkFace, PC-AVS and Audio2Head encode windows of audio and do not use `a2l`.
     """
-    return train_lips(_setting(presets.L2F, name, options), corpus, sync, a2l, options, progress)
+    return train_lips(_load_preset(presets.L2F, name, options), corpus, sync, a2l, options, progress)
 
 
 def train_lips(
@@ -230,56 +230,60 @@ def train_lips(
     options: RunOptions,
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
-    """`train_l2f` with settings of one's own."""
+    """Train Lip-to-Face as `train_l2f` does, with a given config."""
     torch.manual_seed(config.train.seed)
     if isinstance(config, PCAVSStageConfig | Audio2HeadStageConfig):
         return _train_head(config, corpus, sync, options, progress)
     if isinstance(config, UNetStageConfig) and config.window is not None:
-        return _train_windows(config, config.window, corpus, sync, options, progress)
+        return _train_unet_windows(config, config.window, corpus, sync, options, progress)
     if a2l is None:
         raise ConfigError("l2f: expected --a2l with the checkpoint of a trained Audio-to-Lip, found none")
-    listener = load_checkpoint(a2l)
-    if listener.kind != "a2l":
-        raise CheckpointError(f"{a2l}: expected an Audio-to-Lip checkpoint, found a {listener.kind!r} one")
-    a2l_config = config_from_dict(A2LConfig, listener.config)
+    checkpoint = load_checkpoint(a2l)
+    if checkpoint.kind != "a2l":
+        raise CheckpointError(f"{a2l}: expected an Audio-to-Lip checkpoint, found a {checkpoint.kind!r} one")
+    a2l_config = config_from_dict(A2LConfig, checkpoint.config)
     if a2l_config.unit != config.decoder.unit:
         raise CheckpointError(
             f"{a2l}: expected units of width {config.decoder.unit}, found {a2l_config.unit}; "
             "train Audio-to-Lip with the preset of the same size"
         )
-    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)} | _front_parent(a2l_config)
+    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)} | _describe_front_parent(a2l_config)
     encoders, (training, held_out) = load_sync(sync), corpus.stores(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
-        _take_over(model.a2l, listener)
+        _load_a2l(model.a2l, checkpoint)
         stage = UNetStage(config, model, parents, encoders, training, held_out, options.run)
         return train(stage, options, progress)
-    mesh = _mesh(training, config.decoder.components, options.run)
-    sized = replace(config.decoder, triangles=len(mesh.triangles))
-    moving = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=sized))
-    moving.decoder.mesh.load_state_dict(mesh.state_dict())
-    _take_over(moving.a2l, listener)
+    mesh = _load_or_fit_mesh(training, config.decoder.components, options.run)
+    decoder_config = replace(config.decoder, triangles=len(mesh.triangles))
+    mesh_model = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=decoder_config))
+    mesh_model.decoder.mesh.load_state_dict(mesh.state_dict())
+    _load_a2l(mesh_model.a2l, checkpoint)
     offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     geometry, opening_px = measure_geometry(mesh, training, offsets)
-    moving.decoder.opening_px.fill_(opening_px)
-    real = {part: measure_geometry(mesh, store, average_px=opening_px)[0] for part, store in held_out.items()}
-    return train(MeshStage(config, moving, parents, training, held_out, geometry, real), options, progress)
+    mesh_model.decoder.opening_px.fill_(opening_px)
+    held_out_motion = {
+        part: measure_geometry(mesh, store, average_px=opening_px)[0] for part, store in held_out.items()
+    }
+    return train(
+        MeshStage(config, mesh_model, parents, training, held_out, geometry, held_out_motion), options, progress
+    )
 
 
-def _take_over(a2l: A2L, trained: Checkpoint) -> None:
-    """Give Audio-to-Lip the weights of its own stage, and its front-end those that ship."""
+def _load_a2l(a2l: A2L, trained: Checkpoint) -> None:
+    """Load the weights of Audio-to-Lip from its own stage, and those of its front-end from the shipped ones."""
     a2l.load_state_dict(trained.weights)
     if a2l.config.whisper is not None:
         load_front(a2l, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), trained.parents)
 
 
-def _front_parent(config: A2LConfig) -> dict[str, str]:
-    """The front-end that Audio-to-Lip hears with, as a parent; none where it hears the mel."""
+def _describe_front_parent(config: A2LConfig) -> dict[str, str]:
+    """Return the front-end of Audio-to-Lip as a parent of the checkpoint; empty for the mel front-end."""
     return {} if config.whisper is None else {FRONT_PARENT: weights_sha256(hub.FRONT)}
 
 
-def _train_windows(
+def _train_unet_windows(
     config: UNetStageConfig,
     window: WindowConfig,
     corpus: Corpus,
@@ -287,12 +291,12 @@ def _train_windows(
     options: RunOptions,
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
-    plan = Wav2LipConfig(mel=window.mel, crop_px=config.decoder.crop_px, window=window, decoder=config.decoder)
+    lip_config = Wav2LipConfig(mel=window.mel, crop_px=config.decoder.crop_px, window=window, decoder=config.decoder)
     model: Wav2Lip | SyncTalkFace
     if config.recall is None:
-        model = Wav2Lip(plan)
+        model = Wav2Lip(lip_config)
     else:
-        model = SyncTalkFace(SyncTalkFaceConfig(**vars(plan), recall=config.recall))
+        model = SyncTalkFace(SyncTalkFaceConfig(**vars(lip_config), recall=config.recall))
     encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
     parents = {"sync": weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
@@ -312,16 +316,16 @@ def _train_head(
     return train(Audio2HeadStage(config, encoders, parents, *stores), options, progress)
 
 
-def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
-    """The mesh that a run goes on with; measured for a new one only, since its networks know no other."""
+def _load_or_fit_mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
+    """Return the mesh of a run; it is fitted for a new run only, because the run's networks depend on it."""
     if not (run / "model").is_dir():
         return measure_corpus_mesh(training, components)
     weights = load_checkpoint(run / "model").weights
     buffers = {name.removeprefix(MESH): value for name, value in weights.items() if name.startswith(MESH)}
-    found = len(buffers.get("basis", ()))
-    if found != components:
+    count = len(buffers.get("basis", ()))
+    if count != components:
         raise CheckpointError(
-            f"{run}: expected a run with a mesh of {components} motions, found {found}; name another run directory"
+            f"{run}: expected a run with a mesh of {components} motions, found {count}; name another run directory"
         )
     mesh = FaceMesh(components, len(buffers["triangles"]))
     mesh.load_state_dict(buffers)
@@ -329,5 +333,5 @@ def _mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
 
 
 def load_sync(folder: Path) -> SyncModel:
-    """The sync encoders of a checkpoint, frozen."""
+    """Load the sync encoders of a checkpoint, frozen."""
     return sync_from_checkpoint(load_checkpoint(folder))

@@ -1,4 +1,4 @@
-"""Pictures of what a network generates, beside what it should."""
+"""Contact sheets of a network's output beside its target."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from cals.face.draw import contact_sheet
 from cals.files import replacing
 
 DIFFERENCE_GAIN = 4
-"""Differences are drawn this many times brighter: what matters late in training is too dark to be seen."""
+"""Factor on differences: those that matter late in training would be too dark to be visible."""
 
 
 def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Tensor) -> None:
@@ -27,15 +27,15 @@ def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Ten
         f"difference x{DIFFERENCE_GAIN}": DIFFERENCE_GAIN * (generated.float() - target.float()).abs(),
     }
     columns = len(reference)
-    pictures = [picture for row in rows.values() for picture in _pixels(row)]
+    images = [image for row in rows.values() for image in _to_uint8(row)]
     labels = [text for name in rows for text in [name, *[""] * (columns - 1)]]
-    sheet = contact_sheet(pictures, columns, labels)
+    sheet = contact_sheet(images, columns, labels)
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     with replacing(path) as partial:
         partial.write_bytes(encoded.tobytes())
 
 
-def _pixels(images: Tensor) -> np.ndarray:
-    """Floats [n 3 h w] in 0..1 -> bytes [n h w 3]."""
+def _to_uint8(images: Tensor) -> np.ndarray:
+    """Convert floats [n 3 h w] in 0..1 to bytes [n h w 3]."""
     bytes_ = (images.detach().float().clamp(0, 1) * 255).round().byte()
     return bytes_.permute(0, 2, 3, 1).cpu().numpy()

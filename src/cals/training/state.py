@@ -1,4 +1,4 @@
-"""Everything training needs to go on, in pieces small enough to be carried about."""
+"""The training state that a run resumes from, in files small enough to be copied easily."""
 
 import json
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ FACTS = "state.json"
 
 @dataclass(frozen=True)
 class Learned:
-    """All that training changes: networks and optimisers, by the names their tensors carry in the state."""
+    """Networks and optimisers, by the names of their tensors in the state."""
 
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, optim.Optimizer]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Copies on the CPU of all tensors under flat names."""
+        """Copy all tensors to the CPU, under flat names."""
         tensors: dict[str, Tensor] = {}
         for part, module in self.modules.items():
             tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
@@ -36,18 +36,18 @@ class Learned:
         return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
     def restart(self) -> None:
-        """Forget all but the model's weights: the optimisers know nothing yet, and the average is those weights."""
+        """Reset all but the model's weights: optimiser states are cleared and the average becomes those weights."""
         self.modules["average"].load_state_dict(self.modules["model"].state_dict())
         for optimizer in self.optimizers.values():
             optimizer.state.clear()
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The opposite of `tensors`; strict: CheckpointError unless all parts are there and fit."""
+        """Load the output of `tensors`; strict: CheckpointError unless all parts are present and fit."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = value
-        # An optimiser that has not begun yet has no tensors.
+        # An optimiser without a step so far has no tensors.
         if not self.modules.keys() <= parts.keys() <= self.modules.keys() | self.optimizers.keys():
             raise CheckpointError(
                 f"state: expected the parts {', '.join([*self.modules, *self.optimizers])}, "
@@ -66,7 +66,7 @@ class Learned:
 
 
 def _restore_optimizer(part: str, optimizer: optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Take up what the optimiser remembers of each parameter; rates and groups stay as the stage lays them out."""
+    """Load the optimiser's state of each parameter; learning rates and groups stay those of the stage."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -82,7 +82,7 @@ def _restore_optimizer(part: str, optimizer: optim.Optimizer, tensors: Mapping[s
 
 
 def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write the state, whole or not at all; an older one is replaced."""
+    """Write the state atomically; an older one is replaced."""
     pieces: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, value in tensors.items():
@@ -99,7 +99,7 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_state` wrote; CheckpointError when a piece is missing or damaged."""
+    """Load what `save_state` wrote; CheckpointError when a file is missing or damaged."""
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         tensors: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""`cals compare`, its training: the systems of the paper's Table 3, each for the same time on the same data."""
+"""The training of `cals compare`: the systems of the paper's Table 3, for the same time on the same data."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +20,11 @@ Stage = TypeVar("Stage", bound=Any)
 
 @dataclass(frozen=True)
 class System:
-    """The presets that a system is trained with."""
+    """The presets of a system."""
 
     l2f: str
     a2l: str | None = None
-    """Of Audio-to-Lip, which takes `A2L_SHARE` of the time; None for a system that has none."""
+    """Preset of Audio-to-Lip, which takes `A2L_SHARE` of the time; None for a system without it."""
 
 
 A2L_SHARE = 1 / 3
@@ -46,14 +46,14 @@ SYSTEMS: dict[Size, dict[str, System]] = {
         "cals-mesh": System("l2f-debug", a2l="a2l-debug"),
     },
 }
-"""`cals` is as published: it hears the mel and draws with a U-Net. `cals-mesh` is what ships: it hears phones and lays
-the person's own pixels anew."""
+"""`cals` is as published: a mel front-end and a U-Net. `cals-mesh` is the released model: a phonetic front-end and
+a mesh that warps the person's own pixels."""
 ALL = tuple(SYSTEMS["small"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SystemsConfig:
-    """Which systems, and the budget of each: minutes here, or steps of every stage."""
+    """The systems, and the budget of each: minutes on this machine, or steps of every stage."""
 
     systems: tuple[str, ...] = ALL
     size: Size = "small"
@@ -81,7 +81,7 @@ def train_systems(
     accelerator: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> list[TrainedRow]:
-    """Train each system in `out / NAME`; what is done already is not done again.
+    """Train each system in `out / NAME`; finished stages are skipped.
 
     No stage takes more steps than its preset says. Raises ConfigError when `out` holds runs with other settings.
     """
@@ -111,17 +111,17 @@ class _SystemTraining:
     report: ProgressCallback
 
     def run(self) -> tuple[Path, str]:
-        """The trained model, and a line on how it came about."""
+        """Train the system; returns the model's folder and a line on its training."""
         a2l, share, steps = None, 1.0, {}
         if self.system.a2l is not None:
             a2l, share = self.out / "a2l" / "model", 1 - A2L_SHARE
-            listener = _seeded(preset(A2L, self.system.a2l), self.config.seed)
+            a2l_config = _add_seed(preset(A2L, self.system.a2l), self.config.seed)
             steps["Audio-to-Lip"] = self._train(
-                "a2l", listener, A2L_SHARE, lambda *run: train_audio_to_lip(run[0], self.corpus, self.sync, *run[1:])
+                "a2l", a2l_config, A2L_SHARE, lambda *run: train_audio_to_lip(run[0], self.corpus, self.sync, *run[1:])
             )
-        stage = _seeded(preset(L2F, self.system.l2f), self.config.seed)
+        l2f_config = _add_seed(preset(L2F, self.system.l2f), self.config.seed)
         steps["Lip-to-Face"] = self._train(
-            "l2f", stage, share, lambda *run: train_lips(run[0], self.corpus, self.sync, a2l, *run[1:])
+            "l2f", l2f_config, share, lambda *run: train_lips(run[0], self.corpus, self.sync, a2l, *run[1:])
         )
         presets = ", ".join(name for name in (self.system.a2l, self.system.l2f) if name is not None)
         return self.out / "l2f" / "model", f"{presets}; " + ", ".join(
@@ -135,29 +135,29 @@ class _SystemTraining:
             if self.config.steps_each is not None:
                 return {"steps": min(self.config.steps_each, stage.train.steps)}
             minutes = share * (self.config.minutes_each or 0)
-            short = _timed(stage)
-            fitting = steps_within(minutes, self.accelerator, lambda *run: train(short, *run))
-            return {"steps": min(fitting, stage.train.steps)}
+            probe = _shorten(stage)
+            estimated = steps_within(minutes, self.accelerator, lambda *run: train(probe, *run))
+            return {"steps": min(estimated, stage.train.steps)}
 
         steps = int(keep_plan(self.out / f"{part}.json", {}, plan)["steps"])
         run = self.out / part
         if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
             every = min(stage.train.validate_every, max(1, steps // 4))
-            whole = _with_train(stage, steps=steps, validate_every=every)
-            train(whole, RunOptions(run=run, accelerator=self.accelerator), self.report)
+            config = _replace_train(stage, steps=steps, validate_every=every)
+            train(config, RunOptions(run=run, accelerator=self.accelerator), self.report)
         return steps
 
 
-def _seeded(stage: Stage, seed: int) -> Stage:
-    return _with_train(stage, seed=stage.train.seed + seed)
+def _add_seed(stage: Stage, seed: int) -> Stage:
+    return _replace_train(stage, seed=stage.train.seed + seed)
 
 
-def _timed(stage: Stage) -> Stage:
-    """The stage as short as it is timed, with all its losses from the start."""
-    short = _with_train(stage, steps=PROBE_STEPS, validate_every=PROBE_STEPS)
-    return replace(short, sync_below=None) if hasattr(short, "sync_below") else short
+def _shorten(stage: Stage) -> Stage:
+    """Return the config for timing: `PROBE_STEPS` steps, with all losses from the start."""
+    probe = _replace_train(stage, steps=PROBE_STEPS, validate_every=PROBE_STEPS)
+    return replace(probe, sync_below=None) if hasattr(probe, "sync_below") else probe
 
 
-def _with_train(stage: Stage, **changes: Any) -> Stage:
+def _replace_train(stage: Stage, **changes: Any) -> Stage:
     train: TrainConfig = replace(stage.train, **changes)
     return replace(stage, train=train)

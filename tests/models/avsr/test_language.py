@@ -1,4 +1,4 @@
-"""n-gram probabilities: sums, values worked out by hand, and the textbook's recursion."""
+"""n-gram probabilities: sums, values computed by hand, and the textbook's recursion."""
 
 import math
 from collections import Counter
@@ -14,14 +14,14 @@ from cals.models.avsr.language import fit_ngram, ngram_from_tensors
 SIZE, END = 6, 5
 
 
-def drawn_sentences(seed: int, count: int = 20) -> list[list[int]]:
+def sample_sentences(seed: int, count: int = 20) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(0, 7, (count,), generator=generator).tolist()
     return [torch.randint(1, END, (length,), generator=generator).tolist() for length in lengths]
 
 
 def probability(sentences: list[list[int]], context: tuple[int, ...], token: int) -> float:
-    """Witten-Bell by recursion over the sentences themselves."""
+    """Compute Witten-Bell probabilities by recursion over the sentences."""
     n = len(context)
     seen: Counter[int] = Counter()
     for line in ([END, *sentence, END] for sentence in sentences):
@@ -31,7 +31,7 @@ def probability(sentences: list[list[int]], context: tuple[int, ...], token: int
 
 
 def test_a_bigram_by_hand() -> None:
-    """`1 2` and `1 1`: seen are 1 three times, 2 once, the end twice; after 1 there are 2, 1 and the end, once each."""
+    """Check `1 2` and `1 1`: 1 occurs three times, 2 once, the end twice; after 1 come 2, 1 and the end, once each."""
     model = fit_ngram([[1, 2], [1, 1]], 2, 4)
     # Three kinds in six tokens: (count + 3 * 1/3) / (6 + 3).
     unigram = {1: 4 / 9, 2: 2 / 9, 3: 3 / 9}
@@ -47,7 +47,7 @@ def test_a_bigram_by_hand() -> None:
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_the_recursion_and_sums_of_one(order: int) -> None:
-    sentences = drawn_sentences(order)
+    sentences = sample_sentences(order)
     model = fit_ngram(sentences, order, SIZE)
     assert model.order == order
     for length in range(5):
@@ -62,7 +62,7 @@ def test_the_recursion_and_sums_of_one(order: int) -> None:
 
 
 def test_more_context_tells_more_of_a_grammar() -> None:
-    """A sentence of 1 or 2, then the same again: it takes two tokens before to know the third."""
+    """Check sentences of a repeated 1 or 2: the third token depends on the previous two."""
     sentences = [[a, b, a] for a in (1, 2) for b in (3, 4)] * 25
     found = [fit_ngram(sentences, order, SIZE).perplexity(sentences) for order in (1, 2, 3)]
     assert found[0] > found[1] > found[2]
@@ -71,7 +71,7 @@ def test_more_context_tells_more_of_a_grammar() -> None:
 
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_perplexity_is_of_every_token(order: int) -> None:
-    model, others = fit_ngram(drawn_sentences(0), order, SIZE), drawn_sentences(1)
+    model, others = fit_ngram(sample_sentences(0), order, SIZE), sample_sentences(1)
     lines = [[END, *sentence, END] for sentence in others]
     told = [
         float(model.next_log_probs(torch.tensor([line[:place]]))[0, line[place]])
@@ -87,7 +87,7 @@ def test_sentences_shorter_than_the_order() -> None:
 
 
 def test_it_survives_a_file(tmp_path: Path) -> None:
-    model = fit_ngram(drawn_sentences(0), 3, SIZE)
+    model = fit_ngram(sample_sentences(0), 3, SIZE)
     save_file(model.tensors(), tmp_path / "model.safetensors")
     found = ngram_from_tensors(load_file(tmp_path / "model.safetensors"))
     assert (found.order, found.vocabulary_size) == (3, SIZE)
@@ -97,7 +97,7 @@ def test_it_survives_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vocabulary_size", "0_keys", "1_starts", "2_shares"])
 def test_a_part_that_is_missing_is_noticed(name: str) -> None:
-    tensors = fit_ngram(drawn_sentences(0), 3, SIZE).tensors()
+    tensors = fit_ngram(sample_sentences(0), 3, SIZE).tensors()
     del tensors[name]
     with pytest.raises(CheckpointError, match="n-gram: expected"):
         ngram_from_tensors(tensors)

@@ -1,4 +1,4 @@
-"""The recogniser's sizes are the published ones, and what it reads depends on what it should."""
+"""The recogniser: published sizes, and the inputs that its output depends on."""
 
 import itertools
 import math
@@ -185,7 +185,7 @@ def test_sizes_that_do_not_fit_are_refused(changes: dict[str, object]) -> None:
 
 
 def brute_force_ctc(log_probs: Tensor, sentence: tuple[int, ...]) -> float:
-    """Minus the log of the summed probability of every path that spells the sentence."""
+    """Compute the negative log of the summed probability of all paths that spell the sentence."""
     total = 0.0
     for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
         spelt = tuple(token for token, _ in itertools.groupby(path) if token)

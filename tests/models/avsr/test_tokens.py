@@ -1,4 +1,4 @@
-"""Text to indices and back."""
+"""Tokenisation: text to indices and back."""
 
 import json
 from dataclasses import asdict

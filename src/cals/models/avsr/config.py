@@ -13,26 +13,26 @@ Streams = Literal["both", "audio", "video"]
 
 @dataclass(frozen=True, kw_only=True)
 class AVSRConfig:
-    """Defaults are the published sizes (paper section 3, [A]); what else is ours says so."""
+    """Defaults are the published sizes (paper section 3, [A]), unless a field says that they are ours."""
 
     tokens: Tokens = field(default_factory=Tokens)
     mel: MelConfig = field(default_factory=MelConfig)
-    """Its timing is that of the streams; the mel itself is heard by `whisper` alone."""
+    """Its timing is that of the streams; the mel itself is used by `whisper` alone."""
     whisper: WhisperConfig | None = None
-    """Hear with this pretrained phonetic front-end (ours) in place of a network over the waveform."""
+    """Pretrained phonetic front-end (ours) in place of a network over the waveform."""
     streams: Streams = "both"
-    """What the recogniser has: `audio` and `video` are the single streams it is compared with."""
+    """Input streams; `audio` and `video` are the single-stream baselines."""
     scoring: bool = True
-    """Whether reliability scores weigh the streams; only where it has both."""
+    """Whether reliability scores weight the streams; only with both."""
     crop_px: int = 128
     cut: tuple[int, int, int, int] = (56, 128, 28, 100)
     """The square around the mouth in an aligned crop: top, bottom, left, right, in pixels ([D])."""
     mouth_px: int = 96
-    """What that square is brought to."""
+    """Size to which that square is resized."""
     view_px: int = 88
-    """What of it is seen: a random part in training, the middle else."""
+    """Size of the network's input: a random crop of that square in training, else its centre."""
     channels: int = 64
-    """Of both front-ends' first stages; a frame has 8 times as many features."""
+    """Channels of both front-ends' first stages; a frame has 8 times as many features."""
     score_kernel: int = 7
     width: int = 256
     heads: int = 4

@@ -1,4 +1,4 @@
-"""The decoder: what was said so far and what is seen and heard, to the next token."""
+"""The attention decoder: the next token from the previous ones and the encoder's features."""
 
 import math
 
@@ -25,19 +25,19 @@ class Decoder(nn.Module):
         self.head = nn.Linear(config.width, config.tokens.size)
 
     def forward(self, before: Tensor, features: Tensor, valid: Tensor) -> Tensor:
-        """Tokens so far [b n], encoded clips [b t width], `valid` [b t] -> logits of each one's next [b n tokens]."""
+        """Compute logits [b n tokens] of the token after each of `before` [b n] from features [b t width]."""
         length, width = before.shape[1], features.shape[-1]
         x = self.embedding(before) * math.sqrt(width) + sinusoids(length, width, features.device)
-        later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        causal = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         x = self.drop(x)
         for layer in self.layers:
-            x = layer(x, features, tgt_mask=later, memory_key_padding_mask=~valid)
+            x = layer(x, features, tgt_mask=causal, memory_key_padding_mask=~valid)
         logits: Tensor = self.head(self.norm(x))
         return logits
 
 
 def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
-    """Positions [length width] as sines and cosines of falling rates (Vaswani et al., 2017)."""
+    """Build sinusoidal positional encodings [length width] (Vaswani et al., 2017)."""
     rates = torch.exp(-math.log(10_000) * torch.arange(0, width, 2, device=device) / width)
     angles = torch.arange(length, device=device)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

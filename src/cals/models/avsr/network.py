@@ -1,4 +1,4 @@
-"""The recogniser: two streams, scored and weighed, to the probabilities of tokens."""
+"""The recogniser: two streams, weighted by reliability scores, to token probabilities."""
 
 from dataclasses import dataclass, field
 
@@ -19,29 +19,29 @@ STREAMS = ("audio", "video")
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """What the encoder makes of clips."""
+    """The encoder's output for a batch of clips."""
 
     features: Tensor
     """[b t width]"""
     valid: Tensor
     """[b t], False beyond a clip's end."""
     scores: dict[str, Tensor] = field(default_factory=dict)
-    """Reliability [b t features] by stream, in 0..1, where the network scores."""
+    """Reliability scores [b t features] by stream, in 0..1, where the network has them."""
 
     def reliability(self, clip: int = 0) -> dict[str, F32]:
-        """Mean over the features of one clip's scores [t], by stream."""
+        """Average one clip's scores over the features, [t] by stream."""
         return {stream: scores[clip].float().mean(dim=-1).cpu().numpy() for stream, scores in self.scores.items()}
 
 
 class AVSR(nn.Module):
     """Front-ends, reliability scores, fusion in time, Conformer encoder; CTC and an attention decoder on top.
 
-    The streams are laid one after the other in time, as published, at the same places of the rotary positions and
-    told apart by a learnt vector ([D]: published are absolute positions over both). The last stream's half goes on.
+    The streams are concatenated in time, as published. Both have the same rotary positions, and a learned embedding
+    per stream tells them apart ([D]: published are absolute positions over both). The last stream's half is kept.
     """
 
     frozen: bool = False
-    """Whether the front-ends stay as they are."""
+    """Whether the front-ends are frozen."""
 
     def __init__(self, config: AVSRConfig) -> None:
         super().__init__()
@@ -68,25 +68,27 @@ class AVSR(nn.Module):
     def encode(
         self, wav: Tensor | None, mouths: Tensor | None, valid: Tensor, trusted: dict[str, Tensor] | None = None
     ) -> Encoding:
-        """Waveforms [b n] at the mel's rate and grey mouths [b t h w] in 0..1, `valid` [b t] -> features and scores.
+        """Encode waveforms [b n] at the mel's rate and grey mouths [b t h w] in 0..1, `valid` [b t].
 
-        A stream that is None is silent or dark to the network; `trusted` by stream says of each clip [b], or of each of
-        its frames [b t], whether it is there. Raises ValueError where neither is given.
+        The features of a stream that is None are zero. `trusted` marks, by stream, the clips [b] or frames [b t] that
+        have it. Raises ValueError where neither stream is given.
         """
-        found: dict[str, Tensor] = {}
+        encoded: dict[str, Tensor] = {}
         if self.config.has_audio and wav is not None:
-            found["audio"] = self.hear(_leveled(wav, valid))
+            encoded["audio"] = self.hear(_normalize_wav(wav, valid))
         if self.config.has_video and mouths is not None:
-            found["video"] = self.see(mouths, valid)
-        if not found:
+            encoded["video"] = self.see(mouths, valid)
+        if not encoded:
             raise ValueError(f"avsr: expected sound or mouths for a network of {self.config.streams}, found none")
-        for stream, features in found.items():
-            there = valid if trusted is None else valid & trusted[stream].reshape(len(valid), -1)
-            found[stream] = features * there[..., None]
-        streams = [found.get(name, torch.zeros_like(next(iter(found.values())))) for name in self._names]
+        for stream, features in encoded.items():
+            present = valid if trusted is None else valid & trusted[stream].reshape(len(valid), -1)
+            encoded[stream] = features * present[..., None]
+        streams = [encoded.get(name, torch.zeros_like(next(iter(encoded.values())))) for name in self._stream_names]
         scores = self._score(streams, valid)
-        weighed = [x + x * scores[name] if name in scores else x for name, x in zip(self._names, streams, strict=True)]
-        x = self.drop(self.join(torch.stack(weighed, dim=1)) + self.stream)
+        weighted = [
+            x + x * scores[name] if name in scores else x for name, x in zip(self._stream_names, streams, strict=True)
+        ]
+        x = self.drop(self.join(torch.stack(weighted, dim=1)) + self.stream)
         angles = rotary_angles(x.shape[2], self.config.width // self.config.heads, x.device)
         places = valid[:, None].expand(-1, len(streams), -1)
         for block in self.blocks:
@@ -94,7 +96,7 @@ class AVSR(nn.Module):
         return Encoding(x[:, -1], valid, scores)
 
     def ctc(self, encoding: Encoding) -> Tensor:
-        """Log-probabilities of CTC [b t tokens]."""
+        """Compute CTC's log probabilities [b t tokens]."""
         return self.ctc_head(encoding.features).float().log_softmax(dim=-1)
 
     def forward(
@@ -105,21 +107,21 @@ class AVSR(nn.Module):
         before: Tensor,
         trusted: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What training asks for: CTC log-probabilities [b t tokens], logits [b n tokens] after `before` [b n]."""
+        """Compute CTC log probabilities [b t tokens], and logits [b n tokens] of the tokens after `before` [b n]."""
         encoding = self.encode(wav, mouths, valid, trusted)
         return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
 
     def take_front_ends(self, other: "AVSR") -> None:
-        """Begin with the front-ends of a recogniser of the same sizes that has this one's streams or one of them.
+        """Load the front-ends of another recogniser of the same sizes, for the streams that both have.
 
         Raises CheckpointError where they do not fit.
         """
         for name in ("hear", "see"):
-            own, found = getattr(self, name, None), getattr(other, name, None)
-            if own is None or found is None:
+            module, source = getattr(self, name, None), getattr(other, name, None)
+            if module is None or source is None:
                 continue
             try:
-                own.load_state_dict(found.state_dict())
+                module.load_state_dict(source.state_dict())
             except RuntimeError as error:
                 raise CheckpointError(
                     f"front-ends: expected those of a recogniser of the same sizes, found {error}; train one with the "
@@ -127,13 +129,13 @@ class AVSR(nn.Module):
                 ) from error
 
     def freeze_front_ends(self) -> None:
-        """Train only what comes after the front-ends: they stay as they are, statistics of their norms included."""
+        """Freeze the front-ends, running statistics of their norms included."""
         self.frozen = True
         for front_end in self._front_ends:
             front_end.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "AVSR":
-        """Set the training mode, which front-ends that are frozen do not take."""
+        """Set the training mode; frozen front-ends stay in evaluation mode."""
         super().train(mode)
         if self.frozen:
             for front_end in self._front_ends:
@@ -145,12 +147,12 @@ class AVSR(nn.Module):
         return [module for name, module in self.named_children() if name in ("hear", "see")]
 
     def fit_statistics(self, wavs: list[F32]) -> None:
-        """Standardise the features of a pretrained front-end over waveforms [n] of the training set."""
+        """Compute the statistics of a pretrained front-end's features over waveforms [n] of the training set."""
         assert isinstance(self.hear, PhoneticFrontEnd)
         self.hear.fit_statistics([torch.from_numpy(wav) for wav in wavs])
 
     @property
-    def _names(self) -> tuple[str, ...]:
+    def _stream_names(self) -> tuple[str, ...]:
         return STREAMS if self.config.streams == "both" else (self.config.streams,)
 
     def _score(self, streams: list[Tensor], valid: Tensor) -> dict[str, Tensor]:
@@ -160,9 +162,9 @@ class AVSR(nn.Module):
         return {name: scorer(both, valid) for name, scorer in self.scorers.items()}
 
 
-def _leveled(wav: Tensor, valid: Tensor) -> Tensor:
-    """Waveforms [b n] with mean 0 and deviation 1 over their valid frames; beyond them 0."""
-    there = valid.repeat_interleave(wav.shape[1] // valid.shape[1], dim=1).to(wav.dtype)
-    count = there.sum(dim=1, keepdim=True).clamp_min(1)
-    wav = (wav - (wav * there).sum(dim=1, keepdim=True) / count) * there
+def _normalize_wav(wav: Tensor, valid: Tensor) -> Tensor:
+    """Normalise waveforms [b n] to mean 0 and standard deviation 1 over their valid frames; 0 beyond them."""
+    mask = valid.repeat_interleave(wav.shape[1] // valid.shape[1], dim=1).to(wav.dtype)
+    count = mask.sum(dim=1, keepdim=True).clamp_min(1)
+    wav = (wav - (wav * mask).sum(dim=1, keepdim=True) / count) * mask
     return wav / (wav.square().sum(dim=1, keepdim=True) / count).sqrt().clamp_min(1e-4)

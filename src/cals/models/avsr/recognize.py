@@ -1,4 +1,4 @@
-"""From encoded clips to text."""
+"""Recognition: encoded clips to text, with the times of words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from cals.models.avsr.tokens import Tokens
 
 
 class WordTime(NamedTuple):
-    """A word and its frames, the last one not included."""
+    """A word and its range of frames, end excluded."""
 
     start: int
     end: int
@@ -23,40 +23,40 @@ class WordTime(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """What is read in one clip."""
+    """The recognised text of one clip."""
 
     text: str
     hypothesis: Hypothesis
     log_probs: Tensor = field(repr=False)
-    """CTC's [t tokens]."""
+    """CTC's log probabilities [t tokens]."""
 
     def words(self, tokens: Tokens) -> list[WordTime]:
-        """The words with their times, by forced alignment with CTC."""
+        """Align the words in time, by forced alignment with CTC."""
         spans = align_ctc(self.log_probs, self.hypothesis.tokens)
         return group_words(tokens, self.hypothesis.tokens, spans)
 
 
 @torch.no_grad()
 def recognize(model: AVSR, encoding: Encoding, config: BeamConfig, language: NGram | None = None) -> list[Recognition]:
-    """Read each clip of `encoding` by beam search over CTC, the decoder and the language model."""
-    tokens, found = model.config.tokens, []
+    """Recognise each clip of `encoding` by beam search over CTC, the decoder and the language model."""
+    tokens, results = model.config.tokens, []
     for log_probs, features, valid in zip(model.ctc(encoding), encoding.features, encoding.valid, strict=True):
         frames = int(valid.sum())
 
-        def follow(prefixes: Tensor, clip: Tensor = features[:frames]) -> Tensor:
-            """Log-probabilities [k tokens] of what follows prefixes [k n]."""
+        def predict_next(prefixes: Tensor, clip: Tensor = features[:frames]) -> Tensor:
+            """Compute log probabilities [k tokens] of the next token after prefixes [k n]."""
             memory = clip.expand(len(prefixes), *clip.shape)
-            there = torch.ones(memory.shape[:2], dtype=torch.bool, device=clip.device)
-            return model.decoder(prefixes.to(clip.device), memory, there)[:, -1].float().log_softmax(dim=-1).cpu()
+            mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=clip.device)
+            return model.decoder(prefixes.to(clip.device), memory, mask)[:, -1].float().log_softmax(dim=-1).cpu()
 
-        own = log_probs[:frames].cpu()
-        best = search_beam(own, follow, config, None if language is None else language.next_log_probs)[0]
-        found.append(Recognition(tokens.decode(best.tokens), best, own))
-    return found
+        probs = log_probs[:frames].cpu()
+        best = search_beam(probs, predict_next, config, None if language is None else language.next_log_probs)[0]
+        results.append(Recognition(tokens.decode(best.tokens), best, probs))
+    return results
 
 
 def group_words(tokens: Tokens, sentence: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[WordTime]:
-    """The words that tokens make up, with their frames: a token each, or characters between spaces."""
+    """Group tokens into words with their frames: one token each, or the characters between spaces."""
     words: list[WordTime] = []
     starts_word = True
     for token, (start, end) in zip(sentence, spans, strict=True):

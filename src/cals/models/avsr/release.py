@@ -1,4 +1,4 @@
-"""The recogniser's checkpoint: the network, and the language model it was trained beside."""
+"""The recogniser's checkpoint: the network, and the language model of its training texts."""
 
 import dataclasses
 from typing import Any
@@ -10,21 +10,21 @@ from cals.models.avsr.language import NGram, ngram_from_tensors
 from cals.models.avsr.network import AVSR
 
 KIND = "avsr"
-_LANGUAGE = "language."
+_LANGUAGE_PREFIX = "language."
 
 
 def avsr_to_checkpoint(network: AVSR, language: NGram, **facts: Any) -> Checkpoint:
-    """Both, ready to be saved; `facts` are the checkpoint's step, parents, metrics."""
-    words = {_LANGUAGE + name: tensor for name, tensor in language.tensors().items()}
+    """Pack network and language model into a checkpoint; `facts` are its step, parents and metrics."""
+    lm_weights = {_LANGUAGE_PREFIX + name: tensor for name, tensor in language.tensors().items()}
     return Checkpoint(
-        kind=KIND, config=dataclasses.asdict(network.config), weights=dict(network.state_dict()) | words, **facts
+        kind=KIND, config=dataclasses.asdict(network.config), weights=dict(network.state_dict()) | lm_weights, **facts
     )
 
 
 def avsr_from_checkpoint(checkpoint: Checkpoint) -> tuple[AVSR, NGram]:
-    """The frozen network and its language model; strict: every weight must be there and fit.
+    """Build the frozen network and its language model; strict: every weight must be present and fit.
 
-    A network that hears with Whisper has yet to be given that one's weights, by `factory.load_front`.
+    A network with a Whisper front-end needs that one's weights too: load them with `factory.load_front`.
     """
     if checkpoint.kind != KIND:
         raise CheckpointError(
@@ -32,10 +32,10 @@ def avsr_from_checkpoint(checkpoint: Checkpoint) -> tuple[AVSR, NGram]:
         )
     network = AVSR(config_from_dict(AVSRConfig, checkpoint.config))
     language = {
-        name.removeprefix(_LANGUAGE): tensor
+        name.removeprefix(_LANGUAGE_PREFIX): tensor
         for name, tensor in checkpoint.weights.items()
-        if name.startswith(_LANGUAGE)
+        if name.startswith(_LANGUAGE_PREFIX)
     }
-    own = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith(_LANGUAGE)}
-    frozen(network, dataclasses.replace(checkpoint, weights=own))
+    own_weights = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith(_LANGUAGE_PREFIX)}
+    frozen(network, dataclasses.replace(checkpoint, weights=own_weights))
     return network, ngram_from_tensors(language)

@@ -1,4 +1,4 @@
-"""What a recogniser writes: characters or words as indices, between the blank of CTC and the end of the sentence."""
+"""Tokenisation: characters or words as indices, between the blank of CTC and the end of the sentence."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ Unit = Literal["characters", "words"]
 BLANK = 0
 """Index of CTC's blank."""
 UNKNOWN = "<unk>"
-"""Stands for every word outside the vocabulary; characters have no such token."""
+"""Token of every word outside the vocabulary; characters have no such token."""
 CHARACTERS = (" ", "'", *"0123456789", *"abcdefghijklmnopqrstuvwxyz")
 _APOSTROPHES = str.maketrans(dict.fromkeys("’‘ʼ＇`", "'"))
 _WORD = re.compile(r"'*[^\W_](?:[^\W_]|')*")
@@ -41,12 +41,12 @@ class Tokens:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """What indices 1, 2, ... stand for."""
+        """Symbols of the indices 1, 2, ..."""
         return ((UNKNOWN,) if self.unit == "words" else ()) + self.vocabulary
 
     @property
     def size(self) -> int:
-        """How many indices there are."""
+        """Number of indices."""
         return len(self.symbols) + 2
 
     @property
@@ -59,14 +59,14 @@ class Tokens:
         return {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
 
     def encode(self, text: str) -> list[int]:
-        """Turn text, normalised, into indices; characters outside the vocabulary are left out, such words unknown."""
+        """Encode text, normalised, as indices; unknown characters are dropped, unknown words become `UNKNOWN`."""
         index = self._index
         if self.unit == "words":
             return [index.get(word, index[UNKNOWN]) for word in normalize_text(text).split()]
         return [index[character] for character in normalize_text(text) if character in index]
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Turn indices into text; blanks and ends of sentences are left out. DataError for an index out of range."""
+        """Decode indices to text, without blanks and ends of sentences; DataError for an index out of range."""
         known = [token for token in tokens if token not in (BLANK, self.end)]
         if any(not BLANK < token < self.end for token in known):
             raise DataError(f"tokens: expected indices in 0..{self.end}, found {known}; decode with the model's tokens")
@@ -74,9 +74,10 @@ class Tokens:
 
 
 def normalize_text(text: str) -> str:
-    """Bring text to lower-case words, a space between; letters, digits and apostrophes stay, other signs part words.
+    """Normalise text to lower-case words with one space between them.
 
-    Accents are dropped, and typographic apostrophes become plain ones.
+    Letters, digits and apostrophes stay; all other characters separate words. Accents are dropped, and typographic
+    apostrophes become plain ones.
     """
     parted = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).lower())
     plain = "".join(character for character in parted if not unicodedata.combining(character))
@@ -84,9 +85,9 @@ def normalize_text(text: str) -> str:
 
 
 def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens:
-    """Build the vocabulary of a corpus: `CHARACTERS` and whatever else occurs, or the words that occur `fewest` times.
+    """Build the vocabulary of a corpus: `CHARACTERS` and all others that occur, or words that occur `fewest` times.
 
-    With `fewest` above 1 a word model learns what an unknown word looks like. Raises DataError where there is nothing.
+    With `fewest` above 1 a word model learns unknown words. Raises DataError for texts without words.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -95,9 +96,9 @@ def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens
     if not counts:
         raise DataError("tokens: expected texts with words in them, found none; choose clips whose transcript is known")
     if unit == "characters":
-        return Tokens(vocabulary=_sorted([*CHARACTERS, *counts]))
-    return Tokens(unit="words", vocabulary=_sorted([word for word, count in counts.items() if count >= fewest]))
+        return Tokens(vocabulary=_sort_symbols([*CHARACTERS, *counts]))
+    return Tokens(unit="words", vocabulary=_sort_symbols([word for word, count in counts.items() if count >= fewest]))
 
 
-def _sorted(symbols: Sequence[str]) -> tuple[str, ...]:
+def _sort_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(symbols)))

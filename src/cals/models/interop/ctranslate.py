@@ -1,4 +1,4 @@
-"""Whisper's encoder out of a CTranslate2 model file, for the phonetic front-end."""
+"""Loading of Whisper's encoder from a CTranslate2 model file, for the phonetic front-end."""
 
 import struct
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from cals.errors import CheckpointError
 from cals.models.whisper import WhisperConfig, weight_shapes
 
-_TINY = "name the model.bin of tiny.en in float16 or float32"
-_HEADS = "encoder/num_heads"
-_KINDS = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+_ADVICE = "name the model.bin of tiny.en in float16 or float32"
+_HEADS_KEY = "encoder/num_heads"
+_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 def load_whisper_encoder(data: bytes, config: WhisperConfig) -> dict[str, Tensor]:
-    """The weights that `WhisperEncoder.load_weights` takes, float16, from the bytes of a CTranslate2 `model.bin`.
+    """Load weights for `WhisperEncoder.load_weights`, float16, from the bytes of a CTranslate2 `model.bin`.
 
     Raises CheckpointError when the bytes are no such file, the model has other sizes, or its weights are quantised.
     """
@@ -24,25 +24,28 @@ def load_whisper_encoder(data: bytes, config: WhisperConfig) -> dict[str, Tensor
         arrays = read_arrays(data)
     except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
         raise CheckpointError(f"whisper: expected a CTranslate2 model.bin, found other content ({error})") from error
-    heads = int(arrays.get(_HEADS, np.array(config.heads)))
+    heads = int(arrays.get(_HEADS_KEY, np.array(config.heads)))
     if heads != config.heads:
-        raise CheckpointError(f"whisper: expected {config.heads} heads in model.bin, found {heads}; {_TINY}")
+        raise CheckpointError(f"whisper: expected {config.heads} heads in model.bin, found {heads}; {_ADVICE}")
     weights = {}
     for name, shape in weight_shapes(config).items():
-        source = _source_name(name)
+        source = _map_name(name)
         if source not in arrays or arrays[source].shape != shape or arrays[source].dtype.kind != "f":
             found = f"{arrays[source].dtype} of {list(arrays[source].shape)}" if source in arrays else "none"
             raise CheckpointError(
-                f"whisper: expected {source}, floats of {list(shape)}, in model.bin, found {found}; {_TINY}"
+                f"whisper: expected {source}, floats of {list(shape)}, in model.bin, found {found}; {_ADVICE}"
             )
         weights[name] = torch.from_numpy(arrays[source].copy()).to(torch.float16)
         if not bool(weights[name].isfinite().all()):
-            raise CheckpointError(f"whisper: expected finite weights, found others in {source}; {_TINY}")
+            raise CheckpointError(f"whisper: expected finite weights, found others in {source}; {_ADVICE}")
     return weights
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
-    """Arrays by name: little endian, a version, a specification's name and revision, then one record an array."""
+    """Read arrays by name.
+
+    The format is little endian: a version, a specification's name and revision, then one record per array.
+    """
     place = 0
 
     def number(form: str) -> int:
@@ -63,15 +66,15 @@ def read_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
     for _ in range(number("I")):
         name = text()
         shape = [number("I") for _ in range(number("B"))]
-        kind = np.dtype(_KINDS[number("B")])
+        kind = np.dtype(_DTYPES[number("B")])
         size = number("I")
         arrays[name] = np.frombuffer(data, kind, size // kind.itemsize, place).reshape(shape)
         place += size
     return arrays
 
 
-def _source_name(name: str) -> str:
-    """What CTranslate2 calls a weight of ours."""
+def _map_name(name: str) -> str:
+    """Return CTranslate2's name of one of our weights."""
     first, _, rest = name.partition("_")
     if name == "positions":
         return "encoder/position_encodings/encodings"

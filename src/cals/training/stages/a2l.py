@@ -30,19 +30,19 @@ class A2LStageConfig:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4))
     clips: int = 32
     frames: int = 70
-    """Length of the stretches trained on, in video frames."""
+    """Length of the training windows, in video frames."""
     budget: float = 0.8
     span: int = 5
     whole: float = 0.0
-    """Share of the windows of which nothing is hidden (with a weight for unmasked steps): later stages hide nothing."""
+    """Share of windows without masking (with a weight for unmasked steps), as later stages do not mask."""
     unmasked_weight: float = 0.0
-    """Weight of steps that are heard; 0 is published, more helps what later consumes unmasked units."""
+    """Weight of unmasked steps; 0 is published, more helps later stages, which use unmasked units."""
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
 
 
 class A2LStage(Stage):
-    """Hear a corrupted mel, say what the visual sync encoder sees at the hidden steps."""
+    """Prediction of the visual sync encoder's features at masked steps from a corrupted mel."""
 
     name = "a2l"
 
@@ -59,14 +59,14 @@ class A2LStage(Stage):
         self.model = A2L(config.model)
         self._parents = parents
         self._training, self._held_out = training, held_out
-        self._targets = _targets(sync, training)
-        self._held_out_targets = {part: _targets(sync, store) for part, store in held_out.items()}
+        self._targets = _compute_targets(sync, training)
+        self._held_out_targets = {part: _compute_targets(sync, store) for part, store in held_out.items()}
         if front is not None:
             load_front(self.model, front, parents[FRONT_PARENT], parents)
         self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """Squared error at hidden steps (and, weighted, at heard ones); `coverage` is the share hidden."""
+        """Compute the squared error at masked steps (and, weighted, at others); `coverage` is the masked share."""
         config = self.config
         batch = stretches(
             self._training,
@@ -97,7 +97,7 @@ class A2LStage(Stage):
         }
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Errors on whole held-out clips, masked and heard in full, beside that of the training set's mean unit."""
+        """Compute errors on whole held-out clips, masked and unmasked, and that of the training set's mean unit."""
         metrics: dict[str, float] = {}
         mean = torch.cat(self._targets).mean(dim=0)
         for part, store in self._held_out.items():
@@ -108,19 +108,19 @@ class A2LStage(Stage):
                     len(targets), np.random.default_rng(i), budget=self.config.budget, span=self.config.span
                 )
                 hidden = torch.from_numpy(mask)[None]
-                masked, heard = model(mel, hidden.to(device)).cpu(), model(mel).cpu()
-                everywhere = torch.ones(1, len(targets))
+                masked, unmasked = model(mel, hidden.to(device)).cpu(), model(mel).cpu()
+                ones = torch.ones(1, len(targets))
                 sums += [
                     float(unit_error(masked, targets[None], hidden.float())),
-                    float(unit_error(heard, targets[None], everywhere)),
-                    float(unit_error(mean.expand_as(targets)[None], targets[None], everywhere)),
+                    float(unit_error(unmasked, targets[None], ones)),
+                    float(unit_error(mean.expand_as(targets)[None], targets[None], ones)),
                 ]
             names = (f"{part}_masked", f"{part}_heard", f"{part}_mean_unit")
             metrics |= dict(zip(names, (sums / len(store)).tolist(), strict=True))
         return metrics
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """The network, which sync encoder its units imitate, and what it hears with."""
+        """Pack the network, with the sync encoders and the front-end as parents."""
         return Checkpoint(
             kind="a2l",
             config=dataclasses.asdict(self.config.model),
@@ -131,17 +131,17 @@ class A2LStage(Stage):
         )
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 
 
 @torch.no_grad()
-def _targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
-    """z_t of every frame of every clip, [t d] each."""
+def _compute_targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
+    """Compute z_t of every frame of every clip, [t d] each."""
     sync.eval()
     device = next(sync.parameters()).device
-    found = []
+    targets = []
     for clip in (store[i] for i in range(len(store))):
         lower = lower_halves(clip.crops)[None].to(device).float() / 255
-        found.append(sync.visual.every_frame(lower)[0].cpu())
-    return found
+        targets.append(sync.visual.every_frame(lower)[0].cpu())
+    return targets

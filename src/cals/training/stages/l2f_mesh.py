@@ -1,4 +1,4 @@
-"""Lip-to-Face by mesh: Audio-to-Lip and the motion head together, against the meshes of real faces."""
+"""Lip-to-Face by mesh: joint training of Audio-to-Lip and the motion head on the meshes of real faces."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,21 +36,23 @@ class MeshStageConfig:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4))
     clips: int = 16
     frames: int = 70
-    """Windows of sound, and their length."""
+    """Length of a window in frames."""
     speakers: float = 0.25
-    """Between clips drawn evenly (1) and speakers drawn evenly (0)."""
+    """Sampling exponent: 1 samples clips uniformly, 0 speakers."""
     a2l_lr_share: float = 1.0
     masked: float = 0.25
-    """Share of the windows of which a part is hidden, so that what is missing in the sound is still filled in."""
+    """Share of partly masked windows, so that the network fills in missing audio."""
     budget: float = 0.4
-    """How much of these is hidden at most, in spans as long as Audio-to-Lip's own stage hides."""
+    """Largest masked share of such a window, in spans as long as those of the Audio-to-Lip stage."""
     cut: float = 0.0
-    """Share of the steps whose windows are of 1 to `frames` frames, more of them: so that sound cut short is nothing
-    new, as the context study cuts it. Such steps do without `follow`."""
+    """Share of steps with more but shorter windows, of 1 to `frames` frames, as short as in the context study.
+
+    Such steps have no `follow` loss.
+    """
     rate: float = 0.25
-    """How much faster or slower a window is spoken, as a share: no corpus knows all rates of speech."""
+    """Largest relative change of the speech rate: no corpus covers all rates."""
     pauses: float = 0.25
-    """Share of the windows in which the speech pauses and the mouth rests, which read sentences never do."""
+    """Share of windows with an inserted pause, in which the mouth rests; read sentences have none."""
     motion: float = 1.0
     follow: float = 0.5
     """Weight of the concordance of mouth opening and width."""
@@ -64,7 +66,7 @@ class MeshStageConfig:
 
 
 class MeshStage(Stage):
-    """Sound against the motion of the real mesh; pictures are moved by it and need no training."""
+    """Training of mesh motion from audio; the rendering of images needs no training."""
 
     name = "l2f-mesh"
     model: MeshLips
@@ -84,73 +86,75 @@ class MeshStage(Stage):
         self._training, self._held_out = training, held_out
         self._geometry, self._held_out_geometry = geometry, held_out_geometry
         self._readout = lip_readout(model.decoder.mesh)
-        self._noises = NoiseBank(model.mel)
+        self._noise_bank = NoiseBank(model.mel)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Audio-to-Lip is trained already and may follow more slowly."""
+        """Return two groups: Audio-to-Lip is pretrained and may have a lower learning rate."""
         return [
             ParameterGroup(parameters=learnable(self.model.a2l), lr_share=self.config.a2l_lr_share),
             ParameterGroup(parameters=learnable(self.model.decoder)),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """By name, each with its weight; `total` is their sum."""
+        """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
-        cut = config.cut > 0 and rng.random() < config.cut
-        frames = round(config.frames ** rng.random()) if cut else config.frames
-        mel, target, spoken = self._windows(rng, frames)
-        hidden = torch.from_numpy(np.stack([self._hidden(rng, frames) for _ in mel])).to(device)
+        is_cut = config.cut > 0 and rng.random() < config.cut
+        frames = round(config.frames ** rng.random()) if is_cut else config.frames
+        mel, target, speaking = self._sample_windows(rng, frames)
+        hidden = torch.from_numpy(np.stack([self._sample_mask(rng, frames) for _ in mel])).to(device)
         motion = model(mel.to(device), hidden)
-        return self._motion_losses(motion, target.to(device), spoken.to(device), follow=0.0 if cut else config.follow)
+        return self._compute_motion_losses(
+            motion, target.to(device), speaking.to(device), follow=0.0 if is_cut else config.follow
+        )
 
-    def _windows(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-mels [b m f], target motion [b t k] and whether anyone speaks [b]."""
+    def _sample_windows(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Sample log-mels [b m f], target motion [b t k] and a mask of windows with speech [b]."""
         config, step = self.config, self.model.mel.timing.mels_per_frame
         rate = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.rate)))
         longest = max(self._training.frames(i) for i in range(len(self._training)))
-        taken = max(1, min(round(frames * rate), max(longest, frames)))
+        length = max(1, min(round(frames * rate), max(longest, frames)))
         batch = stretches(
             self._training,
             rng,
             clips=config.clips * min(config.frames // frames, 8),
-            frames=taken,
+            frames=length,
             step=step,
             room=config.room,
             power=config.speakers,
         )
         target = torch.stack(
             [
-                self._geometry[clip].target[start : start + taken]
+                self._geometry[clip].target[start : start + length]
                 for clip, start in zip(batch.clips, batch.starts, strict=True)
             ]
         )
         mel, target = resample(batch.mel, frames * step), resample(target, frames)
         mel, target = add_pauses(mel, target, rng, share=config.pauses, floor_db=self.model.mel.floor_db)
-        mel, alone = add_noise(mel, rng, config.noise, self._noises)
+        mel, alone = add_noise(mel, rng, config.noise, self._noise_bank)
         mel = voices(mel, rng, config.voice, self.model.mel.floor_db)
-        spoken = torch.from_numpy(~alone)
-        return mel, target * spoken[:, None, None], spoken
+        speaking = torch.from_numpy(~alone)
+        return mel, target * speaking[:, None, None], speaking
 
-    def _hidden(self, rng: np.random.Generator, frames: int) -> NDArray[np.bool_]:
-        """The steps of a window that are not heard, [t]."""
+    def _sample_mask(self, rng: np.random.Generator, frames: int) -> NDArray[np.bool_]:
+        """Sample the mask [t] of a window."""
         if frames < self.config.frames or rng.random() >= self.config.masked:
             return np.zeros(frames, dtype=bool)
         return span_mask(frames, rng, budget=self.config.budget)
 
-    def _motion_losses(self, motion: Tensor, target: Tensor, spoken: Tensor, follow: float) -> Losses:
+    def _compute_motion_losses(self, motion: Tensor, target: Tensor, speaking: Tensor, follow: float) -> Losses:
         energy = self.model.decoder.mesh.basis.square().sum(dim=(1, 2))
-        shares = 0.9 * energy / energy.sum() + 0.1 / len(energy)  # a little for what is small but seen, like pouting
+        shares = 0.9 * energy / energy.sum() + 0.1 / len(energy)  # some weight for small motions like pouting
         readout = self._readout.to(motion.device)
-        heard, real = (motion[spoken] @ readout).transpose(1, 2), (target[spoken] @ readout).transpose(1, 2)
+        pred, real = (motion[speaking] @ readout).transpose(1, 2), (target[speaking] @ readout).transpose(1, 2)
         losses = {"motion": self.config.motion * ((motion - target).square() * shares).sum(dim=-1).mean()}
-        if len(heard):
-            losses["follow"] = follow * concordance(heard, real)
+        if len(pred):
+            losses["follow"] = follow * concordance(pred, real)
         return losses | {"total": torch.stack(list(losses.values())).sum()}
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Of whole held-out clips: correlation of opening and width, span of opening; how wide noise alone opens lips.
+        """Compute correlation of opening and width, and span of opening, on held-out clips, and the opening for noise.
 
-        A clip whose mouth stands still has no span; where all do there is none.
+        A clip whose mouth does not move has no span; a part of such clips alone has none.
         """
         assert isinstance(model, MeshLips)
         metrics: dict[str, float] = {}
@@ -158,25 +162,27 @@ class MeshStage(Stage):
         for part, store in self._held_out.items():
             rows = []
             for i, geometry in enumerate(self._held_out_geometry[part]):
-                pred = _curves(model.motion(model.units(store.mel(i)[None].to(device)))[0] @ readout)
-                real = _curves(geometry.target.to(device) @ readout)
+                pred = _to_curves(model.motion(model.units(store.mel(i)[None].to(device)))[0] @ readout)
+                real = _to_curves(geometry.target.to(device) @ readout)
                 rows.append([*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span(pred[:, 0], real[:, 0])])
             for name, values in zip(("opening", "width", "span"), np.transpose(rows), strict=True):
-                known = values[np.isfinite(values)]
-                metrics |= {f"{part}_{name}": float(known.mean())} if len(known) else {}
-        noise = model.motion(model.units(self._noises.mels[::8].to(device) - 20)) @ lip_gap(model.decoder.mesh.basis)
+                finite = values[np.isfinite(values)]
+                metrics |= {f"{part}_{name}": float(finite.mean())} if len(finite) else {}
+        noise = model.motion(model.units(self._noise_bank.mels[::8].to(device) - 20)) @ lip_gap(
+            model.decoder.mesh.basis
+        )
         return metrics | {"noise_opening": float(noise.mean() / model.decoder.opening_px)}
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """A whole lip model, as `cals generate` takes it."""
+        """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, MeshLips)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 
 
-def _curves(values: Tensor) -> NDArray[np.float64]:
-    """In pixels, rounded so that what stands still is not moved by the arithmetic's last digits."""
+def _to_curves(values: Tensor) -> NDArray[np.float64]:
+    """Convert to NumPy, rounded so that constant curves stay constant despite floating point errors; pixels."""
     return values.double().cpu().numpy().round(4)

@@ -1,4 +1,4 @@
-"""Lip-to-Face as published: a U-Net draws windows of frames from their sound, a reference and pose priors."""
+"""Lip-to-Face as published: a U-Net generates windows of frames from audio, a reference and pose priors."""
 
 import json
 from dataclasses import dataclass, field
@@ -35,9 +35,9 @@ from cals.training.stage import Losses, Stage, count_clips
 
 VALIDATION_WINDOWS = 8
 Drawing = UNetLips | Wav2Lip | SyncTalkFace
-"""The models of this stage: they differ in what they hear, and in what they recall by it."""
+"""The models of this stage; they differ in their audio encoder and memory."""
 SYNC_START = "sync-start.json"
-"""Where a run keeps the step at which the sync losses began."""
+"""File in the run directory with the step at which the sync losses began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,9 @@ class UNetStageConfig:
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
     window: WindowConfig | None = None
-    """Instead of Audio-to-Lip, which then takes no part: each frame's own 0.2 s, encoded by what is learnt here."""
+    """Window encoder, trained here, of each frame's own 0.2 s; it replaces Audio-to-Lip."""
     recall: RecallConfig | None = None
-    """Beside a window: a memory of lips, which brings losses of its own."""
+    """Audio-Lip Memory, with losses of its own; needs a window."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     judges: JudgesConfig = field(default_factory=JudgesConfig)
@@ -59,15 +59,15 @@ class UNetStageConfig:
     windows: int = 8
     """Windows of 5 frames a batch."""
     frames: int = 70
-    """Length of the stretches that Audio-to-Lip hears around them."""
+    """Length of the audio around them that Audio-to-Lip encodes, in frames."""
     recon: float = 10.0
     a2l_lr_share: float = 0.1
     a2l_from_step: int = 0
-    """Audio-to-Lip is frozen until this step, then follows."""
+    """Audio-to-Lip is frozen until this step."""
     sync_below: float | None = None
-    """The sync losses wait until held-out windows validate with a d_av under this (paper: 0.75, [K]; 0.69 is chance).
+    """The sync losses begin when d_av of held-out windows is below this (paper: 0.75, [K]; 0.69 is chance).
 
-    With None, or where nothing is held out, they do not wait.
+    With None, or without held-out clips, they begin at once.
     """
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
@@ -82,21 +82,21 @@ class UNetStageConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Windows:
-    """What a window's frames are drawn from: [n t ...], n stretches, t frames of the window."""
+    """A batch of windows: [n t ...], n windows of t frames."""
 
     mel: Tensor
     frames: Tensor
-    """Which units of its stretch they say, [n t]."""
+    """Indices [n t] of the frames' units in their audio."""
     reference: Tensor
     real: Tensor
     sound: Tensor
-    """The windows' own mel."""
+    """Mel of the windows alone."""
 
 
 class UNetStage(Stage):
-    """The U-Net learns, and with it a window encoder and a memory, or more slowly Audio-to-Lip.
+    """Training of the U-Net with a window encoder and a memory, or with Audio-to-Lip at a lower learning rate.
 
-    `run`, the run directory, keeps when the sync losses began: a run that goes on must know.
+    `run`, the run directory, stores when the sync losses began, for a resumed run.
     """
 
     name = "l2f-unet"
@@ -114,7 +114,7 @@ class UNetStage(Stage):
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
         if isinstance(model, UNetLips):
-            # Nothing is hidden here, and DDP wants a gradient for the rest.
+            # There is no masking here, and DDP expects a gradient for every trainable parameter.
             model.a2l.front.hidden_step.requires_grad_(False)
         self._parents, self._training, self._sync = parents, training, sync
         self._held_out = {
@@ -122,14 +122,14 @@ class UNetStage(Stage):
             for part, store in held_out.items()
             if max(store.frames(i) for i in range(len(store))) >= config.frames
         }
-        self._judges = Judges(config.judges, config.critic, sync)
-        self.critic, self.critic_lr = self._judges.critic, config.judges.critic_lr
+        self._perceptual_losses = Judges(config.judges, config.critic, sync)
+        self.critic, self.critic_lr = self._perceptual_losses.critic, config.judges.critic_lr
         self.critic_from_step = config.judges.critic_from_step
-        self._start = run / SYNC_START
-        self._sync_from = _read_start(self._start)
+        self._start_path = run / SYNC_START
+        self._sync_start_step = _read_start(self._start_path)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Audio-to-Lip is trained already: frozen first, then slowly. All other parts are as new as the U-Net."""
+        """Return the groups: Audio-to-Lip, pretrained, is frozen first and then slow; all other parts are new."""
         if not isinstance(self.model, UNetLips):
             return [ParameterGroup(parameters=learnable(self.model))]
         share, start = self.config.a2l_lr_share, self.config.a2l_from_step
@@ -139,109 +139,111 @@ class UNetStage(Stage):
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """By name, each with its weight; `total` is their sum."""
-        batch = self._windows(self._training, rng, self.config.windows, device)
+        """Compute the weighted losses by name; `total` is their sum."""
+        batch = self._sample_windows(self._training, rng, self.config.windows, device)
         generations, losses = self._generate(
             model, voices(batch.mel, rng, self.config.voice, self.model.mel.floor_db), batch
         )
         count = len(generations)
-        drawn, real, sound = (torch.cat(part) for part in (generations, [batch.real] * count, [batch.sound] * count))
-        judged = {"recon": self.config.recon * l1(drawn, real)}
-        judged |= self._judges.of_pictures(drawn.flatten(0, 1), real.flatten(0, 1), self.step)
-        if self._sync_has_begun():
-            judged |= self._judges.of_windows(drawn, real, sound, self.step)
-        # The judges give means; every generation has losses of its own.
-        return with_total({name: count * value for name, value in judged.items()} | losses)
+        generated, real, sound = (
+            torch.cat(part) for part in (generations, [batch.real] * count, [batch.sound] * count)
+        )
+        image_losses = {"recon": self.config.recon * l1(generated, real)}
+        image_losses |= self._perceptual_losses.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), self.step)
+        if self._has_sync_begun():
+            image_losses |= self._perceptual_losses.of_windows(generated, real, sound, self.step)
+        # These losses are means over all generations; each generation counts in full.
+        return with_total({name: count * value for name, value in image_losses.items()} | losses)
 
     def _generate(self, model: nn.Module, mel: Tensor, batch: _Windows) -> tuple[list[Tensor], Losses]:
-        """Crops of one generation; or of two, and what the memory that tells them apart has to lose."""
-        given = mel, batch.frames, batch.reference, batch.real
+        """Generate crops once, or twice with a memory; returns the generations and the memory's losses."""
+        inputs = mel, batch.frames, batch.reference, batch.real
         if not isinstance(self.model, SyncTalkFace) or self.model.lips is None:
-            return [model(*given)], {}
-        stored: Stored = model(*given, store=True)
+            return [model(*inputs)], {}
+        stored: Stored = model(*inputs, store=True)
         losses = memory_losses(self.config.memory, self.model.lips, stored, batch.real)
         return [stored.by_lips, stored.by_audio], losses
 
-    def _sync_has_begun(self) -> bool:
+    def _has_sync_begun(self) -> bool:
         if self.config.sync_below is None or not self._held_out:
             return True
-        # Only the first of several processes validates; the others read what it found.
-        if self._sync_from is None and self.step % self.train.validate_every == 0:
-            self._sync_from = _read_start(self._start)
-        return self._sync_from is not None and self.step >= self._sync_from
+        # Only the first of several processes validates; the others read its result.
+        if self._sync_start_step is None and self.step % self.train.validate_every == 0:
+            self._sync_start_step = _read_start(self._start_path)
+        return self._sync_start_step is not None and self.step >= self._sync_start_step
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
-        """As the judges have it."""
-        return self._judges.critic_losses(critic)
+    def critic_losses(self, discriminator: nn.Module) -> Losses:
+        """Compute the discriminator's losses on the last images."""
+        return self._perceptual_losses.critic_losses(discriminator)
 
-    def _windows(self, store: ClipStore, rng: np.random.Generator, count: int, device: torch.device) -> _Windows:
+    def _sample_windows(self, store: ClipStore, rng: np.random.Generator, count: int, device: torch.device) -> _Windows:
         step = self.model.mel.timing.mels_per_frame
         batch = stretches(store, rng, clips=count, frames=self.config.frames, step=step, room=self.config.room)
         frames, reference, real, sound = [], [], [], []
         for clip, start, mel in zip(batch.clips, batch.starts, batch.mel, strict=True):
             first = int(rng.integers(self.config.frames - SYNC_FRAMES + 1))
             crops = store[clip].crops
-            places = np.arange(len(crops))
-            inside = (places > start + first - OWN_FRAMES) & (places < start + first + SYNC_FRAMES - 1 + OWN_FRAMES)
-            reference.append(crops[int(rng.choice(places[~inside]))])
+            positions = np.arange(len(crops))
+            near = (positions > start + first - OWN_FRAMES) & (positions < start + first + SYNC_FRAMES - 1 + OWN_FRAMES)
+            reference.append(crops[int(rng.choice(positions[~near]))])
             real.append(crops[start + first : start + first + SYNC_FRAMES])
             frames.append(np.arange(first, first + SYNC_FRAMES))
             sound.append(mel[first * step : (first + SYNC_FRAMES) * step])
-        pictures = torch.from_numpy(np.stack(real)).to(device).permute(0, 1, 4, 2, 3).float() / 255
+        images = torch.from_numpy(np.stack(real)).to(device).permute(0, 1, 4, 2, 3).float() / 255
         references = torch.from_numpy(np.stack(reference)).to(device).permute(0, 3, 1, 2).float() / 255
         return _Windows(
             mel=batch.mel.to(device),
             frames=torch.from_numpy(np.stack(frames)).to(device),
-            reference=references[:, None].expand_as(pictures),
-            real=pictures,
+            reference=references[:, None].expand_as(images),
+            real=images,
             sound=torch.stack(sound).to(device),
         )
 
-    def _drawn(self, model: nn.Module, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
-        batch = self._windows(self._held_out[part], np.random.default_rng(0), VALIDATION_WINDOWS, device)
+    def _generate_held_out(self, model: nn.Module, part: str, device: torch.device) -> tuple[_Windows, Tensor]:
+        batch = self._sample_windows(self._held_out[part], np.random.default_rng(0), VALIDATION_WINDOWS, device)
         return batch, model(batch.mel, batch.frames, batch.reference, batch.real)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Of held-out windows: L1 of the lower half, and that of the reference copied as the bar to beat; d_av."""
+        """Compute L1 of held-out lower halves, that of a copied reference as the baseline, and d_av."""
         metrics: dict[str, float] = {}
         sync = self._sync.to(device)
         for part in self._held_out:
-            batch, drawn = self._drawn(model, part, device)
-            half = drawn.shape[-2] // 2
-            metrics[f"{part}_l1"] = float(l1(drawn[..., half:, :], batch.real[..., half:, :]))
+            batch, generated = self._generate_held_out(model, part, device)
+            half = generated.shape[-2] // 2
+            metrics[f"{part}_l1"] = float(l1(generated[..., half:, :], batch.real[..., half:, :]))
             metrics[f"{part}_copy_l1"] = float(l1(batch.reference[..., half:, :], batch.real[..., half:, :]))
-            metrics[f"{part}_d_av"] = float(d_av(*sync(drawn[..., half:, :], batch.sound)))
-        self._listen([value for name, value in metrics.items() if name.endswith("_d_av")])
+            metrics[f"{part}_d_av"] = float(d_av(*sync(generated[..., half:, :], batch.sound)))
+        self._update_sync_start([value for name, value in metrics.items() if name.endswith("_d_av")])
         return metrics
 
-    def _listen(self, found: list[float]) -> None:
-        """Let the sync losses begin where it is time, and write that down."""
+    def _update_sync_start(self, values: list[float]) -> None:
+        """Start the sync losses once mean d_av is low enough, and store the step."""
         below = self.config.sync_below
-        if self._sync_from is None and found and below is not None and np.mean(found) < below:
-            self._sync_from = self.step
-            with replacing(self._start) as partial:
-                partial.write_text(json.dumps({"step": self.step, "d_av": float(np.mean(found))}), encoding="utf-8")
+        if self._sync_start_step is None and values and below is not None and np.mean(values) < below:
+            self._sync_start_step = self.step
+            with replacing(self._start_path) as partial:
+                partial.write_text(json.dumps({"step": self.step, "d_av": float(np.mean(values))}), encoding="utf-8")
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
-        """A sheet of held-out windows' middle frames."""
+        """Write a contact sheet of the middle frames of held-out windows."""
         for part in self._held_out:
-            batch, drawn = self._drawn(model, part, device)
+            batch, generated = self._generate_held_out(model, part, device)
             middle = SYNC_FRAMES // 2
-            sheet = (batch.reference[:, middle], batch.real[:, middle], drawn[:, middle])
+            sheet = (batch.reference[:, middle], batch.real[:, middle], generated[:, middle])
             training_sheet(path.with_stem(f"{path.stem}-{part}"), *sheet)
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """A whole lip model, as `cals generate` takes it."""
+        """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, WholeLips)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 
 
 def _read_start(path: Path) -> int | None:
-    """When the sync losses of a run began; None before that."""
+    """Read the step at which the sync losses of a run began; None before that."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""PC-AVS: crops from a reference's identity, a changed picture's pose and what is said, seen or heard."""
+"""PC-AVS: crops from a reference's identity, an augmented image's pose, and visual or audio speech content."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -23,17 +23,18 @@ from cals.training.optim import ParameterGroup, learnable
 from cals.training.stage import Losses
 
 POSE_AUGMENT = FaceAugment(turn_deg=0.0, shift=0.0, flip=False)
-"""The pose picture may be anybody in any light, but is held the same way."""
+"""Augmentation of the pose image: appearance and light may change, the pose may not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PCAVSStageConfig:
-    """Published: L1 + perceptual + GAN + contrastive (Zhou et al., 2021). No VGG weights whose licence is free are at
-    hand, so the perceptual loss is the matching of the discriminator's features; all weights are ours ([D]).
+    """Losses are published: L1, perceptual, GAN and contrastive (Zhou et al., 2021); all weights are ours ([D]).
+
+    There are no VGG weights with a free licence, so the perceptual loss is feature matching in the discriminator.
     """
 
     model: PCAVSConfig = field(default_factory=PCAVSConfig)
-    """Its content encoders are those of the sync checkpoint, whatever is written here."""
+    """The config of its content encoders is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
     judges: JudgesConfig = field(
@@ -41,13 +42,13 @@ class PCAVSStageConfig:
     )
     clips: int = 4
     per_clip: int = 4
-    """Windows of one clip: they are each other's hard negatives."""
+    """Windows of one clip, which are hard negatives for each other."""
     recon: float = 10.0
     contrast: float = 0.5
     seen: float = 0.5
-    """Share of the frames that are drawn from what is said as it is seen; the others from what is heard."""
+    """Share of frames that are generated from visual content; the others use audio content."""
     content_lr_share: float = 0.1
-    """The content encoders have learnt already what belongs together, and go on slowly."""
+    """Learning rate of the pretrained content encoders as a share of the others'."""
     pose: FaceAugment = POSE_AUGMENT
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
@@ -62,7 +63,7 @@ class PCAVSStageConfig:
 
 
 class PCAVSStage(HeadStage):
-    """All parts learn at once, the content encoders from where the sync stage left them."""
+    """Joint training of all parts; the content encoders start from the sync stage."""
 
     name = "l2f-pcavs"
     model: PCAVS
@@ -81,7 +82,7 @@ class PCAVSStage(HeadStage):
         self._set_up(config.judges, config.critic, sync, parents, training, held_out)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """What is new, and what is trained already."""
+        """Return the new parts, and the pretrained content encoders."""
         parts = [self.model.identity, self.model.pose, self.model.generator]
         return [
             ParameterGroup(parameters=[p for part in parts for p in learnable(part)]),
@@ -89,28 +90,33 @@ class PCAVSStage(HeadStage):
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """By name, each with its weight; `total` is their sum."""
+        """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
         counts = {"clips": config.clips, "per_clip": config.per_clip}
         batch = draw_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
         sound = voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
         seen = torch.from_numpy(rng.random(len(sound)) < config.seen).to(device)
-        posed = faces(batch.target[:, None], rng, config.pose)[:, 0]
-        drawn, heard, read = model(sound, batch.windows, seen, batch.reference, posed)
-        losses = {"recon": config.recon * l1(drawn, batch.target), "contrast": config.contrast * info_nce(heard, read)}
-        return with_total(losses | self._judges.of_pictures(drawn, batch.target, self.step))
+        pose_images = faces(batch.target[:, None], rng, config.pose)[:, 0]
+        generated, audio, visual = model(sound, batch.windows, seen, batch.reference, pose_images)
+        losses = {
+            "recon": config.recon * l1(generated, batch.target),
+            "contrast": config.contrast * info_nce(audio, visual),
+        }
+        return with_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
 
-    def _draw_held_out(
+    def _generate_held_out(
         self, model: nn.Module, part: str, device: torch.device
     ) -> tuple[HeadBatch, Tensor, Tensor, Tensor]:
         batch = draw_validation(self._held_out[part], device, **self._sizes)
-        heard_only = torch.zeros(len(batch.sound), dtype=torch.bool, device=device)
-        return batch, *model(batch.sound, batch.windows, heard_only, batch.reference, batch.target)
+        use_visual = torch.zeros(len(batch.sound), dtype=torch.bool, device=device)
+        return batch, *model(batch.sound, batch.windows, use_visual, batch.reference, batch.target)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Of held-out frames drawn from their sound: `measure_heads`, and how often sound finds its picture."""
+        """Compute `measure_heads` of held-out frames generated from audio, and the encoders' retrieval accuracy."""
         metrics: dict[str, float] = {}
         for part in self._held_out:
-            batch, drawn, heard, read = self._draw_held_out(model, part, device)
-            metrics |= measure_heads(part, batch, drawn) | {f"{part}_found": float(retrieval_accuracy(heard, read))}
+            batch, generated, audio, visual = self._generate_held_out(model, part, device)
+            metrics |= measure_heads(part, batch, generated) | {
+                f"{part}_found": float(retrieval_accuracy(audio, visual))
+            }
         return metrics

@@ -1,4 +1,4 @@
-"""The lip reader: which word a mouth says, learnt from real faces and words with known times."""
+"""The lip reader: word classification, trained on real faces and words with known times."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
 
 VALIDATED_CLIPS = 8
-"""Clips read at once."""
+"""Batch size of validation, in clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderStageConfig:
-    """Clips a batch, and how they are varied."""
+    """Batch and augmentation."""
 
     model: ReaderConfig = field(default_factory=ReaderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -32,12 +32,14 @@ class ReaderStageConfig:
     """Each with all its words: six of GRID's."""
     face: FaceAugment = field(default_factory=lambda: FaceAugment(shift=0.08, blur=0.1, noise=0.1, jpeg=0.05))
     jitter: int = 1
-    """Frames by which either end of a word is moved."""
+    """Largest shift of either end of a word, in frames."""
     blanked: float = 0.1
-    """Share of words whose own frames are hidden: the network learns to guess from the context alone what it can, so
-    that its accuracy on blanked words says what the context gives away."""
+    """Share of words whose own frames are masked.
+
+    The network learns to guess them from the context, so that its accuracy on blanked words measures the context alone.
+    """
     smoothing: float = 0.1
-    """Of the labels."""
+    """Label smoothing."""
 
     def __post_init__(self) -> None:
         if self.clips < 1 or self.jitter < 0 or not (0 <= self.blanked < 1 and 0 <= self.smoothing < 1):
@@ -48,7 +50,7 @@ class ReaderStageConfig:
 
 
 class ReaderStage(Stage):
-    """Cross-entropy over the vocabulary; a part without words is not validated on."""
+    """Training with cross-entropy over the vocabulary; parts without words are skipped in validation."""
 
     name = "reader"
 
@@ -61,10 +63,10 @@ class ReaderStage(Stage):
         self.config, self.train = config, config.train
         self.model = Reader(config.model)
         self._training, self._held_out = training, {part: store for part, store in held_out.items() if len(store)}
-        self._label = {word: number for number, word in enumerate(config.model.words)}
+        self._label_by_word = {word: number for number, word in enumerate(config.model.words)}
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """Cross-entropy of one batch; `accuracy` is of the words that are not blanked."""
+        """Compute the cross-entropy of one batch; `accuracy` is that of words that are not blanked."""
         config = self.config
         batch = drawn_words(
             self._training,
@@ -75,57 +77,58 @@ class ReaderStage(Stage):
             context=config.model.context,
             blank=BLANK,
         )
-        hidden = torch.from_numpy(rng.random(len(batch.texts)) < config.blanked)
-        index = batch.index.masked_fill(hidden[:, None] & batch.own, BLANK)
+        blanked = torch.from_numpy(rng.random(len(batch.texts)) < config.blanked)
+        index = batch.index.masked_fill(blanked[:, None] & batch.own, BLANK)
         scores = model(batch.mouths.to(device).float() / 255, index.to(device), batch.own.to(device)).float()
-        labels = self._labels(batch).to(device)
-        right = (scores.detach().argmax(dim=1) == labels).float()
-        shown = (~hidden).to(device).float()
+        labels = self._build_labels(batch).to(device)
+        correct = (scores.detach().argmax(dim=1) == labels).float()
+        visible = (~blanked).to(device).float()
         return {
             "total": cross_entropy(scores, labels, label_smoothing=config.smoothing),
-            "accuracy": (right * shown).sum() / shown.sum().clamp_min(1),
+            "accuracy": (correct * visible).sum() / visible.sum().clamp_min(1),
         }
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """For each held-out part: share of words read right, of all and by slot; with their own frames blanked; loss.
+        """Compute, for each held-out part, accuracy of all words, by slot, and with their own frames blanked; and loss.
 
-        `*_in_slot` chooses among the words of the right slot only.
+        `*_in_slot` chooses among the words of the correct slot only.
         """
         assert isinstance(model, Reader)
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
             batches = [
                 joined([(clip.mouth, clip.words) for clip in clips], self.config.model.context, BLANK)
-                for clips in _in_groups(store)
+                for clips in _group_clips(store)
             ]
-            labels = torch.cat([self._labels(batch) for batch in batches]).numpy()
-            shown, blanked = (
-                torch.cat([self._scores(model, batch, device, blank) for batch in batches]) for blank in (False, True)
+            labels = torch.cat([self._build_labels(batch) for batch in batches]).numpy()
+            visible, blanked = (
+                torch.cat([self._compute_logits(model, batch, device, blank) for batch in batches])
+                for blank in (False, True)
             )
-            metrics |= {f"{part}_{name}": value for name, value in self._summary(shown.numpy(), labels).items()}
+            metrics |= {f"{part}_{name}": value for name, value in self._summarize(visible.numpy(), labels).items()}
             metrics[f"{part}_blanked"] = accuracy(blanked.numpy().argmax(axis=1), labels)
-            metrics[f"{part}_loss"] = float(cross_entropy(shown, torch.from_numpy(labels)))
+            metrics[f"{part}_loss"] = float(cross_entropy(visible, torch.from_numpy(labels)))
         return metrics
 
-    def _summary(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    def _summarize(self, scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         config = self.config.model
         slot_of = np.array([config.slot_of[word] for word in config.words])
-        slots, read = slot_of[labels], scores.argmax(axis=1)
-        found = {slot: accuracy(read[slots == slot], labels[slots == slot]) for slot in config.slots if slot in slots}
-        within = chosen_among(scores, slot_of[None] == slots[:, None])
-        return {"accuracy": accuracy(read, labels), "in_slot": accuracy(within, labels)} | found
+        slots, pred = slot_of[labels], scores.argmax(axis=1)
+        by_slot = {slot: accuracy(pred[slots == slot], labels[slots == slot]) for slot in config.slots if slot in slots}
+        pred_in_slot = chosen_among(scores, slot_of[None] == slots[:, None])
+        return {"accuracy": accuracy(pred, labels), "in_slot": accuracy(pred_in_slot, labels)} | by_slot
 
-    def _labels(self, batch: WordBatch) -> Tensor:
-        return torch.tensor([self._label[text] for text in batch.texts])
+    def _build_labels(self, batch: WordBatch) -> Tensor:
+        return torch.tensor([self._label_by_word[text] for text in batch.texts])
 
     @staticmethod
-    def _scores(model: Reader, batch: WordBatch, device: torch.device, blank: bool) -> Tensor:
+    def _compute_logits(model: Reader, batch: WordBatch, device: torch.device, blank: bool) -> Tensor:
         index = batch.index.masked_fill(batch.own, BLANK) if blank else batch.index
         scores: Tensor = model(batch.mouths.to(device).float() / 255, index.to(device), batch.own.to(device))
         return scores.float().cpu()
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """The reader, as `cals readability` loads it."""
+        """Pack the reader into the checkpoint that `cals readability` loads."""
         return Checkpoint(
             kind="reader",
             config=dataclasses.asdict(self.config.model),
@@ -135,17 +138,17 @@ class ReaderStage(Stage):
         )
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips, words and parameters."""
         return {
             "clips": len(self._training),
             "words": self._training.count,
-            "vocabulary": len(self._label),
+            "vocabulary": len(self._label_by_word),
             "without_words": self._training.skipped,
             "held_out": {part: store.count for part, store in self._held_out.items()},
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
         }
 
 
-def _in_groups(store: WordStore) -> list[list[Any]]:
+def _group_clips(store: WordStore) -> list[list[Any]]:
     clips = [store[i] for i in range(len(store))]
     return [clips[first : first + VALIDATED_CLIPS] for first in range(0, len(clips), VALIDATED_CLIPS)]

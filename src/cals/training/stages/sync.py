@@ -1,4 +1,4 @@
-"""The sync encoders: contrastive training on windows that belong together."""
+"""The sync encoders: contrastive training on matching windows of audio and video."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ from cals.training.stage import Losses, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class SyncStageConfig:
-    """Windows a batch, and how they are varied; batch 256, tau 0.07 (paper section 1, [D])."""
+    """Batch and augmentation; batch 256, tau 0.07 (paper section 1, [D])."""
 
     model: SyncConfig = field(default_factory=SyncConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -33,10 +33,10 @@ class SyncStageConfig:
     per_clip: int = 8
     temperature: float = 0.07
     head_lr_share: float = 0.1
-    """Rate of the linear heads as a share of the other layers'.
+    """Learning rate of the linear heads as a share of the other layers'.
 
-    A head sums thousands of inputs that are mostly positive. One step of Adam at the full rate moves all its outputs
-    together by more than what sets them apart: the embeddings become alike, their loss that of chance, and part slowly.
+    A head sums thousands of inputs that are mostly positive. One step of Adam at the full rate shifts all its outputs
+    together by more than their differences. The embeddings collapse, the loss is that of chance and recovers slowly.
     """
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
@@ -44,30 +44,30 @@ class SyncStageConfig:
 
 
 class SyncStage(Stage):
-    """InfoNCE over `clips` x `per_clip` windows: negatives from the same clip and from others."""
+    """Training with InfoNCE over `clips` x `per_clip` windows, with negatives from the same clip and from others."""
 
     name = "sync"
 
     def __init__(self, config: SyncStageConfig, training: ClipStore, held_out: dict[str, ClipStore]) -> None:
         self.config, self.train = config, config.train
         self._training, self._held_out = training, held_out
-        self.model = self._new()
+        self.model = self._build_model()
 
     @property
     def chance_loss(self) -> float:
-        """Of embeddings that are all alike, at any temperature."""
+        """InfoNCE of identical embeddings, at any temperature."""
         return math.log(self.config.clips * self.config.per_clip)
 
     def redraw(self) -> None:
-        """Weights as a new network of this seed has them."""
-        self.model.load_state_dict(self._new().state_dict())
+        """Initialise the network anew with the current seed."""
+        self.model.load_state_dict(self._build_model().state_dict())
 
-    def _new(self) -> SyncModel:
+    def _build_model(self) -> SyncModel:
         torch.manual_seed(self.seed)
         return SyncModel(self.config.model)
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
-        """Each encoder's layers, and its head at a share of their rate; in the network's own order."""
+        """Return each encoder's layers, and its head at a share of their learning rate, in the network's order."""
         groups = []
         for encoder in self.model.children():
             layers, head = encoder.get_submodule("layers"), encoder.get_submodule("head")
@@ -78,7 +78,7 @@ class SyncStage(Stage):
         return groups
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """InfoNCE of one batch; `accuracy` is the share of windows that find their own sound."""
+        """Compute InfoNCE of one batch; `accuracy` is the share of windows that retrieve their own audio."""
         config = self.config
         batch = sync_windows(
             self._training,
@@ -89,7 +89,7 @@ class SyncStage(Stage):
             step=config.model.mel.timing.mels_per_frame,
             room=config.room,
         )
-        # A clip's windows share their changes, so that only timing tells them apart.
+        # All windows of a clip have the same augmentation, so that only timing distinguishes them.
         lower = faces(batch.lower.flatten(1, 2), rng, config.face).to(device)
         mel = voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
         windows = lower.unflatten(1, (config.per_clip, config.model.frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
@@ -101,19 +101,19 @@ class SyncStage(Stage):
         }
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """For each held-out part: share of clips, and of single windows, whose offset is found within a frame."""
+        """Compute, for each held-out part, the shares of clips and windows whose offset is found within a frame."""
         assert isinstance(model, SyncModel)
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
             long = [store[i] for i in range(len(store)) if store.frames(i) >= MIN_FRAMES]
-            found = [in_step(*model.of_clip(lower_halves(clip.crops), clip.mel)) for clip in long]
-            if found:
-                whole, windows = np.mean(found, axis=0).tolist()
+            results = [in_step(*model.of_clip(lower_halves(clip.crops), clip.mel)) for clip in long]
+            if results:
+                whole, windows = np.mean(results, axis=0).tolist()
                 metrics |= {f"{part}_clips_found": whole, f"{part}_windows_found": windows}
         return metrics
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
-        """The encoders, as the later stages load them."""
+        """Pack the encoders into the checkpoint that later stages load."""
         return Checkpoint(
             kind="sync",
             config=dataclasses.asdict(self.config.model),
@@ -123,19 +123,19 @@ class SyncStage(Stage):
         )
 
     def advice(self, step: int, metrics: dict[str, float]) -> str | None:
-        """Say why nothing is learnt, after a while of chance: the question its users ask most."""
-        found = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
+        """Return likely reasons for a loss at chance after warm-up: the question that users ask most."""
+        share = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
         chance = 3 / (2 * MAX_OFFSET + 1)
-        if step < self.train.steps * self.train.warmup or found > 2 * chance:
+        if step < self.train.steps * self.train.warmup or share > 2 * chance:
             return None
         windows = self.config.clips * self.config.per_clip
         return (
-            f"step {step}: windows find their sound no better than chance ({found:.0%}; chance {chance:.0%}). The loss "
+            f"step {step}: windows find their sound no better than chance ({share:.0%}; chance {chance:.0%}). The loss "
             f"of chance is log {windows} = {self.chance_loss:.2f}, or 0.69 for pairs. {self.reasons()}"
         )
 
     def reasons(self) -> str:
-        """The usual ones, with this run's numbers."""
+        """Return the usual reasons, with this run's numbers."""
         speakers = len(set(self._training.speakers))
         return (
             "Usual reasons: sound and picture are not in sync (see the offsets in the corpus's summary.json), too few "
@@ -144,7 +144,7 @@ class SyncStage(Stage):
         )
 
     def facts(self) -> dict[str, Any]:
-        """The run's setting in numbers."""
+        """Return the numbers of clips and speakers, and the loss of chance."""
         speakers = len(set(self._training.speakers))
         held_out = {part: len(store) for part, store in self._held_out.items()}
         return {
