@@ -34,8 +34,7 @@ SHARD_SAMPLES = 64
 PARTS_FORMAT = 3
 """Version of the contents of a part; parts of an older version are made again."""
 TOLERATED_OFFSET = 1
-"""Largest offset that is not corrected: loudness and opening peak up to a frame apart in perfectly synchronous
-speech."""
+"""Largest offset, in frames, that is not corrected: in synchronous speech loudness and opening peak up to 1 apart."""
 MIN_GROUP = 10
 """Least number of samples from which an offset is estimated; a short clip alone measures it badly. Speakers with
 fewer share the offset of the whole corpus, and a corpus with fewer is taken to have none."""

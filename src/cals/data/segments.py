@@ -112,8 +112,7 @@ def _resample_frames(
 
 
 def _iterate_sound(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
-    """Iterate endlessly over windows of 2 MAX_SHIFT + 1 blocks [n], one per frame and in its middle; silence after
-    the end."""
+    """Iterate endlessly over 2 MAX_SHIFT + 1 blocks [n] around each frame's own; they are silent after the end."""
     silence = np.zeros(timing.samples_per_frame, np.float32)
     blocks = mono_blocks(video, timing.sample_rate_hz, timing.samples_per_frame)
     padded = (np.pad(block, (0, len(silence) - len(block))) for block in blocks)
