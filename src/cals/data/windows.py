@@ -110,7 +110,7 @@ def stretches(
     if lengths.max() < frames:
         raise DataError(
             f"corpus: expected clips of {frames} frames, found the longest of {lengths.max()}; prepare longer clips or "
-            "use a preset with shorter stretches"
+            "use a preset with shorter windows"
         )
     weights = speaker_weights(store.speakers, power) * (lengths >= frames)
     chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
