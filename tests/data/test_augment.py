@@ -18,13 +18,13 @@ def speech(batch: int = 4) -> torch.Tensor:
 
 
 def test_voices_keep_the_timing_and_change_the_sound() -> None:
-    found = voices(speech(64), step_rng(0, 0), VoiceAugment(probability=1.0), FLOOR)
-    loud = found.amax(dim=2)
+    augmented = voices(speech(64), step_rng(0, 0), VoiceAugment(probability=1.0), FLOOR)
+    loud = augmented.amax(dim=2)
     assert (loud.argmax(dim=1) >= 20).all()
     assert (loud.argmax(dim=1) < 24).all()
-    assert float((found - speech(64)).abs().mean()) > 3
-    assert float(found.min()) >= FLOOR
-    peaks = found[:, 21].argmax(dim=1)
+    assert float((augmented - speech(64)).abs().mean()) > 3
+    assert float(augmented.min()) >= FLOOR
+    peaks = augmented[:, 21].argmax(dim=1)
     assert peaks.float().std() > 0.5  # other vocal tracts
 
 
@@ -38,27 +38,27 @@ def test_nothing_is_changed_where_nothing_may_change() -> None:
 
 def test_all_frames_of_a_clip_change_alike() -> None:
     crops = torch.rand(3, 1, 3, 32, 64).expand(-1, 4, -1, -1, -1)
-    found = faces(crops, step_rng(0, 1), FaceAugment(noise=0))  # noise is every frame's own
-    torch.testing.assert_close(found, found[:, :1].expand_as(found))
-    assert float((found[0] - found[1]).abs().mean()) > 0.05
+    augmented = faces(crops, step_rng(0, 1), FaceAugment(noise=0))  # noise is every frame's own
+    torch.testing.assert_close(augmented, augmented[:, :1].expand_as(augmented))
+    assert float((augmented[0] - augmented[1]).abs().mean()) > 0.05
 
 
 def test_a_turn_does_not_shear_a_wide_picture() -> None:
     picture = torch.zeros(1, 1, 3, 64, 128)
     picture[..., 27:37, 59:69] = 1.0  # a square in the middle
-    found = faces(picture, step_rng(3, 0), replace(STILL, turn_deg=30))
-    assert float(found[0, 0, 0].sum()) == pytest.approx(100, rel=0.08)
-    rows, columns = torch.nonzero(found[0, 0, 0] > 0.5, as_tuple=True)
+    augmented = faces(picture, step_rng(3, 0), replace(STILL, turn_deg=30))
+    assert float(augmented[0, 0, 0].sum()) == pytest.approx(100, rel=0.08)
+    rows, columns = torch.nonzero(augmented[0, 0, 0] > 0.5, as_tuple=True)
     assert int(rows.max() - rows.min()) == pytest.approx(int(columns.max() - columns.min()), abs=1)
 
 
 def test_a_codec_loses_the_weak_and_rounds_the_rest() -> None:
     mel = torch.rand(16, 50, 80) * 80 - 90
     config = VoiceAugment(warp=0, tilt_db=0, gain_db=0, noise_db=(-200, -200), band_limit=0, codec=1, probability=1)
-    found = voices(mel, step_rng(0, 0), config, FLOOR)
-    lost = found == FLOOR
+    augmented = voices(mel, step_rng(0, 0), config, FLOOR)
+    lost = augmented == FLOOR
     assert 0.1 < float(lost.float().mean()) < 0.9
-    assert float((found - mel)[~lost].abs().max()) <= 1.51
+    assert float((augmented - mel)[~lost].abs().max()) <= 1.51
     assert (mel[lost] < mel.amax(dim=2, keepdim=True).expand_as(mel)[lost] - 24).all()
 
 
@@ -81,8 +81,8 @@ def test_augmentation_is_seeded() -> None:
 
 def test_speakers_are_balanced_half_way() -> None:
     speakers = ["a"] * 100 + ["b"]
-    found = speaker_weights(speakers)
-    assert found.sum() == pytest.approx(1)
-    assert found[100] / found[:100].sum() == pytest.approx(1 / 10)
+    augmented = speaker_weights(speakers)
+    assert augmented.sum() == pytest.approx(1)
+    assert augmented[100] / augmented[:100].sum() == pytest.approx(1 / 10)
     assert speaker_weights(speakers, power=0.0)[100] == pytest.approx(0.5)
     assert np.allclose(speaker_weights(speakers, power=1.0), 1 / 101)

@@ -24,9 +24,9 @@ def lay_out(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
-def by_name(found: SourceCorpus) -> dict[str, ClipSource]:
-    check_keys(found.clips)
-    return {clip.name: clip for clip in found.clips}
+def by_name(corpus: SourceCorpus) -> dict[str, ClipSource]:
+    check_keys(corpus.clips)
+    return {clip.name: clip for clip in corpus.clips}
 
 
 def test_grid_of_sheffield(tmp_path: Path) -> None:
@@ -34,11 +34,11 @@ def test_grid_of_sheffield(tmp_path: Path) -> None:
     files |= {"s1/video/mpg_vcd/bbaf2n.mpg": "", "s2.mpg_6000.part1/s2/video/mpg_6000/lbax4n.mpg": ""}
     files |= {"s2/video/mpg_6000/lbaw4n.mpg": ""}  # a letter that GRID leaves out
     files |= {"s1/align/bbaf2n.align": "0 5000 sil\n5000 15000 bin\n", "s1/align/bbaf3s.align": "0 bin\n"}
-    found = grid.read_corpus(lay_out(tmp_path, files))
-    clips = by_name(found)
+    corpus = grid.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(corpus)
     assert sorted(clips) == ["s1/bbaf2n", "s1/bbaf3s", "s1/bbaf4p", "s2/lbaw4n", "s2/lbax4n"]
     assert "mpg_6000" in str(clips["s1/bbaf2n"].video)
-    assert {clip.speaker for clip in found.clips} == {"s1", "s2"}
+    assert {clip.speaker for clip in corpus.clips} == {"s1", "s2"}
     assert clips["s1/bbaf2n"].words == ((Fraction(1, 5), Fraction(3, 5), "bin"),)
     assert clips["s1/bbaf3s"].words is None
     assert {name: clip.text for name, clip in clips.items()} == {
@@ -49,8 +49,8 @@ def test_grid_of_sheffield(tmp_path: Path) -> None:
         "s2/lbax4n": "lay blue at x four now",
     }
     copies = "videos of which there is another copy"
-    assert found.dropped == {copies: 1, BROKEN_TIMES: 1, MISSING_TIMES: 3, MISSING_TEXT: 1}
-    assert found.splits is None
+    assert corpus.dropped == {copies: 1, BROKEN_TIMES: 1, MISSING_TIMES: 3, MISSING_TEXT: 1}
+    assert corpus.splits is None
 
 
 def test_grid_of_zenodo_is_aligned_by_sentence(tmp_path: Path) -> None:
@@ -59,23 +59,23 @@ def test_grid_of_zenodo_is_aligned_by_sentence(tmp_path: Path) -> None:
     files |= {"s7/lbax4n.mpg": "", "alignments/s7/lbax4n.align": "0 25000 lay\n", "alignments/s8/lbax4n.align": "x\n"}
     files |= {"s9/pbax4n.mpg": "", "alignments/s1/pbax4n.align": "0 9 a\n", "alignments/s2/pbax4n.align": "0 8 b\n"}
     clips = by_name(grid.read_corpus(lay_out(tmp_path, files)))
-    said = {name: clip.words and clip.words[0].text for name, clip in clips.items()}
-    assert said == {"s6/bbaf2n": "bin", "s7/lbax4n": "lay", "s9/pbax4n": None}
+    first_words = {name: clip.words and clip.words[0].text for name, clip in clips.items()}
+    assert first_words == {"s6/bbaf2n": "bin", "s7/lbax4n": "lay", "s9/pbax4n": None}
 
 
 def test_a_folder_has_no_parts(tmp_path: Path) -> None:
-    found = folder.read_corpus(lay_out(tmp_path, {"anna/one.mp4": ""}))
-    assert (found.clips, found.dropped, found.splits) == (folder.clips(tmp_path), {}, None)
+    corpus = folder.read_corpus(lay_out(tmp_path, {"anna/one.mp4": ""}))
+    assert (corpus.clips, corpus.dropped, corpus.splits) == (folder.clips(tmp_path), {}, None)
 
 
 def phones(*words: str) -> str:
     """An alignment of words of as many phones as they have letters, each of 0.1 s, after 0.5 s of silence."""
-    found = [{"phone": "SIL", "offset": 0.0, "duration": 0.5}]
+    entries = [{"phone": "SIL", "offset": 0.0, "duration": 0.5}]
     for word in words:
         places = ["S"] if len(word) == 1 else ["B", *"I" * (len(word) - 2), "E"]
         for place in places:
-            found.append({"phone": f"X_{place}", "offset": round(0.4 + 0.1 * len(found), 3), "duration": 0.1})
-    return json.dumps({"utterance": found})
+            entries.append({"phone": f"X_{place}", "offset": round(0.4 + 0.1 * len(entries), 3), "duration": 0.1})
+    return json.dumps({"utterance": entries})
 
 
 def test_lombard_grid(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_lombard_grid(tmp_path: Path) -> None:
     alignment = "lombardgrid/alignment"
     files |= {f"{alignment}/s2_l_bbim3a.json": phones("bin", "blue", "in", "m", "three", "again")}
     files |= {f"{alignment}/s6_p_lrwx1n.json": phones("lay", "red"), f"{alignment}/s7_p_pgao0s.json": '{"u": 3}'}
-    found = lombard.read_corpus(lay_out(tmp_path, files))
-    clips = by_name(found)
+    corpus = lombard.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(corpus)
     assert {name.partition("/")[2] for name in clips} == {*names} - {"s5_l_bah2s_WRONG_#sil"}
     first = clips["s2/s2_l_bbim3a"]
     assert (first.speaker, first.text) == ("s2", "bin blue in m three again")
@@ -100,9 +100,9 @@ def test_lombard_grid(tmp_path: Path) -> None:
     assert clips["s4/s4_p_gbszs_WRONG_sgbsza"].text == "set green by s zero again"
     assert clips["s3/s3_l_bbim"].text is None
     assert clips["s2/s2_p_swwzzs"].sound is None
-    assert all(clip.words is None for clip in found.clips if clip is not first)
+    assert all(clip.words is None for clip in corpus.clips if clip is not first)
     silent = "clips in which nothing is said"
-    assert found.dropped == {BROKEN_TEXT: 1, BROKEN_TIMES: 2, MISSING_TEXT: 2, silent: 1}
+    assert corpus.dropped == {BROKEN_TEXT: 1, BROKEN_TIMES: 2, MISSING_TEXT: 2, silent: 1}
 
 
 def lrw_files(base: str) -> dict[str, str]:
@@ -116,18 +116,18 @@ def lrw_files(base: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("base", ["lipread_mp4/", ""])
 def test_lrw(tmp_path: Path, base: str) -> None:
-    found = lrw.read_corpus(lay_out(tmp_path, lrw_files(base)))
-    clips = by_name(found)
+    corpus = lrw.read_corpus(lay_out(tmp_path, lrw_files(base)))
+    clips = by_name(corpus)
     assert len(clips) == 7
     whole = clips["ABOUT/train/ABOUT_00001"]
     assert whole.words == ((Fraction("0.40"), Fraction("0.76"), "about"),)  # in the middle of 1.16 s
-    assert all(clip.text == "about" and clip.speaker == clip.name for clip in found.clips)
-    assert all(clip.words is None for clip in found.clips if clip is not whole)
-    assert found.dropped == {"videos outside train, val and test": 1, MISSING_TEXT: 2, BROKEN_TIMES: 4}
-    assert found.splits is not None
-    held_out = {part: names for part, names in found.splits.items() if part != "train"}
+    assert all(clip.text == "about" and clip.speaker == clip.name for clip in corpus.clips)
+    assert all(clip.words is None for clip in corpus.clips if clip is not whole)
+    assert corpus.dropped == {"videos outside train, val and test": 1, MISSING_TEXT: 2, BROKEN_TIMES: 4}
+    assert corpus.splits is not None
+    held_out = {part: names for part, names in corpus.splits.items() if part != "train"}
     assert held_out == {"val_seen": ["ABOUT/val/ABOUT_00001"], "test": ["ABOUT/test/ABOUT_00001"]}
-    assert len(found.splits["train"]) == 5
+    assert len(corpus.splits["train"]) == 5
 
 
 def lrs2_files() -> dict[str, str]:
@@ -154,9 +154,9 @@ LRS2_LISTS = {
 @pytest.mark.parametrize("place", ["", "mvlrs_v1/"])
 def test_lrs2(tmp_path: Path, place: str) -> None:
     lists = {f"{place}{name}": text for name, text in LRS2_LISTS.items()}
-    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
-    clips = by_name(found)
-    assert found.splits == {
+    corpus = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
+    clips = by_name(corpus)
+    assert corpus.splits == {
         "train": ["main/61/00001", "main/61/00002", *(f"pretrain/61/0000{i}" for i in range(1, 5))],
         "val_seen": ["main/62/00001"],
         "test": ["main/63/00001"],
@@ -165,23 +165,23 @@ def test_lrs2(tmp_path: Path, place: str) -> None:
     assert clips["main/61/00001"].speaker == "61"
     timed = clips["pretrain/61/00001"]
     assert timed.words == ((Fraction("0.12"), Fraction("0.3"), "go"), (Fraction("0.3"), Fraction("0.55"), "on"))
-    assert all(clip.words is None for clip in found.clips if clip is not timed)
+    assert all(clip.words is None for clip in corpus.clips if clip is not timed)
     assert clips["pretrain/61/00002"].text == "go on"
     lines = "lines of lists that cannot be read"
-    assert found.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, ABSENT: 1, UNLISTED: 1, lines: 1}
+    assert corpus.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, ABSENT: 1, UNLISTED: 1, lines: 1}
 
 
 def test_lrs2_without_lists_has_no_parts(tmp_path: Path) -> None:
-    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files()) / "mvlrs_v1")
-    assert (len(found.clips), found.splits) == (9, None)
+    corpus = lrs2.read_corpus(lay_out(tmp_path, lrs2_files()) / "mvlrs_v1")
+    assert (len(corpus.clips), corpus.splits) == (9, None)
 
 
 def test_lrs2_never_trains_on_what_another_list_holds_out(tmp_path: Path) -> None:
     lists = LRS2_LISTS | {"train.txt": "61/00001\n62/00001\n", "val.txt": "62/00001\n"}
-    found = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
-    assert found.splits is not None
-    assert "main/62/00001" in found.splits["val_seen"]
-    assert "main/62/00001" not in found.splits["train"]
+    corpus = lrs2.read_corpus(lay_out(tmp_path, lrs2_files() | lists))
+    assert corpus.splits is not None
+    assert "main/62/00001" in corpus.splits["val_seen"]
+    assert "main/62/00001" not in corpus.splits["train"]
 
 
 def test_grids_names_are_sentences() -> None:
@@ -221,10 +221,10 @@ def lrs3_files() -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["", "lrs3"])
 def test_lrs3(tmp_path: Path, place: str) -> None:
-    found = lrs3.read_corpus(lay_out(tmp_path, lrs3_files()) / place)
-    clips = by_name(found)
+    corpus = lrs3.read_corpus(lay_out(tmp_path, lrs3_files()) / place)
+    clips = by_name(corpus)
     train, other, held = talk(held_out=False), talk(held_out=False, number=1), talk(held_out=True)
-    assert found.splits == {
+    assert corpus.splits == {
         "train": [
             f"{place}/{train}/{part}000{i}" for place, part in (("pretrain", "0"), ("trainval", "5")) for i in (1, 2)
         ],
@@ -240,7 +240,7 @@ def test_lrs3(tmp_path: Path, place: str) -> None:
     assert clips[f"test/{other}/00001"].text == "not seen"
     assert clips[f"trainval/{held}/50002"].text is None
     overlap = "clips to train on of talks to test on"
-    assert found.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 1, overlap: 1}
+    assert corpus.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 1, overlap: 1}
 
 
 def test_lrs3_holds_out_about_two_in_a_hundred() -> None:
@@ -263,8 +263,8 @@ def test_hdtf(tmp_path: Path) -> None:
     files = {f"HDTF_dataset/{name}": text for name, text in HDTF_LISTS.items()}
     videos = ("videos/RD_Radio1.mp4", "videos/A speech [mhCYrKWOnEQ].webm", "videos/KevinMcCarthy1.mkv", "more.mp4")
     files |= dict.fromkeys((*videos, "RandPaul0.mp4"), "")
-    found = hdtf.read_corpus(lay_out(tmp_path, files))
-    clips = by_name(found)
+    corpus = hdtf.read_corpus(lay_out(tmp_path, files))
+    clips = by_name(corpus)
     assert sorted(clips) == ["KevinMcCarthy1/0", "Radio1/0", "Radio34/0", "RandPaul0/0"]
     radio = clips["Radio1/0"]
     assert (radio.video.name, radio.speaker, radio.start_s, radio.end_s) == ("RD_Radio1.mp4", "Radio1", 20, 95)
@@ -276,9 +276,9 @@ def test_hdtf(tmp_path: Path) -> None:
     assert clips["KevinMcCarthy1/0"].region is None
     assert clips["RandPaul0/0"].region is None  # not square
     stretches = {"stretches whose times cannot be read": 2, "stretches without a crop": 1}
-    assert found.dropped == {ABSENT: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
-    assert found.splits is not None
-    assert Counter(name for names in found.splits.values() for name in names) == Counter([*clips])
+    assert corpus.dropped == {ABSENT: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
+    assert corpus.splits is not None
+    assert Counter(name for names in corpus.splits.values() for name in names) == Counter([*clips])
 
 
 def test_a_crop_follows_the_resolution() -> None:

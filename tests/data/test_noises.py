@@ -49,17 +49,17 @@ def level_db(one: Tensor, other: Tensor) -> list[float]:
 @pytest.mark.parametrize("snr_db", [-5.0, 10.0, 30.0])
 def test_noise_lies_as_far_below_speech_as_told(bank: NoiseBank, snr_db: float) -> None:
     config, mel = NoiseAugment(**NEVER | {"mixed": 1.0}, snr_db=(snr_db, snr_db)), speech(8)
-    heard, alone = add_noise(mel, np.random.default_rng(0), config, bank)
+    mixture, alone = add_noise(mel, np.random.default_rng(0), config, bank)
     assert not alone.any()
-    assert heard.shape == mel.shape
-    assert heard.dtype == mel.dtype
-    assert level_db(power(mel), power(heard) - power(mel)) == pytest.approx([snr_db] * 8, abs=0.1)
+    assert mixture.shape == mel.shape
+    assert mixture.dtype == mel.dtype
+    assert level_db(power(mel), power(mixture) - power(mel)) == pytest.approx([snr_db] * 8, abs=0.1)
 
 
 def test_babble_is_the_others_of_the_batch_and_lies_deeper(bank: NoiseBank) -> None:
     config, mel = NoiseAugment(**NEVER | {"babble": 1.0}, snr_db=(3.0, 3.0)), speech(4)
-    heard, _ = add_noise(mel, np.random.default_rng(0), config, bank)
-    assert level_db(power(mel), power(heard) - power(mel)) == pytest.approx([8.0] * 4, abs=0.1)
+    mixture, _ = add_noise(mel, np.random.default_rng(0), config, bank)
+    assert level_db(power(mel), power(mixture) - power(mel)) == pytest.approx([8.0] * 4, abs=0.1)
     one = add_noise(mel[:1], np.random.default_rng(0), config, bank)[0]
     torch.testing.assert_close(one, mel[:1])  # alone in the batch there is nobody to babble
 
@@ -68,19 +68,19 @@ def test_babble_is_the_others_of_the_batch_and_lies_deeper(bank: NoiseBank) -> N
 def test_of_what_is_alone_no_speech_is_heard(bank: NoiseBank, babble: float) -> None:
     config = NoiseAugment(mixed=0.5, babble=babble, alone=1.0, snr_db=(0.0, 0.0))
     one, other = speech(6), speech(6).flip(1)  # other speech of the same power
-    heard = [add_noise(mel, np.random.default_rng(0), config, bank) for mel in (one, other)]
-    assert all(alone.all() for _, alone in heard)
-    torch.testing.assert_close(heard[0][0], heard[1][0])
-    assert level_db(power(heard[0][0]), power(one)) == pytest.approx([0.0] * 6, abs=0.1)
+    mixture = [add_noise(mel, np.random.default_rng(0), config, bank) for mel in (one, other)]
+    assert all(alone.all() for _, alone in mixture)
+    torch.testing.assert_close(mixture[0][0], mixture[1][0])
+    assert level_db(power(mixture[0][0]), power(one)) == pytest.approx([0.0] * 6, abs=0.1)
 
 
 def test_as_many_rows_as_told_are_mixed_or_alone(bank: NoiseBank) -> None:
     config, mel = NoiseAugment(mixed=0.3, babble=0.0, alone=0.2), speech(300)[:, :8]
-    heard, alone = add_noise(mel, np.random.default_rng(0), config, bank)
-    changed = (heard - mel).abs().amax(dim=(1, 2)).numpy() > 1e-3
+    mixture, alone = add_noise(mel, np.random.default_rng(0), config, bank)
+    changed = (mixture - mel).abs().amax(dim=(1, 2)).numpy() > 1e-3
     assert alone.mean() == pytest.approx(0.2, abs=0.06)
     assert changed[~alone].mean() == pytest.approx(0.3, abs=0.08)
-    torch.testing.assert_close(heard[~changed], mel[~changed], atol=1e-4, rtol=0)
+    torch.testing.assert_close(mixture[~changed], mel[~changed], atol=1e-4, rtol=0)
 
 
 def test_the_same_seed_is_the_same_sound(bank: NoiseBank) -> None:
@@ -119,12 +119,12 @@ def test_curves_are_resampled_over_the_same_time() -> None:
     curve = torch.stack([torch.sin(5 * times_s), times_s], dim=1)[None]
     assert resample(curve, 30) is curve
     for length in (12, 45):
-        found = resample(curve, length)
-        there_s = (torch.arange(length) + 0.5) / length
-        assert found.shape == (1, length, 2)
+        resampled = resample(curve, length)
+        target_s = (torch.arange(length) + 0.5) / length
+        assert resampled.shape == (1, length, 2)
         inside = slice(1, -1)
-        torch.testing.assert_close(found[0, inside, 0], torch.sin(5 * there_s)[inside], atol=0.02, rtol=0)
-        torch.testing.assert_close(found[0, inside, 1], there_s[inside], atol=1e-3, rtol=0)
+        torch.testing.assert_close(resampled[0, inside, 0], torch.sin(5 * target_s)[inside], atol=0.02, rtol=0)
+        torch.testing.assert_close(resampled[0, inside, 1], target_s[inside], atol=1e-3, rtol=0)
 
 
 def test_in_a_pause_there_is_neither_sound_nor_motion_and_the_rest_stays() -> None:

@@ -14,9 +14,9 @@ def test_a_planted_offset_is_found(shift: int) -> None:
     lips = opening(120)
     sound = np.roll(lips, shift)  # shift > 0: the sound comes late
     noisy = sound + np.random.default_rng(1).normal(0, 0.5 * lips.std(), 120)
-    found = group_offset([offset_curve(lips, noisy)])
-    assert found.offset_frames == shift
-    assert found.correlation > 0.5
+    offset = group_offset([offset_curve(lips, noisy)])
+    assert offset.offset_frames == shift
+    assert offset.correlation > 0.5
 
 
 def test_many_short_clips_say_what_one_cannot() -> None:
@@ -26,7 +26,7 @@ def test_many_short_clips_say_what_one_cannot() -> None:
         noise = np.random.default_rng(100 + seed).normal(0, 1.5 * lips.std(), 40)
         curves.append(offset_curve(lips, np.roll(lips, 4) + noise))
     alone = [group_offset([curve]).offset_frames for curve in curves]
-    assert sum(found != 4 for found in alone) > 3
+    assert sum(offset != 4 for offset in alone) > 3
     assert group_offset(curves).offset_frames == 4
 
 
@@ -39,8 +39,8 @@ def test_nothing_that_moves_correlates_with_nothing() -> None:
 def test_loudness_of_each_frame() -> None:
     wav = np.zeros(640 * 3 + 100, np.float32)
     wav[640:1280] = 0.1
-    found = loudness(wav, 640, 4)
-    assert found == pytest.approx([0, 40, 0, 0], abs=1e-4)
+    levels = loudness(wav, 640, 4)
+    assert levels == pytest.approx([0, 40, 0, 0], abs=1e-4)
 
 
 def test_too_few_clips_are_taken_to_have_no_offset() -> None:

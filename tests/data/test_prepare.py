@@ -46,9 +46,9 @@ def manifest(out: Path) -> list[dict[str, object]]:
 def test_command_makes_whole_shards(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "shards"
     main(["prepare", "grid", str(corpus), "--out", str(out), "--workers", "1", "--min-correlation", "-1"])
-    said = capsys.readouterr().out
-    assert "dropped: 1 clips that cannot be read" in said
-    assert "dropped: 4 frames without a face" in said
+    stdout = capsys.readouterr().out
+    assert "dropped: 1 clips that cannot be read" in stdout
+    assert "dropped: 4 frames without a face" in stdout
     assert sorted(p.name for p in out.iterdir()) == ["manifest.jsonl", "shard-00000.tar", "summary.json"]
     samples = list(read_shard(out / "shard-00000.tar"))
     assert [s.key for s in samples] == [line["key"] for line in manifest(out)]
@@ -90,19 +90,19 @@ def test_a_constant_offset_is_corrected(tmp_path: Path, monkeypatch: pytest.Monk
 def test_words_and_real_sound_move_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, words: list[object]
 ) -> None:
-    found = GroupOffset(offset_frames=shift, correlation=1.0, clips=1)
-    monkeypatch.setattr(preparing, "group_offset", lambda *_: found)
+    offset = GroupOffset(offset_frames=shift, correlation=1.0, clips=1)
+    monkeypatch.setattr(preparing, "group_offset", lambda *_: offset)
     video = tmp_path / "raw" / "anna" / "two.mp4"
     talking(video, frames=70, gap=range(30, 34))
     video.with_suffix(".align").write_text("2000 6000 bin\n8000 14000 red\n31000 36000 at\n")
     prepare(grid.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
     samples = list(read_shard(tmp_path / "out" / "shard-00000.tar"))
     assert [s.facts["words"] for s in samples] == words
-    heard = np.pad(load_mono(video)[: 70 * 640], 10 * 640)
+    wav = np.pad(load_mono(video)[: 70 * 640], 10 * 640)
     for sample in samples:
         first = (10 + sample.facts["start_frame"] + shift) * 640
         # Beyond a stretch, but within the recording, there is sound; twice rounded to 16 bits.
-        assert sample.wav == pytest.approx(heard[first : first + sample.facts["frames"] * 640], abs=4 / 32767)
+        assert sample.wav == pytest.approx(wav[first : first + sample.facts["frames"] * 640], abs=4 / 32767)
 
 
 def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,13 +114,13 @@ def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(KeyboardInterrupt):
         prepare(clips, tmp_path / "out", config, progress=stop)
-    done = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "parts").glob("*.tar")}
-    assert done
-    seen: list[int] = []
+    modified = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out" / "parts").glob("*.tar")}
+    assert modified
+    steps: list[int] = []
     monkeypatch.setattr(preparing.shutil, "rmtree", lambda *_, **__: None)
-    summary = prepare(clips, tmp_path / "out", config, progress=lambda n, total: seen.append(n))
-    assert len(seen) < len(clips)
-    for name, stamp in done.items():
+    summary = prepare(clips, tmp_path / "out", config, progress=lambda n, total: steps.append(n))
+    assert len(steps) < len(clips)
+    for name, stamp in modified.items():
         assert (tmp_path / "out" / "parts" / name).stat().st_mtime_ns == stamp
     assert summary.samples == 3
 
@@ -131,12 +131,12 @@ def test_parts_of_another_file_or_config_are_made_anew(
     monkeypatch.setattr(preparing.shutil, "rmtree", lambda *_, **__: None)
     out, video = tmp_path / "out", tmp_path / "raw" / "a.mp4"
 
-    def again(config: PrepareConfig) -> bool:
+    def is_prepared_again(config: PrepareConfig) -> bool:
         """Whether the clip is worked on again."""
         (out / "manifest.jsonl").unlink(missing_ok=True)
-        worked: list[int] = []
-        prepare(folder.clips(tmp_path / "raw"), out, config, progress=lambda n, total: worked.append(n))
-        return bool(worked)
+        steps: list[int] = []
+        prepare(folder.clips(tmp_path / "raw"), out, config, progress=lambda n, total: steps.append(n))
+        return bool(steps)
 
     def size() -> int:
         (sample,) = read_shard(out / "shard-00000.tar")
@@ -145,23 +145,23 @@ def test_parts_of_another_file_or_config_are_made_anew(
     talking(video, frames=30)
     config = PrepareConfig(min_correlation=-1)
     small = PrepareConfig(min_correlation=-1, crop_px=64)
-    assert again(config)
-    assert not again(config)
-    assert not again(PrepareConfig(min_correlation=-0.9))
+    assert is_prepared_again(config)
+    assert not is_prepared_again(config)
+    assert not is_prepared_again(PrepareConfig(min_correlation=-0.9))
     assert size() > 64
-    assert again(small)
+    assert is_prepared_again(small)
     assert size() < 64
     talking(video, frames=35)
-    assert again(small)
+    assert is_prepared_again(small)
     assert manifest(out)[0]["frames"] == 35
     (out / "parts" / "a.json").write_text("{")
-    assert again(small)
+    assert is_prepared_again(small)
     # A clip that broke since must not leave its older samples behind.
     talking(tmp_path / "raw" / "b.mp4", frames=30)
-    assert again(small)
+    assert is_prepared_again(small)
     assert len(manifest(out)) == 2
     video.write_text("broken")
-    assert again(small)
+    assert is_prepared_again(small)
     assert [line["clip"] for line in manifest(out)] == ["b"]
 
 

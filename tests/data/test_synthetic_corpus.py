@@ -61,8 +61,8 @@ def test_pictures_sound_and_times_belong_together(corpus: Path) -> None:
         clip = store[i]
         assert clip.mel.shape == (4 * FRAMES, 80)
         opening = np.array([mouth_opening(face) for face in clip.landmarks])
-        wanted = np.array(clip.facts["mouth"])[:, 0]
-        assert np.corrcoef(opening, wanted)[0, 1] > 0.99
+        target = np.array(clip.facts["mouth"])[:, 0]
+        assert np.corrcoef(opening, target)[0, 1] > 0.99
         starts, ends, names = zip(*clip.facts["phones"], strict=True)
         assert starts[1:] == ends[:-1]
         assert (starts[0], ends[-1]) == (0, FRAMES / 25)
@@ -75,21 +75,21 @@ def test_pictures_sound_and_times_belong_together(corpus: Path) -> None:
 def test_the_dark_of_the_mouth_is_where_the_landmarks_say(corpus: Path) -> None:
     """Openness measured in the pixels between the inner lips follows the track."""
     clip = ClipStore(corpus, MelConfig())[0]
-    values, wanted = [], np.array(clip.facts["mouth"])[:, 0]
+    values, target = [], np.array(clip.facts["mouth"])[:, 0]
     for crop, face in zip(clip.crops, clip.landmarks, strict=True):
         top, bottom = face[13, 1], face[14, 1]
         column = crop[:, round(float(face[13, 0]))].astype(float)
         strip = column[round(float(top)) - 2 : round(float(bottom)) + 3]
         values.append(float((strip[:, 0] - strip[:, 2] < 25).sum()))  # teeth and the dark are not red as lips are
-    assert np.corrcoef(values, wanted)[0, 1] > 0.7
+    assert np.corrcoef(values, target)[0, 1] > 0.7
 
 
 def test_with_another_reach_only_the_mouth_is_another() -> None:
     near, far = (SyntheticConfig(clips=1, speakers=1, dominance=Dominance.of_reach(r), seconds=1.0) for r in (0.0, 0.4))
-    (_, said, sound, mouth), (_, said_too, sound_too, mouth_too) = spoken_clip(near, 0), spoken_clip(far, 0)
-    assert said.timed() == said_too.timed()
-    assert np.array_equal(sound, sound_too)
-    assert np.abs(mouth - mouth_too).max() > 0.1
+    (_, speech, sound, mouth), (_, other_speech, other_sound, other_mouth) = spoken_clip(near, 0), spoken_clip(far, 0)
+    assert speech.timed() == other_speech.timed()
+    assert np.array_equal(sound, other_sound)
+    assert np.abs(mouth - other_mouth).max() > 0.1
     one, two = drawn_clip(near, 0), drawn_clip(near, 0)
     assert one.crops == two.crops
     assert np.array_equal(one.landmarks, two.landmarks)
@@ -113,19 +113,19 @@ def test_the_mesh_opens_and_widens_by_the_pixels_it_is_told() -> None:
 def test_our_tracker_finds_the_drawn_faces_where_they_are() -> None:
     detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))
     for number in range(6):
-        who, rng = speaker(number, 7), np.random.default_rng(number)
-        portrait = Portrait.of(geometry(), who.look, scene(rng))
-        moves = motion(3, rng)
+        person, rng = speaker(number, 7), np.random.default_rng(number)
+        portrait = Portrait.of(geometry(), person.look, scene(rng))
+        head_motion = motion(3, rng)
         tracks = np.array([[0, 0, 0], [0.8, 0, 0], [0.2, -1, 1]], float)
-        points = posed(portrait.geometry.faces(who.shape, tracks, np.zeros(3)), moves)
+        points = posed(portrait.geometry.faces(person.shape, tracks, np.zeros(3)), head_motion)
         tracker, opening = FaceTracker(detector), []
         for i, face in enumerate(points):
-            found = tracker.update(ArrayPicture(portrait.draw(face, WHOLE, FRAME_PX)), Fraction(i, 25), i)
-            assert found.valid, (number, i)
-            away = np.hypot(*(found.landmarks[:, :2] - face[:, :2]).T) / inter_ocular_px(face)
-            assert away.mean() < 0.08, (number, i)
-            assert away[list(MOUTH_68)].mean() < 0.12, (number, i)
-            opening.append(mouth_opening(found.landmarks))
+            tracked = tracker.update(ArrayPicture(portrait.draw(face, WHOLE, FRAME_PX)), Fraction(i, 25), i)
+            assert tracked.valid, (number, i)
+            distance = np.hypot(*(tracked.landmarks[:, :2] - face[:, :2]).T) / inter_ocular_px(face)
+            assert distance.mean() < 0.08, (number, i)
+            assert distance[list(MOUTH_68)].mean() < 0.12, (number, i)
+            opening.append(mouth_opening(tracked.landmarks))
         assert opening[1] > opening[0] + 0.1
 
 
@@ -207,8 +207,8 @@ def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 def test_flite_says_its_phones_when_it_says_them() -> None:
-    said = subprocess.run(["flite", "--version"], capture_output=True, check=False)
-    assert said.stdout or said.stderr
+    version = subprocess.run(["flite", "--version"], capture_output=True, check=False)
+    assert version.stdout or version.stderr
     config = SyntheticConfig(clips=4, speakers=4, voice="flite", seconds=3.0)
     for index in range(4):
         _, spoken, wav, mouth = spoken_clip(config, index)

@@ -17,7 +17,7 @@ from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig, log_mel
 
 
-def said(*phones: str, each_s: float = 0.1) -> Spoken:
+def build_speech(*phones: str, each_s: float = 0.1) -> Spoken:
     return Spoken(phones, np.arange(len(phones) + 1) * each_s, np.full(len(phones), -1))
 
 
@@ -48,8 +48,8 @@ def test_english_has_its_phonotactics_and_random_has_none() -> None:
 
 def test_words_cover_all_but_pauses() -> None:
     spoken = speak(chain_of("english"), 8.0, np.random.default_rng(2))
-    heard = [phone for *_, text in spoken.words for phone in text.split("-")]
-    assert heard == [phone for phone in spoken.phones if phone != PAUSE]
+    phones = [phone for *_, text in spoken.words for phone in text.split("-")]
+    assert phones == [phone for phone in spoken.phones if phone != PAUSE]
     assert all(0 < start < end < 8 for start, end, _ in spoken.words)
     assert np.mean([any(p in VOWELS for p in text.split("-")) for *_, text in spoken.words]) > 0.8
 
@@ -102,8 +102,8 @@ def test_without_reach_the_mouth_is_the_phones_own() -> None:
     spoken = speak(chain_of("english"), 3.0, np.random.default_rng(3))
     times = frame_times(75)
     which = np.searchsorted(spoken.edges_s, times, side="right") - 1
-    wanted = np.array([PHONES[spoken.phones[i]].target for i in which])
-    np.testing.assert_allclose(mouth_at(spoken, times, Dominance.of_reach(0.0)), wanted, atol=1e-9)
+    target = np.array([PHONES[spoken.phones[i]].target for i in which])
+    np.testing.assert_allclose(mouth_at(spoken, times, Dominance.of_reach(0.0)), target, atol=1e-9)
 
 
 def test_dominance_by_hand() -> None:
@@ -111,10 +111,10 @@ def test_dominance_by_hand() -> None:
     # of the way down the cosine.
     aa, iy = PHONES["AA"], PHONES["IY"]
     weight = 0.5 + 0.5 * np.cos(np.pi * 0.25)
-    found = mouth_at(said("AA", "IY"), np.array([0.05]), Dominance.of_reach(0.08))[0]
+    found = mouth_at(build_speech("AA", "IY"), np.array([0.05]), Dominance.of_reach(0.08))[0]
     pull = weight * iy.strength.width
-    wanted = (aa.strength.width * aa.target.width + pull * iy.target.width) / (aa.strength.width + pull)
-    assert found[1] == pytest.approx(wanted, abs=1e-9)
+    target = (aa.strength.width * aa.target.width + pull * iy.target.width) / (aa.strength.width + pull)
+    assert found[1] == pytest.approx(target, abs=1e-9)
 
 
 @pytest.mark.parametrize(("before_s", "after_s"), [(0.2, 0.2), (0.1, 0.3)])
@@ -134,11 +134,11 @@ def test_nothing_beyond_the_reach_matters_and_what_is_within_does(before_s: floa
 
 def test_lips_close_for_bilabials_and_round_for_uw() -> None:
     dominance = Dominance.of_reach(0.2)
-    closed = mouth_at(said("AA", "M", "AA"), np.array([0.15]), dominance)[0]
-    opened = mouth_at(said("AA", "N", "AA"), np.array([0.15]), dominance)[0]
+    closed = mouth_at(build_speech("AA", "M", "AA"), np.array([0.15]), dominance)[0]
+    opened = mouth_at(build_speech("AA", "N", "AA"), np.array([0.15]), dominance)[0]
     assert closed[0] < 0.5 * opened[0]
-    rounded = mouth_at(said("T", "UW"), np.array([0.05]), dominance)[0]  # UW is heard only 0.05 s later
-    spread = mouth_at(said("T", "IY"), np.array([0.05]), dominance)[0]
+    rounded = mouth_at(build_speech("T", "UW"), np.array([0.05]), dominance)[0]  # UW is heard only 0.05 s later
+    spread = mouth_at(build_speech("T", "IY"), np.array([0.05]), dominance)[0]
     assert rounded[2] > 0.4
     assert rounded[1] < 0 < spread[1]
 
@@ -147,7 +147,7 @@ def test_every_moment_of_sound_tells_its_phone() -> None:
     """Single mel frames of new voices, by the nearest mean in the training voices' covariance."""
     chain, mel = chain_of("random"), MelConfig()
 
-    def heard(seeds: range) -> tuple[np.ndarray, np.ndarray]:
+    def sample_frames(seeds: range) -> tuple[np.ndarray, np.ndarray]:
         frames, names = [], []
         for seed in seeds:
             rng = np.random.default_rng(seed)
@@ -161,20 +161,20 @@ def test_every_moment_of_sound_tells_its_phone() -> None:
             names += [spoken.phones[i] for i in which[inside]]
         return np.concatenate(frames), np.array(names)
 
-    (known, labels), (new, wanted) = heard(range(24)), heard(range(100, 106))
+    (known, labels), (new, target) = sample_frames(range(24)), sample_frames(range(100, 106))
     phones = sorted(set(labels))
     means = np.stack([known[labels == phone].mean(axis=0) for phone in phones])
     spread = known - means[[phones.index(label) for label in labels]]
     precision = np.linalg.inv(np.cov(spread.T) + 2 * np.eye(80))
     scores = new @ precision @ means.T - 0.5 * np.einsum("kp,pq,kq->k", means, precision, means)
-    right = np.array(phones)[scores.argmax(axis=1)] == wanted
+    right = np.array(phones)[scores.argmax(axis=1)] == target
     assert right.mean() > 0.85  # chance is 0.03
-    assert min(right[wanted == phone].mean() for phone in phones) > 0.4
+    assert min(right[target == phone].mean() for phone in phones) > 0.4
 
 
 def test_sound_has_the_pitch_and_the_formants_it_is_told() -> None:
     def spectrum(voice: Voice) -> np.ndarray:
-        sound = synthesised(said("IY", each_s=1.0), voice, np.random.default_rng(0))
+        sound = synthesised(build_speech("IY", each_s=1.0), voice, np.random.default_rng(0))
         assert len(sound) == SAMPLE_RATE_HZ
         return np.abs(np.fft.rfft(sound[4000:12_000] * np.hanning(8000)))  # 2 Hz a bin
 

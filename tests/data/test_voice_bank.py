@@ -43,14 +43,14 @@ def bank(corpus: Path) -> Path:
 @needs_world
 def test_a_store_knows_a_clip_in_other_voices(corpus: Path, bank: Path) -> None:
     store = ClipStore(corpus, MelConfig(), voices=bank)
-    found = store.variants(1)
-    assert len(found) == 3
-    torch.testing.assert_close(found[0], store[1].mel)
-    for other in found[1:]:
-        assert other.shape == found[0].shape
+    variants = store.variants(1)
+    assert len(variants) == 3
+    torch.testing.assert_close(variants[0], store[1].mel)
+    for other in variants[1:]:
+        assert other.shape == variants[0].shape
         assert other.dtype == torch.float32
-        assert float((other - found[0]).abs().mean()) > 2
-        curves = np.stack([np.asarray(mel.mean(dim=1)) for mel in (found[0], other)])
+        assert float((other - variants[0]).abs().mean()) > 2
+        curves = np.stack([np.asarray(mel.mean(dim=1)) for mel in (variants[0], other)])
         assert np.corrcoef(curves)[0, 1] > 0.8
     assert len(ClipStore(corpus, MelConfig()).variants(1)) == 1
 
@@ -58,12 +58,12 @@ def test_a_store_knows_a_clip_in_other_voices(corpus: Path, bank: Path) -> None:
 @needs_world
 def test_a_bank_that_was_stopped_goes_on(corpus: Path, bank: Path) -> None:
     whole = (bank / "shard-00001.safetensors").read_bytes()
-    kept = (bank / "shard-00000.safetensors").stat().st_mtime_ns
+    modified = (bank / "shard-00000.safetensors").stat().st_mtime_ns
     (bank / "shard-00001.safetensors").unlink()
-    seen: list[tuple[int, int | None]] = []
-    make_bank(corpus, bank, BankConfig(k=2), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
-    assert (bank / "shard-00000.safetensors").stat().st_mtime_ns == kept
+    calls: list[tuple[int, int | None]] = []
+    make_bank(corpus, bank, BankConfig(k=2), progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
+    assert (bank / "shard-00000.safetensors").stat().st_mtime_ns == modified
     assert (bank / "shard-00001.safetensors").read_bytes() == whole
     with pytest.raises(DataError, match="choose another folder"):
         make_bank(corpus, bank, BankConfig(k=1))
@@ -98,8 +98,8 @@ def test_windows_are_cut_from_drawn_voices(corpus: Path, bank: Path) -> None:
     assert batch.mel.shape == (4, 2, 20, 80)
     sums = {round(float(heard(store, 0, step_rng(0, step)).sum()), 2) for step in range(20)}
     assert len(sums) == 3
-    found = stretches(store, step_rng(0, 0), clips=2, frames=10, step=4)
-    assert found.mel.shape == (2, 40, 80)
+    windows = stretches(store, step_rng(0, 0), clips=2, frames=10, step=4)
+    assert windows.mel.shape == (2, 40, 80)
 
 
 def test_clips_that_are_all_too_short_are_named(corpus: Path) -> None:

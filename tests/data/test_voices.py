@@ -30,12 +30,12 @@ def test_a_new_voice_says_the_same_at_the_same_time() -> None:
     wav = speech(3.0)
     before = mel(wav).mean(axis=1)
     for seed in range(8):
-        found = revoiced(wav, np.random.default_rng(seed), VoiceChange())
-        assert found.shape == wav.shape
-        assert found.dtype == np.float32
-        assert np.sqrt(np.mean(found**2)) == pytest.approx(np.sqrt(np.mean(wav**2)), rel=1e-3)
-        assert lag(before, mel(found).mean(axis=1)) == 0
-        assert np.abs(mel(found) - mel(wav)).mean() > 2
+        converted = revoiced(wav, np.random.default_rng(seed), VoiceChange())
+        assert converted.shape == wav.shape
+        assert converted.dtype == np.float32
+        assert np.sqrt(np.mean(converted**2)) == pytest.approx(np.sqrt(np.mean(wav**2)), rel=1e-3)
+        assert lag(before, mel(converted).mean(axis=1)) == 0
+        assert np.abs(mel(converted) - mel(wav)).mean() > 2
 
 
 @needs_world
@@ -48,8 +48,8 @@ def test_loudness_is_in_place_within_half_a_mel_step() -> None:
 
     parts = taken_apart(wav)
     for pitch_hz in (90.0, 220.0):
-        found = put_together(parts, Voice(pitch_hz=pitch_hz))
-        assert abs(lag(envelope(wav), envelope(found), 160)) <= 80
+        converted = put_together(parts, Voice(pitch_hz=pitch_hz))
+        assert abs(lag(envelope(wav), envelope(converted), 160)) <= 80
 
 
 @needs_world
@@ -88,15 +88,15 @@ def test_voices_are_seeded() -> None:
 
 
 def test_higher_voices_have_shorter_throats() -> None:
-    drawn = [drawn_voice(np.random.default_rng(seed), VoiceChange(), 100.0) for seed in range(200)]
-    pitch, tract = np.log([voice.pitch_hz for voice in drawn]), np.log([np.mean(voice.bends) for voice in drawn])
+    sampled = [drawn_voice(np.random.default_rng(seed), VoiceChange(), 100.0) for seed in range(200)]
+    pitch, tract = np.log([voice.pitch_hz for voice in sampled]), np.log([np.mean(voice.bends) for voice in sampled])
     assert np.corrcoef(pitch, tract)[0, 1] > 0.5
     assert min(pitch) >= np.log(80)
-    assert 0 < sum(voice.whisper for voice in drawn) < 30
+    assert 0 < sum(voice.whisper for voice in sampled) < 30
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    voices._world.cache_clear()
+    voices._load_world.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'cals\[voices\]'"):
         taken_apart(np.zeros(100, np.float32))

@@ -1,4 +1,4 @@
-"""What a corpus holds before anything is decoded: one entry a clip."""
+"""Entries of a corpus before anything is decoded: one a clip."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".m
 
 
 class Word(NamedTuple):
-    """One spoken word and when, in seconds after the first frame."""
+    """One spoken word and its times, in seconds after the first frame."""
 
     start_s: Fraction
     end_s: Fraction
@@ -23,13 +23,13 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A part of the picture, measured in a version of the video that may have had another resolution."""
+    """A part of the picture, in pixels of a version of the video that may have had another resolution."""
 
     box: Box
     of_height_px: int
 
     def in_picture(self, width: int, height: int) -> Box:
-        """The box in a picture of this size, cut at its edges; without area where it lies outside."""
+        """Return the box in a picture of this size, clipped at its edges; without area where it lies outside."""
         scale = height / self.of_height_px
         return Box(*(round(side * scale) for side in self.box)).clipped(width, height)
 
@@ -43,9 +43,9 @@ class ClipSource:
     speaker: str
     video: Path
     words: tuple[Word, ...] | None = None
-    """None where nobody has written them down."""
+    """None where they are not known."""
     text: str | None = None
-    """What is said in all of the clip, in lower case, where it is known without times; `words` say it as well."""
+    """Text of the whole clip, in lower case, where it is known without times; otherwise `words` hold it."""
     sound: Path | None = None
     """A file with the sound, in step with the first picture of the video; None for the video's own."""
     start_s: Fraction = Fraction(0)
@@ -53,7 +53,7 @@ class ClipSource:
     end_s: Fraction | None = None
     """None for the end of the video."""
     region: Region | None = None
-    """Where in the picture the face is; None for anywhere."""
+    """Part of the picture in which the face is; None for all of it."""
 
     @property
     def key(self) -> str:
@@ -63,20 +63,20 @@ class ClipSource:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCorpus:
-    """What a folder holds, as one of the readers in `data.sources` finds it."""
+    """Clips of a folder, as one of the readers in `data.sources` finds them."""
 
     clips: list[ClipSource]
     dropped: Counter[str] = field(default_factory=Counter)
-    """Reason -> how many videos, texts or lines, as the reason says, are not among the clips or known of them."""
+    """Reason -> number of videos, texts or lines that are not among the clips or not known of them."""
     splits: Mapping[str, Sequence[str]] | None = None
     """Clip names by part, as `cals train --splits` reads them; None where the corpus has no parts of its own."""
 
 
 def check_keys(clips: list[ClipSource]) -> None:
-    """Raise DataError when two clips have one key: the later one would take the earlier one's place."""
-    seen: dict[str, ClipSource] = {}
+    """Raise DataError when two clips have the same key: the later one would replace the earlier one."""
+    clip_of: dict[str, ClipSource] = {}
     for clip in clips:
-        other = seen.setdefault(clip.key, clip)
+        other = clip_of.setdefault(clip.key, clip)
         if other is not clip:
             raise DataError(
                 f"corpus: expected a key for every clip, found {clip.key!r} for both {other.video} and {clip.video}; "

@@ -1,7 +1,7 @@
-"""How far sound and lips of a clip are apart, before any model is trained: mouth opening against loudness.
+"""A/V offset of a clip before any model is trained: the correlation of mouth opening and loudness.
 
-A clip whose sound does not belong to its lips teaches a sync expert nothing; it is the usual reason why its loss
-stays at chance (0.69). One short clip measures its offset badly, all clips of one recording set-up together well.
+A clip whose sound does not belong to its lips teaches a sync expert nothing; it is the usual reason why its loss stays
+at chance (0.69). One short clip measures its offset badly; all clips of one recording set-up together measure it well.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from cals.types import F32
 
 MAX_SHIFT = 10
-"""Largest offset looked for, in video frames: 0.4 s."""
+"""Largest offset that is searched, in video frames: 0.4 s."""
 MIN_CORRELATION = 0.15
-"""Where opening and loudness agree less than this, within a frame of the group's offset, there is no sync to learn."""
+"""Least correlation within a frame of the group's offset; below it there is no sync to learn."""
 
 Curve = NDArray[np.float64]
 
 
 def loudness(wav: F32, samples_per_frame: int, frames: int) -> Curve:
-    """Loudness of each video frame, [t] in dB over a floor at -60 dB."""
+    """Compute the loudness [t] of each video frame, in dB over a floor at -60 dB."""
     padded = np.zeros(frames * samples_per_frame, np.float64)
     padded[: min(len(wav), len(padded))] = wav[: len(padded)]
     power = (padded.reshape(frames, samples_per_frame) ** 2).mean(axis=1)
@@ -28,10 +28,10 @@ def loudness(wav: F32, samples_per_frame: int, frames: int) -> Curve:
 
 
 def offset_curve(opening: Curve, loud: Curve, max_shift: int = MAX_SHIFT) -> Curve:
-    """Correlation of opening at t with loudness at t + shift, for shift = -max..max, [2 max + 1].
+    """Correlate opening at t with loudness at t + shift, for shift = -max..max, [2 max + 1].
 
-    A peak at a positive shift means that the sound comes late (`offset_frames` > 0: audio lags video). What does not
-    move at all correlates with nothing: 0.
+    A peak at a positive shift means that the sound comes late (`offset_frames` > 0: audio lags video). The correlation
+    with a signal that does not move is 0.
     """
     length = len(opening)
     curve = np.zeros(2 * max_shift + 1)
@@ -45,7 +45,7 @@ def offset_curve(opening: Curve, loud: Curve, max_shift: int = MAX_SHIFT) -> Cur
 
 @dataclass(frozen=True, kw_only=True)
 class GroupOffset:
-    """What the samples of one speaker, or of a whole corpus, say together."""
+    """Offset of the samples of one speaker, or of a whole corpus."""
 
     offset_frames: int
     correlation: float
@@ -54,9 +54,9 @@ class GroupOffset:
 
 
 def group_offset(curves: list[Curve], enough: int = 1) -> GroupOffset:
-    """The offset at which the clips' mean curve peaks; of equal peaks the one nearest to none.
+    """Estimate the offset at which the mean curve of the clips peaks; of equal peaks the one nearest to 0.
 
-    Fewer than `enough` clips cannot say: then the offset is taken to be 0.
+    With fewer than `enough` clips the offset is taken to be 0.
     """
     mean = np.mean(curves, axis=0)
     shifts = np.arange(len(mean)) - len(mean) // 2

@@ -1,4 +1,4 @@
-"""`cals prepare`: a raw corpus to verified shards; interrupted work goes on where it stopped."""
+"""`cals prepare`: a raw corpus to verified shards; an interrupted run resumes where it stopped."""
 
 import dataclasses
 import gc
@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 SHARD_SAMPLES = 64
 PARTS_FORMAT = 3
-"""Grows when what a part holds changes, so that parts of an older version are made anew."""
+"""Version of the contents of a part; parts of an older version are made again."""
 TOLERATED_OFFSET = 1
-"""Loudness and opening peak up to a frame apart in perfectly synchronous speech, so so much is left alone."""
+"""Largest offset, in frames, that is not corrected: in synchronous speech loudness and opening peak up to 1 apart."""
 MIN_GROUP = 10
-"""Speakers with fewer samples share the offset of the whole corpus, and a corpus with fewer is taken to have none: a
-short clip alone measures it badly."""
+"""Least number of samples from which an offset is estimated; a short clip alone measures it badly. Speakers with
+fewer share the offset of the whole corpus, and a corpus with fewer is taken to have none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,15 @@ class PrepareConfig:
 
 @dataclass
 class Summary:
-    """What became of a corpus."""
+    """Counts and offsets of a prepared corpus."""
 
     clips: int = 0
     samples: int = 0
     frames: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    """Reason -> how many clips, samples or frames, as the reason says."""
+    """Reason -> number of clips, samples or frames, as the reason says."""
     offsets: dict[str, GroupOffset] = field(default_factory=dict)
-    """By speaker, as found before correction."""
+    """By speaker, as measured before the correction."""
 
 
 def prepare(
@@ -76,11 +76,12 @@ def prepare(
 ) -> Summary:
     """Write `shard-*.tar`, `manifest.jsonl` and `summary.json` into `out`.
 
-    `workers` and `ray`: see `run_jobs`. `dropped` is what the corpus lost before, for the summary; of `splits`, clip
-    names by part, those that are usable are written to `splits.json`.
-    Interrupted, it goes on with the clips whose part is not made yet, or was made from another file or config.
-    Raises DataError when `out` cannot be written or is already prepared, two clips share a key or no clip is usable;
-    one broken clip is only counted.
+    `workers` and `ray` are those of `run_jobs`. `dropped` counts what the corpus lost before, for the summary. `splits`
+    are clip names by part; those that are usable are written to `splits.json`.
+
+    An interrupted run resumes with the clips whose part is missing, or was made from another file or config. Raises
+    DataError when `out` cannot be written or is already prepared, two clips share a key or no clip is usable; a single
+    broken clip is only counted.
     """
     check_workers(workers, ray)
     check_keys(clips)
@@ -92,13 +93,13 @@ def prepare(
             )
         parts.mkdir(parents=True, exist_ok=True)
     models = FaceModels(*hub.face_model_bytes(face_models))
-    origins = {clip.key: _origin(clip, config) for clip in clips}
-    waiting = [clip for clip in clips if not _is_made(clip, parts, origins[clip.key])]
-    done = len(clips) - len(waiting)
+    origins = {clip.key: _describe_origin(clip, config) for clip in clips}
+    pending = [clip for clip in clips if not _is_complete(clip, parts, origins[clip.key])]
+    done = len(clips) - len(pending)
     if done:
         logger.info("%d of %d clips were prepared before", done, len(clips))
     work = Work(start=_start_worker, arguments=(models,), run=_prepare_clip, items="clips")
-    jobs = [_Job(clip, parts, config, origins[clip.key]) for clip in waiting]
+    jobs = [_Job(clip, parts, config, origins[clip.key]) for clip in pending]
     for _ in run_jobs(work, jobs, workers=workers, ray=ray):
         done += 1
         if progress is not None:
@@ -108,30 +109,30 @@ def prepare(
     return summary
 
 
-def _origin(clip: ClipSource, config: PrepareConfig) -> dict[str, Any]:
-    """What a part is made from, as JSON gives it back; `min_correlation` chooses among samples only afterwards."""
-    told = (clip.words, clip.text, clip.start_s, clip.end_s, clip.region)
+def _describe_origin(clip: ClipSource, config: PrepareConfig) -> dict[str, Any]:
+    """Describe what a part is made from, as JSON returns it; `min_correlation` is applied afterwards and left out."""
+    annotations = (clip.words, clip.text, clip.start_s, clip.end_s, clip.region)
     return {
         "format": PARTS_FORMAT,
         "timing": dataclasses.asdict(config.timing),
         "crop_px": config.crop_px,
-        "files": [_stamp(path) for path in (clip.video, clip.sound) if path is not None],
+        "files": [_stat_file(path) for path in (clip.video, clip.sound) if path is not None],
         "speaker": clip.speaker,
-        "told": hashlib.sha256(repr(told).encode()).hexdigest(),
+        "told": hashlib.sha256(repr(annotations).encode()).hexdigest(),
     }
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time of a file; -1 for a dangling link, say, of which whoever reads it will say so."""
+def _stat_file(path: Path) -> list[int]:
+    """Return size and time of a file; -1 for example for a dangling link, which whoever reads it will report."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return [-1, -1]
-    return [found.st_size, found.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns]
 
 
-def _is_made(clip: ClipSource, parts: Path, origin: dict[str, Any]) -> bool:
-    """Whether the clip's part is there and was made from this."""
+def _is_complete(clip: ClipSource, parts: Path, origin: dict[str, Any]) -> bool:
+    """Tell whether the clip's part exists and was made from this origin."""
     try:
         facts = json.loads((parts / f"{clip.key}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -146,7 +147,7 @@ _detector: BlazeFaceMesh | None = None
 
 
 def _start_worker(models: FaceModels) -> None:
-    gc.freeze()  # what the parent left behind may own threads, which a fork has not, and would wait for them forever
+    gc.freeze()  # objects of the parent may own threads, which a fork lacks: collecting them would wait forever
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     global _detector  # one per process; building it is slower than tracking a short clip
     _detector = BlazeFaceMesh(models)
@@ -164,11 +165,11 @@ def _prepare_clip(job: _Job) -> None:
     clip, parts, config, origin = job
     dropped: Counter[str] = Counter()
     count = 0
-    with writing(parts):  # of an older file or config
+    with writing(parts):  # one made from an older file or config
         (parts / f"{clip.key}.tar").unlink(missing_ok=True)
     try:
-        found = samples_of(clip, _detector, config.timing, config.crop_px, dropped)
-        count = write_shard(parts / f"{clip.key}.tar", found)
+        samples = samples_of(clip, _detector, config.timing, config.crop_px, dropped)
+        count = write_shard(parts / f"{clip.key}.tar", samples)
     except MediaError as error:
         logger.warning("%s", error)
         dropped["clips that cannot be read"] += 1
@@ -183,6 +184,7 @@ def _collect(
     summary: Summary,
     splits: Mapping[str, Sequence[str]] | None,
 ) -> Summary:
+    """Write the usable samples of all parts as shards, with summary, splits and manifest."""
     curves: dict[str, list[Any]] = defaultdict(list)
     for clip in clips:
         facts = json.loads((parts / f"{clip.key}.json").read_text(encoding="utf-8"))
@@ -191,39 +193,42 @@ def _collect(
             curves[clip.speaker] += [
                 np.array(sample.facts["offset_curve"]) for sample in read_shard(parts / f"{clip.key}.tar")
             ]
-    summary.offsets = _offsets(curves)
-    lines, usable = [], set()
-    for number, group in enumerate(_chunks(_kept(clips, parts, config, summary))):
+    summary.offsets = _estimate_offsets(curves)
+    lines, usable_names = [], set()
+    for number, group in enumerate(_group_samples(_select_samples(clips, parts, config, summary))):
         shard = f"shard-{number:05d}.tar"
         write_shard(out / shard, group)
         lines += [json.dumps({"key": sample.key, "shard": shard} | sample.facts) for sample in group]
-        usable |= {sample.facts["clip"] for sample in group}
+        usable_names |= {sample.facts["clip"] for sample in group}
     if not summary.samples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(summary.dropped.items())) or "nothing"
         raise DataError(
             f"{out}: expected usable clips, found none (dropped: {reasons}); "
             "give videos in which one face talks, or a lower --min-correlation"
         )
-    _write(out / "summary.json", json.dumps(_document(summary), indent=2))
+    _write(out / "summary.json", json.dumps(_describe_summary(summary), indent=2))
     if splits is not None:
-        kept = {part: [name for name in names if name in usable] for part, names in splits.items()}
-        _write(out / "splits.json", json.dumps({part: names for part, names in kept.items() if names}, indent=0))
+        usable_splits = {part: [name for name in names if name in usable_names] for part, names in splits.items()}
+        _write(
+            out / "splits.json", json.dumps({part: names for part, names in usable_splits.items() if names}, indent=0)
+        )
     _write(out / "manifest.jsonl", "\n".join(lines))
     return summary
 
 
-def _offsets(curves: dict[str, list[Any]]) -> dict[str, GroupOffset]:
-    """The offset of each speaker's samples; those who have too few of them share that of the whole corpus."""
+def _estimate_offsets(curves: dict[str, list[Any]]) -> dict[str, GroupOffset]:
+    """Estimate the offset of each speaker; speakers with too few samples share that of the whole corpus."""
     if not curves:
         return {}
-    shared = group_offset([curve for found in curves.values() for curve in found], MIN_GROUP)
+    shared = group_offset([curve for group in curves.values() for curve in group], MIN_GROUP)
     return {
-        speaker: group_offset(found, MIN_GROUP) if len(found) >= MIN_GROUP else shared
-        for speaker, found in curves.items()
+        speaker: group_offset(group, MIN_GROUP) if len(group) >= MIN_GROUP else shared
+        for speaker, group in curves.items()
     }
 
 
-def _kept(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: Summary) -> Iterator[Sample]:
+def _select_samples(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: Summary) -> Iterator[Sample]:
+    """Iterate over the samples whose sound follows the lips, with their offset corrected."""
     for clip in clips:
         if not (parts / f"{clip.key}.tar").exists():
             continue
@@ -232,18 +237,18 @@ def _kept(clips: list[ClipSource], parts: Path, config: PrepareConfig, summary: 
         for sample in read_shard(parts / f"{clip.key}.tar"):
             curve = sample.facts.pop("offset_curve")
             middle = len(curve) // 2 + offset
-            near = max(curve[max(0, middle - TOLERATED_OFFSET) : middle + TOLERATED_OFFSET + 1])
-            if near < config.min_correlation:
+            correlation = max(curve[max(0, middle - TOLERATED_OFFSET) : middle + TOLERATED_OFFSET + 1])
+            if correlation < config.min_correlation:
                 summary.dropped["samples whose sound does not follow the lips"] += 1
                 continue
             sample.facts["offset_corrected_frames"] = shift
-            sample.facts["sync_correlation"] = near
+            sample.facts["sync_correlation"] = correlation
             summary.samples += 1
             summary.frames += sample.facts["frames"]
             yield synced(sample, shift, config.timing)
 
 
-def _chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
+def _group_samples(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
     group: list[Sample] = []
     for sample in samples:
         group.append(sample)
@@ -254,15 +259,19 @@ def _chunks(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
         yield group
 
 
-def _document(summary: Summary) -> dict[str, Any]:
+def _describe_summary(summary: Summary) -> dict[str, Any]:
     return {
         "clips": summary.clips,
         "samples": summary.samples,
         "frames": summary.frames,
         "dropped": dict(summary.dropped),
         "offsets": {
-            speaker: {"offset_frames": o.offset_frames, "correlation": round(o.correlation, 4), "samples": o.clips}
-            for speaker, o in sorted(summary.offsets.items())
+            speaker: {
+                "offset_frames": offset.offset_frames,
+                "correlation": round(offset.correlation, 4),
+                "samples": offset.clips,
+            }
+            for speaker, offset in sorted(summary.offsets.items())
         },
     }
 

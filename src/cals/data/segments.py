@@ -1,4 +1,4 @@
-"""One recording to training samples: the stretches where one person's face is there without a break."""
+"""One recording to training samples: the segments in which one person's face is tracked without a gap."""
 
 import tempfile
 from collections import Counter, deque
@@ -28,50 +28,57 @@ from cals.timing import AVTiming, ticks_until
 from cals.types import F32, U8, TrackedFace
 
 MIN_FRAMES = 25
-"""Shorter stretches teach nothing about context and cannot show their A/V offset."""
+"""Least length of a segment: shorter ones teach nothing about context and cannot show their A/V offset."""
 MAX_FRAMES = 250
-"""Longer ones are cut: 10 s, so that a sample always fits into memory."""
+"""Longest segment, 10 s; longer ones are cut, so that a sample always fits into memory."""
 CROP_CRF = 10
 
 
 @dataclass
-class _Stretch:
+class _Segment:
     start: int
     crops: list[U8] = field(default_factory=list)
     landmarks: list[F32] = field(default_factory=list)
     wav: list[F32] = field(default_factory=list)
-    """From MAX_SHIFT frames before the first one to MAX_SHIFT after the last one."""
+    """[n] blocks, from MAX_SHIFT frames before the first frame to MAX_SHIFT after the last one."""
 
 
 def samples_of(
     clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int, dropped: Counter[str]
 ) -> Iterator[Sample]:
-    """The samples of one recording, at the model's rates; what is left out is counted in `dropped`, in frames.
+    """Iterate over the samples of one recording, at the model's rates; count in `dropped` the frames left out.
 
-    Their sound and words reach MAX_SHIFT frames further on either side, for `synced` to cut out what belongs.
+    Sound and words reach MAX_SHIFT frames further on either side; `synced` then cuts out what belongs to the frames.
     """
-    stretch: _Stretch | None = None
+    segment: _Segment | None = None
     track = -1
-    for tick, (face, pixels, points, heard) in enumerate(_ticks(clip, detector, timing, crop_px, dropped)):
-        ends = stretch is not None and (not face.valid or face.track != track or len(stretch.crops) == MAX_FRAMES)
-        if stretch is not None and ends:
-            yield from _finished(clip, stretch, timing, dropped)
-            stretch = None
-        if not face.valid or pixels is None or points is None:
+    for tick, (face, pixels, landmarks, context) in enumerate(
+        _resample_frames(clip, detector, timing, crop_px, dropped)
+    ):
+        is_complete = segment is not None and (
+            not face.valid or face.track != track or len(segment.crops) == MAX_FRAMES
+        )
+        if segment is not None and is_complete:
+            yield from _build_sample(clip, segment, timing, dropped)
+            segment = None
+        if not face.valid or pixels is None or landmarks is None:
             dropped["frames without a face"] += 1
             continue
-        stretch, track = stretch or _Stretch(tick, wav=list(heard[:-1])), face.track
-        stretch.crops.append(pixels)
-        stretch.landmarks.append(points)
-        stretch.wav.append(heard[-1])
-    if stretch is not None:
-        yield from _finished(clip, stretch, timing, dropped, whole=stretch.start == 0)
+        segment, track = segment or _Segment(tick, wav=list(context[:-1])), face.track
+        segment.crops.append(pixels)
+        segment.landmarks.append(landmarks)
+        segment.wav.append(context[-1])
+    if segment is not None:
+        yield from _build_sample(clip, segment, timing, dropped, whole=segment.start == 0)
 
 
-def _ticks(
+def _resample_frames(
     clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int, dropped: Counter[str]
 ) -> Iterator[tuple[TrackedFace, U8 | None, F32 | None, tuple[F32, ...]]]:
-    """Face, crop, landmarks in the crop of every 1/fps, of the frame shown at its middle; the sound around it."""
+    """Iterate over the video at `timing.fps`: face, crop, landmarks in the crop, and the sound around it.
+
+    Each step takes the frame that is shown at the middle of its interval.
+    """
     tracker, aligner = FaceTracker(detector), Aligner(crop_px)
     first = tick = round(clip.start_s * timing.fps)
     end = None if clip.end_s is None else round(clip.end_s * timing.fps)
@@ -83,7 +90,7 @@ def _ticks(
         if box is not None and not box.width * box.height:
             dropped["clips whose crop lies outside the picture"] += 1
             return
-        sound = islice(_sound_around(clip.sound or clip.video, timing), first, None)
+        sound = islice(_iterate_sound(clip.sound or clip.video, timing), first, None)
         for frame in reader:
             ends_s = frame.time_s + frame.duration_s
             if tick == end:
@@ -92,92 +99,92 @@ def _ticks(
                 continue
             picture = frame if box is None else ArrayPicture(frame.rgb(box))
             face = tracker.update(picture, frame.time_s, frame.index)
-            pixels, points = None, None
+            pixels, landmarks = None, None
             if face.valid:
                 transform = aligner.update(face)
                 pixels = crop(picture, transform)
-                points = transform.landmarks(face.landmarks)
+                landmarks = transform.landmarks(face.landmarks)
             while tick != end and tick < ticks_until(ends_s, timing.fps):
-                yield face, pixels, points, next(sound)
+                yield face, pixels, landmarks, next(sound)
                 tick += 1
     if tick == first:
         dropped["clips beyond the end of their video"] += 1
 
 
-def _sound_around(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
-    """Every tick's sound in the middle of its 2 MAX_SHIFT + 1 neighbours, [n] each; without end: then it is silent."""
+def _iterate_sound(video: Path, timing: AVTiming) -> Iterator[tuple[F32, ...]]:
+    """Iterate endlessly over 2 MAX_SHIFT + 1 blocks [n] around each frame's own; they are silent after the end."""
     silence = np.zeros(timing.samples_per_frame, np.float32)
     blocks = mono_blocks(video, timing.sample_rate_hz, timing.samples_per_frame)
-    whole = (np.pad(block, (0, len(silence) - len(block))) for block in blocks)
-    around = deque([silence] * MAX_SHIFT, maxlen=2 * MAX_SHIFT + 1)
-    for block in chain(whole, repeat(silence)):
-        around.append(block)
-        if len(around) == around.maxlen:
-            yield tuple(around)
+    padded = (np.pad(block, (0, len(silence) - len(block))) for block in blocks)
+    window = deque([silence] * MAX_SHIFT, maxlen=2 * MAX_SHIFT + 1)
+    for block in chain(padded, repeat(silence)):
+        window.append(block)
+        if len(window) == window.maxlen:
+            yield tuple(window)
 
 
-def _finished(
-    clip: ClipSource, stretch: _Stretch, timing: AVTiming, dropped: Counter[str], *, whole: bool = False
+def _build_sample(
+    clip: ClipSource, segment: _Segment, timing: AVTiming, dropped: Counter[str], *, whole: bool = False
 ) -> Iterator[Sample]:
-    """The stretch as a sample, unless it is too short; of `whole` clips the text is known even without times."""
-    frames = len(stretch.crops)
+    """Build the sample of a segment unless it is too short; the text of `whole` clips is known even without times."""
+    frames = len(segment.crops)
     if frames < MIN_FRAMES:
         dropped[f"frames in stretches under {MIN_FRAMES}"] += frames
         return
-    wav = np.concatenate(stretch.wav)
-    opening = np.array([mouth_opening(points) for points in stretch.landmarks])
+    wav = np.concatenate(segment.wav)
+    opening = np.array([mouth_opening(landmarks) for landmarks in segment.landmarks])
     margin = MAX_SHIFT * timing.samples_per_frame
     curve = offset_curve(opening, loudness(wav[margin:-margin], timing.samples_per_frame, frames))
     yield Sample(
-        key=f"{clip.key}-{stretch.start:06d}",
-        crops=encoded(stretch.crops, timing.fps),
+        key=f"{clip.key}-{segment.start:06d}",
+        crops=encoded(segment.crops, timing.fps),
         wav=wav,
-        landmarks=np.stack(stretch.landmarks).astype(np.float16),
+        landmarks=np.stack(segment.landmarks).astype(np.float16),
         facts={
             "clip": clip.name,
             "speaker": clip.speaker,
-            "start_frame": stretch.start,
+            "start_frame": segment.start,
             "frames": frames,
-            "words": _words_near(clip.words, stretch.start, frames, timing),
+            "words": _select_words(clip.words, segment.start, frames, timing),
             "text": clip.text if whole else None,
             "offset_curve": [round(float(value), 4) for value in curve],
         },
     )
 
 
-def _words_near(
+def _select_words(
     words: tuple[Word, ...] | None, start: int, frames: int, timing: AVTiming
 ) -> list[tuple[float, float, str]] | None:
-    """The words within a stretch and MAX_SHIFT frames of it, in seconds after its first frame."""
+    """Select the words within a segment and MAX_SHIFT frames of it, in seconds after its first frame."""
     if words is None:
         return None
-    zero_s = Fraction(start, timing.fps)
-    first_s, last_s = (zero_s + Fraction(edge, timing.fps) for edge in (-MAX_SHIFT, frames + MAX_SHIFT))
+    start_s = Fraction(start, timing.fps)
+    first_s, last_s = (start_s + Fraction(edge, timing.fps) for edge in (-MAX_SHIFT, frames + MAX_SHIFT))
     return [
-        (float(word.start_s - zero_s), float(word.end_s - zero_s), word.text)
+        (float(word.start_s - start_s), float(word.end_s - start_s), word.text)
         for word in words
         if word.start_s >= first_s and word.end_s <= last_s
     ]
 
 
 def synced(sample: Sample, shift: int, timing: AVTiming) -> Sample:
-    """A sample of `samples_of`, cut to its frames, its sound and words `shift` frames earlier (at most MAX_SHIFT).
+    """Cut a sample of `samples_of` to its frames, with sound and words `shift` frames earlier (at most MAX_SHIFT).
 
-    Where the times of words are known, those that are whole in it are its text.
+    Where the times of words are known, its text is that of the words that are completely in it.
     """
     frames, words, text = (sample.facts[name] for name in ("frames", "words", "text"))
     first = (MAX_SHIFT + shift) * timing.samples_per_frame
     if words is not None:
         shift_s, end_s = shift / timing.fps, round(frames / timing.fps, 6)
-        moved = ((round(start - shift_s, 6), round(end - shift_s, 6), text) for start, end, text in words)
-        words = [word for word in moved if word[0] >= 0 and word[1] <= end_s]
+        shifted = ((round(start - shift_s, 6), round(end - shift_s, 6), text) for start, end, text in words)
+        words = [word for word in shifted if word[0] >= 0 and word[1] <= end_s]
         text = " ".join(word[2] for word in words)
     wav = sample.wav[first : first + frames * timing.samples_per_frame]
     return replace(sample, wav=wav, facts=sample.facts | {"words": words, "text": text})
 
 
 def encoded(crops: list[U8], fps: int) -> bytes:
-    """Crops [h w 3] as an mp4 near lossless."""
+    """Encode crops [h w 3] as an mp4 near lossless."""
     height, width = crops[0].shape[:2]
     pictures = [from_rgb(pixels) for pixels in crops]
     like = VideoFormat(
@@ -196,7 +203,7 @@ def encoded(crops: list[U8], fps: int) -> bytes:
                 for i, picture in enumerate(pictures):
                     writer.write(Frame(picture, i, Fraction(i, fps), Fraction(1, fps)))
             return path.read_bytes()
-    except (MediaError, OSError) as error:  # it is not the clip that is broken
+    except (MediaError, OSError) as error:  # the clip is not at fault
         raise DataError(
             f"{tempfile.gettempdir()}: expected to write crops there for a moment, found {error}; "
             "free some space, or set TMPDIR to another folder"

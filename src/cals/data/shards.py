@@ -1,4 +1,4 @@
-"""Samples in tar shards, as webdataset reads them: written whole, checked when read."""
+"""Samples in tar shards in the layout of webdataset: written whole, checked when read."""
 
 import io
 import json
@@ -21,7 +21,7 @@ CROPS, SOUND, LANDMARKS, FACTS = "crops.mp4", "wav.npy", "landmarks.npy", "json"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sample:
-    """One clip as training sees it: aligned crops at 25 fps, its sound and its landmarks."""
+    """One training clip: aligned crops at 25 fps, their sound and landmarks."""
 
     key: str
     crops: bytes = field(repr=False)
@@ -31,12 +31,12 @@ class Sample:
     landmarks: NDArray[np.float16] = field(repr=False)
     """[t 468 3] in crop pixels."""
     facts: dict[str, Any]
-    """speaker, frames, words, offset and where it came from."""
+    """Speaker, frames, words, offset and source."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Words a full disk or a folder that cannot be written to as a DataError."""
+    """Raise DataError for a full disk or a folder that cannot be written to."""
     try:
         yield
     except OSError as error:
@@ -46,15 +46,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write one tar, whole or not at all; returns how many samples it holds. DataError when it cannot be written."""
+    """Write one tar, whole or not at all; return its number of samples. DataError when it cannot be written."""
     count = 0
     with writing(path), replacing(path) as partial, tarfile.open(partial, "w") as tar:
         for sample in samples:
             pcm = np.clip(np.rint(sample.wav * 32767), -32768, 32767).astype(np.int16)
             parts = {
                 CROPS: sample.crops,
-                SOUND: _npy(pcm),
-                LANDMARKS: _npy(sample.landmarks),
+                SOUND: _encode_npy(pcm),
+                LANDMARKS: _encode_npy(sample.landmarks),
                 FACTS: json.dumps(sample.facts).encode(),
             }
             for suffix, data in parts.items():
@@ -66,7 +66,7 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> int:
 
 
 def read_shard(path: Path) -> Iterator[Sample]:
-    """The samples of one tar; DataError when it is damaged or a sample is not whole."""
+    """Iterate over the samples of one tar; DataError when it is damaged or a sample is incomplete."""
     try:
         with tarfile.open(path) as tar:
             parts: dict[str, bytes] = {}
@@ -74,17 +74,17 @@ def read_shard(path: Path) -> Iterator[Sample]:
             for entry in tar:
                 name, _, suffix = entry.name.partition(".")
                 if name != key and parts:
-                    yield _sample(path, key, parts)
+                    yield _parse_sample(path, key, parts)
                     parts = {}
                 file = tar.extractfile(entry)
                 key, parts[suffix] = name, file.read() if file else b""
             if parts:
-                yield _sample(path, key, parts)
+                yield _parse_sample(path, key, parts)
     except (OSError, tarfile.TarError) as error:
         raise DataError(f"{path}: expected a whole shard, found {error}; prepare the corpus again") from error
 
 
-def _sample(path: Path, key: str, parts: dict[str, bytes]) -> Sample:
+def _parse_sample(path: Path, key: str, parts: dict[str, bytes]) -> Sample:
     missing = {CROPS, SOUND, LANDMARKS, FACTS} - parts.keys()
     if missing:
         raise DataError(f"{path}: expected {sorted(missing)} of {key}, found none; prepare the corpus again")
@@ -96,7 +96,7 @@ def _sample(path: Path, key: str, parts: dict[str, bytes]) -> Sample:
     return Sample(key=key, crops=parts[CROPS], wav=pcm.astype(np.float32) / 32767, landmarks=landmarks, facts=facts)
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def _encode_npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Prepared clips in memory, decoded when first asked for."""
+"""Prepared clips in memory, decoded on first access."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from cals.features.mel import MelConfig, log_mel
 from cals.types import F32, U8
 
 DECODED_BYTES = 32 << 30
-"""Pictures that a store keeps decoded at most; beyond that, clips that were not asked for longest are let go of."""
+"""Most bytes of decoded pictures in a store; beyond them the least recently used clips are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +45,11 @@ class LoadedClip:
 
 
 class ClipStore:
-    """The clips of a prepared folder, all of them or those whose source names are in `names`.
+    """Clips of a prepared folder, all of them or those whose source names are in `names`.
 
-    Compressed samples are read at once (130 kB a second of video); decoded ones are kept as well, `DECODED_BYTES`.
-    `voices` is a folder of `make_bank` for this corpus. Raises DataError when the folder is not prepared, a named
-    clip is not in it, or the voices are not its own.
+    Compressed samples are read at once (130 kB a second of video); decoded ones are kept up to `DECODED_BYTES`.
+    `voices` is a folder of `make_bank` for this corpus. Raises DataError when the folder is not prepared, no clip of
+    `names` is in it, or the voices are of another corpus.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class ClipStore:
         if not manifest.is_file():
             raise DataError(f"{folder}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
         lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-        wanted = {line["key"] for line in lines if names is None or line["clip"] in names}
-        if not wanted:
+        chosen = {line["key"] for line in lines if names is None or line["clip"] in names}
+        if not chosen:
             raise DataError(f"{folder}: expected clips of the split, found none of {len(lines)} in it")
-        shards = sorted({line["shard"] for line in lines if line["key"] in wanted})
+        shards = sorted({line["shard"] for line in lines if line["key"] in chosen})
         self.features = mel
         self._samples: list[Sample] = [
-            sample for shard in shards for sample in read_shard(folder / shard) if sample.key in wanted
+            sample for shard in shards for sample in read_shard(folder / shard) if sample.key in chosen
         ]
         self._loaded: dict[int, LoadedClip] = {}
         self._decoded_bytes = 0
         self._mels: dict[int, Tensor] = {}
-        keys = {line["key"]: line["shard"] for line in lines if line["key"] in wanted}
-        self._voices = None if voices is None else VoiceBank(voices, mel, keys)
+        shard_of = {line["key"]: line["shard"] for line in lines if line["key"] in chosen}
+        self._voices = None if voices is None else VoiceBank(voices, mel, shard_of)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -82,19 +82,19 @@ class ClipStore:
         return [str(sample.facts["speaker"]) for sample in self._samples]
 
     def key(self, index: int) -> str:
-        """A clip's name in the shards."""
+        """Return a clip's name in the shards."""
         return self._samples[index].key
 
     def frames(self, index: int) -> int:
-        """How many frames a clip has, without decoding it."""
+        """Return the number of frames of a clip, without decoding it."""
         return int(self._samples[index].facts["frames"])
 
     def landmarks(self, index: int) -> F32:
-        """A clip's landmarks [t 468 3] in crop pixels, without decoding it."""
+        """Return a clip's landmarks [t 468 3] in crop pixels, without decoding it."""
         return self._samples[index].landmarks.astype(np.float32)
 
     def mel(self, index: int) -> Tensor:
-        """A clip's mel [m f] in dB, without decoding its pictures."""
+        """Return a clip's mel [m f] in dB, without decoding its pictures."""
         if index not in self._mels:
             self._mels[index] = log_mel(torch.from_numpy(self._samples[index].wav[None]), self.features)[0]
         return self._mels[index]
@@ -119,13 +119,13 @@ class ClipStore:
         return clip
 
     def variants(self, index: int) -> list[Tensor]:
-        """The clip's mel [m f] and, with `voices`, the same in other voices: all in time with the crops."""
+        """Return the clip's mel [m f] and, with `voices`, those in other voices, all in time with the crops."""
         mel = self.mel(index)
         return [mel] if self._voices is None else [mel, *self._voices[self.key(index)]]
 
 
 def decoded(video: bytes, frames: int) -> U8:
-    """All crops [t h w 3] of an encoded clip; by OpenCV, so that training needs no PyAV where there is none."""
+    """Decode all crops [t h w 3] of a clip; by OpenCV, so that training needs no PyAV where there is none."""
     handle, name = tempfile.mkstemp(suffix=".mp4")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -133,8 +133,8 @@ def decoded(video: bytes, frames: int) -> U8:
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         pictures: list[NDArray[Any]] = []
         while True:
-            there, picture = capture.read()
-            if not there:
+            has_frame, picture = capture.read()
+            if not has_frame:
                 break
             pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
         capture.release()
@@ -146,20 +146,20 @@ def decoded(video: bytes, frames: int) -> U8:
 
 
 def split_parts(path: Path) -> dict[str, int]:
-    """The parts of a JSON file {part: [names]} and how many clips each has; DataError where it is none."""
-    return {part: len(names) for part, names in _splits(path).items()}
+    """Count the clips of each part of a JSON file {part: [names]}; DataError where it is none."""
+    return {part: len(names) for part, names in _read_splits(path).items()}
 
 
 def split_names(path: Path, *parts: str) -> set[str]:
-    """Clip names of the named parts of a JSON file {part: [names]}; DataError for a part that is not there."""
-    document = _splits(path)
+    """Read the clip names of some parts of a JSON file {part: [names]}; DataError for a part that is not in it."""
+    document = _read_splits(path)
     missing = [part for part in parts if part not in document]
     if missing:
         raise DataError(f"{path}: expected the parts {', '.join(missing)}, found {', '.join(document)}")
     return {name for part in parts for name in document[part]}
 
 
-def _splits(path: Path) -> dict[str, list[str]]:
+def _read_splits(path: Path) -> dict[str, list[str]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

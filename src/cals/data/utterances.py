@@ -1,4 +1,4 @@
-"""What was said with the mouths and the sound of it: batches for speech recognition."""
+"""Mouths with their sound and text: batches for speech recognition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ from cals.timing import AVTiming
 from cals.types import F32, U8
 
 MARGIN = 2
-"""Frames beside words that are cut out, at most."""
+"""Most frames kept on either side of words that are cut out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +39,14 @@ class Utterance:
     mouth: U8 = field(repr=False)
     """Grey [t h w]."""
     wav: F32 = field(repr=False)
-    """[n] at 16 kHz, as many samples a frame in every frame."""
+    """[n] at 16 kHz, the same number of samples in every frame."""
     text: str
     words: tuple[TimedWord, ...] = ()
-    """With their frames, where these are known."""
+    """Words with their frames, where these are known."""
 
 
 class UtteranceStore(SampleStore[Utterance]):
-    """The samples of a prepared folder whose text is known, with their mouths: a square cut brought to `mouth_px`.
+    """Samples of a prepared folder with known text, and their mouths: a square cut resized to `mouth_px`.
 
     `names` are source names, None for all.
     """
@@ -68,11 +68,11 @@ class UtteranceStore(SampleStore[Utterance]):
 
         super().__init__(folder, names, choose, load)
         self.texts = [texts[key] for key in self.keys]
-        """In the order of the samples."""
+        """Texts in the order of the samples."""
 
 
 def grey_mouths(crops: U8, cut: Cut, mouth_px: int) -> U8:
-    """Grey mouths [t mouth_px mouth_px] of crops [t h w 3]."""
+    """Cut grey mouths [t mouth_px mouth_px] out of crops [t h w 3]."""
     cuts = mouth_cut(crops, cut)
     method = cv2.INTER_AREA if cuts.shape[1] > mouth_px else cv2.INTER_LINEAR
     resized = [
@@ -84,7 +84,7 @@ def grey_mouths(crops: U8, cut: Cut, mouth_px: int) -> U8:
 
 @dataclass(frozen=True, eq=False)
 class UtteranceBatch:
-    """Utterances of different lengths, the shorter ones filled up with zeros."""
+    """Utterances of different lengths, padded with zeros."""
 
     wav: Tensor
     """[b n]"""
@@ -94,7 +94,7 @@ class UtteranceBatch:
     """[b t], False beyond an utterance's end."""
     texts: tuple[str, ...]
     corruptions: tuple[Corruption, ...]
-    """What was done to them."""
+    """The corruption of each utterance."""
 
 
 def build_batch(
@@ -107,17 +107,17 @@ def build_batch(
     has_video: bool = True,
     babble: Sequence[F32] = (),
 ) -> UtteranceBatch:
-    """Utterances as a network is shown them, each with a corruption of its own from `config`; without it clean.
+    """Collate utterances into a batch, each with a corruption of its own if `config` is given.
 
-    Views are the middle of the mouths, or with `face` a random part of another face before another camera; without
-    `has_video` none are made. Babble is made of the other utterances, and of the further wavs `babble`.
+    Views are the middle of the mouths, or with `face` a random part with another face and camera. Without `has_video`
+    pictures are neither corrupted nor augmented. Babble is mixed from the other utterances and the wavs `babble`.
     """
-    wavs, views, done = [], [], []
-    for number, utterance in enumerate(utterances):
+    wavs, views, corruptions = [], [], []
+    for row, utterance in enumerate(utterances):
         mouth, wav, corruption = utterance.mouth, utterance.wav, Corruption(frames=len(utterance.mouth))
         if config is not None:
             corruption = draw_corruption(rng, len(mouth), config)
-            others = [*babble, *(other.wav for i, other in enumerate(utterances) if i != number)]
+            others = [*babble, *(other.wav for i, other in enumerate(utterances) if i != row)]
             mouth = corrupt_pictures(mouth, corruption.video) if has_video else mouth
             wav = corrupt_sound(wav, corruption.audio, len(wav) // len(mouth), others)
         wavs.append(wav)
@@ -125,41 +125,41 @@ def build_batch(
             views.append(sample_view(mouth, rng, view_px, face))
         else:
             views.append(middle_view(mouth, view_px))
-        done.append(corruption)
+        corruptions.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(
-        wav=_filled(wavs),
-        mouths=_filled(views),
+        wav=_pad_batch(wavs),
+        mouths=_pad_batch(views),
         valid=torch.arange(int(frames.max())) < frames[:, None],
         texts=tuple(utterance.text for utterance in utterances),
-        corruptions=tuple(done),
+        corruptions=tuple(corruptions),
     )
 
 
-def _filled(arrays: Sequence[NDArray[Any]]) -> Tensor:
-    """Arrays [n ...] as one [b longest ...], zero beyond their ends."""
+def _pad_batch(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    """Pad arrays [n ...] with zeros to one tensor [b longest ...]."""
     longest = max(len(array) for array in arrays)
-    filled = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
-    for row, array in zip(filled, arrays, strict=True):
+    padded = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in zip(padded, arrays, strict=True):
         row[: len(array)] = array
-    return torch.from_numpy(filled)
+    return torch.from_numpy(padded)
 
 
 def middle_view(mouth: U8, view_px: int) -> U8:
-    """The middle [t view view] of mouths [t size size]."""
+    """Crop the middle [t view view] of mouths [t size size]."""
     first = (mouth.shape[1] - view_px) // 2
     return mouth[:, first : first + view_px, first : first + view_px]
 
 
 def sample_view(mouth: U8, rng: np.random.Generator, view_px: int, face: FaceAugment) -> U8:
-    """A random part [t view view] of mouths [t size size], of another face before another camera."""
+    """Sample a part [t view view] of mouths [t size size], with another face and camera."""
     mouth = repainted(mouth, drawn_look(rng, face, *mouth.shape[1:3]), rng)
     top, left = rng.integers(mouth.shape[1] - view_px + 1, size=2)
     return mouth[:, top : top + view_px, left : left + view_px]
 
 
 def sample_utterances(store: UtteranceStore, rng: np.random.Generator, count: int) -> list[Utterance]:
-    """Random utterances, speakers with many of them held back."""
+    """Sample utterances; speakers with many of them are weighted down."""
     weights = speaker_weights(store.speakers)
     chosen = rng.choice(len(store), size=count, replace=count > len(store), p=weights)
     return [store[int(index)] for index in chosen]

@@ -1,4 +1,4 @@
-"""Every clip of a prepared corpus in other voices, made once: mels beside its shards, so that training pays nothing."""
+"""Voice conversion of every clip of a prepared corpus, done once: mels beside its shards, at no cost in training."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class BankConfig:
-    """How many other voices every clip gets, and which."""
+    """Number and kind of the other voices of every clip."""
 
     k: int = 3
     seed: int = 0
@@ -44,7 +44,7 @@ class BankConfig:
 
     @property
     def document(self) -> dict[str, Any]:
-        """As it is written beside the voices."""
+        """The config as written beside the voices."""
         document: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **dataclasses.asdict(self)}))
         return document
 
@@ -54,26 +54,27 @@ def make_bank(
 ) -> None:
     """Write `out`/<shard>.safetensors with float16 mels [k m f] under each sample's key, for every shard of `corpus`.
 
-    Shards that are there whole are kept, so a run that was stopped goes on; a sample's voices depend on its key alone.
-    About 60 ms of one core a second of sound for k = 3. Raises DataError when the corpus is not prepared or `out`
-    was made otherwise, ConfigError where pyworld is missing.
+    Complete shards are kept, so an interrupted run resumes; a sample's voices depend on its key alone. Takes about 60
+    ms of one core per second of sound for k = 3. Raises DataError when the corpus is not prepared or `out` has other
+    settings, ConfigError where pyworld is missing.
     """
     if workers < 1:
         raise ConfigError(f"workers: expected at least 1, found {workers}; give 1 or more")
     shards = sorted(corpus.glob("shard-*.tar"))
     if not shards:
         raise DataError(f"{corpus}: expected a prepared folder with shards, found none; run `cals prepare`")
-    _claim(out, config)
-    waiting = [shard for shard in shards if not _is_made(out, shard)]
-    done = len(shards) - len(waiting)
+    _claim_folder(out, config)
+    pending = [shard for shard in shards if not _is_complete(out, shard)]
+    done = len(shards) - len(pending)
     if progress:
         progress(done, len(shards))
-    for number, _ in enumerate(_made(waiting, out, config, workers), start=done + 1):
+    for number, _ in enumerate(_convert_shards(pending, out, config, workers), start=done + 1):
         if progress:
             progress(number, len(shards))
 
 
-def _claim(out: Path, config: BankConfig) -> None:
+def _claim_folder(out: Path, config: BankConfig) -> None:
+    """Write the settings into a new folder; DataError where it has other ones."""
     settings = out / SETTINGS
     if settings.is_file():
         if read_settings(out) != config.document:
@@ -86,7 +87,7 @@ def _claim(out: Path, config: BankConfig) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What a bank was made with; DataError when it is none."""
+    """Read the settings of a bank; DataError where the folder is none."""
     try:
         document: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -94,39 +95,39 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _made(shards: list[Path], out: Path, config: BankConfig, workers: int) -> Iterator[Path]:
+def _convert_shards(shards: list[Path], out: Path, config: BankConfig, workers: int) -> Iterator[Path]:
     if workers == 1:
-        yield from (_make(shard, out, config) for shard in shards)
+        yield from (_convert_shard(shard, out, config) for shard in shards)
         return
-    make = functools.partial(_make, out=out, config=config)
+    make = functools.partial(_convert_shard, out=out, config=config)
     work = Work(start=torch.set_num_threads, arguments=(1,), run=make, items="shards")
     # spawned, since torch's threads do not survive a fork
     yield from run_jobs(work, shards, workers=workers, context=multiprocessing.get_context("spawn"))
 
 
-def _make(shard: Path, out: Path, config: BankConfig) -> Path:
-    found = {sample.key: other_voices(sample, config) for sample in read_shard(shard)}
+def _convert_shard(shard: Path, out: Path, config: BankConfig) -> Path:
+    mels = {sample.key: other_voices(sample, config) for sample in read_shard(shard)}
     path = bank_path(out, shard.name)
     with writing(path), replacing(path) as partial:
-        save_file(found, partial, metadata={"source_bytes": str(shard.stat().st_size)})
+        save_file(mels, partial, metadata={"source_bytes": str(shard.stat().st_size)})
     return path
 
 
 def other_voices(sample: Sample, config: BankConfig) -> Tensor:
-    """Log-mels [k m f] of the sample in other voices, float16 (a sixteenth of a dB)."""
+    """Compute log-mels [k m f] of the sample in other voices, float16 (a sixteenth of a dB)."""
     rng = np.random.default_rng([config.seed, crc32(sample.key.encode())])
     parts = taken_apart(sample.wav, config.mel.timing.sample_rate_hz)
     wavs = [put_together(parts, drawn_voice(rng, config.voice, parts.median_hz)) for _ in range(config.k)]
     return log_mel(torch.from_numpy(np.stack(wavs)), config.mel).half()
 
 
-def _is_made(out: Path, shard: Path) -> bool:
-    """Whether the shard's voices are there, whole, made from a shard of this size."""
+def _is_complete(out: Path, shard: Path) -> bool:
+    """Tell whether the shard's voices are complete and made from a shard of this size."""
     path = bank_path(out, shard.name)
     if not path.is_file():
         return False
     try:
-        with _opened(path) as file:
+        with _open_bank(path) as file:
             metadata: dict[str, str] = file.metadata() or {}
     except DataError:
         return False
@@ -134,12 +135,12 @@ def _is_made(out: Path, shard: Path) -> bool:
 
 
 def bank_path(folder: Path, shard: str) -> Path:
-    """The file with the voices of a shard."""
+    """Return the file with the voices of a shard."""
     return (folder / shard).with_suffix(".safetensors")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_bank(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -148,7 +149,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 class VoiceBank:
-    """A folder of `make_bank`, read from disk voice by voice.
+    """A folder of `make_bank`, read from disk clip by clip.
 
     Raises DataError when it is none, was made with another mel, or lacks one of `keys` (key -> shard).
     """
@@ -159,14 +160,14 @@ class VoiceBank:
             raise DataError(f"{folder}: expected voices of this mel and format {FORMAT}, found others; make them again")
         self._folder, self._keys = folder, keys
         for shard in sorted(set(keys.values())):
-            wanted = {key for key, name in keys.items() if name == shard}
-            with _opened(bank_path(folder, shard)) as file:
-                missing = wanted - set(file.keys())
+            expected = {key for key, name in keys.items() if name == shard}
+            with _open_bank(bank_path(folder, shard)) as file:
+                missing = expected - set(file.keys())
             if missing:
                 raise DataError(f"{folder}: expected voices of {min(missing)}, found none; make them again")
 
     def __getitem__(self, key: str) -> Tensor:
-        """Log-mels [k m f] of the clip `key` in other voices."""
-        with _opened(bank_path(self._folder, self._keys[key])) as file:
+        """Return log-mels [k m f] of the clip `key` in other voices."""
+        with _open_bank(bank_path(self._folder, self._keys[key])) as file:
             tensor: Tensor = file.get_tensor(key)
         return tensor.float()

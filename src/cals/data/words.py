@@ -1,4 +1,4 @@
-"""Mouths saying words whose times are known: what a lip reader is trained and tested on."""
+"""Mouths with words of known times: training and test data of the lip reader."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +21,11 @@ I64 = NDArray[np.int64]
 Cut = tuple[int, int, int, int]
 """Top, bottom, left and right within a crop, in pixels."""
 FEWEST_FRAMES = 2
-"""A word's own frames, at least: GRID's aligner gives some an instant only."""
+"""Least length of a word: GRID's aligner gives some of them an instant only."""
 
 
 class TimedWord(NamedTuple):
-    """A word and its frames, the last one not included."""
+    """A word and its frames; `end` is exclusive."""
 
     start: int
     end: int
@@ -34,7 +34,7 @@ class TimedWord(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SpokenClip:
-    """One clip's mouth and words."""
+    """Mouth and words of one clip."""
 
     key: str
     mouth: U8 = field(repr=False)
@@ -43,26 +43,26 @@ class SpokenClip:
 
 
 def mouth_cut(crops: U8, cut: Cut) -> U8:
-    """The mouth [t h w 3] within crops [t size size 3]: a copy, so that the crops can be forgotten."""
+    """Cut the mouth [t h w 3] out of crops [t size size 3]; a copy, so that the crops can be freed."""
     top, bottom, left, right = cut
     return crops[:, top:bottom, left:right].copy()
 
 
 def timed_words(words: Iterable[Sequence[object]], frames: int, fps: int) -> tuple[TimedWord, ...]:
-    """(start s, end s, text) as frames, the nearest ones and two at least; those that do not fit in are left out."""
-    found = []
+    """Round words (start s, end s, text) to frames, two at least; those that do not fit in are left out."""
+    timed = []
     for start_s, end_s, text in words:
         start = round(float(start_s) * fps)  # type: ignore[arg-type]
         end = max(start + FEWEST_FRAMES, round(float(end_s) * fps))  # type: ignore[arg-type]
         if start >= 0 and end <= frames:
-            found.append(TimedWord(start, end, str(text)))
-    return tuple(found)
+            timed.append(TimedWord(start, end, str(text)))
+    return tuple(timed)
 
 
 def word_windows(words: Sequence[TimedWord], frames: int, context: int, blank: int) -> tuple[I64, NDArray[np.bool_]]:
-    """Which frames the window of each word looks at [n l], and which of its places are the word's own [n l].
+    """Compute the frame indices [n l] of each word's window, and a mask [n l] of the word's own frames.
 
-    Windows are as long as the longest needs; places beyond the context or the clip of `frames` frames are `blank`.
+    Windows are as long as the longest word needs; places beyond the context or the clip of `frames` frames are `blank`.
     """
     longest = max(word.end - word.start for word in words) + 2 * context
     index = np.array([word.start - context for word in words])[:, None] + np.arange(longest)
@@ -72,10 +72,10 @@ def word_windows(words: Sequence[TimedWord], frames: int, context: int, blank: i
 
 
 class WordStore(SampleStore[SpokenClip]):
-    """Mouths of the clips with known words in a prepared folder; decoded when first asked for, then kept (small).
+    """Mouths of the clips with known words in a prepared folder; decoded on first access, then kept (small).
 
     `names` are source names, None for all; `vocabulary` says which words count. Raises DataError when the folder is not
-    prepared; it may well hold no clip with words.
+    prepared; the store may be empty.
     """
 
     def __init__(self, folder: Path, names: set[str] | None, *, cut: Cut, fps: int, vocabulary: frozenset[str]) -> None:
@@ -92,40 +92,40 @@ class WordStore(SampleStore[SpokenClip]):
 
         super().__init__(folder, names, choose, load)
         self.count = sum(len(words) for words in words.values())
-        """How many words are said in all."""
+        """Words of all clips together."""
 
 
 @dataclass(frozen=True, eq=False)
 class WordBatch:
-    """Words of several clips, each with the frames that its window looks at."""
+    """Words of several clips, each with the frames of its window."""
 
     mouths: Tensor
     """[t 3 h w] uint8, the frames of all clips in a row."""
     index: Tensor
     """[n l] places in `mouths`, or blank."""
     own: Tensor
-    """[n l], True where a place is the word's own."""
+    """[n l], True where a place belongs to the word itself."""
     texts: tuple[str, ...]
 
 
 def joined(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int, blank: int) -> WordBatch:
-    """Mouths [t h w 3] with the words they say, one after the other; words' frames count from their mouth's first."""
+    """Collate mouths [t h w 3] with their words; the frames of words count from the first of their mouth."""
     windows, first = [], 0
     for mouth, words in clips:
-        index, own = word_windows(words, len(mouth), context, blank)
-        windows.append((np.where(index == blank, blank, index + first), own))
+        index, mask = word_windows(words, len(mouth), context, blank)
+        windows.append((np.where(index == blank, blank, index + first), mask))
         first += len(mouth)
     longest = max(index.shape[1] for index, _ in windows)
 
-    def stacked(parts: Sequence[NDArray[np.generic]], value: object) -> Tensor:
-        sides = [((0, 0), (0, longest - part.shape[1])) for part in parts]
-        filled = [np.pad(part, side, constant_values=value) for part, side in zip(parts, sides, strict=True)]  # type: ignore[call-overload]
-        return torch.from_numpy(np.concatenate(filled))
+    def pad_and_stack(parts: Sequence[NDArray[np.generic]], value: object) -> Tensor:
+        padding = [((0, 0), (0, longest - part.shape[1])) for part in parts]
+        padded = [np.pad(part, pad, constant_values=value) for part, pad in zip(parts, padding, strict=True)]  # type: ignore[call-overload]
+        return torch.from_numpy(np.concatenate(padded))
 
     return WordBatch(
         mouths=torch.from_numpy(np.concatenate([planes(mouth) for mouth, _ in clips])),
-        index=stacked([index for index, _ in windows], blank),
-        own=stacked([own for _, own in windows], False),
+        index=pad_and_stack([index for index, _ in windows], blank),
+        own=pad_and_stack([mask for _, mask in windows], False),
         texts=tuple(word.text for _, words in clips for word in words),
     )
 
@@ -133,20 +133,20 @@ def joined(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int, blank:
 def drawn_words(
     store: WordStore, rng: np.random.Generator, face: FaceAugment, *, clips: int, jitter: int, context: int, blank: int
 ) -> WordBatch:
-    """All words of random clips, each clip with another face and camera, each word up to `jitter` frames elsewhere."""
-    drawn = []
-    for choice in rng.choice(len(store), size=clips, replace=clips > len(store)):
-        clip = store[int(choice)]
-        words = [_moved(word, rng, jitter, len(clip.mouth)) for word in clip.words]
+    """Sample clips with all their words: each clip of another face and camera, each word shifted by up to `jitter`."""
+    sampled = []
+    for index in rng.choice(len(store), size=clips, replace=clips > len(store)):
+        clip = store[int(index)]
+        words = [_jitter_word(word, rng, jitter, len(clip.mouth)) for word in clip.words]
         first = max(0, min(word.start for word in words) - context)
         mouth = clip.mouth[first : max(word.end for word in words) + context]
         mouth = repainted(mouth, drawn_look(rng, face, *mouth.shape[1:3]), rng)
-        drawn.append((mouth, [word._replace(start=word.start - first, end=word.end - first) for word in words]))
-    return joined(drawn, context, blank)
+        sampled.append((mouth, [word._replace(start=word.start - first, end=word.end - first) for word in words]))
+    return joined(sampled, context, blank)
 
 
-def _moved(word: TimedWord, rng: np.random.Generator, jitter: int, frames: int) -> TimedWord:
-    """Each end moved by itself, so that neither a word's place nor its length is exact."""
+def _jitter_word(word: TimedWord, rng: np.random.Generator, jitter: int, frames: int) -> TimedWord:
+    """Move each end of a word independently, so that neither its place nor its length is exact."""
     earlier, later = rng.integers(-jitter, jitter, 2, endpoint=True).tolist()
     start, end = word.start + earlier, word.end + later
     if not 0 <= start <= end - FEWEST_FRAMES <= frames - FEWEST_FRAMES:

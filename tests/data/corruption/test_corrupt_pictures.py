@@ -70,8 +70,8 @@ def test_an_occluder_drifts_a_little() -> None:
     for frame in (0, 6, 12, 18):
         alpha = shown(3, 0.3, 96, frame)
         middles.append([float((alpha * at).sum() / alpha.sum()) for at in np.mgrid[0:96, 0:96]])
-    moved = np.abs(np.diff(middles, axis=0)).max(axis=1)
-    assert (moved > 0.03).all()
+    distances = np.abs(np.diff(middles, axis=0)).max(axis=1)
+    assert (distances > 0.03).all()
     assert np.ptp(middles, axis=0).max() < 0.15 * 96
 
 
@@ -149,16 +149,16 @@ def test_bursts_beyond_the_clip_are_refused() -> None:
 
 
 def test_occluders_are_of_many_kinds_and_clear_at_their_rims() -> None:
-    looks = set()
+    pictures = set()
     for number in range(0, COUNT, 7):
         for px in (10, 60):
-            thing = load_occluder(number, px)
-            picture = thing.picture
+            occluder = load_occluder(number, px)
+            picture = occluder.picture
             assert picture[[0, -1], :, 3].max() == 0
             assert picture[:, [0, -1], 3].max() == 0
-            assert thing.side * len(picture) >= 0.99 * px  # never enlarged
-        looks.add(picture.tobytes())
-    assert len(looks) == len(range(0, COUNT, 7))
+            assert occluder.side * len(picture) >= 0.99 * px  # never enlarged
+        pictures.add(picture.tobytes())
+    assert len(pictures) == len(range(0, COUNT, 7))
     assert load_occluder(COUNT + 3, 50) is load_occluder(3, 50)
 
 

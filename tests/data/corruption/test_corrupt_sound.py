@@ -95,17 +95,17 @@ def test_colours_are_what_their_names_say() -> None:
 @pytest.mark.parametrize("seconds", [0.5, LOOP_S + 3.3])
 def test_any_rate_length_and_blocks(rate_hz: int, seconds: float) -> None:
     samples = round(seconds * rate_hz)
-    made = build_sound_burst(
+    sound_burst = build_sound_burst(
         burst("pink", 10.0), 100, 100 + samples, power=0.02, rate_hz=rate_hz, others=(), own=SPEECH
     )
     whole = np.zeros((2, samples + 300), np.float32)
-    made.apply(whole, 0)
+    sound_burst.apply(whole, 0)
     assert 10 * np.log10(0.02 / power(whole[0, 100 : 100 + samples])) == pytest.approx(10, abs=0.2)
     assert not whole[:, :100].any()
     assert not whole[:, 100 + samples :].any()
     pieces = np.zeros_like(whole)
     for first in range(0, whole.shape[1], 9_999):
-        made.apply(pieces[:, first : first + 9_999], first)
+        sound_burst.apply(pieces[:, first : first + 9_999], first)
     assert np.array_equal(pieces, whole)
 
 

@@ -39,8 +39,12 @@ def spoken(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("spoken") / "clips"
     shutil.copytree(raw, root)
     lines = [f"{1000 * start} {1000 * end} {text}" for start, end, text in WORDS]
-    said = "\n".join(["0 100 sil", *lines]) + "\n"
-    for name, text in (("anna/one", said), ("anna/two", said.replace("blue", "red")), ("carl/gone", said)):
+    alignment = "\n".join(["0 100 sil", *lines]) + "\n"
+    for name, text in (
+        ("anna/one", alignment),
+        ("anna/two", alignment.replace("blue", "red")),
+        ("carl/gone", alignment),
+    ):
         (root / f"{name}.align").write_text(text)
     return root
 
@@ -75,8 +79,8 @@ def test_the_command_reads_real_and_generated(
     arguments = ["readability", str(spoken), "--splits", str(spoken / "splits.json"), "--reader", str(reader)]
     arguments += ["--model", "debug", "--out", str(out)]
     main(arguments)
-    said = capsys.readouterr().out
-    assert "without known words: 1 clips of val_unseen" in said
+    stdout = capsys.readouterr().out
+    assert "without known words: 1 clips of val_unseen" in stdout
     assert {path.name for path in out.iterdir()} == set(FILES)
     document = json.loads((out / "readability.json").read_text())
     one, two, gone = document["clips"]
@@ -99,13 +103,13 @@ def test_the_command_reads_real_and_generated(
     with pytest.raises(SystemExit):
         main(arguments)
     assert "use --force" in capsys.readouterr().err
-    before, done = (out / "readability.json").read_bytes(), []
+    before, calls = (out / "readability.json").read_bytes(), []
 
     def interrupted(source: ClipSource, detector: FaceDetector) -> RealClip:
-        if len(done) == 2:
-            done.append("interrupted")
+        if len(calls) == 2:
+            calls.append("interrupted")
             raise KeyboardInterrupt
-        done.append(source.name)
+        calls.append(source.name)
         return read_clip(source, detector)
 
     monkeypatch.setattr(protocol, "read_clip", interrupted)
@@ -113,7 +117,7 @@ def test_the_command_reads_real_and_generated(
         main([*arguments, "--force"])
     assert (out / "readability.json").read_bytes() == before
     main([*arguments, "--force"])
-    assert done == ["anna/one", "anna/two", "interrupted", "carl/gone"]
+    assert calls == ["anna/one", "anna/two", "interrupted", "carl/gone"]
     assert (out / "readability.json").read_bytes() == before
     assert {path.name for path in out.iterdir()} == set(FILES)
 
@@ -156,15 +160,15 @@ def test_only_frames_with_a_face_and_not_blanked_are_read() -> None:
     words = [TimedWord(4, 8, "bin"), TimedWord(8, 14, "blue")]
     mouth, valid = rng.integers(0, 256, (20, 48, 72, 3), dtype=np.uint8), np.ones(20, bool)
     valid[[2, 15]] = False  # in the context of either
-    found = [read_words(network, mouth, words, valid, blanked=blanked) for blanked in (False, True)]
+    readings = [read_words(network, mouth, words, valid, blanked=blanked) for blanked in (False, True)]
     hidden = mouth.copy()
     hidden[[0, 2, 15, 18]] = 0
-    assert read_words(network, hidden, words, valid) == found[0]
+    assert read_words(network, hidden, words, valid) == readings[0]
     for number, word in enumerate(words):
         blank = mouth.copy()
         blank[word.start : word.end] = 0
-        assert read_words(network, blank, [word], valid, blanked=True) == found[1][number : number + 1]
-    assert found[0] != found[1]
+        assert read_words(network, blank, [word], valid, blanked=True) == readings[1][number : number + 1]
+    assert readings[0] != readings[1]
     assert read_words(network, mouth, [], valid) == []
 
 

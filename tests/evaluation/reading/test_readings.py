@@ -23,8 +23,8 @@ def clip(name: str, real: str, model: str, shuffled: str = "a") -> ClipReading:
             Reading(said, read, SLOTS["colour" if said in SLOTS["colour"] else "letter"][0]) for said, read in pairs
         ]
 
-    found = {"real": readings(real), "shuffled": readings(f"{shuffled}={shuffled}"), "model": readings(model)}
-    return ClipReading(part="seen", clip=name, left_out=1, readings=found)
+    readings_of = {"real": readings(real), "shuffled": readings(f"{shuffled}={shuffled}"), "model": readings(model)}
+    return ClipReading(part="seen", clip=name, left_out=1, readings=readings_of)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SENTENCES = ("bin red at now", "now red bin", "at now red bin", "red red now")
 
 
 def save_recogniser(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """A random network of `avsr-debug` that reads something else in most of what it is shown."""
+    """Save a random network of `avsr-debug` whose readings differ for most inputs."""
     tokens = build_tokens(SENTENCES, "words")
     config = replace(presets.AVSR["avsr-debug"].model, tokens=tokens, **changes)
     torch.manual_seed(seed)
@@ -36,7 +36,7 @@ def save_recogniser(folder: Path, seed: int = 0, **changes: Any) -> Path:
 
 
 def write_corpus(folder: Path, samples: Sequence[Sample], splits: dict[str, list[str]]) -> Path:
-    """A prepared folder with `splits.json`."""
+    """Write a prepared folder with `splits.json`."""
     write_shard(folder / "shard-00000.tar", samples)
     lines = [json.dumps({"key": sample.key, "shard": "shard-00000.tar"} | sample.facts) for sample in samples]
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")

@@ -42,21 +42,24 @@ def job_of(spoken: Path, *folders: Path, **changes: Any) -> WerJob:
     return WerJob(corpus=spoken, models=models, config=config, splits=spoken / "splits.json")
 
 
-def count_errors(said: list[str], read: list[str]) -> int:
+def count_errors(reference: list[str], hypothesis: list[str]) -> int:
     """Levenshtein's distance by its definition."""
-    if not said or not read:
-        return len(said) + len(read)
-    if said[0] == read[0]:
-        return count_errors(said[1:], read[1:])
-    return 1 + min(count_errors(a, b) for a, b in ((said[1:], read), (said, read[1:]), (said[1:], read[1:])))
+    if not reference or not hypothesis:
+        return len(reference) + len(hypothesis)
+    if reference[0] == hypothesis[0]:
+        return count_errors(reference[1:], hypothesis[1:])
+    return 1 + min(
+        count_errors(a, b)
+        for a, b in ((reference[1:], hypothesis), (reference, hypothesis[1:]), (reference[1:], hypothesis[1:]))
+    )
 
 
 def test_the_table_is_complete(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     main([*arguments, "--out", str(out)])
-    said = capsys.readouterr().out
-    assert "## val_seen: 1 clips, 4 words" in said
-    assert "grammar only: best guess" in said
+    stdout = capsys.readouterr().out
+    assert "## val_seen: 1 clips, 4 words" in stdout
+    assert "grammar only: best guess" in stdout
     assert sorted(path.name for path in out.iterdir()) == ["wer.json", "wer.md", "wer.png"]
     document = json.loads((out / "wer.json").read_text())
     rates = {(one["part"], one["condition"], one["system"]): one for one in document["rates"]}
@@ -93,13 +96,13 @@ def test_a_run_that_goes_on_says_what_a_whole_one_says(
 ) -> None:
     job = job_of(spoken, models["scores"])
     measure_word_errors(job, tmp_path / "whole")
-    read, done = ClipReader.read, list[str]()
+    read, calls = ClipReader.read, list[str]()
 
     def interrupt(reader: ClipReader, task: Task) -> ClipRecord:
-        if len(done) == 2:
-            done.append("interrupted")
+        if len(calls) == 2:
+            calls.append("interrupted")
             raise KeyboardInterrupt
-        done.append(task.key)
+        calls.append(task.key)
         return read(reader, task)
 
     monkeypatch.setattr(ClipReader, "read", interrupt)
@@ -109,7 +112,7 @@ def test_a_run_that_goes_on_says_what_a_whole_one_says(
     with pytest.raises(ConfigError, match="another"):
         measure_word_errors(replace(job, config=replace(job.config, seeds=(1,))), tmp_path / "parts")
     measure_word_errors(job, tmp_path / "parts")
-    assert done == ["a-0", "a-1", "interrupted", "b-0", "b-1"]
+    assert calls == ["a-0", "a-1", "interrupted", "b-0", "b-1"]
     for name in ("wer.json", "wer.md"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["wer.json", "wer.md"]

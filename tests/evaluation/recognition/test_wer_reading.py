@@ -21,7 +21,7 @@ CONFIG: dict[str, Any] = {"kinds": ("babble", "dropout", "patch"), "snrs_db": (0
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Has networks "read" a word that says what they are shown in each stream; the calls."""
+    """Make networks "read" a word that identifies their input in each stream; return the calls."""
     calls: list[tuple[str, str]] = []
 
     def describe(network: Network, streams: str, batch: UtteranceBatch, _: object) -> tuple[str, dict[str, F32]]:

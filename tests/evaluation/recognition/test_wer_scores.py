@@ -32,17 +32,17 @@ READ = {
 }
 
 
-def clips_of(read: dict[str, Sequence[Sequence[str]]], scores: Sequence[Any] = ({},) * 4) -> PartScores:
+def clips_of(hypotheses: dict[str, Sequence[Sequence[str]]], scores: Sequence[Any] = ({},) * 4) -> PartScores:
     """One condition; a list of texts by system and clip."""
     clips = [
         ClipRecord(
             part="part",
             clip=str(i),
-            said=said,
-            readings={"clean": {name: list(texts[i]) for name, texts in read.items()}},
+            said=reference,
+            readings={"clean": {name: list(texts[i]) for name, texts in hypotheses.items()}},
             scores={"clean": scores[i]},
         )
-        for i, said in enumerate(SAID)
+        for i, reference in enumerate(SAID)
     ]
     return PartScores("part", clips, seed=3)
 
@@ -153,11 +153,11 @@ def test_the_grammar_against_all_its_sentences(monkeypatch: pytest.MonkeyPatch) 
     best = max((sentence for sentence in probability if sentence), key=lambda sentence: probability[sentence])
     assert find_probable_sentence(language) == best
     drawn = [text(sentence) for sentence in draw_sentences(language, 0, 4000)]
-    said = "a b c"
-    expected = sum(p * edit_distance(said.split(), text(s).split()).errors for s, p in probability.items()) / whole
-    found = Grammar(probable=text(best), guess="b", drawn=tuple(drawn)).count_errors(said)
-    assert found[:2] == (edit_distance(said.split(), text(best).split()).errors, 2)
-    assert found[2] == pytest.approx(expected, abs=0.1)
+    reference = "a b c"
+    expected = sum(p * edit_distance(reference.split(), text(s).split()).errors for s, p in probability.items()) / whole
+    errors = Grammar(probable=text(best), guess="b", drawn=tuple(drawn)).count_errors(reference)
+    assert errors[:2] == (edit_distance(reference.split(), text(best).split()).errors, 2)
+    assert errors[2] == pytest.approx(expected, abs=0.1)
 
     def risk(guess: str) -> float:
         return sum(p * edit_distance(text(s).split(), guess.split()).errors for s, p in probability.items())
@@ -169,11 +169,11 @@ def test_the_grammar_against_all_its_sentences(monkeypatch: pytest.MonkeyPatch) 
 def test_silence_is_not_the_most_probable_sentence() -> None:
     """Smoothing leaves it more than any of many sentences has, but it says nothing."""
     language = fit_ngram([[1, 2, 3, 4], [4, 2, 1], [3, 4, 2, 1], [2, 2, 4]], 3, 6)
-    silent = float(language.next_log_probs(torch.tensor([[5]]))[0, 5])
+    silent_log_prob = float(language.next_log_probs(torch.tensor([[5]]))[0, 5])
     sentence = find_probable_sentence(language)
     line = [5, *sentence, 5]
-    said = sum(float(language.next_log_probs(torch.tensor([line[:n]]))[0, line[n]]) for n in range(1, len(line)))
-    assert silent > said
+    log_prob = sum(float(language.next_log_probs(torch.tensor([line[:n]]))[0, line[n]]) for n in range(1, len(line)))
+    assert silent_log_prob > log_prob
     assert len(sentence) > 0
 
 
@@ -183,9 +183,9 @@ def test_a_plot_of_an_odd_number_of_kinds(tmp_path: Path) -> None:
     conditions, systems = build_conditions(config), [FakeSystem("one"), FakeSystem("other")]
     readings = {one.name: {system.name: ["now red bin"] for system in systems} for one in conditions}
     clips = [
-        ClipRecord(part=part, clip=str(i), said=said, readings=readings, scores={})
+        ClipRecord(part=part, clip=str(i), said=reference, readings=readings, scores={})
         for part in ("seen", "unseen")
-        for i, said in enumerate(SAID)
+        for i, reference in enumerate(SAID)
     ]
     grammars = {system.name: Grammar(probable="red", guess="red", drawn=("red",)) for system in systems}
     report = WerReport({}, systems, conditions, grammars, clips)  # type: ignore[arg-type]

@@ -55,11 +55,11 @@ def test_mouths_are_cut_out_as_prepared(prepared: Path, generated: Path, detecto
     real = UtteranceStore(prepared, None, cut=CUT, mouth_px=PX)[0].mouth
     names = ("same", "other", "gone")
     videos = Videos([(name, generated / name) for name in names], detector, AVTiming())
-    found = {name: videos.mouths(name, "anna/one", FIRST, len(real), CUT, PX) for name in names}
-    assert found["same"].shape == real.shape == (FRAMES - FIRST, PX, PX)
-    assert (found["same"] == real).all()
-    assert (found["other"] != real).any()
-    assert found["gone"].max() < 3
+    mouths = {name: videos.mouths(name, "anna/one", FIRST, len(real), CUT, PX) for name in names}
+    assert mouths["same"].shape == real.shape == (FRAMES - FIRST, PX, PX)
+    assert (mouths["same"] == real).all()
+    assert (mouths["other"] != real).any()
+    assert mouths["gone"].max() < 3
     longer = videos.mouths("same", "anna/one", FIRST, len(real) + 5, CUT, PX)
     assert longer[: len(real)].max(axis=(1, 2)).min() > 100
     assert longer[len(real) :].max() < 3  # the video has ended
@@ -78,7 +78,7 @@ def test_the_command_compares_generated_with_real_lips(
     arguments += ["--model", f"both={model}", "--beam", "2", "--language-weight", "0", "--out", str(out)]
     arguments += ["--videos", str(generated / "same"), "--videos", f"else={generated / 'other'}"]
     main([*arguments, "--readability", str(tmp_path / "readability.json")])
-    said = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == ["wer.json", "wer.md"]
     document = json.loads((out / "wer.json").read_text())
     rates = {one["condition"]: one["wer"][0] for one in document["rates"]}
@@ -93,7 +93,7 @@ def test_the_command_compares_generated_with_real_lips(
     methods = [(one["method"], one["word_reader"]) for one in document["agreement"]["methods"]]
     assert methods == [("real", 0.9), ("same", 0.8)]
     assert document["agreement"]["correlations"][0]["correlation"] is None
-    assert "it needs 3 methods" in said
+    assert "it needs 3 methods" in stdout
 
     arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
     with pytest.raises(SystemExit):
@@ -109,12 +109,12 @@ def test_the_command_compares_generated_with_real_lips(
 def test_agreement_over_methods(tmp_path: Path) -> None:
     words = {("seen", "real"): 0.9, ("seen", "ours"): 0.7, ("seen", "copy"): 0.2, ("unseen", "real"): 0.5}
     rates = {("seen", "real", "v"): 0.2, ("seen", "ours", "v"): 0.5, ("seen", "copy", "v"): 0.9}
-    found = compare_readers(tmp_path, words, rates | {("seen", "theirs", "v"): 0.1, ("unseen", "real", "v"): 0.3})
-    ((part, system), value), (_, alone) = found.correlations().items()
+    agreement = compare_readers(tmp_path, words, rates | {("seen", "theirs", "v"): 0.1, ("unseen", "real", "v"): 0.3})
+    ((part, system), value), (_, alone) = agreement.correlations().items()
     assert (part, system) == ("seen", "v")
     assert value == pytest.approx(np.corrcoef([0.9, 0.7, 0.2], [0.8, 0.5, 0.1])[0, 1])
     assert math.isnan(alone)
-    assert f"correlation over methods and real lips {value:.2f}" in found.text()
+    assert f"correlation over methods and real lips {value:.2f}" in agreement.text()
     with pytest.raises(DataError, match="--videos NAME=FOLDER"):
         compare_readers(tmp_path, words, {("seen", "theirs", "v"): 0.1})
     for text in ("{}", "[]", "none", '{"scores": [1]}'):

@@ -1,4 +1,4 @@
-"""Which frames of a clip are corrupted, by what: drawn from a seed, kept as JSON."""
+"""Corrupted frames of a clip: sampled from a seed, kept as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ _SEEDS = 1 << 31
 
 @dataclass(frozen=True, kw_only=True)
 class Burst:
-    """One corrupted stretch of one stream: with the clip itself, all that is needed to make it again."""
+    """One corrupted segment of one stream: with the clip itself, all that is needed to make it again."""
 
     start: int
     """First frame."""
@@ -25,7 +25,7 @@ class Burst:
     strength: float
     """In the unit of `CorruptionConfig.strength`."""
     seed: int
-    """Of whatever else is random in it."""
+    """Seed of everything else that is random in it."""
 
     def __post_init__(self) -> None:
         check_kind(self.kind)
@@ -38,7 +38,7 @@ class Corruption:
     """All bursts of one clip, in order; those of one stream do not overlap."""
 
     frames: int
-    """Of the clip."""
+    """Length of the clip."""
     video: tuple[Burst, ...] = ()
     audio: tuple[Burst, ...] = ()
 
@@ -54,20 +54,20 @@ class Corruption:
 
     @property
     def truth(self) -> dict[str, NDArray[np.bool_]]:
-        """By stream ("video", "audio") which frames [t] are corrupted."""
+        """Mask [t] of the corrupted frames by stream ("video", "audio")."""
         return {"video": mark_frames(self.video, self.frames), "audio": mark_frames(self.audio, self.frames)}
 
 
 def mark_frames(bursts: tuple[Burst, ...], frames: int) -> NDArray[np.bool_]:
-    """Which of so many frames [t] lie within one of the bursts."""
-    marked = np.zeros(frames, dtype=bool)
+    """Return the mask [t] of the frames that lie within one of the bursts."""
+    mask = np.zeros(frames, dtype=bool)
     for burst in bursts:
-        marked[burst.start : burst.end] = True
-    return marked
+        mask[burst.start : burst.end] = True
+    return mask
 
 
 def draw_corruption(rng: np.random.Generator, frames: int, config: CorruptionConfig) -> Corruption:
-    """Draw what is corrupted in a clip of `frames` frames; the same generator state gives the same list."""
+    """Sample the corruption of a clip of `frames` frames; the same generator state gives the same bursts."""
     if frames < 1:
         raise ConfigError(f"frames: expected a clip of 1 or more, found {frames}")
     # Drawn whether used or not: a clip has the same bursts in one stream whatever becomes of the other.
@@ -88,18 +88,18 @@ def _draw_bursts(
     lengths = np.maximum(1, (rng.uniform(*config.length, size=count) * frames).astype(int)).tolist()
     # What is left clean is cut at random places: all ways to put the bursts are about as likely.
     gaps = np.sort(rng.integers(0, frames - sum(lengths), size=count, endpoint=True)).tolist()
-    found = []
+    drawn = []
     for i, length in enumerate(lengths):
         kind = kinds[int(rng.integers(len(kinds)))]
         start = gaps[i] + sum(lengths[:i])
         strength = float(rng.uniform(*config.strength(kind)))
         seed = int(rng.integers(_SEEDS))
-        found.append(Burst(start=start, end=start + length, kind=kind, strength=strength, seed=seed))
-    return tuple(found)
+        drawn.append(Burst(start=start, end=start + length, kind=kind, strength=strength, seed=seed))
+    return tuple(drawn)
 
 
 def describe_corruption(corruption: Corruption) -> dict[str, Any]:
-    """The corruption as a JSON document; `parse_corruption` reads it back."""
+    """Convert a corruption to a JSON document; `parse_corruption` reads it back."""
     return {
         "frames": corruption.frames,
         "video": [asdict(burst) for burst in corruption.video],
@@ -108,7 +108,7 @@ def describe_corruption(corruption: Corruption) -> dict[str, Any]:
 
 
 def parse_corruption(document: Mapping[str, Any]) -> Corruption:
-    """The corruption of a document of `describe_corruption`; DataError where it is none."""
+    """Parse a document of `describe_corruption`; DataError where it is none."""
     try:
         streams = {name: tuple(Burst(**burst) for burst in document[name]) for name in ("video", "audio")}
         return Corruption(frames=int(document["frames"]), **streams)

@@ -1,4 +1,4 @@
-"""How much of a clip is corrupted, by what and how strongly."""
+"""Amount, kinds and strengths of corruption."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -14,34 +14,34 @@ AUDIO_KINDS: tuple[str, ...] = get_args(AudioKind)
 KINDS = VIDEO_KINDS + AUDIO_KINDS
 Range = tuple[float, float]
 REFERENCE_PX = 96
-"""Side of the mouth crop that published sizes count in."""
+"""Side of the mouth crop to which published sizes refer."""
 
 
 def check_kind(kind: str, known: tuple[str, ...] = KINDS) -> None:
-    """ConfigError with the nearest known name where `kind` is none of `known`."""
+    """Raise ConfigError with the nearest known name where `kind` is none of `known`."""
     if kind not in known:
-        near = difflib.get_close_matches(kind.lower(), known, n=1)
-        todo = f"did you mean {near[0]}?" if near else "choose one of them"
-        raise ConfigError(f"kind: expected one of {', '.join(known)}, found '{kind}'; {todo}")
+        similar = difflib.get_close_matches(kind.lower(), known, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "choose one of them"
+        raise ConfigError(f"kind: expected one of {', '.join(known)}, found '{kind}'; {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptionConfig:
-    """AV-RelScore's corruption (paper section 3); [A] is published, [D] ours. Ranges are drawn from evenly."""
+    """AV-RelScore's corruption (paper section 3); [A] is published, [D] ours. Ranges are sampled uniformly."""
 
     streams: Streams = "both"
     probability: float = 1.0
     """That a stream which may be corrupted is, each by itself ([D]); 1 corrupts every clip."""
     video_kinds: tuple[str, ...] = VIDEO_KINDS
-    """What pictures are corrupted by, each burst by one of them ([A]; that all are as likely: [D])."""
+    """Kinds of which each burst has one ([A]; that all are as likely: [D])."""
     audio_kinds: tuple[str, ...] = AUDIO_KINDS
-    """Babble and dropped stretches are [A]; white, pink and music noise [D]."""
+    """Babble and dropout are [A]; white, pink and music noise [D]."""
     bursts: tuple[int, int] = (1, 3)
-    """Corrupted stretches in a clip and stream ([A])."""
+    """Number of bursts in a clip and stream ([A])."""
     length: Range = (0.1, 0.3)
-    """Of one of them, as a share of the clip ([D])."""
+    """Length of a burst, as a share of the clip ([D])."""
     patch: Range = (20 / REFERENCE_PX, 45 / REFERENCE_PX)
-    """Side of the square that as much is covered as of, as a share of the mouth crop's side ([A])."""
+    """Side of a square of the covered area, as a share of the mouth crop's side ([A])."""
     noise: Range = (0.1, 0.4)
     """Standard deviation of Gaussian noise in a pixel of the crop, as a share of white ([D])."""
     blur: Range = (0.03, 0.1)
@@ -81,7 +81,7 @@ class CorruptionConfig:
         return self.streams != "video"
 
     def strength(self, kind: str) -> Range:
-        """The range that a burst of this kind is as strong as: see the fields; all of the sound drops out (1)."""
+        """Return the range of strengths of a kind, as in the fields; dropout always takes all of the sound (1)."""
         return {"patch": self.patch, "noise": self.noise, "blur": self.blur, "dropout": (1.0, 1.0)}.get(
             kind, self.snr_db
         )
@@ -90,11 +90,11 @@ class CorruptionConfig:
 TRAINING = CorruptionConfig(probability=0.7)
 """A tenth of the clips stays clean, half is corrupted in both streams ([D])."""
 TESTING = CorruptionConfig(snr_db=(0.0, 15.0))
-"""Every clip, in both streams; sound no worse than 0 dB ([A])."""
+"""Every clip is corrupted, in both streams; sound is no worse than 0 dB ([A])."""
 
 
 def select_kinds(config: CorruptionConfig, kinds: tuple[str, ...]) -> CorruptionConfig:
-    """`config` with these kinds alone: a stream none of whose kinds is named is left as it is.
+    """Return `config` with these kinds alone; a stream none of whose kinds is named stays clean.
 
     Raises ConfigError for an unknown kind, and where no stream is left to corrupt.
     """
@@ -116,9 +116,9 @@ def select_kinds(config: CorruptionConfig, kinds: tuple[str, ...]) -> Corruption
 
 
 def isolate_kind(kind: str, strength: float, base: CorruptionConfig = TESTING) -> CorruptionConfig:
-    """`base` with a single kind at a single strength, for a table of error by kind; `strength` counts as in the config.
+    """Return `base` with a single kind at a single strength, for a table of error by kind.
 
-    Dropped sound has none: 1 is all of it.
+    `strength` is in the unit of the config; that of dropout is 1.
     """
     config = select_kinds(replace(base, probability=1.0), (kind,))
     if kind == "dropout":
@@ -132,7 +132,7 @@ def isolate_kind(kind: str, strength: float, base: CorruptionConfig = TESTING) -
 def choose_config(
     streams: Streams = "both", kinds: tuple[str, ...] = (), snr_db: tuple[float, ...] = ()
 ) -> CorruptionConfig:
-    """Choose what to corrupt a clip by for a test: all kinds or some, at one ratio or within a lowest and highest."""
+    """Build the config of a test: all kinds or some, at one signal-to-noise ratio or between two."""
     config = replace(TESTING, streams=streams)
     if len(snr_db) > 2:
         raise ConfigError(f"snr_db: expected one number or the lowest and the highest, found {len(snr_db)} numbers")

@@ -1,4 +1,4 @@
-"""Patterns of our own that a thing before a mouth may have: stripes, checks, dots, weave, marble, wood."""
+"""Patterns of our own for occluders: stripes, checks, dots, weave, marble, wood."""
 
 import math
 
@@ -10,7 +10,7 @@ from cals.types import F32
 
 
 def draw_ground(rng: np.random.Generator, canvas: Canvas) -> F32:
-    """One of the patterns [px px 3] in 0..1, in two colours that tell apart."""
+    """Draw one of the patterns [px px 3] in 0..1, in two distinct colours."""
     first, second = draw_colour(rng), draw_colour(rng)
     if np.abs(first - second).max() < 0.25:
         second = np.clip(first + np.where(first > 0.5, -0.4, 0.4), 0, 1).astype(np.float32)
@@ -20,13 +20,13 @@ def draw_ground(rng: np.random.Generator, canvas: Canvas) -> F32:
 
 
 def draw_colour(rng: np.random.Generator) -> F32:
-    """A colour [3] in 0..1 of any hue, from grey to fairly saturated."""
+    """Draw a colour [3] in 0..1 of any hue, from grey to fairly saturated."""
     grey, tint = rng.uniform(0.1, 0.95), rng.uniform(-0.35, 0.35, 3)
     return np.clip(grey + tint, 0.03, 0.97).astype(np.float32)
 
 
 def draw_clouds(rng: np.random.Generator, canvas: Canvas, cells: int) -> F32:
-    """Smooth noise [px px] in about -1..1, of so many cells a side at any size."""
+    """Draw smooth noise [px px] in about -1..1, of so many cells a side at any size."""
     coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (canvas.px, canvas.px), interpolation=cv2.INTER_CUBIC))
 

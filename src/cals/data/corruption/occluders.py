@@ -1,4 +1,4 @@
-"""What comes before a mouth: drawn hands, microphones, and things with patterns of our own."""
+"""Occluders of a mouth: drawn hands, microphones, and things with patterns of our own."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,31 +21,31 @@ from cals.data.corruption.shapes import (
 from cals.types import F32, U8
 
 COUNT = 120
-"""How many there are: a third each of hands, microphones and other things."""
+"""Number of occluders: a third each of hands, microphones and other things."""
 _SMALLEST_PX, _LARGEST_PX = 128, 512
 _SKIN = np.array([[0.96, 0.80, 0.69], [0.88, 0.67, 0.53], [0.76, 0.54, 0.40], [0.55, 0.36, 0.25], [0.36, 0.23, 0.16]])
 _FINGERS = ((-0.31, -0.02, 0.50), (-0.105, -0.10, 0.62), (0.105, -0.09, 0.57), (0.30, 0.0, 0.42))
-"""Where the fingers of a hand with its wrist down begin, x and y, and how long they are."""
+"""Base of each finger of a hand with its wrist down, x and y, and its length."""
 _POSES = ((1, 1, 1, 1), (1, 1, 1, 1), (0.1, 0.1, 0.1, 0.1), (1, 0.1, 0.1, 0.1), (1, 1, 0.1, 0.1))
-"""How far each finger is stretched: a flat hand (twice as often), a fist, one finger, two."""
+"""Extension of each finger: a flat hand (twice as often), a fist, one finger, two."""
 
 
 @dataclass(frozen=True, eq=False)
 class Occluder:
-    """A thing to be laid over a mouth."""
+    """A picture that is laid over a mouth."""
 
     picture: U8 = field(repr=False)
     """[n n 4], red, green, blue and alpha."""
     side: float
-    """Of the square that is as large as what it covers, as a share of the picture's side."""
+    """Side of a square of the covered area, as a share of the picture's side."""
     middle: Point
     """Its centre of gravity, in pixels with centres at whole numbers."""
 
 
 def load_occluder(number: int, px: float) -> Occluder:
-    """One of the `COUNT` occluders, sharp enough to cover a square of `px` or one as large; drawn once and kept."""
-    wanted = px / _draw_once(number % COUNT, _SMALLEST_PX).side
-    return _draw_once(number % COUNT, min(_LARGEST_PX, 1 << max(5, math.ceil(math.log2(max(wanted, 1))))))
+    """Return one of the `COUNT` occluders, sharp enough to cover a square of `px`; drawn once and cached."""
+    required_px = px / _draw_once(number % COUNT, _SMALLEST_PX).side
+    return _draw_once(number % COUNT, min(_LARGEST_PX, 1 << max(5, math.ceil(math.log2(max(required_px, 1))))))
 
 
 @lru_cache(maxsize=4 * COUNT)
@@ -58,9 +58,9 @@ def _draw_once(number: int, px: int) -> Occluder:
         draw = (_draw_hand, _draw_microphone, _draw_thing)[number % 3]
         picture = draw(rng, px).finish(px)
     alpha = picture[..., 3] / 255
-    at = np.arange(px)
+    index = np.arange(px)
     total = float(alpha.sum())
-    middle = (float((alpha * at).sum() / total), float((alpha * at[:, None]).sum() / total))
+    middle = (float((alpha * index).sum() / total), float((alpha * index[:, None]).sum() / total))
     return Occluder(picture, math.sqrt(total) / px, middle)
 
 
@@ -80,11 +80,11 @@ def _draw_hand(rng: np.random.Generator, px: int) -> Canvas:
     canvas.shade(palm, 0.08, 0.35)
     canvas.paint(palm, skin * np.clip(light + 0.15, 0, 1)[..., None])
     pose, spread, back = _POSES[int(rng.integers(len(_POSES)))], rng.uniform(0.0, 0.35), rng.random() < 0.6
-    for (x, y, length), stretched in zip(_FINGERS, pose, strict=True):
+    for (x, y, length), extension in zip(_FINGERS, pose, strict=True):
         angle = spread * x / 0.31
-        reach = length * max(stretched, 0.12)
+        reach = length * max(extension, 0.12)
         tip = (x + reach * math.sin(angle), y - reach * math.cos(angle))
-        _paint_finger(canvas, skin, (x, y + 0.12), tip, 0.115, nail=back and stretched == 1)
+        _paint_finger(canvas, skin, (x, y + 0.12), tip, 0.115, nail=back and extension == 1)
     return canvas
 
 
@@ -133,12 +133,12 @@ def _draw_microphone(rng: np.random.Generator, px: int) -> Canvas:
 
 
 def _gloss(rod: Rod) -> F32:
-    """Light on polished metal: a bright streak along it."""
+    """Return the light on polished metal: a bright streak along it."""
     return np.asarray(light_rod(rod) + 1.2 * np.exp(-(((rod.across - 0.3) / 0.18) ** 2)), dtype=np.float32)
 
 
 def _draw_thing(rng: np.random.Generator, px: int) -> Canvas:
-    """A card, a cup, a ball or a cloth, patterned."""
+    """Draw a card, a cup, a ball or a cloth, patterned."""
     canvas = Canvas(round(1.5 * px), rng.uniform(-0.5, 0.5))
     ground = draw_ground(rng, canvas)
     kind = int(rng.integers(4))

@@ -18,12 +18,12 @@ from cals.errors import ConfigError
 from cals.face.picture import ArrayPicture
 from cals.types import F32, U8, Box, Patch, Picture, affine_apply
 
-_AWAY = 0.1
-"""How far from the mouth's middle an occluder's may be, each way, as a share of the crop's side;"""
+_MAX_SHIFT = 0.1
+"""Largest shift of an occluder from the mouth's middle, each way, as a share of the crop's side."""
 _DRIFT, _SWAY = 0.04, math.radians(5)
-"""how far it drifts from there and turns,"""
+"""Amplitude of its drift, as a share of the crop's side, and of its rotation."""
 _FPS, _DRIFT_HZ = 25, (0.2, 0.8)
-"""and how often a second, at the rate of training."""
+"""Rate of training, and range of the drift's frequencies."""
 _FEATHER = 0.08
 """Width of the soft rim around a square of noise or blur in a frame, as a share of its side."""
 _MASK_PX = 96
@@ -32,20 +32,20 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class MouthPlace:
-    """The square around a mouth in a picture: what a mouth crop of any size shows. Pixel centres are at .5."""
+    """The square around a mouth in a picture, which a mouth crop of any size shows. Pixel centres are at .5."""
 
     x: float
-    """Its middle."""
+    """Centre of the square."""
     y: float
     side: float
     """In pixels."""
     angle: float = 0.0
-    """By which it is turned clockwise as seen, in radians."""
+    """Clockwise rotation as seen, in radians."""
 
 
 @dataclass(frozen=True)
 class _Drift:
-    """How an occluder moves over a mouth."""
+    """Motion of an occluder over a mouth."""
 
     number: int
     mirror: float
@@ -55,7 +55,7 @@ class _Drift:
     phase: tuple[float, float, float]
 
     def at(self, frame: int, place: MouthPlace) -> tuple[float, float, float]:
-        """Its middle in the picture and its angle in a frame of the burst."""
+        """Compute its middle in the picture and its angle in a frame of the burst."""
         swing = [
             math.sin(2 * math.pi * (hz * frame / _FPS + phase)) for hz, phase in zip(self.hz, self.phase, strict=True)
         ]
@@ -67,46 +67,46 @@ class _Drift:
 @lru_cache(maxsize=256)
 def _draw_drift(seed: int) -> _Drift:
     rng = np.random.default_rng(seed)
-    x, y = rng.uniform(-_AWAY, _AWAY, 2).tolist()
+    x, y = rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2).tolist()
     hz, phase = rng.uniform(*_DRIFT_HZ, size=3).tolist(), rng.random(3).tolist()
     return _Drift(int(rng.integers(COUNT)), float(rng.choice([-1.0, 1.0])), x, y, tuple(hz), tuple(phase))
 
 
 @lru_cache(maxsize=256)
 def _draw_grain(seed: int, frames: int) -> list[int]:
-    """Where each frame's grain is read from."""
+    """Draw the offset at which each frame's grain is read."""
     return np.random.default_rng(seed).integers(GRAINS, size=frames).tolist()  # type: ignore[no-any-return]
 
 
 def corrupt_pictures(crops: U8, bursts: Sequence[Burst], mouth: MouthPlace | None = None) -> U8:
     """Corrupt a clip's pictures [t h w] or [t h w 3]; frames outside the bursts stay as they are, in a new array.
 
-    Without `mouth` the pictures are mouth crops: the square in their middle, as large as fits in, is the mouth's, and
-    noise and blur take the whole picture. With it they are larger ones (RGB) with a mouth there, see `corrupt_frame`.
-    The same burst gives the same occluder at any size. Raises ConfigError for bursts that go beyond the clip.
+    Without `mouth` the pictures are mouth crops: the largest square in their middle is the mouth's, and noise and blur
+    cover the whole picture. With it they are larger ones (RGB) with a mouth there, see `corrupt_frame`. The same burst
+    gives the same occluder at any size. Raises ConfigError for bursts that go beyond the clip.
     """
     height, width = crops.shape[1:3]
     place = mouth or MouthPlace(width / 2, height / 2, min(height, width))
-    found = crops.copy()
+    out = crops.copy()
     for burst in bursts:
         if burst.end > len(crops):
             raise ConfigError(f"bursts: expected them within {len(crops)} frames, found one up to {burst.end}")
         for t in range(burst.start, burst.end):
             if mouth is not None:
                 patch = corrupt_frame(ArrayPicture(crops[t]), t, burst, mouth)
-                found[t] = ArrayPicture(crops[t]).patched(patch)
+                out[t] = ArrayPicture(crops[t]).patched(patch)
             elif burst.kind == "patch":
-                _cover(found[t], _occlude(burst, t - burst.start, place, width, height))
+                _cover(out[t], _occlude(burst, t - burst.start, place, width, height))
             elif burst.kind == "noise":
                 grain = _draw_grain(burst.seed, burst.end - burst.start)[t - burst.start]
-                found[t] = add_grain(crops[t], grain, 255 * burst.strength)
+                out[t] = add_grain(crops[t], grain, 255 * burst.strength)
             else:
-                found[t] = _blur(crops[t], burst.strength * place.side)
-    return found
+                out[t] = _blur(crops[t], burst.strength * place.side)
+    return out
 
 
 def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace) -> Patch:
-    """What a burst changes in frame `index` of a video, its mouth being at `place`; an empty box where it is outside.
+    """Compute the change by a burst of frame `index` of a video with its mouth at `place`; empty where it is outside.
 
     Noise has the grain of a crop of 96 px, whatever the size of the mouth, so that a crop of the result is as noisy.
     """
@@ -115,7 +115,7 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
         return _occlude(burst, frame, place, picture.width, picture.height)
     box = _bound_square(place, 1 + 2 * _FEATHER).clipped(picture.width, picture.height)
     if not box.width or not box.height:
-        return _change_nothing(box)
+        return _build_empty_patch(box)
     alpha = _warp(_draw_square(), place, 1 + 2 * _FEATHER, box)
     if burst.kind == "blur":
         sigma = burst.strength * place.side
@@ -134,29 +134,29 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
 
 
 def _occlude(burst: Burst, frame: int, place: MouthPlace, width: int, height: int) -> Patch:
-    """The occluder of a burst in its frame number `frame`, as far as it lies in a picture of that size."""
+    """Render the occluder of a burst in its frame number `frame`, clipped to a picture of that size."""
     drift = _draw_drift(burst.seed)
     x, y, angle = drift.at(frame, place)
     size = burst.strength * place.side
-    thing = load_occluder(drift.number, size)
-    px = thing.picture.shape[0]
-    scale = size / (px * thing.side)
+    occluder = load_occluder(drift.number, size)
+    px = occluder.picture.shape[0]
+    scale = size / (px * occluder.side)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     # from the occluder's pixels, its middle at (x, y), to the frame's; centres at whole numbers
     a, c = cos * drift.mirror, sin * drift.mirror
-    at_x, at_y = thing.middle
-    shift = (x - 0.5 - a * at_x + sin * at_y, y - 0.5 - c * at_x - cos * at_y)
+    middle_x, middle_y = occluder.middle
+    shift = (x - 0.5 - a * middle_x + sin * middle_y, y - 0.5 - c * middle_x - cos * middle_y)
     middle = (px - 1) / 2
     mid_x, mid_y = a * middle - sin * middle + shift[0], c * middle + cos * middle + shift[1]
     reach = 0.5 * px * (abs(cos) + abs(sin)) + 1
     box = Box(math.floor(mid_x - reach), math.floor(mid_y - reach), math.ceil(mid_x + reach), math.ceil(mid_y + reach))
     box = box.clipped(width, height)
     if not box.width or not box.height:
-        return _change_nothing(box)
+        return _build_empty_patch(box)
     matrix = np.array([[a, -sin, shift[0] - box.x0], [c, cos, shift[1] - box.y0]])
     size_px = (box.width, box.height)
-    shown = cv2.warpAffine(thing.picture, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return Patch(box, np.asarray(shown[..., :3], np.uint8), shown[..., 3] * np.float32(1 / 255))
+    warped = cv2.warpAffine(occluder.picture, matrix, size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return Patch(box, np.asarray(warped[..., :3], np.uint8), warped[..., 3] * np.float32(1 / 255))
 
 
 def _cover(picture: U8, patch: Patch) -> None:
@@ -178,12 +178,15 @@ def _blur(image: U8, sigma: float) -> NDArray[Any]:
     return np.asarray(cv2.stackBlur(np.ascontiguousarray(image), (2 * radius + 1, 2 * radius + 1)))
 
 
-def _change_nothing(box: Box) -> Patch:
+def _build_empty_patch(box: Box) -> Patch:
     return Patch(box, np.zeros((box.height, box.width, 3), np.uint8), np.zeros((box.height, box.width), np.float32))
 
 
 def _map_square(place: MouthPlace, reach: float, px: int) -> NDArray[np.float64]:
-    """From a square picture of `px`, which shows `reach` times the mouth's square, to the frame; centres at .5."""
+    """Compute the map from a square picture of `px` to the frame; pixel centres are at .5.
+
+    The picture shows `reach` times the mouth's square.
+    """
     scale = reach * place.side / px
     cos, sin = scale * math.cos(place.angle), scale * math.sin(place.angle)
     half = px / 2
@@ -197,21 +200,21 @@ def _bound_square(place: MouthPlace, reach: float) -> Box:
 
 
 def _warp(image: F32, place: MouthPlace, reach: float, box: Box, *, in_cells: bool = False) -> F32:
-    """A square picture of the mouth's square, `reach` times as large, as it lies in `box` of the frame.
+    """Warp a square picture, `reach` times the mouth's square, into `box` of the frame.
 
-    With `in_cells` its pixels stay as different as they are, and it goes on beyond its edges, mirrored.
+    With `in_cells` its pixels keep their contrast, and it continues beyond its edges, mirrored.
     """
     matrix = _map_square(place, reach, image.shape[0])
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5 - np.array([box.x0, box.y0])
-    how = (cv2.INTER_NEAREST, cv2.BORDER_REFLECT_101) if in_cells else (cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-    shown = cv2.warpAffine(image, matrix, (box.width, box.height), flags=how[0], borderMode=how[1])
-    return np.asarray(shown, dtype=np.float32)
+    modes = (cv2.INTER_NEAREST, cv2.BORDER_REFLECT_101) if in_cells else (cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+    warped = cv2.warpAffine(image, matrix, (box.width, box.height), flags=modes[0], borderMode=modes[1])
+    return np.asarray(warped, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _draw_square() -> F32:
-    """1 in the mouth's square, falling to 0 within `_FEATHER` of its side around it."""
-    at = np.abs((np.arange(_MASK_PX, dtype=np.float32) + 0.5) / _MASK_PX - 0.5) * (1 + 2 * _FEATHER)
-    edge = np.clip((0.5 + _FEATHER - at) / _FEATHER, 0, 1)
+    """Draw a mask: 1 in the mouth's square, falling to 0 within `_FEATHER` of its side around it."""
+    distance = np.abs((np.arange(_MASK_PX, dtype=np.float32) + 0.5) / _MASK_PX - 0.5) * (1 + 2 * _FEATHER)
+    edge = np.clip((0.5 + _FEATHER - distance) / _FEATHER, 0, 1)
     soft = edge * edge * (3 - 2 * edge)
     return np.asarray(soft[:, None] * soft[None], dtype=np.float32)

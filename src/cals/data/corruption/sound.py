@@ -1,4 +1,4 @@
-"""Corrupted sound: noise laid beside the speech of a clip, and stretches that drop out."""
+"""Corrupted sound: noise mixed with the speech of a clip, and dropout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from cals.errors import ConfigError
 from cals.types import F32
 
 FADE_S = 0.005
-"""Every burst rises and falls over so long, within itself: no click, and nothing changes outside."""
+"""Fade-in and fade-out of every burst, within itself: no click, and nothing changes outside."""
 _QUIETEST = 1e-8
-"""Clips of less mean power count as of so much (-80 dB), so that noise is heard in silence too."""
+"""Clips of less mean power count as having so much (-80 dB), so that noise is added to silence too."""
 
 
 @dataclass(frozen=True, eq=False)
 class SoundBurst:
-    """A burst made ready for one sound; any block of that sound may be corrupted by itself."""
+    """A burst prepared for one sound; any block of that sound may be corrupted by itself."""
 
     start: int
     """First sample."""
     end: int
     fade: int
     noise: F32 | None = field(repr=False)
-    """What is added [n], from `start` on and again from its beginning; None where the sound drops out."""
+    """Added noise [n] from `start` on, repeated from its beginning; None where the sound drops out."""
 
     def apply(self, block: F32, first: int) -> None:
         """Corrupt samples `first`.. of the sound, [n] or [channels n], in place."""
@@ -39,15 +39,15 @@ class SoundBurst:
         if self.noise is None:
             part *= 1 - weight
             return
-        at = low - self.start
-        heard = self.noise[at : at + high - low]
-        if len(heard) < high - low:
-            heard = self.noise.take(np.arange(at, at + high - low), mode="wrap")
-        part += weight * heard
+        offset = low - self.start
+        noise = self.noise[offset : offset + high - low]
+        if len(noise) < high - low:
+            noise = self.noise.take(np.arange(offset, offset + high - low), mode="wrap")
+        part += weight * noise
 
 
 def _envelope(length: int, fade: int, low: int, high: int) -> F32:
-    """Samples `low` to `high` of a burst's weight: 1, and smoothly from and to 0 at its ends."""
+    """Compute samples `low` to `high` of a burst's weight: 1, and smoothly from and to 0 at its ends."""
     fade = max(1, min(fade, length // 2))
     weight = np.ones(high - low, np.float32)
     rise = np.sin(np.pi / 2 * (np.arange(fade) + 0.5) / fade).astype(np.float32) ** 2
@@ -63,7 +63,7 @@ def _envelope(length: int, fade: int, low: int, high: int) -> F32:
 def build_sound_burst(
     burst: Burst, start: int, end: int, *, power: float, rate_hz: int = RATE_HZ, others: Sequence[F32] = (), own: F32
 ) -> SoundBurst:
-    """Make a burst ready for samples `start` to `end` of a sound of mean power `power`, at that rate.
+    """Prepare a burst for samples `start` to `end` of a sound of mean power `power`, at that rate.
 
     `others` and `own` are sound at 16 kHz, for babble. The noise is as far below `power` as asked over the whole burst,
     fades included.
@@ -71,17 +71,17 @@ def build_sound_burst(
     length, fade = end - start, round(FADE_S * rate_hz)
     if burst.kind == "dropout":
         return SoundBurst(start, end, fade, None)
-    heard = draw_burst_noise(burst.kind, burst.seed, round(length * RATE_HZ / rate_hz), others, own)
-    heard = _resample_loop(heard, rate_hz)
-    covered = min(length, len(heard))
-    faded = heard[:covered] * _envelope(length, fade, 0, covered)
-    wanted = max(power, _QUIETEST) * 10 ** (-burst.strength / 10)
-    level = measure_power(faded)
-    return SoundBurst(start, end, fade, heard * np.float32((wanted / level) ** 0.5 if level > 0 else 0.0))
+    noise = draw_burst_noise(burst.kind, burst.seed, round(length * RATE_HZ / rate_hz), others, own)
+    noise = _resample_loop(noise, rate_hz)
+    covered = min(length, len(noise))
+    audible = noise[:covered] * _envelope(length, fade, 0, covered)
+    target = max(power, _QUIETEST) * 10 ** (-burst.strength / 10)
+    level = measure_power(audible)
+    return SoundBurst(start, end, fade, noise * np.float32((target / level) ** 0.5 if level > 0 else 0.0))
 
 
 def _resample_loop(wav: F32, rate_hz: int) -> F32:
-    """A loop of sound at 16 kHz as one at another rate, exactly, without a seam."""
+    """Resample a loop of sound at 16 kHz to another rate, exactly, without a seam."""
     if rate_hz == RATE_HZ:
         return wav
     length = max(1, round(len(wav) * rate_hz / RATE_HZ))
@@ -101,10 +101,10 @@ def corrupt_sound(wav: F32, bursts: Sequence[Burst], samples_per_frame: int, bab
         raise ConfigError(
             f"samples_per_frame: expected 1 or more, found {samples_per_frame}; 640 is 25 frames a second"
         )
-    found = wav.astype(np.float32)
+    out = wav.astype(np.float32)
     power = measure_power(wav)
     for burst in bursts:
         start, end = burst.start * samples_per_frame, min(burst.end * samples_per_frame, len(wav))
         if start < end:
-            build_sound_burst(burst, start, end, power=power, others=babble, own=wav).apply(found, 0)
-    return found
+            build_sound_burst(burst, start, end, power=power, others=babble, own=wav).apply(out, 0)
+    return out

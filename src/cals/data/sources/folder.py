@@ -1,4 +1,4 @@
-"""Any folder of talking videos: a sub-folder is a speaker, a file a clip."""
+"""Any folder of talking videos: a sub-folder is a speaker, a file is a clip."""
 
 from pathlib import Path
 
@@ -7,29 +7,29 @@ from cals.errors import DataError
 
 
 def clips(root: Path) -> list[ClipSource]:
-    """All videos below `root` in name order; those directly in it belong to a speaker each.
+    """List all videos below `root` in name order; those directly in it have a speaker each.
 
     Raises DataError when there is none.
     """
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder of videos, found none; name another")
-    found = []
+    sources = []
     for video in videos_in(root):
         name = video.relative_to(root).with_suffix("")
-        found.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
-    if not found:
+        sources.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
+    if not sources:
         raise DataError(
             f"{root}: expected videos ({' '.join(sorted(VIDEO_SUFFIXES))}), found none below it; "
             "name another folder, or convert them"
         )
-    return found
+    return sources
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """What `clips` finds."""
+    """Read the clips that `clips` lists."""
     return SourceCorpus(clips=clips(root))
 
 
 def videos_in(root: Path) -> list[Path]:
-    """All files below `root` that are videos by their names, in name order."""
+    """List all files below `root` that are videos by their suffix, in name order."""
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)

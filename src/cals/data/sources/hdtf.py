@@ -1,4 +1,4 @@
-"""HDTF: lists of stretches and crops of videos that everybody fetches on their own (Zhang et al., 2021).
+"""HDTF: lists of segments and crops of videos that everybody downloads on their own (Zhang et al., 2021).
 
 For `RD`, `WDA` and `WRA` each: `*_video_url.txt` (`NAME URL`), `*_annotion_time.txt` (`NAME.mp4 MM:SS-MM:SS ...`),
 `*_crop_wh.txt` (`NAME_0.mp4 x width y height`, in the pixels that `*_resolution.txt` says) and `*_resolution.txt`
@@ -19,19 +19,19 @@ from cals.errors import DataError
 from cals.types import Box
 
 TIMES = ("*_annotion_time.txt", "*_annotation_time.txt")
-"""As published, and as others spell it."""
+"""The published spelling, and that of other copies."""
 HELD_OUT = {"val_unseen": Fraction(5, 100), "test": Fraction(5, 100)}
-"""Shares of the source videos; the others are trained on."""
+"""Shares of the source videos that are held out; the others are trained on."""
 SEED = "hdtf-0"
 URL_ID = re.compile(r"(?:v=|youtu\.be/)([\w-]{11})")
 Table = Mapping[str, Sequence[str]]
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """The listed stretches of the videos below `root` that are there; the lists lie anywhere in it.
+    """List the segments of the videos below `root` that exist; the lists lie anywhere in it.
 
     A video is found by its name in the lists, alone or after the list's (`RD_Radio1.mp4`), or by its id on YouTube. It
-    is a speaker of its own, and `NAME/0` is its first stretch.
+    is a speaker of its own, and `NAME/0` is its first segment.
     """
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder with HDTF's lists and videos, found none; name another")
@@ -46,16 +46,16 @@ def read_corpus(root: Path) -> SourceCorpus:
     for path in times:
         prefix = path.name.partition("_")[0]
         crops, heights, urls = (
-            _table(path.with_name(f"{prefix}_{kind}.txt")) for kind in ("crop_wh", "resolution", "video_url")
+            _read_table(path.with_name(f"{prefix}_{kind}.txt")) for kind in ("crop_wh", "resolution", "video_url")
         )
-        for name, stretches in _table(path).items():
+        for name, stretches in _read_table(path).items():
             listed.append(name)
             video = _find_video(name, prefix, urls.get(name, ()), videos)
             if video is None:
                 dropped[ABSENT] += 1
                 continue
             used.add(video)
-            clips += _clips(name, video, stretches, crops, heights.get(name, ()), dropped)
+            clips += _iterate_clips(name, video, stretches, crops, heights.get(name, ()), dropped)
     dropped[UNLISTED] = len(set(videos.values()) - used)
     check_found(clips, root, "the lists name them")
     parts = split_videos(listed)
@@ -64,24 +64,24 @@ def read_corpus(root: Path) -> SourceCorpus:
 
 
 def split_videos(names: Sequence[str]) -> dict[str, str]:
-    """Source video -> part, by lot, the same for everybody: whichever videos are there, of all that are listed.
+    """Assign source videos to parts by hash: the same for everybody, and whichever videos exist.
 
     `NancyPelosi0` and `NancyPelosi1` show one person, whose videos stay together; `Radio1` names nobody.
     """
     people: dict[str, list[str]] = {}
     for name in names:
         people.setdefault(name if name.startswith("Radio") else name.rstrip("0123456789"), []).append(name)
-    drawn = sorted(people, key=lambda person: hashlib.sha256(f"{SEED} {person}".encode()).digest())
+    remaining = sorted(people, key=lambda person: hashlib.sha256(f"{SEED} {person}".encode()).digest())
     parts: dict[str, str] = {}
     for part, share in HELD_OUT.items():
-        wanted = len(parts) + max(1, round(share * len(names)))
-        while drawn and len(parts) < wanted:
-            parts |= dict.fromkeys(people[drawn.pop(0)], part)
-    return parts | {name: "train" for person in drawn for name in people[person]}
+        target = len(parts) + max(1, round(share * len(names)))
+        while remaining and len(parts) < target:
+            parts |= dict.fromkeys(people[remaining.pop(0)], part)
+    return parts | {name: "train" for person in remaining for name in people[person]}
 
 
-def _table(path: Path) -> dict[str, list[str]]:
-    """First field, without `.mp4`, -> the others, of every line; nothing where there is no file."""
+def _read_table(path: Path) -> dict[str, list[str]]:
+    """Read a file of lines: first field, without `.mp4`, -> the others; nothing where there is no file."""
     rows = [line.split() for line in read_lines(path) or []]
     return {row[0].removesuffix(".mp4"): row[1:] for row in rows}
 
@@ -90,18 +90,18 @@ def _find_video(name: str, prefix: str, url: Sequence[str], videos: Mapping[str,
     for stem in (name, f"{prefix}_{name}"):
         if stem in videos:
             return videos[stem]
-    found = URL_ID.search(url[0]) if url else None
-    if found is None:
+    match = URL_ID.search(url[0]) if url else None
+    if match is None:
         return None
-    ends = (found[1], f"[{found[1]}]")
+    ends = (match[1], f"[{match[1]}]")
     return next((path for stem, path in videos.items() if stem.endswith(ends)), None)
 
 
-def _clips(
+def _iterate_clips(
     name: str, video: Path, stretches: Sequence[str], crops: Table, height: Sequence[str], dropped: Counter[str]
 ) -> Iterator[ClipSource]:
     for number, stretch in enumerate(stretches):
-        times = _times(stretch)
+        times = _parse_times(stretch)
         if times is None:
             dropped["stretches whose times cannot be read"] += 1
             continue
@@ -109,15 +109,15 @@ def _clips(
         if crop is None:  # the authors found something wrong with it
             dropped["stretches without a crop"] += 1
             continue
-        region = _region(crop, height)
+        region = _parse_region(crop, height)
         dropped["crops that cannot be read"] += region is None
         yield ClipSource(
             name=f"{name}/{number}", speaker=name, video=video, start_s=times[0], end_s=times[1], region=region
         )
 
 
-def _times(stretch: str) -> tuple[Fraction, Fraction] | None:
-    """Start and end in seconds of `MM:SS-MM:SS`, hours before them or not."""
+def _parse_times(stretch: str) -> tuple[Fraction, Fraction] | None:
+    """Parse `MM:SS-MM:SS`, with hours or without, to start and end in seconds; None where it is neither."""
     try:
         start, end = (
             sum((Fraction(part) * 60**place for place, part in enumerate(reversed(time.split(":")))), Fraction(0))
@@ -128,14 +128,15 @@ def _times(stretch: str) -> tuple[Fraction, Fraction] | None:
     return (start, end) if 0 <= start < end else None
 
 
-def _region(crop: Sequence[str], height: Sequence[str]) -> Region | None:
-    """The crop `x width y height`, or `x y width height`: a square one tells which. None where it makes no sense."""
+def _parse_region(crop: Sequence[str], height: Sequence[str]) -> Region | None:
+    """Parse the crop `x width y height`, or `x y width height`, which a square tells apart; None where it is
+    neither."""
     try:
         x, second, third, last = (int(value) for value in crop)
-        of_height = int(height[0])
+        height_px = int(height[0])
     except (ValueError, IndexError):
         return None
     y = third if second == last else second
-    if last not in (second, third) or min(last, of_height) <= 0:
+    if last not in (second, third) or min(last, height_px) <= 0:
         return None
-    return Region(box=Box(x, y, x + last, y + last), of_height_px=of_height)
+    return Region(box=Box(x, y, x + last, y + last), of_height_px=height_px)

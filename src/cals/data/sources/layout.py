@@ -1,4 +1,4 @@
-"""What the readers of published layouts share."""
+"""Functions and reasons that the readers of published layouts share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ UNLISTED = "videos that no list names"
 
 
 def find_base(root: Path, name: str) -> Path:
-    """The folder `name` in `root`, or `root` itself where it has none; DataError where `root` is no folder."""
+    """Return the folder `name` in `root`, or `root` itself where it has none; DataError where `root` is no folder."""
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder that holds {name}, found none; name another")
     return root / name if (root / name).is_dir() else root
 
 
 def read_lines(path: Path) -> list[str] | None:
-    """The lines of a text file that have something in them, whatever its encoding; None where it cannot be read."""
+    """Read the non-empty lines of a text file, whatever its encoding; None where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,7 +1,7 @@
 """Lombard GRID: `lombardgrid/front/s2_l_bbim3a.mov`, `audio/*.wav`, `alignment/*.json` (Alghamdi et al., 2018).
 
-The name says who speaks, whether in noise (`l`) or in quiet (`p`), and the sentence; a few go on with `_WRONG_` and
-what was really said, or `#sil`. Profiles (`side`) are not read: the mesh is of faces seen from the front.
+The name gives the speaker, noise (`l`) or quiet (`p`), and the sentence; a few continue with `_WRONG_` and what was
+really said, or `#sil`. Profiles (`side`) are not read: the mesh is of faces seen from the front.
 """
 
 import json
@@ -17,7 +17,7 @@ from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, ch
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """The clips from the front, with words and times; `root` is `lombardgrid` or holds it."""
+    """List the front-view clips, with words and times; `root` is `lombardgrid` or holds it."""
     base = find_base(root, "lombardgrid")
     dropped: Counter[str] = Counter()
     clips = []
@@ -29,7 +29,7 @@ def read_corpus(root: Path) -> SourceCorpus:
             continue
         text = spell_sentence(sentence)
         dropped[BROKEN_TEXT] += text is None
-        words = None if text is None else _words(base / "alignment" / f"{video.stem}.json", text.split(), dropped)
+        words = None if text is None else _read_words(base / "alignment" / f"{video.stem}.json", text.split(), dropped)
         sound = base / "audio" / f"{video.stem}.wav"
         clips.append(
             ClipSource(
@@ -45,11 +45,11 @@ def read_corpus(root: Path) -> SourceCorpus:
     return SourceCorpus(clips=clips, dropped=+dropped)
 
 
-def _words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Word, ...] | None:
-    """The sentence's words with their times, from its phones; None where there are not as many words in these."""
+def _read_words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Word, ...] | None:
+    """Read the sentence's words with their times, from its phones; None where their numbers differ."""
     try:
         (phones,) = json.loads(path.read_text(encoding="utf-8")).values()
-        times = _times(phones)
+        times = _join_phones(phones)
     except FileNotFoundError:
         dropped[MISSING_TEXT] += 1
         return None
@@ -61,8 +61,8 @@ def _words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Word, .
     return tuple(Word(start, end, text) for (start, end), text in zip(times, texts, strict=True))
 
 
-def _times(phones: list[dict[str, Any]]) -> list[tuple[Fraction, Fraction]]:
-    """Start and end of each word of phones such as `B_B IH_I N_E`: begin, inside, end; `S` for a word of one phone."""
+def _join_phones(phones: list[dict[str, Any]]) -> list[tuple[Fraction, Fraction]]:
+    """Return start and end of each word of phones such as `B_B IH_I N_E`: begin, inside, end; `S` is a single phone."""
     times = []
     start = Fraction(0)
     for phone in phones:

@@ -24,20 +24,20 @@ LISTS = {
     "val": ("main", "val_seen"),
     "test": ("main", "test"),
 }
-"""List -> the folder that its lines are in, and the part that it is. Who speaks is unknown: people of the training
-broadcasts may be in `val`, less likely in `test`, which is of later months."""
+"""List -> the folder of its lines, and its part. Speakers are unknown: people of the training broadcasts may be in
+`val`, less likely in `test`, which is of later months."""
 TABLE = "WORD START END"
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """The listed clips with what is said in them; `root` is `mvlrs_v1` or holds it, the lists lie in either.
+    """List the clips with their text; `root` is `mvlrs_v1` or holds it, the lists lie in either.
 
     An ID is a broadcast, not a person; it counts as a speaker, whose sound is late by one offset. Without any list all
     videos are clips, and there are no parts.
     """
     base = find_base(root, "mvlrs_v1")
     dropped: Counter[str] = Counter()
-    parts = _parts([base, root], dropped)
+    parts = _read_parts([base, root], dropped)
     clips = []
     for video in sorted(path for folder in FOLDERS for path in base.glob(f"{folder}/*/*.mp4")):
         name = video.relative_to(base).with_suffix("").as_posix()
@@ -56,12 +56,12 @@ def read_corpus(root: Path) -> SourceCorpus:
     return SourceCorpus(clips=clips, dropped=+dropped, splits=splits)
 
 
-def _parts(places: list[Path], dropped: Counter[str]) -> Mapping[str, str] | None:
-    """Clip name -> part, by the lists; None where there is no list. A clip of several is held out by the last one."""
+def _read_parts(folders: list[Path], dropped: Counter[str]) -> Mapping[str, str] | None:
+    """Read clip name -> part from the lists; None where there is no list. The last list that names a clip counts."""
     parts: dict[str, str] | None = None
     for name, (folder, part) in LISTS.items():
-        paths = [place / f"{name}.txt" for place in places]
-        lines = next((found for path in paths if (found := read_lines(path)) is not None), None)
+        paths = [root / f"{name}.txt" for root in folders]
+        lines = next((read for path in paths if (read := read_lines(path)) is not None), None)
         if lines is None:
             continue
         parts = parts or {}
@@ -75,13 +75,13 @@ def _parts(places: list[Path], dropped: Counter[str]) -> Mapping[str, str] | Non
 
 
 def read_transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[str | None, tuple[Word, ...] | None]:
-    """Read the text and, of a `timed` one, the times of its words; marks of noise in braces, `{NS}`, are left out."""
+    """Read the text and, of a `timed` one, the times of its words; noise marks in braces, `{NS}`, are left out."""
     lines = read_lines(path)
     if lines is None:
         dropped[MISSING_TEXT] += 1
         return None, None
-    told = next((line.partition(":")[2].lower() for line in lines if line.startswith("Text:")), "")
-    text = " ".join(word for word in told.split() if not word.startswith("{"))
+    spoken = next((line.partition(":")[2].lower() for line in lines if line.startswith("Text:")), "")
+    text = " ".join(word for word in spoken.split() if not word.startswith("{"))
     if not text:
         dropped[BROKEN_TEXT] += 1
         return None, None
@@ -89,7 +89,7 @@ def read_transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[
         return text, None
     header = next((number for number, line in enumerate(lines) if line.startswith(TABLE)), len(lines))
     try:
-        words = tuple(_word(line) for line in lines[header + 1 :] if not line.startswith("{"))
+        words = tuple(_parse_word(line) for line in lines[header + 1 :] if not line.startswith("{"))
     except (ValueError, ZeroDivisionError):
         words = ()
     if not words:
@@ -98,7 +98,7 @@ def read_transcript(path: Path, dropped: Counter[str], *, timed: bool) -> tuple[
     return text, words
 
 
-def _word(line: str) -> Word:
+def _parse_word(line: str) -> Word:
     text, start, end, *_ = line.split()
     word = Word(Fraction(start), Fraction(end), text.lower())
     if not 0 <= word.start_s <= word.end_s:

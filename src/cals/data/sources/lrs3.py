@@ -10,14 +10,14 @@ from cals.data.sources.lrs2 import read_transcript
 
 FOLDERS = ("pretrain", "trainval", "test")
 HELD_OUT = 50
-"""One of so many talks of `pretrain` and `trainval` is held out: there is no official part to watch training by."""
+"""One of so many talks of `pretrain` and `trainval` is held out: there is no official validation part."""
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """List the clips with what is said in them; `root` is `lrs3` or holds it.
+    """List the clips with their text; `root` is `lrs3` or holds it.
 
-    An ID is a talk on the web, as good as a person; it counts as a speaker. All its clips are in one part: `test` if
-    that folder has it, `val_unseen` by the lot that its ID draws, the same for everybody, else `train`.
+    An ID is a talk on the web, about as good as a person; it counts as a speaker. All its clips are in one part: `test`
+    if that folder has it, `val_unseen` by the hash of its ID, the same for everybody, else `train`.
     """
     base = find_base(root, "lrs3")
     dropped: Counter[str] = Counter()
@@ -37,5 +37,5 @@ def read_corpus(root: Path) -> SourceCorpus:
 
 
 def is_held_out(talk: str) -> bool:
-    """Tell whether a talk is one to watch training by."""
+    """Tell whether a talk is held out for validation."""
     return int.from_bytes(hashlib.sha256(talk.encode()).digest()) % HELD_OUT == 0

@@ -11,12 +11,12 @@ from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, check_found, fi
 CLIP_S = Fraction(29, 25)
 """Every clip has 29 frames at 25 a second; its word is in the middle."""
 PARTS = {"train": "train", "val": "val_seen", "test": "test"}
-"""Official parts. Nobody has written down who speaks, and people of the training clips may be in the others."""
+"""Official parts. Speakers are not listed, and people of the training clips may be in the others."""
 DURATION = re.compile(r"Duration:\s*([0-9.]+)")
 
 
 def read_corpus(root: Path) -> SourceCorpus:
-    """The clips with the one word of each that is known; `root` is `lipread_mp4` or holds it.
+    """List the clips with the one word of each that is known; `root` is `lipread_mp4` or holds it.
 
     The speakers are unknown, so each clip counts as a speaker of its own.
     """
@@ -31,20 +31,22 @@ def read_corpus(root: Path) -> SourceCorpus:
             continue
         name = video.relative_to(base).with_suffix("").as_posix()
         word = video.parent.parent.name.lower()
-        clips.append(ClipSource(name=name, speaker=name, video=video, words=_words(video, word, dropped), text=word))
+        clips.append(
+            ClipSource(name=name, speaker=name, video=video, words=_read_words(video, word, dropped), text=word)
+        )
         splits[PARTS[part]].append(name)
     check_found(clips, root, "lipread_mp4/WORD/train/WORD_00001.mp4")
     return SourceCorpus(clips=clips, dropped=dropped, splits=splits)
 
 
-def _words(video: Path, word: str, dropped: Counter[str]) -> tuple[Word, ...] | None:
+def _read_words(video: Path, word: str, dropped: Counter[str]) -> tuple[Word, ...] | None:
     lines = read_lines(video.with_suffix(".txt"))
     if lines is None:
         dropped[MISSING_TEXT] += 1
         return None
-    found = DURATION.search("\n".join(lines))
+    match = DURATION.search("\n".join(lines))
     try:
-        length_s = Fraction(found[1]) if found else Fraction(0)
+        length_s = Fraction(match[1]) if match else Fraction(0)
     except ValueError:
         length_s = Fraction(0)
     if not 0 < length_s <= CLIP_S:

@@ -1,4 +1,4 @@
-"""`cals synthetic`: people who never lived, as a folder that `cals train` takes."""
+"""`cals synthetic`: a corpus of synthetic people, as a folder that `cals train` takes."""
 
 import dataclasses
 import json
@@ -42,18 +42,18 @@ logger = logging.getLogger(__name__)
 
 FPS = 25
 SHARD_CLIPS = 16
-"""What an interruption costs at most."""
+"""Clips in a shard: the most that an interruption costs."""
 LONGEST_S = 10.0
-"""As `cals prepare` cuts them."""
+"""Longest clip, as `cals prepare` cuts them."""
 _ORACLE_KS = tuple(range(26))
 _SHEET_FRAMES, _SHEET_CLIPS = 8, 6
 _UNSEEN_FROM = 3
-"""Of so many speakers or more the last is kept for `val_unseen`."""
+"""With so many speakers or more the last one is kept for `val_unseen`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """Everything a corpus depends on, but the generator's version."""
+    """Parameters of a corpus; together with the generator's version they determine it."""
 
     clips: int = 100
     speakers: int = 10
@@ -81,61 +81,62 @@ class SyntheticConfig:
 
     @property
     def frames(self) -> int:
+        """Frames of a clip."""
         return round(self.seconds * FPS)
 
 
 def rng_of(seed: int, what: str, number: int) -> np.random.Generator:
-    """Random numbers for one thing of one clip: with another reach the same people say the same."""
+    """Build the random generator of one thing of one clip: with another reach the same people say the same."""
     return np.random.default_rng([seed, *what.encode(), number])
 
 
 @lru_cache(maxsize=4)
 def lexicon_of(config: SyntheticConfig) -> list[tuple[int, ...]]:
-    """The words of a corpus, as states of its chain of phones."""
+    """Sample the words of a corpus, as states of its chain of phones."""
     return draw_lexicon(chain_of(config.phones), config.vocabulary, rng_of(config.seed, "lexicon", 0))
 
 
 def spoken_clip(config: SyntheticConfig, index: int) -> tuple[Speaker, Spoken, F32, F64]:
-    """Who says what in a clip, its sound [n] at 16 kHz, and its mouth [t 3]: all but the picture."""
-    who = speaker(index % config.speakers, config.seed)
-    words = rng_of(config.seed, "words", index)
+    """Synthesise a clip without its picture: speaker, speech, sound [n] at 16 kHz, and mouth [t 3]."""
+    person = speaker(index % config.speakers, config.seed)
+    words_rng = rng_of(config.seed, "words", index)
     seconds = config.frames / FPS
     if config.voice == "flite":
-        spoken, wav = flite_speech(seconds, index % config.speakers, words)
+        spoken, wav = flite_speech(seconds, index % config.speakers, words_rng)
     else:
-        chain, tempo = chain_of(config.phones), who.voice.tempo
+        chain, tempo = chain_of(config.phones), person.voice.tempo
         if config.vocabulary:
-            spoken = speak_words(chain, lexicon_of(config), seconds, words, tempo)
+            spoken = speak_words(chain, lexicon_of(config), seconds, words_rng, tempo)
         else:
-            spoken = speak(chain, seconds, words, tempo)
-        wav = synthesised(spoken, who.voice, rng_of(config.seed, "sound", index))
-    return who, spoken, wav, mouth_at(spoken, frame_times(config.frames), config.dominance)
+            spoken = speak(chain, seconds, words_rng, tempo)
+        wav = synthesised(spoken, person.voice, rng_of(config.seed, "sound", index))
+    return person, spoken, wav, mouth_at(spoken, frame_times(config.frames), config.dominance)
 
 
 def drawn_clip(config: SyntheticConfig, index: int, on_frames: Callable[[list[U8], F32], None] | None = None) -> Sample:
-    """One clip as `cals prepare` would have it; `on_frames` gets the full frames and the sound."""
-    who, spoken, wav, mouth = spoken_clip(config, index)
-    portrait = Portrait.of(geometry(), who.look, scene(rng_of(config.seed, "scene", index)))
-    moves = motion(config.frames, rng_of(config.seed, "motion", index))
-    points = posed(portrait.geometry.faces(who.shape, mouth, moves.lids), moves).astype(np.float32)
+    """Render one clip as a sample of `cals prepare`; `on_frames` receives the full frames and the sound."""
+    person, spoken, wav, mouth = spoken_clip(config, index)
+    portrait = Portrait.of(geometry(), person.look, scene(rng_of(config.seed, "scene", index)))
+    head_motion = motion(config.frames, rng_of(config.seed, "motion", index))
+    points = posed(portrait.geometry.faces(person.shape, mouth, head_motion.lids), head_motion).astype(np.float32)
     aligner = Aligner(CROP_SIZE_PX)
     crops, landmarks = [], []
     for i, face in enumerate(points):
-        seen = TrackedFace(
+        tracked = TrackedFace(
             index=i, time_s=Fraction(i, FPS), valid=True, track=0, cut=False, score=1.0, box=None, landmarks=face
         )
-        transform = aligner.update(seen)
+        transform = aligner.update(tracked)
         crops.append(portrait.draw(face.astype(np.float64), transform.matrix, CROP_SIZE_PX))
         landmarks.append(transform.landmarks(face))
     if on_frames is not None:
-        whole = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-        on_frames([portrait.draw(face.astype(np.float64), whole, FRAME_PX) for face in points], wav)
-    name = f"{who.name}/c{index:05d}"
+        identity = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        on_frames([portrait.draw(face.astype(np.float64), identity, FRAME_PX) for face in points], wav)
+    name = f"{person.name}/c{index:05d}"
     opening = np.array([mouth_opening(face) for face in landmarks])
     curve = offset_curve(opening, loudness(wav, SAMPLE_RATE_HZ // FPS, config.frames))
     facts = {
         "clip": name,
-        "speaker": who.name,
+        "speaker": person.name,
         "start_frame": 0,
         "frames": config.frames,
         "words": [list(word) for word in spoken.words] or None,
@@ -156,11 +157,11 @@ def drawn_clip(config: SyntheticConfig, index: int, on_frames: Callable[[list[U8
 def generate(out: Path, config: SyntheticConfig, progress: ProgressCallback | None = None) -> dict[str, Any]:
     """Write shards, `manifest.jsonl`, `splits.json`, `synthetic.json`, `sheet.png` and, if asked, `videos/` into `out`.
 
-    Interrupted, it goes on with the shards that are not there yet. Returns what `synthetic.json` holds. Raises
-    DataError when `out` is finished, is being made with other parameters, or cannot be written.
+    An interrupted run resumes with the missing shards. Returns the contents of `synthetic.json`. Raises DataError when
+    `out` is finished, is being made with other parameters, or cannot be written.
     """
     document: dict[str, Any] = json.loads(json.dumps({"generator": VERSION, "parameters": dataclasses.asdict(config)}))
-    _begin(out, document)
+    _claim_folder(out, document)
     done = 0
     lines: list[str] = []
     total_frames = 0
@@ -168,7 +169,7 @@ def generate(out: Path, config: SyntheticConfig, progress: ProgressCallback | No
         indices = range(first, min(first + SHARD_CLIPS, config.clips))
         shard = out / f"shard-{number:05d}.tar"
         if not shard.exists():
-            write_shard(shard, _counted(config, out, indices, progress))
+            write_shard(shard, _render_clips(config, out, indices, progress))
         # What was written is read again: a shard that cannot be is never in the manifest.
         for sample in read_shard(shard):
             lines.append(json.dumps({"key": sample.key, "shard": shard.name} | sample.facts))
@@ -180,15 +181,16 @@ def generate(out: Path, config: SyntheticConfig, progress: ProgressCallback | No
         raise DataError(
             f"{out}: expected {config.clips} clips in its shards, found {len(lines)}; remove it, start anew"
         )
-    document |= {"samples": len(lines), "frames": total_frames, "true_window": _true_window(config)}
-    _sheet(out / "sheet.png", out, config)
-    _write(out / "splits.json", json.dumps(_splits(config), indent=1))
+    document |= {"samples": len(lines), "frames": total_frames, "true_window": _compute_true_window(config)}
+    _write_sheet(out / "sheet.png", out, config)
+    _write(out / "splits.json", json.dumps(_build_splits(config), indent=1))
     _write(out / "synthetic.json", json.dumps(document, indent=1))
     _write(out / "manifest.jsonl", "\n".join(lines))
     return document
 
 
-def _begin(out: Path, document: dict[str, Any]) -> None:
+def _claim_folder(out: Path, document: dict[str, Any]) -> None:
+    """Write the settings into a new folder; DataError where it is finished, or holds other settings or files."""
     with writing(out):
         if (out / "manifest.jsonl").exists():
             raise DataError(
@@ -197,8 +199,8 @@ def _begin(out: Path, document: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
     note = out / "synthetic.json"
     if note.exists():
-        found = json.loads(note.read_text(encoding="utf-8"))
-        if {name: found.get(name) for name in document} != document:
+        existing = json.loads(note.read_text(encoding="utf-8"))
+        if {name: existing.get(name) for name in document} != document:
             raise DataError(
                 f"{out}: expected to go on with the same parameters and generator, found others in {note.name}; give "
                 "those, or name another folder"
@@ -209,16 +211,19 @@ def _begin(out: Path, document: dict[str, Any]) -> None:
     _write(note, json.dumps(document, indent=1))
 
 
-def _counted(config: SyntheticConfig, out: Path, indices: range, progress: ProgressCallback | None) -> Iterator[Sample]:
+def _render_clips(
+    config: SyntheticConfig, out: Path, indices: range, progress: ProgressCallback | None
+) -> Iterator[Sample]:
+    """Render clips one by one, reporting progress."""
     for index in indices:
         if progress is not None:
             progress(index, config.clips)
-        yield drawn_clip(config, index, _video_writer(out, config, index) if config.videos else None)
+        yield drawn_clip(config, index, _build_video_writer(out, config, index) if config.videos else None)
 
 
-def _video_writer(out: Path, config: SyntheticConfig, index: int) -> Callable[[list[U8], F32], None]:
-    who = speaker(index % config.speakers, config.seed).name
-    path = out / "videos" / who / f"c{index:05d}.mp4"
+def _build_video_writer(out: Path, config: SyntheticConfig, index: int) -> Callable[[list[U8], F32], None]:
+    name = speaker(index % config.speakers, config.seed).name
+    path = out / "videos" / name / f"c{index:05d}.mp4"
 
     def write(frames: list[U8], wav: F32) -> None:
         with writing(path):
@@ -229,9 +234,9 @@ def _video_writer(out: Path, config: SyntheticConfig, index: int) -> Callable[[l
 
 
 def write_video(path: Path, frames: list[U8], wav: F32) -> None:
-    """Frames [h w 3] at 25 fps with their sound at 16 kHz as a video that plays anywhere."""
+    """Write frames [h w 3] at 25 fps with their sound at 16 kHz as a widely playable video."""
     pictures = [from_rgb(pixels) for pixels in frames]
-    like = VideoFormat(
+    video_format = VideoFormat(
         width=pictures[0].width,
         height=pictures[0].height,
         pix_fmt=pictures[0].format.name,
@@ -247,47 +252,47 @@ def write_video(path: Path, frames: list[U8], wav: F32) -> None:
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE_HZ)
             file.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
-        with VideoWriter(path, like, audio=sound, force=True, preset="veryfast") as writer:
+        with VideoWriter(path, video_format, audio=sound, force=True, preset="veryfast") as writer:
             for i, picture in enumerate(pictures):
                 writer.write(Frame(picture, i, Fraction(i, FPS), Fraction(1, FPS)))
 
 
-def _true_window(config: SyntheticConfig) -> dict[str, Any]:
-    """What the context study should find."""
-    found: dict[str, Any] = {"support_s": config.dominance.support_s}
+def _compute_true_window(config: SyntheticConfig) -> dict[str, Any]:
+    """Compute the window that the context study should find."""
+    window: dict[str, Any] = {"support_s": config.dominance.support_s}
     if config.voice == "formant" and not config.vocabulary:  # of words there is no chain of phones
         curve = oracle_curve(chain_of(config.phones), config.dominance, _ORACLE_KS, seed=config.seed, moments=1000)
-        found |= {
+        window |= {
             "window_95_s": round(curve.window_s(), 4),
             "window_95_of_gain_s": round(curve.window_s(gain=True), 4),
             "explained": dict(zip(map(str, curve.ks), curve.mean.round(4).tolist(), strict=True)),
         }
-    return found
+    return window
 
 
-def _splits(config: SyntheticConfig) -> dict[str, list[str]]:
-    """Clip names of the parts: 3 % of the clips, one at least, are held out, and the last of three or more speakers."""
+def _build_splits(config: SyntheticConfig) -> dict[str, list[str]]:
+    """Split the clip names: 3 % of the clips, one at least, are held out, and the last of three or more speakers."""
     names = [(f"p{i % config.speakers:02d}", f"p{i % config.speakers:02d}/c{i:05d}") for i in range(config.clips)]
-    stranger = f"p{config.speakers - 1:02d}" if config.speakers >= _UNSEEN_FROM else ""
-    seen = [name for who, name in names if who != stranger]
+    unseen = f"p{config.speakers - 1:02d}" if config.speakers >= _UNSEEN_FROM else ""
+    seen = [name for speaker_name, name in names if speaker_name != unseen]
     held_out = max(1, round(0.03 * config.clips)) if len(seen) > 1 else 0
     return {
         "train": seen[: len(seen) - held_out],
         "val_seen": seen[len(seen) - held_out :],
-        "val_unseen": [name for who, name in names if who == stranger],
+        "val_unseen": [name for speaker_name, name in names if speaker_name == unseen],
     }
 
 
-def _sheet(path: Path, out: Path, config: SyntheticConfig) -> None:
-    """Some frames of one clip of each of the first speakers."""
+def _write_sheet(path: Path, out: Path, config: SyntheticConfig) -> None:
+    """Write a contact sheet: some frames of one clip of each of the first speakers."""
     from cals.data.store import decoded
 
     pictures: list[U8] = []
     labels: list[str] = []
     for sample in read_shard(out / "shard-00000.tar"):
         crops = decoded(sample.crops, config.frames)
-        which = np.linspace(0.2 * config.frames, 0.8 * config.frames, _SHEET_FRAMES).astype(int)
-        pictures += [crops[i] for i in which]
+        indices = np.linspace(0.2 * config.frames, 0.8 * config.frames, _SHEET_FRAMES).astype(int)
+        pictures += [crops[i] for i in indices]
         labels += [sample.facts["speaker"], *[""] * (_SHEET_FRAMES - 1)]
         if len(pictures) >= _SHEET_FRAMES * min(_SHEET_CLIPS, config.speakers):
             break

@@ -1,4 +1,4 @@
-"""The picture: a person's skin on their moving mesh, lit, with what is behind it and what is between the lips."""
+"""Rendering: a person's skin on their moving mesh, lit, with background, body and the inside of the mouth."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from cals.face.landmarks import MOUTH_INNER, OVAL, inter_ocular_px
 from cals.nn.warp import draw_triangles, sample_places, source_places
 from cals.types import F32, U8, affine_apply
 
-_FINER = 2
+_SUPERSAMPLING = 2
 """Pictures are drawn so many times larger, then reduced."""
 _BITS = 4
 _TOOTH, _TONGUE, _DARK = (222, 214, 198), (150, 70, 68), (34, 12, 14)
@@ -23,7 +23,7 @@ _TOOTH, _TONGUE, _DARK = (222, 214, 198), (150, 70, 68), (34, 12, 14)
 
 @dataclass(frozen=True, eq=False)
 class Portrait:
-    """One person in one scene, to be drawn in any pose and through any crop."""
+    """One person in one scene, rendered in any pose and through any crop."""
 
     geometry: Geometry = field(repr=False)
     look: Look
@@ -35,76 +35,77 @@ class Portrait:
 
     @classmethod
     def of(cls, geometry: Geometry, look: Look, scene: Scene) -> "Portrait":
-        """Paint skin and background."""
+        """Paint skin and background of a person."""
         skin = torch.from_numpy(painted(look, geometry.template)).permute(2, 0, 1)[None]
-        return cls(geometry, look, scene, skin, _background(scene))
+        return cls(geometry, look, scene, skin, _paint_background(scene))
 
     def draw(self, points: F64, matrix: F64, size_px: int) -> U8:
-        """Picture [size size 3] of the face with these points [468 3] in the frame, seen through frame -> picture."""
-        fine = size_px * _FINER
-        matrix = matrix * _FINER
-        at = np.column_stack([affine_apply(matrix, points[:, :2]), points[:, 2] * _scale(matrix)])
+        """Render the face with these points [468 3] in the frame, through the map frame -> picture [size size 3]."""
+        fine = size_px * _SUPERSAMPLING
+        matrix = matrix * _SUPERSAMPLING
+        vertices = np.column_stack([affine_apply(matrix, points[:, :2]), points[:, 2] * _compute_scale(matrix)])
         shift = matrix.copy()  # cv2 counts pixel centres as whole numbers
         shift[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
         flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         canvas = np.asarray(
             cv2.warpAffine(self.ground, shift, (fine, fine), flags=flags, borderMode=border), np.float32
         )
-        self._body(canvas, at, matrix)
-        self._face(canvas, at)
-        self._inner_mouth(canvas, at)
+        self._draw_body(canvas, vertices, matrix)
+        self._draw_face(canvas, vertices)
+        self._draw_inner_mouth(canvas, vertices)
         warm = np.array([1 + self.scene.warmth, 1.0, 1 - self.scene.warmth], np.float32)
-        small = cv2.resize(canvas * warm, (size_px, size_px), interpolation=cv2.INTER_AREA)
-        return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+        reduced = cv2.resize(canvas * warm, (size_px, size_px), interpolation=cv2.INTER_AREA)
+        return np.clip(np.rint(reduced), 0, 255).astype(np.uint8)
 
-    def _shades(self, at: F64) -> F64:
-        """Brightness of each triangle, about 1: light from one side and from everywhere."""
+    def _compute_shading(self, vertices: F64) -> F64:
+        """Compute the brightness of each triangle, about 1: light from one side, and ambient light."""
         corners = self.geometry.triangles
-        a, b, c = (at[corners[:, i]] for i in range(3))
+        a, b, c = (vertices[corners[:, i]] for i in range(3))
         faces = np.cross(b - a, c - a)
         faces *= -np.sign(faces[:, 2:])  # towards the camera, whichever way round the triangle is
-        normals = np.zeros_like(at)
+        normals = np.zeros_like(vertices)
         for i in range(3):
             np.add.at(normals, corners[:, i], faces)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-        lit = np.clip(normals @ np.array(self.scene.light), 0, None)
-        shade = self.scene.ambient + (1.04 - self.scene.ambient) * lit + 0.1 * lit**12
+        diffuse = np.clip(normals @ np.array(self.scene.light), 0, None)
+        shade = self.scene.ambient + (1.04 - self.scene.ambient) * diffuse + 0.1 * diffuse**12
         return np.asarray(shade[corners].mean(axis=1))
 
-    def _face(self, canvas: F32, at: F64) -> None:
+    def _draw_face(self, canvas: F32, vertices: F64) -> None:
+        """Draw the textured, shaded mesh."""
         size = len(canvas)
         triangles = torch.from_numpy(self.geometry.triangles)
-        target = torch.from_numpy(at[None, :, :2]).float()
+        target = torch.from_numpy(vertices[None, :, :2]).float()
         source = torch.from_numpy(places(self.geometry.template)[None]).float()
-        covering = draw_triangles(target, triangles, size, size)
+        coverage = draw_triangles(target, triangles, size, size)
         pixels = (
-            sample_places(self.skin, source_places(target, source, triangles, covering))[0].permute(1, 2, 0).numpy()
+            sample_places(self.skin, source_places(target, source, triangles, coverage))[0].permute(1, 2, 0).numpy()
         )
-        number = covering[0].numpy()
-        known, unit = number >= 0, inter_ocular_px(at)
-        light = _spread(self._shades(at)[np.maximum(number, 0), None], known, 0.07 * unit)
-        face = np.where(known[..., None], pixels * light, _spread(pixels * light, known, 0.04 * unit))
+        triangle = coverage[0].numpy()
+        known, unit = triangle >= 0, inter_ocular_px(vertices)
+        light = _blur_known(self._compute_shading(vertices)[np.maximum(triangle, 0), None], known, 0.07 * unit)
+        face = np.where(known[..., None], pixels * light, _blur_known(pixels * light, known, 0.04 * unit))
         # The far side of a turned head folds into notches: its outline is the hull, filled with what lies next to it.
         hull = np.zeros((size, size), np.uint8)
-        outline = np.asarray(cv2.convexHull(at[:, :2].astype(np.float32))[:, 0], np.float64)
-        cv2.fillPoly(hull, [_fixed(outline)], 255, cv2.LINE_AA, _BITS)
+        outline = np.asarray(cv2.convexHull(vertices[:, :2].astype(np.float32))[:, 0], np.float64)
+        cv2.fillPoly(hull, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _BITS)
         share = cv2.GaussianBlur(hull, (0, 0), 0.9).astype(np.float32)[..., None] / 255
         canvas += share * (face - canvas).astype(np.float32)
 
-    def _body(self, canvas: F32, at: F64, matrix: F64) -> None:
-        """Hair behind the head, neck, shoulders, ears; none of it hangs on the jaw, so none moves with speech."""
-        unit = inter_ocular_px(at)
-        eyes = at[[33, 263], :2].mean(axis=0)
-        across, down = _axes(at)
+    def _draw_body(self, canvas: F32, vertices: F64, matrix: F64) -> None:
+        """Draw hair behind the head, neck, shoulders, ears; none hangs on the jaw, so none moves with speech."""
+        unit = inter_ocular_px(vertices)
+        eyes = vertices[[33, 263], :2].mean(axis=0)
+        across, down = _compute_axes(vertices)
         centre, chin = eyes + 0.45 * unit * down, eyes + 1.8 * unit * down
         side = max(0.4, 0.55 - 0.15 * self.scene.light[2])
         hair, skin = np.array(self.look.hair), np.array(self.look.skin)
         if self.look.long_hair:
             around = [(-1.28, -0.9), (-1.42, 0.2), (-1.45, 1.3), (-1.25, 2.3), (1.25, 2.3), (1.45, 1.3), (1.42, 0.2)]
             curtain = [centre + unit * (x * across + y * down) for x, y in [*around, (1.28, -0.9)]]
-            _shape(canvas, np.array(curtain), hair * side * 0.8, 0.05 * unit)
-        cap = _stretched(at[list(OVAL), :2], centre, across, down, unit)
-        _shape(canvas, cap, hair * side, 0.06 * unit)
+            _fill_polygon(canvas, np.array(curtain), hair * side * 0.8, 0.05 * unit)
+        cap = _grow_outline(vertices[list(OVAL), :2], centre, across, down, unit)
+        _fill_polygon(canvas, cap, hair * side, 0.06 * unit)
         chest = affine_apply(matrix, np.array([[x, FRAME_PX * 1.5] for x in (-FRAME_PX, 2 * FRAME_PX)]))
         neck = [
             chin + unit * (x * across + y * down)
@@ -112,33 +113,33 @@ class Portrait:
         ]
         slope = [(-3.9, 1.7), (-2.2, 0.85), (-0.95, 0.32), (0.0, 0.62), (0.95, 0.32), (2.2, 0.85), (3.9, 1.7)]
         shoulders = [chin + unit * np.array([x, y]) for x, y in slope]
-        _shape(canvas, np.array(neck), skin * side * 0.72, 0.03 * unit)
-        _shape(canvas, np.array([*shoulders, chest[1], chest[0]]), np.array(self.look.shirt) * side, 0.02 * unit)
+        _fill_polygon(canvas, np.array(neck), skin * side * 0.72, 0.03 * unit)
+        _fill_polygon(canvas, np.array([*shoulders, chest[1], chest[0]]), np.array(self.look.shirt) * side, 0.02 * unit)
         for point, sign in ((234, -1), (454, 1)):
             if not self.look.long_hair:
-                ear = at[point, :2] + unit * (0.02 * sign * across - 0.02 * down)
+                ear = vertices[point, :2] + unit * (0.02 * sign * across - 0.02 * down)
                 ring = [
                     ear + unit * (0.13 * np.cos(t) * across + 0.3 * np.sin(t) * down) for t in np.linspace(0, 6.28, 24)
                 ]
-                _shape(canvas, np.array(ring), skin * side * 0.92, 0.03 * unit)
+                _fill_polygon(canvas, np.array(ring), skin * side * 0.92, 0.03 * unit)
 
-    def _inner_mouth(self, canvas: F32, at: F64) -> None:
-        """Dark between the lips, teeth of the skull and of the jaw, a tongue on the floor."""
-        ring = _parted(at[list(MOUTH_INNER), :2])
+    def _draw_inner_mouth(self, canvas: F32, vertices: F64) -> None:
+        """Draw the dark between the lips, teeth of the skull and of the jaw, a tongue on the floor."""
+        ring = _uncross_lips(vertices[list(MOUTH_INNER), :2])
         size = len(canvas)
         low = np.clip(np.floor(ring.min(axis=0)).astype(int) - 2, 0, size - 1)
         high = np.clip(np.ceil(ring.max(axis=0)).astype(int) + 3, low + 1, size)
         mask = np.zeros((size, size), np.uint8)
-        cv2.fillPoly(mask, [_fixed(ring)], 255, cv2.LINE_AA, _BITS)
+        cv2.fillPoly(mask, [_to_fixed_point(ring)], 255, cv2.LINE_AA, _BITS)
         box = (slice(low[1], high[1]), slice(low[0], high[0]))
         y, x = np.mgrid[box] + 0.5
-        unit = inter_ocular_px(at)
-        across, down = _axes(at)
+        unit = inter_ocular_px(vertices)
+        across, down = _compute_axes(vertices)
         u, v = ((x * axis[0] + y * axis[1]) / unit for axis in (across, down))
         # Upper teeth hang from the skull, which the nose goes with; lower ones stand in the jaw.
-        middle = float(at[[61, 291], :2].mean(axis=0) @ across) / unit
-        upper = float(at[2, :2] @ down) / unit + 0.43 - 0.25 * (u - middle) ** 2
-        lower = float(at[17, :2] @ down) / unit - 0.26 + 0.2 * (u - middle) ** 2
+        middle = float(vertices[[61, 291], :2].mean(axis=0) @ across) / unit
+        upper = float(vertices[2, :2] @ down) / unit + 0.43 - 0.25 * (u - middle) ** 2
+        lower = float(vertices[17, :2] @ down) / unit - 0.26 + 0.2 * (u - middle) ** 2
         shine = 0.30 + 0.55 * self.scene.ambient
         gaps = 1 - 0.16 * np.exp(-((((u - middle) / 0.085 + 0.5) % 1 - 0.5) ** 2) / 0.006)
         fade = np.exp(-(((u - middle) / 0.36) ** 4))
@@ -155,25 +156,25 @@ class Portrait:
         canvas[box] += share * (inside * (0.35 + 0.65 * depth) - canvas[box])
 
 
-def _axes(at: F64) -> tuple[F64, F64]:
-    """Unit vectors from the left eye to the right one, and down the face, in the picture."""
-    across = at[263, :2] - at[33, :2]
+def _compute_axes(vertices: F64) -> tuple[F64, F64]:
+    """Return unit vectors from the left eye to the right one, and down the face, in the picture."""
+    across = vertices[263, :2] - vertices[33, :2]
     across = across / np.linalg.norm(across)
     return across, np.array([-across[1], across[0]])
 
 
-def _scale(matrix: F64) -> float:
+def _compute_scale(matrix: F64) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def _fixed(points: F64) -> NDArray[np.int32]:
+def _to_fixed_point(points: F64) -> NDArray[np.int32]:
     return np.rint((points - 0.5) * (1 << _BITS)).astype(np.int32)
 
 
-def _shape(canvas: F32, points: F64, colour: F64, soft_px: float) -> None:
-    """A polygon of one colour with a soft rim, a little darker downwards."""
+def _fill_polygon(canvas: F32, points: F64, colour: F64, soft_px: float) -> None:
+    """Fill a polygon with one colour, a soft rim, and a slight darkening downwards."""
     mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [_fixed(points)], 255, cv2.LINE_AA, _BITS)
+    cv2.fillPoly(mask, [_to_fixed_point(points)], 255, cv2.LINE_AA, _BITS)
     share = cv2.GaussianBlur(mask, (0, 0), max(soft_px, 0.6)).astype(np.float32)[..., None] / 255
     rows = np.arange(len(canvas), dtype=np.float32)[:, None, None]
     top, high = float(points[:, 1].min()), float(np.ptp(points[:, 1])) or 1.0
@@ -181,8 +182,8 @@ def _shape(canvas: F32, points: F64, colour: F64, soft_px: float) -> None:
     canvas += share * (colour.astype(np.float32) * slope - canvas)
 
 
-def _stretched(oval: F64, centre: F64, across: F64, down: F64, unit: float) -> F64:
-    """The outline of hair on the head: the face's, grown where it lies above the eyes."""
+def _grow_outline(oval: F64, centre: F64, across: F64, down: F64, unit: float) -> F64:
+    """Return the outline of the hair: that of the face, enlarged above the eyes."""
     away = oval - centre
     x, y = away @ across, away @ down
     grown = np.clip(-y / unit, 0, 1)
@@ -193,15 +194,15 @@ def _stretched(oval: F64, centre: F64, across: F64, down: F64, unit: float) -> F
     )
 
 
-def _spread(values: F64, known: NDArray[np.bool_], soft_px: float) -> F64:
-    """A map [h w c] blurred where it is known, and continued a little beyond."""
+def _blur_known(values: F64, known: NDArray[np.bool_], soft_px: float) -> F64:
+    """Blur a map [h w c] where it is known, and continue it a little beyond."""
     weights = cv2.GaussianBlur(known.astype(np.float32), (0, 0), soft_px)[..., None]
     blurred = cv2.GaussianBlur((values * known[..., None]).astype(np.float32), (0, 0), soft_px)
     return np.asarray(blurred.reshape(values.shape) / np.maximum(weights, 1e-3))
 
 
-def _parted(ring: F64) -> F64:
-    """The inner lips' contour [20 2] with lips that have crossed meeting half way."""
+def _uncross_lips(ring: F64) -> F64:
+    """Return the inner lips' contour [20 2] with lips that have crossed meeting half way."""
     upper, lower = ring[1:10], ring[11:][::-1]
     crossed = (lower[:, 1] < upper[:, 1])[:, None]
     middle = (upper + lower) / 2
@@ -209,8 +210,8 @@ def _parted(ring: F64) -> F64:
     return np.concatenate([ring[:1], upper, ring[10:11], lower[::-1]])
 
 
-def _background(scene: Scene) -> F32:
-    """Two colours, and out-of-focus things."""
+def _paint_background(scene: Scene) -> F32:
+    """Paint a gradient of two colours, and out-of-focus things."""
     rng = np.random.default_rng(scene.seed)
     top, bottom = (np.array(colour, np.float32) for colour in scene.ground)
     share = np.linspace(0, 1, FRAME_PX, dtype=np.float32)[:, None, None]

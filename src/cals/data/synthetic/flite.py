@@ -1,4 +1,4 @@
-"""Speech of the flite synthesiser, where it is installed: real words, phone times, and sound that is co-articulated."""
+"""Speech of the flite synthesiser, where it is installed: real words, phone times, co-articulated sound."""
 
 import shutil
 import subprocess
@@ -15,8 +15,8 @@ from cals.errors import ConfigError, DataError
 from cals.types import F32
 
 VOICES = ("slt", "rms", "awb", "kal16")
-_ALIKE = {"PAU": PAUSE, "AX": "AH", "IX": "IH", "AXR": "ER", "DX": "D", "EL": "L", "EM": "M", "EN": "N"}
-"""Names that only flite has, and what stands for them."""
+_PHONE_ALIASES = {"PAU": PAUSE, "AX": "AH", "IX": "IH", "AXR": "ER", "DX": "D", "EL": "L", "EM": "M", "EN": "N"}
+"""Phones that only flite has, and those that replace them."""
 _TEXT = (
     "about above after again air all along always animal another answer away back bear beautiful because before big "
     "bird blue boat book both bring brother build busy call change children city close cold come country cut dark day "
@@ -35,9 +35,9 @@ _TEXT = (
 
 
 def flite_speech(seconds: float, speaker: int, rng: np.random.Generator) -> tuple[Spoken, F32]:
-    """Some words by one of flite's voices, cut or filled up with silence to that length, and the sound [n] at 16 kHz.
+    """Synthesise words by one of flite's voices, cut or padded with silence to that length; sound [n] at 16 kHz.
 
-    Raises ConfigError when flite is not installed, DataError when it does not say what it should.
+    Raises ConfigError when flite is not installed, DataError when its output is not as expected.
     """
     program = shutil.which("flite")
     if program is None:
@@ -49,9 +49,9 @@ def flite_speech(seconds: float, speaker: int, rng: np.random.Generator) -> tupl
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
         command = [program, "-voice", VOICES[speaker % len(VOICES)], "-psdur", "-t", text, "-o", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not path.is_file():
-            raise DataError(f"flite: expected speech, found {done.stderr.strip() or 'none'}; use --voice formant")
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode or not path.is_file():
+            raise DataError(f"flite: expected speech, found {result.stderr.strip() or 'none'}; use --voice formant")
         with wave.open(str(path)) as file:
             facts = (file.getframerate(), file.getnchannels(), file.getsampwidth())
             if facts != (SAMPLE_RATE_HZ, 1, 2):
@@ -60,17 +60,17 @@ def flite_speech(seconds: float, speaker: int, rng: np.random.Generator) -> tupl
     samples = round(seconds * SAMPLE_RATE_HZ)
     sound = np.zeros(samples, np.float32)
     sound[: min(samples, len(pcm))] = pcm[:samples].astype(np.float32) / 32768
-    return parsed(done.stdout, seconds), sound
+    return parsed(result.stdout, seconds), sound
 
 
 def parsed(output: str, seconds: float) -> Spoken:
-    """What `flite -psdur` prints, `phone:end phone:end ...`, as speech of that length."""
+    """Parse the output of `flite -psdur`, `phone:end phone:end ...`, to speech of that length."""
     phones: list[str] = []
     edges = [0.0]
     try:
         for entry in output.split():
             name, _, end = entry.partition(":")
-            name = _ALIKE.get(name.upper(), name.upper())
+            name = _PHONE_ALIASES.get(name.upper(), name.upper())
             if name not in PHONES:
                 raise ValueError(f"the phone {name}")
             if edges[-1] < seconds and float(end) > edges[-1]:

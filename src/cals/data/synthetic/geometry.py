@@ -1,7 +1,8 @@
-"""Mouth tracks to the 468 points of a face: the mesh that was measured on real speech, moved as we say.
+"""Mouth tracks to the 468 points of a face: the mesh of a trained model, moved by opening, width and protrusion.
 
-Opening and width go by the likeliest motion of real lower faces that has them. Real landmarks hold no protrusion of
-its own (their depth is the mesh network's guess), so that is a field of our own: lips forward, and fuller.
+Opening and width are realised by the likeliest motion of real lower faces that has them. Real landmarks hold no
+protrusion of their own (their depth is the mesh network's guess), so that is a field of our own: lips forward, and
+fuller.
 """
 
 from dataclasses import dataclass, field
@@ -19,18 +20,18 @@ from cals.face.landmarks import LEFT_EYE, MOUTH_INNER, MOUTH_OUTER, OVAL, RIGHT_
 from cals.nn.warp import triangulate
 
 OPEN_PX, WIDE_PX, FORWARD_PX = 14.0, 6.0, 6.0
-"""What a track of 1 is, in a crop of 128 px, before the person's own proportions."""
+"""Motion for a track of 1, in a crop of 128 px, before the person's own proportions."""
 _FULLER_PX = 1.3
 _NEAR_PX = 13.0
 """Protrusion fades with this distance from the middle of the lips."""
 _EYES_Y, _JAW_Y = 34.0, 106.0
 _LIDS = tuple((ring[i], ring[16 - i]) for ring in (LEFT_EYE, RIGHT_EYE) for i in range(1, 8))
-"""Points of the upper lid and those of the lower one under them."""
+"""Points of the upper lid, and those of the lower one below them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """A person's proportions; 0 is the average person's, 1 far from it."""
+    """A person's proportions; 0 is the average person, 1 far from it."""
 
     wide: float = 0.0
     long: float = 0.0
@@ -39,35 +40,36 @@ class Shape:
     nose: float = 0.0
     eyes: float = 0.0
     mouth: float = 1.0
-    """How far their mouth moves, against the average."""
+    """Factor of the mouth's motion."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The mesh, as arrays, and which of its motions opens and which widens the mouth."""
+    """The mesh as arrays, and the motions that open and widen the mouth."""
 
     template: F64 = field(repr=False)
     """[468 3] in pixels of a crop of 128, lips closed."""
     triangles: I64 = field(repr=False)
-    """[n 3] of the face itself, the farthest first; between the lips there are none."""
+    """[n 3] of the face itself, the farthest first; there are none between the lips."""
     opening: F64 = field(repr=False)
-    """[468 3] for one pixel more of gap, the width kept."""
+    """[468 3] per pixel of gap, at constant width."""
     widening: F64 = field(repr=False)
+    """[468 3] per pixel of width, at constant gap."""
     forward: F64 = field(repr=False)
-    """[468 3] for a protrusion of 1; gap and width stay."""
+    """[468 3] for a protrusion of 1, at constant gap and width."""
 
     def faces(self, shape: Shape, mouth: F64, lids: F64) -> F64:
-        """Faces [t 468 3], upright, for mouth tracks [t 3] and `lids` [t], 0 open to 1 shut."""
+        """Return upright faces [t 468 3] for mouth tracks [t 3] and `lids` [t], 0 open to 1 shut."""
         tracks = mouth * shape.mouth
-        opened = OPEN_PX * tracks[:, 0, None, None] * self.opening
-        widened = WIDE_PX * tracks[:, 1, None, None] * self.widening
-        points = self.template + opened + widened + tracks[:, 2, None, None] * self.forward
+        opening = OPEN_PX * tracks[:, 0, None, None] * self.opening
+        widening = WIDE_PX * tracks[:, 1, None, None] * self.widening
+        points = self.template + opening + widening + tracks[:, 2, None, None] * self.forward
         upper, lower = (list(side) for side in zip(*_LIDS, strict=True))
         points[:, upper] += lids[:, None, None] * (points[:, lower] - points[:, upper])
-        return self._shaped(points, shape)
+        return self._apply_shape(points, shape)
 
-    def _shaped(self, points: F64, shape: Shape) -> F64:
-        """Every face with the person's proportions; smooth, and about the middle between the eyes."""
+    def _apply_shape(self, points: F64, shape: Shape) -> F64:
+        """Apply the person's proportions to every face; smooth, and about the middle between the eyes."""
         middle = self.template[[33, 263], :2].mean(axis=0)
         away = points - [*middle, 0.0]
         down = np.clip((points[..., 1] - _EYES_Y) / (_JAW_Y - _EYES_Y), -0.5, 1.3)
@@ -89,51 +91,51 @@ class Geometry:
         return out
 
 
-def _gap(points: F64) -> NDArray[Any]:
+def _measure_gap(points: F64) -> NDArray[Any]:
     return np.asarray((points[..., [178, 14, 402], 1] - points[..., [81, 13, 311], 1]).mean(axis=-1))
 
 
-def _width(points: F64) -> NDArray[Any]:
+def _measure_width(points: F64) -> NDArray[Any]:
     return np.asarray(points[..., 291, 0] - points[..., 61, 0])
 
 
 @lru_cache(maxsize=1)
 def geometry() -> Geometry:
-    """The mesh of the model that ships with the package."""
+    """Load the mesh of the model that ships with the package."""
     weights = load_checkpoint(hub.SHIPPED / "grid-small").weights
     template = weights["decoder.mesh.template"].double().numpy()
     basis = weights["decoder.mesh.basis"].double().numpy()
     # A coefficient of 1 is as likely in one motion as in another, so the likeliest are the smallest.
-    readings = np.stack([_gap(basis), _width(basis)])
-    likeliest = readings.T @ np.linalg.inv(readings @ readings.T)
-    opening, widening = (np.einsum("k,kpc->pc", column, basis) for column in likeliest.T)
+    measures = np.stack([_measure_gap(basis), _measure_width(basis)])
+    directions = measures.T @ np.linalg.inv(measures @ measures.T)
+    opening, widening = (np.einsum("k,kpc->pc", column, basis) for column in directions.T)
     middle = template[[13, 14]].mean(axis=0)
     near = np.exp(-(((template[:, :2] - middle[:2]) / _NEAR_PX) ** 2).sum(axis=1))
     forward = np.zeros_like(template)
     forward[:, 2] = -FORWARD_PX * near
     outer = list(MOUTH_OUTER)
     forward[outer, 1] = _FULLER_PX * np.sign(template[outer, 1] - middle[1]) * near[outer]
-    closed = template - _gap(template) * opening
-    forward = forward - _gap(forward) * opening - _width(forward) * widening
-    return Geometry(closed, _cut(closed, closed + OPEN_PX * opening), opening, widening, forward)
+    closed = template - _measure_gap(template) * opening
+    forward = forward - _measure_gap(forward) * opening - _measure_width(forward) * widening
+    return Geometry(closed, _triangulate_face(closed, closed + OPEN_PX * opening), opening, widening, forward)
 
 
-def _cut(closed: F64, opened: F64) -> I64:
-    """Triangles of the face with its mouth open, none between the lips or outside the face, the farthest first."""
-    triangles = triangulate(opened[:, :2])
-    outline = opened[list(OVAL), :2].astype(np.float32)
-    middles = opened[triangles, :2].mean(axis=1).astype(np.float32).tolist()
+def _triangulate_face(closed_points: F64, open_points: F64) -> I64:
+    """Return the triangles of the face with its mouth open: none between the lips or outside, the farthest first."""
+    triangles = triangulate(open_points[:, :2])
+    outline = open_points[list(OVAL), :2].astype(np.float32)
+    middles = open_points[triangles, :2].mean(axis=1).astype(np.float32).tolist()
     of_face = np.array([cv2.pointPolygonTest(outline, middle, measureDist=False) > 0 for middle in middles])
     triangles = triangles[of_face & ~np.isin(triangles, MOUTH_INNER).all(axis=1)]
-    return np.asarray(triangles[np.argsort(-closed[triangles, 2].mean(axis=1), kind="stable")])
+    return np.asarray(triangles[np.argsort(-closed_points[triangles, 2].mean(axis=1), kind="stable")])
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """How a head drifts in front of the camera, frame by frame."""
+    """Head motion in front of the camera, by frame."""
 
     turn: F64 = field(repr=False)
-    """[t 3] angles about x (nod), y (shake), z (tilt) in radians."""
+    """[t 3] angles about x (pitch), y (yaw), z (roll) in radians."""
     zoom: F64 = field(repr=False)
     """[t] frame pixels per crop pixel."""
     place: F64 = field(repr=False)
@@ -142,21 +144,21 @@ class Motion:
     """[t] 0 open to 1 shut."""
 
 
-_AXLE_PX = 45.0
-"""The head turns about a point so far behind the eyes."""
+_PIVOT_PX = 45.0
+"""Distance behind the eyes of the point about which the head turns."""
 
 
 def posed(faces: F64, motion: Motion) -> F64:
-    """Upright faces [t 468 3] as the camera sees them, in frame pixels."""
+    """Transform upright faces [t 468 3] by a head motion, to frame pixels."""
     centre = np.array([64.0, 34.0, 0.0])
-    axle = np.array([0.0, 20.0, _AXLE_PX])
+    pivot = np.array([0.0, 20.0, _PIVOT_PX])
     cos, sin = np.cos(motion.turn), np.sin(motion.turn)
     zero, one = np.zeros(len(cos)), np.ones(len(cos))
-    nod = np.stack([one, zero, zero, zero, cos[:, 0], -sin[:, 0], zero, sin[:, 0], cos[:, 0]], axis=1)
-    shake = np.stack([cos[:, 1], zero, sin[:, 1], zero, one, zero, -sin[:, 1], zero, cos[:, 1]], axis=1)
-    tilt = np.stack([cos[:, 2], -sin[:, 2], zero, sin[:, 2], cos[:, 2], zero, zero, zero, one], axis=1)
-    turns = tilt.reshape(-1, 3, 3) @ shake.reshape(-1, 3, 3) @ nod.reshape(-1, 3, 3)
-    turned = (faces - centre - axle) @ turns.transpose(0, 2, 1) + axle
-    out = turned * motion.zoom[:, None, None]
+    pitch = np.stack([one, zero, zero, zero, cos[:, 0], -sin[:, 0], zero, sin[:, 0], cos[:, 0]], axis=1)
+    yaw = np.stack([cos[:, 1], zero, sin[:, 1], zero, one, zero, -sin[:, 1], zero, cos[:, 1]], axis=1)
+    roll = np.stack([cos[:, 2], -sin[:, 2], zero, sin[:, 2], cos[:, 2], zero, zero, zero, one], axis=1)
+    rotations = roll.reshape(-1, 3, 3) @ yaw.reshape(-1, 3, 3) @ pitch.reshape(-1, 3, 3)
+    rotated = (faces - centre - pivot) @ rotations.transpose(0, 2, 1) + pivot
+    out = rotated * motion.zoom[:, None, None]
     out[..., :2] += motion.place[:, None]
     return np.asarray(out)

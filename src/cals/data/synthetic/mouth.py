@@ -1,4 +1,4 @@
-"""How lips follow the phones: dominance functions that end, so that what a frame depends on is known exactly."""
+"""Co-articulation by dominance functions of finite support: what a frame depends on is known exactly."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ PARAMETERS = Mouth._fields
 
 @dataclass(frozen=True, kw_only=True)
 class Dominance:
-    """Each phone's weight: full while it sounds, falling to exactly 0 at its reach before and after (ours).
+    """Weight of each phone: full while it sounds, falling to exactly 0 at its reach before and after (ours).
 
-    After Cohen and Massaro (1993), whose exponentials never end. The mouth at time t depends on the phones that
-    overlap (t - after_s, t + before_s), on their borders therein, and on nothing else.
+    After Cohen and Massaro (1993), whose exponentials never end. The mouth at time t depends on the phones that overlap
+    (t - after_s, t + before_s), on their borders therein, and on nothing else.
     """
 
     before_s: float = 0.4
@@ -34,16 +34,17 @@ class Dominance:
 
     @classmethod
     def of_reach(cls, reach_s: float) -> "Dominance":
-        """The same reach both ways."""
+        """Build a dominance of the same reach both ways."""
         return cls(before_s=reach_s, after_s=reach_s)
 
     @property
     def support_s(self) -> float:
-        """The true window: the time around a moment outside of which nothing matters to its mouth."""
+        """The true window: nothing outside of this time around a moment matters to its mouth."""
         return self.before_s + self.after_s
 
     def weights(self, ahead_s: F64, ago_s: F64, shares: F64) -> F64:
-        """Weight of phones that begin in `ahead_s` and ended `ago_s` before (0 or less: not yet, not any more).
+        """Compute the weight of phones that begin in `ahead_s` and ended `ago_s` before; at most 0 is not yet, not any
+        more.
 
         `shares` are the phones' own parts of the reach; all arrays broadcast.
         """
@@ -54,26 +55,26 @@ class Dominance:
 
 
 def targets_and_strengths(phones: tuple[str, ...]) -> tuple[F64, F64, F64]:
-    """Targets [n 3], strengths [n 3] and shares of the reach [n] of these phones."""
-    known = [PHONES[phone] for phone in phones]
+    """Look up targets [n 3], strengths [n 3] and shares of the reach [n] of these phones."""
+    entries = [PHONES[phone] for phone in phones]
     return (
-        np.array([phone.target for phone in known]),
-        np.array([phone.strength for phone in known]),
-        np.array([phone.reach for phone in known]),
+        np.array([phone.target for phone in entries]),
+        np.array([phone.strength for phone in entries]),
+        np.array([phone.reach for phone in entries]),
     )
 
 
 def mouth_at(spoken: Spoken, times_s: F64, dominance: Dominance) -> F64:
-    """Opening, width and protrusion at these times, [t 3]: the targets' mean, weighted by dominance."""
+    """Compute opening, width and protrusion at these times, [t 3]: the dominance-weighted mean of the targets."""
     target, strength, shares = targets_and_strengths(spoken.phones)
     starts, ends = spoken.edges_s[:-1], spoken.edges_s[1:]
     # At an edge the later phone sounds: exactly one does at any time.
-    ahead, ago = starts - times_s[:, None], times_s[:, None] - ends
-    ago = np.where(ago == 0, 1e-12, ago)
-    weights = dominance.weights(ahead, ago, shares)[..., None] * strength
+    ahead_s, ago_s = starts - times_s[:, None], times_s[:, None] - ends
+    ago_s = np.where(ago_s == 0, 1e-12, ago_s)
+    weights = dominance.weights(ahead_s, ago_s, shares)[..., None] * strength
     return np.asarray((weights * target).sum(axis=1) / weights.sum(axis=1))
 
 
 def frame_times(frames: int, fps: int = 25) -> F64:
-    """The middles of video frames, in seconds."""
+    """Return the middles of video frames, in seconds."""
     return (np.arange(frames) + 0.5) / fps

@@ -1,8 +1,8 @@
-"""What could be known: the share of the middle frame's mouth that phones within a window explain, by Monte Carlo.
+"""The upper bound of prediction from a window: the explained share of the middle frame's mouth, by Monte Carlo.
 
-The best prediction from a window is the mean mouth over all speech that sounds like this within it. What lies
-outside is drawn from the same grammar, many times; a phone that is cut by the window's edge is known by name, not in
-its length beyond the edge.
+The best prediction from a window is the mean mouth over all speech that sounds like this within it. What lies outside
+is sampled from the same grammar, many times. A phone that is cut by the window's edge is known by name, not in its
+length beyond the edge.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from cals.data.synthetic.mouth import Dominance, mouth_at, targets_and_strengths
 from cals.data.synthetic.phones import LONGEST, PHONES, SHORTEST
 
 SHARE = 0.95
-"""The window is where the curve reaches this share of its gain."""
+"""Share of the curve's gain at which the window is read."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ContextCurve:
-    """Explained share of the variance against the window; with no window at all it is 0."""
+    """Explained share of the variance against the window; without any window it is 0."""
 
     fps: int = 25
     ks: tuple[int, ...]
@@ -29,23 +29,24 @@ class ContextCurve:
 
     @property
     def windows_s(self) -> F64:
+        """Length of each window."""
         return (2 * np.array(self.ks) + 1) / self.fps
 
     @property
     def mean(self) -> F64:
-        """[k] over the three, each counted in its own variance."""
+        """[k] mean of the three, each relative to its own variance."""
         return np.asarray(self.explained.mean(axis=1))
 
     def window_s(self, share: float = SHARE, *, gain: bool = False) -> float:
-        """`window_at` of the mean."""
+        """Return `window_at` of the mean."""
         return window_at(self.windows_s, self.mean, share, gain=gain)
 
 
 def window_at(windows_s: F64, explained: F64, share: float = SHARE, *, gain: bool = False) -> float:
-    """The least window at which a curve reaches `share` of its best, read between the points by straight lines.
+    """Find the least window at which a curve reaches `share` of its best, interpolating linearly.
 
-    The curve starts from 0 where nothing is heard; with `gain` only what comes on top of the first window counts, as
-    `cals context` has it (where nothing to speak of does, that says nothing).
+    The curve starts from 0 where nothing is heard. With `gain` only the gain over the first window counts, as in `cals
+    context`; where that is negligible the result means nothing.
     """
     windows, curve = np.append(0.0, windows_s), np.append(0.0, explained)
     floor = float(explained[0]) if gain else 0.0
@@ -66,10 +67,10 @@ def oracle_curve(
     fps: int = 25,
     deaf_s: float = 0.0,
 ) -> ContextCurve:
-    """The curve of the best possible listener, from `moments` moments of speech of this grammar at tempo 1.
+    """Compute the curve of the best possible predictor, from `moments` moments of speech of this grammar at tempo 1.
 
-    `deaf_s` (under half a frame) is how much of the window at either edge tells a listener nothing, as the half of
-    a spectrum's own window does that lies beyond the cut; with 0 a phone is known of which 1 ms is heard.
+    `deaf_s` (under half a frame) is the part of the window at either edge that is not used, as the half of a spectrum's
+    own window that lies beyond the cut. With 0, a phone is known as soon as 1 ms of it is heard.
     """
     rng = np.random.default_rng([seed, 20_01])
     margin_s = max(dominance.before_s, dominance.after_s) + max(ks) / fps + 1.0
@@ -82,16 +83,16 @@ def oracle_curve(
         if half_s >= max(dominance.before_s, dominance.after_s):  # then nothing that matters is unknown
             explained.append(np.ones(3))
             continue
-        guesses = _completed(chain, spoken, times, half_s, dominance, completions, rng)
-        error = (truth - guesses.mean(axis=1)) ** 2
+        completed = _sample_completions(chain, spoken, times, half_s, dominance, completions, rng)
+        error = (truth - completed.mean(axis=1)) ** 2
         # The mean of so many draws strays itself; what it strays by is known from their spread.
-        stray = guesses.var(axis=1, ddof=1) / completions
-        moves = np.maximum(truth.var(axis=0), 1e-12)  # what stands still is known
-        explained.append(1 - (error - stray).mean(axis=0) / moves)
+        sampling_variance = completed.var(axis=1, ddof=1) / completions
+        variance = np.maximum(truth.var(axis=0), 1e-12)  # what stands still is known
+        explained.append(1 - (error - sampling_variance).mean(axis=0) / variance)
     return ContextCurve(fps=fps, ks=ks, explained=np.array(explained))
 
 
-def _completed(
+def _sample_completions(
     chain: PhoneChain,
     spoken: Spoken,
     times: F64,
@@ -100,58 +101,58 @@ def _completed(
     draws: int,
     rng: np.random.Generator,
 ) -> F64:
-    """Mouths [t draws 3] of speech that is the same within `half_s` of each time, and drawn anew beyond."""
+    """Sample mouths [t draws 3] of speech that is the same within `half_s` of each time, and random beyond."""
     edges, last = spoken.edges_s, len(spoken.phones) - 1
     left = np.clip(np.searchsorted(edges, times - half_s, side="right") - 1, 0, last)
     right = np.clip(np.searchsorted(edges, times + half_s, side="left") - 1, 0, last)
-    starts, ends = _outer_edges(spoken, times, half_s, left, right, draws, rng)
-    top, bottom = _known(spoken, times, left, right, dominance, starts, ends)
+    starts, ends = _sample_outer_edges(spoken, times, half_s, left, right, draws, rng)
+    top, bottom = _sum_known_phones(spoken, times, left, right, dominance, starts, ends)
     target, strength, shares = targets_and_strengths(chain.phones)
     means = np.array([PHONES[phone].mean_s for phone in chain.phones])
     for sign, edge, first in ((-1.0, starts, left), (1.0, ends, right)):
         walk = chain if sign > 0 else chain.reversed()
         states = np.repeat(spoken.places[first], draws)
-        place = edge.ravel() * sign  # seconds outward from the middle
+        distance = edge.ravel() * sign  # seconds outward from the middle
         reach = dominance.before_s if sign > 0 else dominance.after_s
-        while bool((place < reach).any()):
+        while bool((distance < reach).any()):
             states = walk.after(states, rng)
-            never = np.full_like(place, -1.0)
-            weights = dominance.weights(*((place, never) if sign > 0 else (never, place)), shares[states])
-            weighed = (weights[:, None] * strength[states]).reshape(len(times), draws, 3)
-            top += weighed * target[states].reshape(len(times), draws, 3)
-            bottom += weighed
-            place = place + means[states] * rng.uniform(SHORTEST, LONGEST, len(states))
+            absent = np.full_like(distance, -1.0)
+            weights = dominance.weights(*((distance, absent) if sign > 0 else (absent, distance)), shares[states])
+            weighted = (weights[:, None] * strength[states]).reshape(len(times), draws, 3)
+            top += weighted * target[states].reshape(len(times), draws, 3)
+            bottom += weighted
+            distance = distance + means[states] * rng.uniform(SHORTEST, LONGEST, len(states))
     return np.asarray(top / bottom)
 
 
-def _outer_edges(
+def _sample_outer_edges(
     spoken: Spoken, times: F64, half_s: float, left: I64, right: I64, draws: int, rng: np.random.Generator
 ) -> tuple[F64, F64]:
-    """Where the first known phone begins and the last one ends, drawn, in seconds from the middle, [t draws] each."""
+    """Sample where the first known phone begins and the last one ends, in seconds from the middle, [t draws] each."""
     means = np.array([PHONES[phone].mean_s for phone in spoken.phones])
     first_end, last_start = spoken.edges_s[left + 1] - times, spoken.edges_s[right] - times
     shape = (len(times), draws)
 
-    def drawn(which: I64, seen: F64) -> F64:
-        low = np.maximum(SHORTEST * means[which], seen)[:, None]
+    def sample(which: I64, known: F64) -> F64:
+        low = np.maximum(SHORTEST * means[which], known)[:, None]
         return np.asarray(low + rng.random(shape) * np.maximum(LONGEST * means[which][:, None] - low, 0))
 
-    starts = first_end[:, None] - drawn(left, first_end + half_s)
-    ends = last_start[:, None] + drawn(right, half_s - last_start)
+    starts = first_end[:, None] - sample(left, first_end + half_s)
+    ends = last_start[:, None] + sample(right, half_s - last_start)
     # One phone all over the window: the longer it is, the more ways there are for it to lie so.
-    seen = np.full(len(times), 2 * half_s)
-    low = np.maximum(SHORTEST * means[left] - seen, 0)[:, None]
-    high = np.maximum(LONGEST * means[left] - seen, 0)[:, None]
-    spare = np.sqrt(low**2 + rng.random(shape) * (high**2 - low**2))
-    before = rng.random(shape) * spare
+    known = np.full(len(times), 2 * half_s)
+    low = np.maximum(SHORTEST * means[left] - known, 0)[:, None]
+    high = np.maximum(LONGEST * means[left] - known, 0)[:, None]
+    excess = np.sqrt(low**2 + rng.random(shape) * (high**2 - low**2))
+    before = rng.random(shape) * excess
     alone = (left == right)[:, None]
-    return np.where(alone, -half_s - before, starts), np.where(alone, half_s + spare - before, ends)
+    return np.where(alone, -half_s - before, starts), np.where(alone, half_s + excess - before, ends)
 
 
-def _known(
+def _sum_known_phones(
     spoken: Spoken, times: F64, left: I64, right: I64, dominance: Dominance, starts: F64, ends: F64
 ) -> tuple[F64, F64]:
-    """Weighted targets and weights [t draws 3] of the phones that are heard."""
+    """Sum weighted targets and weights [t draws 3] of the phones that are heard."""
     target, strength, shares = targets_and_strengths(spoken.phones)
     top = np.zeros((*starts.shape, 3))
     bottom = np.zeros_like(top)

@@ -1,8 +1,8 @@
-"""The phones: how each sounds, how long it lasts, and what it asks of the mouth.
+"""The phones: sound, duration and mouth of each.
 
-Sound after textbook averages (formants of vowels: Peterson and Barney, 1952; loci and noise bands of consonants
-rounded), changed where two phones would sound alike: here every phone is told from all others in any 10 ms of it.
-What lips do is ours, in the manner of Cohen and Massaro (1993). Vowels are steady, diphthongs included.
+Sound follows textbook averages (formants of vowels: Peterson and Barney, 1952; loci and noise bands of consonants
+rounded), changed where two phones would sound alike: here any 10 ms of a phone tell it from all others. Mouth targets
+are ours, in the manner of Cohen and Massaro (1993). Vowels are steady, diphthongs included.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHORTEST, LONGEST = 0.6, 1.4
 
 
 class Mouth(NamedTuple):
-    """One value for each of the three ways in which a mouth moves."""
+    """One value for each of the three degrees of freedom of a mouth."""
 
     opening: float
     """Targets: 0 closed to 1 wide open."""
@@ -33,7 +33,7 @@ class Phone:
     mean_s: float
     target: Mouth
     strength: Mouth
-    """How much its target counts against those of its neighbours."""
+    """Weight of its target against those of its neighbours."""
     reach: float = 1.0
     """Its share of the corpus's reach: lips that meet do so late and part soon."""
     formants_hz: tuple[float, float, float]
@@ -44,7 +44,7 @@ class Phone:
     noise_db: float | None = None
     """Level of its noise; None for none."""
     closed: float = 0.0
-    """So much of it at its start is quiet, as the closure of a stop is."""
+    """Share at its start that is quiet, as the closure of a stop."""
 
     def __post_init__(self) -> None:
         if not (self.mean_s > 0 and 0 < self.reach <= 1 and 0 <= self.closed < 1 and min(self.strength) > 0):
@@ -75,7 +75,7 @@ def _consonant(
     reach: float = 1.0,
     closed: float = 0.0,
 ) -> Phone:
-    """`noise` is its centre, width and level."""
+    """Build a consonant; `noise` is its centre, width and level."""
     hz, wide_hz, level = noise or (3000.0, 800.0, None)
     return Phone(
         mean_s=mean_s,

@@ -1,7 +1,7 @@
-"""How the phones sound: pulses and noise, shaped frame by frame by each phone's own formants and noise band.
+"""Formant synthesis: pulses and noise, filtered frame by frame by each phone's own formants and noise band.
 
-Sound is not co-articulated: neighbouring phones cross-fade within `BLEND_S`, so that what is heard at a moment tells
-of the phone at that moment only, and all context in the mouth has to come from hearing the neighbours themselves.
+Sound is not co-articulated: neighbouring phones cross-fade within `BLEND_S`. What is heard at a moment is of the phone
+at that moment only, and all context in the mouth has to come from hearing the neighbours themselves.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _HOP, _WINDOW, _FFT = 80, 320, 512
 _BANDWIDTHS_HZ = (70.0, 90.0, 130.0, 200.0)
 _FOURTH_HZ = 3800.0
 _CLOSED_DB = -24.0
-"""What is left of a stop's sound during its closure: enough to tell which it is."""
+"""Level of a stop during its closure: enough to tell which it is."""
 _SILENT_DB = -90.0
 _LEVEL = 0.12
 """Root mean square of the speech."""
@@ -30,11 +30,11 @@ _FLOOR = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """How a person sounds."""
+    """A person's voice."""
 
     pitch_hz: float = 130.0
     tract: float = 1.0
-    """Length of the vocal tract against the average: 1.1 lowers all formants by a tenth."""
+    """Length of the vocal tract relative to the average: 1.1 lowers all formants by a tenth."""
     tempo: float = 1.0
     breath_db: float = -30.0
     """Noise in the voice."""
@@ -45,32 +45,32 @@ class Voice:
 
 
 def synthesised(spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F32:
-    """The sound [n] of this speech at 16 kHz."""
+    """Synthesise the sound [n] of this speech at 16 kHz."""
     samples = round(float(spoken.edges_s[-1]) * SAMPLE_RATE_HZ)
     frames = -(-samples // _HOP) + 1
     centres_s = np.arange(frames) * _HOP / SAMPLE_RATE_HZ
-    formants, noise, voiced_db, noise_db = _parameters(spoken, centres_s, voice)
-    pulses = _pulses(samples, centres_s, spoken, voice, rng)
-    voiced = _shaped(pulses, _resonances(formants) * _amplitude(voiced_db)[:, None])
-    hiss = _shaped(rng.normal(size=samples), _bands(noise) * _amplitude(noise_db)[:, None])
+    formants, noise, voiced_db, noise_db = _compute_parameters(spoken, centres_s, voice)
+    pulses = _synthesize_pulses(samples, centres_s, spoken, voice, rng)
+    voiced = _filter_frames(pulses, _compute_resonances(formants) * _convert_db(voiced_db)[:, None])
+    hiss = _filter_frames(rng.normal(size=samples), _compute_noise_bands(noise) * _convert_db(noise_db)[:, None])
     sound = voiced + hiss
     level = np.sqrt(np.mean(sound**2)) or 1.0
     sound = sound * (_LEVEL / level) + _FLOOR * rng.normal(size=samples)
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def _parameters(spoken: Spoken, centres_s: F64, voice: Voice) -> tuple[F64, F64, F64, F64]:
-    """Per frame: formants [t 4] and noise centre and width [t 2] in Hz, levels of voice and noise [t] in dB."""
-    which = np.clip(np.searchsorted(spoken.edges_s, centres_s, side="right") - 1, 0, len(spoken.phones) - 1)
-    known = [PHONES[phone] for phone in spoken.phones]
-    formants = np.array([(*phone.formants_hz, _FOURTH_HZ) for phone in known])[which] / voice.tract
-    noise = np.array([(phone.noise_hz / voice.tract, phone.noise_width_hz) for phone in known])[which]
-    levels = np.array([[_SILENT_DB if level is None else level for level in (p.voice_db, p.noise_db)] for p in known])[
-        which
+def _compute_parameters(spoken: Spoken, centres_s: F64, voice: Voice) -> tuple[F64, F64, F64, F64]:
+    """Compute per frame: formants [t 4], noise centre and width [t 2] in Hz, levels of voice and noise [t] in dB."""
+    index = np.clip(np.searchsorted(spoken.edges_s, centres_s, side="right") - 1, 0, len(spoken.phones) - 1)
+    phones = [PHONES[phone] for phone in spoken.phones]
+    formants = np.array([(*phone.formants_hz, _FOURTH_HZ) for phone in phones])[index] / voice.tract
+    noise = np.array([(phone.noise_hz / voice.tract, phone.noise_width_hz) for phone in phones])[index]
+    levels = np.array([[_SILENT_DB if level is None else level for level in (p.voice_db, p.noise_db)] for p in phones])[
+        index
     ]
-    starts, ends = spoken.edges_s[which], spoken.edges_s[which + 1]
-    through = (centres_s - starts) / np.maximum(ends - starts, 1e-9)
-    closed = through < np.array([phone.closed for phone in known])[which]
+    starts, ends = spoken.edges_s[index], spoken.edges_s[index + 1]
+    progress = (centres_s - starts) / np.maximum(ends - starts, 1e-9)
+    closed = progress < np.array([phone.closed for phone in phones])[index]
     levels = np.maximum(levels + np.where(closed, _CLOSED_DB, 0.0)[:, None], _SILENT_DB)
     levels[:, 1] = np.maximum(levels[:, 1], np.where(levels[:, 0] > _SILENT_DB, levels[:, 0] + voice.breath_db, -1e9))
     blend = max(1, round(BLEND_S * SAMPLE_RATE_HZ / _HOP))
@@ -83,24 +83,24 @@ def _smooth(values: F64, frames: int) -> F64:
     return np.asarray((sums[frames:] - sums[:-frames]) / frames)[1 : len(values) + 1]
 
 
-def _pulses(samples: int, centres_s: F64, spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F64:
-    """One pulse a period, between samples by weight; the pitch falls slowly and strays a little."""
+def _synthesize_pulses(samples: int, centres_s: F64, spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F64:
+    """Synthesise one pulse a period, at fractional samples; the pitch falls slowly and wanders a little."""
     walk = np.cumsum(rng.normal(0, 0.01, len(centres_s)))
-    stray = np.clip(walk - np.linspace(0, walk[-1], len(walk)), -0.15, 0.15)
+    jitter = np.clip(walk - np.linspace(0, walk[-1], len(walk)), -0.15, 0.15)
     total_s = max(float(spoken.edges_s[-1]), 1e-9)
-    pitch = voice.pitch_hz * (1.08 - 0.16 * centres_s / total_s) * (1 + stray)
-    every = np.interp(np.arange(samples) / SAMPLE_RATE_HZ, centres_s, pitch)
-    phase = np.concatenate([[0.0], np.cumsum(every / SAMPLE_RATE_HZ)])
-    at = np.interp(np.arange(1, int(phase[-1]) + 1), phase, np.arange(samples + 1))
-    whole = at.astype(np.int64)
+    pitch = voice.pitch_hz * (1.08 - 0.16 * centres_s / total_s) * (1 + jitter)
+    pitch_per_sample = np.interp(np.arange(samples) / SAMPLE_RATE_HZ, centres_s, pitch)
+    phase = np.concatenate([[0.0], np.cumsum(pitch_per_sample / SAMPLE_RATE_HZ)])
+    times = np.interp(np.arange(1, int(phase[-1]) + 1), phase, np.arange(samples + 1))
+    index = times.astype(np.int64)
     out = np.zeros(samples + 2)
-    np.add.at(out, whole, 1 - (at - whole))
-    np.add.at(out, whole + 1, at - whole)
+    np.add.at(out, index, 1 - (times - index))
+    np.add.at(out, index + 1, times - index)
     return np.asarray(out[:samples] * np.sqrt(SAMPLE_RATE_HZ / voice.pitch_hz))
 
 
-def _resonances(formants: F64) -> NDArray[np.complex128]:
-    """Frequency responses [t bins] of four formants in a row and the glottis's slope."""
+def _compute_resonances(formants: F64) -> NDArray[np.complex128]:
+    """Compute frequency responses [t bins] of four formants in series and the glottal slope."""
     turn = np.exp(-2j * np.pi * np.arange(_FFT // 2 + 1) / _FFT)
     response = 0.5 / (1 - 0.9 * turn)[None] * np.ones((len(formants), 1))
     for column, width in zip(formants.T, _BANDWIDTHS_HZ, strict=True):
@@ -111,20 +111,21 @@ def _resonances(formants: F64) -> NDArray[np.complex128]:
     return np.asarray(response)
 
 
-def _bands(noise: F64) -> NDArray[np.complex128]:
-    """Frequency responses [t bins] of one band each, of the same power whatever its width."""
+def _compute_noise_bands(noise: F64) -> NDArray[np.complex128]:
+    """Compute frequency responses [t bins] of one band each, of the same power whatever its width."""
     bins_hz = np.arange(_FFT // 2 + 1) * SAMPLE_RATE_HZ / _FFT
     centre, width = noise[:, :1], noise[:, 1:]
     bands = np.exp(-0.5 * ((bins_hz - centre) / width) ** 2)
     return np.asarray(bands / np.sqrt((bands**2).mean(axis=1, keepdims=True)) + 0j)
 
 
-def _amplitude(level_db: F64) -> F64:
+def _convert_db(level_db: F64) -> F64:
+    """Convert levels in dB to amplitudes, silence to 0."""
     return np.where(level_db > _SILENT_DB, 10 ** (level_db / 20), 0.0)
 
 
-def _shaped(source: F64, responses: NDArray[np.complex128]) -> F64:
-    """A source [n] through filters [t bins] that change every hop: overlapping windows, each filtered and added."""
+def _filter_frames(source: F64, responses: NDArray[np.complex128]) -> F64:
+    """Filter a source [n] by responses [t bins] that change every hop, by overlap-add."""
     frames = len(responses)
     padded = np.pad(source, (_WINDOW // 2, _FFT + frames * _HOP))
     pieces = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: frames * _HOP : _HOP]

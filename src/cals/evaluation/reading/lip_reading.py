@@ -1,4 +1,4 @@
-"""A frozen lip reader on the mouths of one clip."""
+"""A frozen lip reader applied to the mouths of one clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from cals.types import U8
 
 
 def load_reader(folder: Path) -> Reader:
-    """The frozen reader of a checkpoint folder, which must look at crops of our size."""
+    """Load the frozen reader of a checkpoint folder; CheckpointError unless it takes crops of our size."""
     model = reader_from_checkpoint(load_checkpoint(folder))
     if model.config.crop_px != CROP_SIZE_PX:
         raise CheckpointError(
@@ -31,9 +31,9 @@ def load_reader(folder: Path) -> Reader:
 def read_words(
     network: Reader, mouth: U8, words: Sequence[TimedWord], valid: NDArray[np.bool_], *, blanked: bool = False
 ) -> list[Reading]:
-    """What the reader says of each word in a mouth [t h w 3], not looking at frames that are not `valid` [t].
+    """Read each word in a mouth [t h w 3]; frames that are not `valid` [t] are hidden from the reader.
 
-    With `blanked` it does not see the word's own frames either.
+    With `blanked` the word's own frames are hidden too.
     """
     if not words:
         return []
@@ -44,9 +44,9 @@ def read_words(
     frames = batch.mouths.to(device).float() / 255
     scores = network(frames, index.to(device), batch.own.to(device)).float().cpu().numpy()
     slots = np.array([config.slot_of[word] for word in config.words])
-    said_slots = np.array([config.slot_of[text] for text in batch.texts])
-    within = chosen_among(scores, slots[None] == said_slots[:, None])
+    target_slots = np.array([config.slot_of[text] for text in batch.texts])
+    slot_preds = chosen_among(scores, slots[None] == target_slots[:, None])
     return [
-        Reading(text, config.words[best], config.words[near])
-        for text, best, near in zip(batch.texts, scores.argmax(axis=1), within, strict=True)
+        Reading(text, config.words[pred], config.words[slot_pred])
+        for text, pred, slot_pred in zip(batch.texts, scores.argmax(axis=1), slot_preds, strict=True)
     ]

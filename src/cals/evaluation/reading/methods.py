@@ -1,4 +1,4 @@
-"""Ways to make a real clip's face speak that are judged side by side: models, and videos made by other systems."""
+"""Methods that are compared on a real clip's face: models, and videos made by other systems."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from cals.inference.lipsync import LipSync
 
 
 class Methods:
-    """Ways to make a clip's face speak: models, and folders with videos that another system made."""
+    """Models, and folders with videos that another system made."""
 
     def __init__(self, models: dict[str, LipSync], generated: Sequence[Path], detector: FaceDetector) -> None:
         self._models, self._detector = models, detector
@@ -24,14 +24,14 @@ class Methods:
             if name in self._videos or name in models:
                 raise ConfigError(f"{place}: expected methods of different names, found another {name!r}; rename it")
             self._videos[name] = {clip.name: clip.video for clip in folder.clips(place)}
-        taken = [name for name in (*models, *self._videos) if name in BASELINES]
-        if taken:
+        reserved = [name for name in (*models, *self._videos) if name in BASELINES]
+        if reserved:
             raise ConfigError(
-                f"methods: expected other names than {', '.join(BASELINES)}, found {taken[0]!r}; rename it"
+                f"methods: expected other names than {', '.join(BASELINES)}, found {reserved[0]!r}; rename it"
             )
 
     def check(self, clips: Sequence[ClipSource]) -> None:
-        """DataError unless there is a video of every clip."""
+        """Raise DataError unless there is a video of every clip."""
         for name, videos in self._videos.items():
             missing = [clip.name for clip in clips if clip.name not in videos]
             if missing:
@@ -41,10 +41,10 @@ class Methods:
                 )
 
     def seen(self, clip: RealClip) -> dict[str, Seen]:
-        """What each method makes of a clip."""
-        own, detector = clip.source.video, self._detector
-        found = {REAL: shown_real(clip), COPY: shown_copy(clip, detector)}
-        found |= {name: shown_model(clip, own, lips, detector) for name, lips in self._models.items()}
+        """Return the tracked face of a clip by method."""
+        video_path, detector = clip.source.video, self._detector
+        shown_by = {REAL: shown_real(clip), COPY: shown_copy(clip, detector)}
+        shown_by |= {name: shown_model(clip, video_path, lips, detector) for name, lips in self._models.items()}
         videos = {name: of_clip[clip.source.name] for name, of_clip in self._videos.items()}
-        found |= {name: shown_video(clip, video, detector) for name, video in videos.items()}
-        return {name: shown.seen for name, shown in found.items()}
+        shown_by |= {name: shown_video(clip, video, detector) for name, video in videos.items()}
+        return {name: shown.seen for name, shown in shown_by.items()}

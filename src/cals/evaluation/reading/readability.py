@@ -50,7 +50,7 @@ class ReadabilityConfig(ClipsConfig):
 
 @dataclass(frozen=True)
 class Task:
-    """A clip to read, and the next one of its part, at whose times its mouth is read for `shuffled`."""
+    """A clip to read, and the next one of its part, at whose word times its mouth is read for `shuffled`."""
 
     part: str
     source: ClipSource
@@ -71,17 +71,17 @@ def readability(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> ReadabilityReport:
-    """Read held-out clips and what is made of them; writes `FILES` into `out`, all or none.
+    """Read held-out clips and what is generated of them; write `FILES` into `out`, all or none.
 
-    Broken off, it goes on with the next clip when started again with the same settings. Raises DataError when no clip
-    of the parts has known words, or none of them a face.
+    An interrupted run resumes with the next clip when started again with the same settings. Raises DataError when no
+    clip of the parts has known words, or none of them a face.
     """
     network = load_reader(reader).to(device)
     detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
     methods = Methods(models, generated, detector)
-    tasks, unknown = _tasks(corpus, splits, config, network)
+    tasks, unknown = _select_tasks(corpus, splits, config, network)
     methods.check([task.source for task in tasks])
-    settings = _settings(corpus, splits, reader, models, generated, config)
+    settings = _describe_settings(corpus, splits, reader, models, generated, config)
     report = ReadabilityReport(settings, network.config, without_words=unknown, seed=config.seed)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -93,26 +93,24 @@ def readability(
                 progress(done, len(tasks))
             key = f"{task.part}-{task.source.key}"
             if key not in journal.records:
-                journal.add(key, _read(task, methods, network, detector))
+                journal.add(key, _read_clip_words(task, methods, network, detector))
             report.clips.append(journal.records[key])
         if progress is not None:
             progress(len(tasks), len(tasks))
-        everything = {
-            name: [w for clip in report.clips for w in clip.readings.get(name, [])] for name in report.methods
-        }
-        if not everything.get(REAL):
+        readings = {name: [w for clip in report.clips for w in clip.readings.get(name, [])] for name in report.methods}
+        if not readings.get(REAL):
             raise DataError(
                 f"{corpus}: expected words with a face in all their frames, found none; name another corpus"
             )
         places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         places[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        picture = confusion_picture({n: w for n, w in everything.items() if n not in BASELINES[1:]}, network.config)
+        picture = confusion_picture({n: w for n, w in readings.items() if n not in BASELINES[1:]}, network.config)
         places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
     journal.close()
     return report
 
 
-def _settings(
+def _describe_settings(
     corpus: Path,
     splits: Path,
     reader: Path,
@@ -133,15 +131,17 @@ def _settings(
     }
 
 
-def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reader) -> tuple[list[Task], dict[str, int]]:
-    """Clips with words that the reader knows, and how many of each part have none."""
-    there, known = {clip.name: clip for clip in grid.clips(corpus)}, set(network.config.words)
+def _select_tasks(
+    corpus: Path, splits: Path, config: ReadabilityConfig, network: Reader
+) -> tuple[list[Task], dict[str, int]]:
+    """Select clips with words that the reader knows; count those of each part without any."""
+    clip_of, known = {clip.name: clip for clip in grid.clips(corpus)}, set(network.config.words)
     tasks, unknown = [], {}
     for part in config.parts:
-        names = names_of(there, corpus, splits, part, some=False)
-        able = [there[name] for name in names if known & {word.text for word in there[name].words or ()}]
-        unknown[part] = len(names) - len(able)
-        chosen = evenly(able, config.clips)
+        names = names_of(clip_of, corpus, splits, part, some=False)
+        readable = [clip_of[name] for name in names if known & {word.text for word in clip_of[name].words or ()}]
+        unknown[part] = len(names) - len(readable)
+        chosen = evenly(readable, config.clips)
         tasks += [Task(part, clip, chosen[(i + 1) % len(chosen)]) for i, clip in enumerate(chosen)]
     if not tasks:
         raise DataError(
@@ -151,22 +151,22 @@ def _tasks(corpus: Path, splits: Path, config: ReadabilityConfig, network: Reade
     return tasks, unknown
 
 
-def _read(task: Task, methods: Methods, network: Reader, detector: FaceDetector) -> ClipReading:
+def _read_clip_words(task: Task, methods: Methods, network: Reader, detector: FaceDetector) -> ClipReading:
     clip, config = read_clip(task.source, detector), network.config
     ticks_s = (np.arange(int(clip.end_s * config.fps)) + 0.5) / config.fps
     index = np.maximum(np.searchsorted(clip.starts_s, ticks_s, side="right") - 1, 0)  # the first may start late
-    seen = methods.seen(clip) if clip.seen.valid.any() else {}
-    valid = np.all([one.valid[index] for one in seen.values()], axis=0) if seen else np.zeros(len(index), bool)
-    mouths = {name: mouth_cut(one.crops[index], config.cut) for name, one in seen.items()}
+    shown = methods.seen(clip) if clip.seen.valid.any() else {}
+    valid = np.all([one.valid[index] for one in shown.values()], axis=0) if shown else np.zeros(len(index), bool)
+    mouths = {name: mouth_cut(one.crops[index], config.cut) for name, one in shown.items()}
 
     def words(source: ClipSource) -> list[TimedWord]:
-        found = timed_words(source.words or (), len(index), config.fps)
-        return [word for word in found if word.text in config.slot_of]
+        timed = timed_words(source.words or (), len(index), config.fps)
+        return [word for word in timed if word.text in config.slot_of]
 
-    own = [word for word in words(task.source) if valid[word.start : word.end].all()]
-    readings = {name: read_words(network, mouth, own, valid) for name, mouth in mouths.items()}
-    if seen:
-        readings[BLANKED] = read_words(network, mouths[REAL], own, valid, blanked=True)
+    own_words = [word for word in words(task.source) if valid[word.start : word.end].all()]
+    readings = {name: read_words(network, mouth, own_words, valid) for name, mouth in mouths.items()}
+    if shown:
+        readings[BLANKED] = read_words(network, mouths[REAL], own_words, valid, blanked=True)
         if task.other != task.source:
             others = [word for word in words(task.other) if valid[word.start : word.end].all()]
             readings[SHUFFLED] = read_words(network, mouths[REAL], others, valid)
@@ -176,6 +176,6 @@ def _read(task: Task, methods: Methods, network: Reader, detector: FaceDetector)
     return ClipReading(
         part=task.part,
         clip=task.source.name,
-        left_out=len(words(task.source)) - len(own),
+        left_out=len(words(task.source)) - len(own_words),
         readings={name: readings[name] for name in dict.fromkeys(order)},
     )

@@ -1,4 +1,4 @@
-"""What the lip reader read, clip by clip, and what it says of a model: accuracy, and its share of the real one."""
+"""Readings of the lip reader by clip, and their report: accuracy, and its ratio to that on real mouths."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cals.models.reader import ReaderConfig
 BLANKED, SHUFFLED = "blanked", "shuffled"
 BASELINES = (REAL, BLANKED, COPY, SHUFFLED)
 ALL = "all"
-"""Every slot together."""
+"""All slots together."""
 PUBLISHED = 0.977
 """Accuracy on generated over accuracy on real, as the paper reports it for another reader and corpus."""
 LEGEND = """\
@@ -28,7 +28,7 @@ LEGEND = """\
 
 
 class Reading(NamedTuple):
-    """One word, and what was read: of the whole vocabulary, and of its slot's words."""
+    """One spoken word, and the prediction: of the whole vocabulary, and among its slot's words."""
 
     said: str
     read: str
@@ -37,24 +37,24 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipReading:
-    """What was read of one clip."""
+    """Readings of one clip."""
 
     part: str
     clip: str
     left_out: int
-    """Words without a face in one of their frames, for one method at least: left out for all of them."""
+    """Words without a face in one of their frames, for at least one method: left out for all of them."""
     readings: dict[str, list[Reading]]
     """By method: `BASELINES` and the models. The words of all but `shuffled` are the same."""
 
     @staticmethod
     def from_document(document: dict[str, Any]) -> "ClipReading":
-        """The inverse of `asdict` and JSON."""
+        """Parse a document: the inverse of `asdict` and JSON."""
         readings = {method: [Reading(*word) for word in words] for method, words in document["readings"].items()}
         return ClipReading(**(document | {"readings": readings}))
 
 
 class Score(NamedTuple):
-    """Of one part, slot and method."""
+    """Score of one part, slot and method."""
 
     part: str
     slot: str
@@ -62,19 +62,19 @@ class Score(NamedTuple):
     words: int
     accuracy: Estimate
     of_real: Estimate
-    """NaN for real mouths and for shuffled ones, or where no real one was read right."""
+    """NaN for real mouths and for shuffled ones, or where no real one was read correctly."""
     in_slot: Estimate
 
 
 @dataclass
 class ReadabilityReport:
-    """All of it."""
+    """Readings of all clips, and the tables made of them."""
 
     settings: dict[str, Any]
     reader: ReaderConfig
     clips: list[ClipReading] = field(default_factory=list)
     without_words: dict[str, int] = field(default_factory=dict)
-    """Clips by part whose words nobody has written down."""
+    """Clips by part whose words are not known."""
     seed: int = 0
 
     @property
@@ -83,23 +83,25 @@ class ReadabilityReport:
         return tuple(dict.fromkeys(method for clip in self.clips for method in clip.readings))
 
     def scores(self) -> list[Score]:
-        """For every part, for all words and slot by slot, of every method."""
+        """Compute the score of every part and method, for all words and by slot."""
         slots = (ALL, *self.reader.slots)
         parts = dict.fromkeys(clip.part for clip in self.clips)
-        found = [self._score(part, slot, method) for part in parts for slot in slots for method in self.methods]
-        return [score for score in found if score.words]
+        scores = [
+            self._compute_score(part, slot, method) for part in parts for slot in slots for method in self.methods
+        ]
+        return [score for score in scores if score.words]
 
-    def _score(self, part: str, slot: str, method: str) -> Score:
+    def _compute_score(self, part: str, slot: str, method: str) -> Score:
         clips = [clip for clip in self.clips if clip.part == part]
-        said, right, within = self._counts(clips, slot, method).T
-        _, really, _ = self._counts(clips, slot, REAL).T
+        total, correct, correct_in_slot = self._count_words(clips, slot, method).T
+        _, correct_real, _ = self._count_words(clips, slot, REAL).T
         # The real mouth is the measure itself, and the shuffled one was asked for other words.
-        of_real = Estimate(math.nan) if method in (REAL, SHUFFLED) else share_estimate(right, really, self.seed)
-        accuracy, in_slot = (share_estimate(found, said, self.seed) for found in (right, within))
-        return Score(part, slot, method, int(said.sum()), accuracy, of_real, in_slot)
+        of_real = Estimate(math.nan) if method in (REAL, SHUFFLED) else share_estimate(correct, correct_real, self.seed)
+        accuracy, in_slot = (share_estimate(count, total, self.seed) for count in (correct, correct_in_slot))
+        return Score(part, slot, method, int(total.sum()), accuracy, of_real, in_slot)
 
-    def _counts(self, clips: Sequence[ClipReading], slot: str, method: str) -> np.ndarray:
-        """[clips 3]: words said, read right, read right among those of their slot."""
+    def _count_words(self, clips: Sequence[ClipReading], slot: str, method: str) -> np.ndarray:
+        """Count per clip [n 3]: words, those read correctly, and those read correctly among their slot's words."""
         slot_of = self.reader.slot_of
         rows = []
         for clip in clips:
@@ -108,38 +110,39 @@ class ReadabilityReport:
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def tables(self) -> str:
-        """All words by method, then slot by slot, then what was left out: text that is Markdown too."""
+        """Format all words by method, then by slot, then the counts: text that is Markdown too."""
         scores = self.scores()
 
         def values(s: Score) -> list[str]:
-            return [s.method, str(s.words), *map(_percent, (s.accuracy, s.of_real, s.in_slot))]
+            return [s.method, str(s.words), *map(_format_percent, (s.accuracy, s.of_real, s.in_slot))]
 
-        whole = [[s.part, *values(s)] for s in scores if s.slot == ALL]
+        overall = [[s.part, *values(s)] for s in scores if s.slot == ALL]
         by_slot = [[s.part, s.slot, *values(s)] for s in scores if s.slot != ALL]
         head = ["words", "accuracy", "of real", "in slot"]
         return "\n\n".join(
             [
-                table(["part", "read from", *head], whole),
+                table(["part", "read from", *head], overall),
                 table(["part", "slot", "read from", *head], by_slot),
                 self.counts(),
             ]
         )
 
     def counts(self) -> str:
-        """How much of it was read."""
+        """Format the numbers of words that were read and left out."""
         read = sum(len(clip.readings.get(REAL, [])) for clip in self.clips)
-        out = sum(clip.left_out for clip in self.clips)
+        left_out = sum(clip.left_out for clip in self.clips)
         unknown = ", ".join(f"{count} clips of {part}" for part, count in self.without_words.items() if count)
         return (
-            f"{read} words of {len(self.clips)} clips read; {out} left out for want of a face; published ratio "
+            f"{read} words of {len(self.clips)} clips read; {left_out} left out for want of a face; published ratio "
             f"{100 * PUBLISHED:.1f} % (another reader, another corpus)"
             + (f"; without known words: {unknown}" if unknown else "")
         )
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return a JSON document."""
         scores = [
-            score._asdict() | {name: _document(getattr(score, name)) for name in ("accuracy", "of_real", "in_slot")}
+            score._asdict()
+            | {name: _describe_estimate(getattr(score, name)) for name in ("accuracy", "of_real", "in_slot")}
             for score in self.scores()
         ]
         return {
@@ -151,17 +154,17 @@ class ReadabilityReport:
         }
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the whole report."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return f"# Readability\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}\n![confusions](confusions.png)"
 
 
-def _percent(share: Estimate) -> str:
+def _format_percent(share: Estimate) -> str:
     value, low, high = (None if x is None else 100 * x for x in share)
     if value is None or math.isnan(value):
         return ""
     return f"{value:.1f} %" + ("" if low is None or high is None else f" ({low:.0f}-{high:.0f})")
 
 
-def _document(share: Estimate) -> dict[str, float | None]:
+def _describe_estimate(share: Estimate) -> dict[str, float | None]:
     return share._asdict() | {"value": None if math.isnan(share.value) else share.value}

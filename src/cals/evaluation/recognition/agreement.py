@@ -1,4 +1,4 @@
-"""Whether this reader and the word reader of `cals readability` agree on which lips are better read."""
+"""Agreement of this reader and the word reader of `cals readability` on which lips are read better."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from cals.evaluation.table import plain, table
 from cals.metrics.motion import correlation
 
 FEWEST = 3
-"""Methods that a correlation needs."""
+"""Least number of methods for a correlation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +27,21 @@ class Agreement:
     """Part, method, system, accuracy by the word reader, accuracy (1 - word error rate) by the system."""
 
     def correlations(self) -> dict[tuple[str, str], float]:
-        """Part and system -> Pearson correlation over methods; NaN where there are too few, or all are read alike."""
-        found = {}
+        """Return part and system -> Pearson correlation over methods; NaN for too few or constant ones."""
+        correlations = {}
         for part, system in dict.fromkeys((part, system) for part, _, system, _, _ in self.rows):
             pairs = np.array([row[3:] for row in self.rows if (row[0], row[2]) == (part, system)])
-            enough = len(pairs) >= FEWEST and bool((pairs.std(axis=0) > 0).all())
-            found[part, system] = correlation(*pairs.T) if enough else math.nan
-        return found
+            is_defined = len(pairs) >= FEWEST and bool((pairs.std(axis=0) > 0).all())
+            correlations[part, system] = correlation(*pairs.T) if is_defined else math.nan
+        return correlations
 
     def text(self) -> str:
-        """Both accuracies in %, and their correlation over methods."""
+        """Format both accuracies in %, and their correlation over methods."""
         rows = [
-            [part, system, method, f"{100 * words:.1f}", f"{100 * own:.1f}"]
-            for part, method, system, words, own in self.rows
+            [part, system, method, f"{100 * words:.1f}", f"{100 * accuracy:.1f}"]
+            for part, method, system, words, accuracy in self.rows
         ]
-        said = [
+        lines = [
             f"{part}, {system}: correlation over methods and real lips "
             + (
                 f"{value:.2f}"
@@ -51,38 +51,38 @@ class Agreement:
             for (part, system), value in self.correlations().items()
         ]
         head = ["part", "read by", "videos", "word reader", "1 - WER"]
-        return f"Word accuracy in % beside that of {self.source}.\n\n{table(head, rows)}\n\n" + "\n".join(said)
+        return f"Word accuracy in % beside that of {self.source}.\n\n{table(head, rows)}\n\n" + "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return a JSON document."""
         names = ("part", "method", "system", "word_reader", "accuracy")
         correlations = [
             {"part": part, "system": system, "correlation": value}
             for (part, system), value in self.correlations().items()
         ]
         rows = [dict(zip(names, row, strict=True)) for row in self.rows]
-        found: dict[str, Any] = plain({"source": self.source, "methods": rows, "correlations": correlations})
-        return found
+        document: dict[str, Any] = plain({"source": self.source, "methods": rows, "correlations": correlations})
+        return document
 
 
 def load_accuracies(path: Path) -> dict[tuple[str, str], float]:
-    """Part and method -> accuracy over all words, of a readability.json; DataError where it is none."""
+    """Read part and method -> accuracy over all words, of a readability.json; DataError where it is none."""
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        found = {(one["part"], one["method"]): one["accuracy"]["value"] for one in scores if one["slot"] == ALL}
+        accuracies = {(one["part"], one["method"]): one["accuracy"]["value"] for one in scores if one["slot"] == ALL}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: expected readability.json, as `cals readability` writes it, found {error!r}; name another file"
         ) from error
-    return {key: float(value) for key, value in found.items() if value is not None}
+    return {key: float(value) for key, value in accuracies.items() if value is not None}
 
 
 def compare_readers(
     source: Path, words: Mapping[tuple[str, str], float], rates: Mapping[tuple[str, str, str], float]
 ) -> Agreement:
-    """The methods that both have read: `words` by part and method, `rates` of errors by part, method and system.
+    """Pair the accuracies of both readers: `words` by part and method, `rates` of errors by part, method and system.
 
-    DataError where there is none.
+    DataError where they have no method in common.
     """
     rows = [
         (part, method, system, words[part, method], 1 - rate)

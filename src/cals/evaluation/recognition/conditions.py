@@ -1,4 +1,4 @@
-"""What the clips are corrupted by: each condition is a row of the table."""
+"""Conditions under which clips are read: each is a row of the table."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -21,7 +21,7 @@ Corrupted = Literal["none", "audio", "video", "both"]
 """Streams of a condition."""
 Choice = Literal["none", "audio", "video", "both", "all"]
 CLEAN, ANY, DROPOUT = "clean", "any", "dropout"
-"""Kinds of a condition beside those of the corruption: nothing, and all of them as published."""
+"""Kinds of a condition beside those of the corruption: none, and all of them as published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +69,17 @@ class WerConfig(ClipsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One way in which clips are shown: corrupted, or with the pictures of other videos."""
+    """One version of the clips: corrupted, or with the pictures of other videos."""
 
     streams: Corrupted = "none"
     kind: str = CLEAN
     strength: float | None = None
-    """In the unit that the table has: dB, pixels of 96, share; None for a range."""
+    """In the unit of the table: dB, pixels of 96, share; None for a range."""
     config: CorruptionConfig | None = None
 
     @property
     def name(self) -> str:
-        """As the table calls it, and each once."""
+        """Unique name, as in the table."""
         if self.streams == "none":
             return self.kind
         unit = " px" if self.kind == "patch" else "" if self.kind in VIDEO_KINDS else " dB"
@@ -87,32 +87,32 @@ class Condition:
 
 
 def build_conditions(config: WerConfig) -> tuple[Condition, ...]:
-    """All conditions of a table, the clean one first; ConfigError for strengths that cannot be."""
-    found = [Condition()]
+    """Build all conditions of a table, the clean one first; ConfigError for impossible strengths."""
+    conditions = [Condition()]
     if config.corruption in ("audio", "all"):
-        found.append(_mix("audio"))
+        conditions.append(_mix("audio"))
         for kind in (kind for kind in AUDIO_KINDS if kind in config.kinds):
             if kind == DROPOUT:
-                found.append(Condition(streams="audio", kind=kind, config=isolate_kind(kind, 1.0)))
+                conditions.append(Condition(streams="audio", kind=kind, config=isolate_kind(kind, 1.0)))
             else:
-                found += [_isolate("audio", kind, snr_db, snr_db) for snr_db in config.snrs_db]
+                conditions += [_isolate("audio", kind, snr_db, snr_db) for snr_db in config.snrs_db]
     if config.corruption in ("video", "all"):
-        found.append(_mix("video"))
+        conditions.append(_mix("video"))
         strengths = {
             "patch": [(size, size / REFERENCE_PX) for size in config.patches_px],
             "noise": [(share, share) for share in config.noises],
             "blur": [(share, share) for share in config.blurs],
         }
         for kind in (kind for kind in VIDEO_KINDS if kind in config.kinds):
-            found += [_isolate("video", kind, shown, strength) for shown, strength in strengths[kind]]
+            conditions += [_isolate("video", kind, shown, strength) for shown, strength in strengths[kind]]
     if config.corruption in ("both", "all"):
-        found.append(_mix("both"))
-        found += [replace(_mix("both", snr_db), strength=snr_db) for snr_db in config.snrs_db]
-    return tuple(found)
+        conditions.append(_mix("both"))
+        conditions += [replace(_mix("both", snr_db), strength=snr_db) for snr_db in config.snrs_db]
+    return tuple(conditions)
 
 
 def _mix(streams: Literal["audio", "video", "both"], snr_db: float | None = None) -> Condition:
-    """All kinds as published for tests, or with all noise at one ratio."""
+    """Build the condition of all kinds as published for tests, or with all noise at one ratio."""
     config = replace(TESTING, streams=streams)
     if snr_db is not None:
         config = replace(config, snr_db=(snr_db, snr_db))

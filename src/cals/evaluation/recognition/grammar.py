@@ -1,4 +1,4 @@
-"""Reading without eyes and ears: what the language model alone would say."""
+"""Baselines without pictures and sound: sentences of the language model alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from cals.models.avsr.language import NGram
 from cals.models.avsr.tokens import Tokens
 
 ROWS = ("grammar only: most probable", "grammar only: best guess", "grammar only: drawn")
-"""What is said for every clip: see `Grammar`."""
+"""Sentence that is given for every clip: see `Grammar`."""
 SENTENCES, GUESSES = 200, 100
-"""Drawn to find the expected error of a sentence that is drawn, and how many of them are tried as guesses."""
+"""Number of sampled sentences that estimate the expected error, and how many of them are candidate guesses."""
 BEAM, LONGEST = 200, 200
-"""Width of the search for the most probable sentence, and tokens of a sentence at most."""
+"""Width of the search for the most probable sentence, and the most tokens of a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,62 +26,62 @@ class Grammar:
     """Sentences of a language model."""
 
     probable: str
-    """The most probable one that says anything: smoothing may leave silence more than any single sentence has."""
+    """The most probable non-empty one: smoothing may leave silence more than any single sentence has."""
     guess: str
-    """The one, among drawn and probable ones, that is expected to have the fewest word errors."""
+    """The one, among sampled and probable ones, with the fewest expected word errors."""
     drawn: tuple[str, ...]
-    """Random ones, as probable as it says."""
+    """Sentences sampled from the model."""
 
     def count_errors(self, said: str) -> tuple[float, float, float]:
-        """Word errors for what was said, in the order of `ROWS`: of drawn sentences the mean."""
+        """Count word errors against the reference `said`, in the order of `ROWS`: of sampled sentences the mean."""
         drawn = np.mean([_count_errors(said, text) for text in self.drawn])
         return float(_count_errors(said, self.probable)), float(_count_errors(said, self.guess)), float(drawn)
 
 
 def build_grammar(language: NGram, tokens: Tokens, seed: int) -> Grammar:
-    """What a recogniser of these tokens would say that knows its language model only."""
+    """Build the baselines of a recogniser of these tokens from its language model."""
     probable = tokens.decode(find_probable_sentence(language))
     drawn = tuple(tokens.decode(sentence) for sentence in draw_sentences(language, seed, SENTENCES))
     return Grammar(probable=probable, guess=choose_guess([probable, *drawn[:GUESSES]], drawn), drawn=drawn)
 
 
 def find_probable_sentence(language: NGram, beam: int = BEAM) -> tuple[int, ...]:
-    """The most probable sentence of one token or more, by beam search over the language model in place of a decoder."""
+    """Find the most probable non-empty sentence, by beam search over the language model in place of a decoder."""
 
-    def follow(prefixes: Tensor) -> Tensor:
+    def next_log_probs(prefixes: Tensor) -> Tensor:
         log_probs = language.next_log_probs(prefixes)
         if prefixes.shape[1] == 1:
             log_probs[:, -1] = -torch.inf
         return log_probs
 
-    unheard = torch.zeros(LONGEST, language.vocabulary_size)
-    return search_beam(unheard, follow, BeamConfig(beam=beam, ctc_weight=0.0, language_weight=0.0))[0].tokens
+    blank = torch.zeros(LONGEST, language.vocabulary_size)
+    return search_beam(blank, next_log_probs, BeamConfig(beam=beam, ctc_weight=0.0, language_weight=0.0))[0].tokens
 
 
 def draw_sentences(language: NGram, seed: int, count: int) -> list[list[int]]:
-    """Independent sentences of the language model, cut after `LONGEST` tokens."""
+    """Sample independent sentences of the language model, cut after `LONGEST` tokens."""
     generator = torch.Generator().manual_seed(seed)
     end = language.vocabulary_size - 1
     tokens = torch.full((count, 1), end)
     ended = torch.zeros(count, dtype=torch.bool)
     for _ in range(LONGEST):
-        after = torch.multinomial(language.next_log_probs(tokens).exp(), 1, generator=generator)[:, 0]
-        ended |= after == end
-        tokens = torch.cat([tokens, torch.where(ended, end, after)[:, None]], dim=1)
+        next_tokens = torch.multinomial(language.next_log_probs(tokens).exp(), 1, generator=generator)[:, 0]
+        ended |= next_tokens == end
+        tokens = torch.cat([tokens, torch.where(ended, end, next_tokens)[:, None]], dim=1)
         if ended.all():
             break
     return [[token for token in line if token != end] for line in tokens.tolist()]
 
 
 def choose_guess(guesses: Sequence[str], drawn: Sequence[str]) -> str:
-    """The guess with the fewest word errors for what was drawn; of equals the first."""
+    """Return the guess with the fewest word errors against the sampled sentences; of equals the first."""
     return min(dict.fromkeys(guesses), key=lambda guess: sum(_count_errors(text, guess) for text in drawn))
 
 
 def count_grammar_errors(grammar: Grammar, said: Sequence[str]) -> F64:
-    """Expected word errors by clip, [n 3] in the order of `ROWS`."""
+    """Count expected word errors by clip, [n 3] in the order of `ROWS`."""
     return np.array([grammar.count_errors(text) for text in said], dtype=np.float64).reshape(-1, len(ROWS))
 
 
-def _count_errors(said: str, read: str) -> int:
-    return edit_distance(said.split(), read.split()).errors
+def _count_errors(reference: str, hypothesis: str) -> int:
+    return edit_distance(reference.split(), hypothesis.split()).errors

@@ -1,4 +1,4 @@
-"""Word error rates against the strength of the corruption, as a picture."""
+"""Plot of word error rates against the strength of the corruption."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from cals.evaluation.studies.plots import Panel, draw
 from cals.metrics.bootstrap import Estimate
 
 COLUMNS = 4
-_ACROSS = {
+_AXIS_LABELS = {
     "patch": "size of the patch, px of 96",
     "noise": "deviation, share of white",
     "blur": "deviation, share of side",
@@ -19,25 +19,25 @@ _ACROSS = {
 
 
 def draw_rates(path: Path, report: WerReport) -> None:
-    """A panel a kind of corruption and part of the splits, with a line a system."""
+    """Draw a panel per kind of corruption and part of the splits, with a line per system."""
     curves = list(report.curves.values())
     parts = [part for part in report.parts if part.part != ALL or len(report.parts) == 1]
     panels = [
-        [_panel(report, part, group) for group in curves[first : first + COLUMNS]]
+        [_build_panel(report, part, group) for group in curves[first : first + COLUMNS]]
         for part in parts
         for first in range(0, len(curves), COLUMNS)
     ]
     draw(path, panels)
 
 
-def _panel(report: WerReport, part: PartScores, group: Sequence[Condition]) -> Panel:
+def _build_panel(report: WerReport, part: PartScores, group: Sequence[Condition]) -> Panel:
     kind, strengths = group[0].kind, [float(one.strength or 0.0) for one in group]
     lines = {
         system.name: (strengths, [_percent(part.rate(one.name, system.name)) for one in group])
         for system in report.systems
     }
     title = f"{part.part}, {group[0].streams}: {'all kinds' if kind == ANY else kind}"
-    across = _ACROSS.get(kind, "signal-to-noise ratio, dB")
+    across = _AXIS_LABELS.get(kind, "signal-to-noise ratio, dB")
     return Panel(title=title, across=across, up="word error rate, %", lines=lines)
 
 

@@ -1,4 +1,4 @@
-"""Every system on every condition of a clip, all of them on the same corrupted pictures and sound."""
+"""Readings of a clip by every system under every condition, all of the same corrupted pictures and sound."""
 
 import zlib
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from cals.models.avsr.tokens import normalize_text
 from cals.types import F32
 
 VOICES = 6
-"""Other clips that babble is mixed from."""
+"""Other clips from which babble is mixed."""
 _DIGITS = 4
-"""Of a score that is kept."""
+"""Decimals of a stored score."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Task:
     key: str
 
 
-class _Shape(NamedTuple):
-    """Which part of a crop a network is shown, and how large."""
+class _Cut(NamedTuple):
+    """Part of a crop that a network sees, and its size."""
 
     cut: Cut
     mouth_px: int
@@ -63,8 +63,8 @@ class ClipReader:
         self.conditions = build_conditions(config)
         if videos is not None:
             self.conditions = tuple(Condition(kind=name) for name in (REAL, *videos.names))
-        shapes = {_shape_of(system) for system in systems}
-        self._stores: dict[str, dict[_Shape, UtteranceStore]] = {}
+        shapes = {_get_cut(system) for system in systems}
+        self._stores: dict[str, dict[_Cut, UtteranceStore]] = {}
         for part in config.parts if splits is not None else (ALL,):
             names = None if splits is None else split_names(splits, part)
             stores = {shape: UtteranceStore(corpus, names, **shape._asdict()) for shape in shapes}
@@ -76,15 +76,15 @@ class ClipReader:
             self._stores[part] = stores
 
     def tasks(self) -> list[Task]:
-        """The clips to read, part by part; DataError where one of them lacks a video."""
-        found = []
+        """List the clips to read, part by part; DataError where one of them lacks a video."""
+        tasks = []
         for part in self._stores:
             store = self._store(part)
             indices = evenly(range(len(store)), self._config.clips)
-            found += [Task(part, index, store.keys[index]) for index in indices]
+            tasks += [Task(part, index, store.keys[index]) for index in indices]
             if self._videos is not None:
                 self._videos.check([str(store.facts[index]["clip"]) for index in indices])
-        return found
+        return tasks
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -95,33 +95,35 @@ class ClipReader:
         """Read one clip."""
         readings: dict[str, dict[str, list[str]]] = {}
         scores: dict[str, dict[str, dict[str, list[FrameScores]]]] = {}
-        known: dict[object, tuple[str, dict[str, F32]]] = {}
+        cache: dict[object, tuple[str, dict[str, F32]]] = {}
         for condition in self.conditions:
             texts = readings[condition.name] = {system.name: [] for system in self.systems}
-            trust = scores[condition.name] = {system.name: {} for system in self.systems if system.has_scores}
+            condition_scores = scores[condition.name] = {
+                system.name: {} for system in self.systems if system.has_scores
+            }
             for seed in self._config.seeds:
-                batches: dict[tuple[_Shape, int], UtteranceBatch] = {}
+                batches: dict[tuple[_Cut, int], UtteranceBatch] = {}
                 for system in self.systems:
-                    view = _shape_of(system), system.config.view_px
+                    view = _get_cut(system), system.config.view_px
                     if view not in batches:
-                        batches[view] = self._batch(task, condition, seed, *view)
+                        batches[view] = self._build_batch(task, condition, seed, *view)
                     for network in system.networks:
-                        text, heard = self._read(network, system, batches[view], condition, known)
+                        text, reliability = self._read(network, system, batches[view], condition, cache)
                         texts[system.name].append(text)
                         if system.has_scores:
-                            _keep_scores(trust[system.name], heard, batches[view])
-        said = normalize_text(self._store(task.part).texts[task.index])
-        scores = {name: trust for name, trust in scores.items() if any(trust.values())}
-        return ClipRecord(part=task.part, clip=task.key, said=said, readings=readings, scores=scores)
+                            _keep_scores(condition_scores[system.name], reliability, batches[view])
+        reference = normalize_text(self._store(task.part).texts[task.index])
+        scores = {name: condition_scores for name, condition_scores in scores.items() if any(condition_scores.values())}
+        return ClipRecord(part=task.part, clip=task.key, said=reference, readings=readings, scores=scores)
 
-    def _batch(self, task: Task, condition: Condition, seed: int, shape: _Shape, view_px: int) -> UtteranceBatch:
-        """The clip as one kind of network is shown it: with the same bursts as all others are."""
+    def _build_batch(self, task: Task, condition: Condition, seed: int, shape: _Cut, view_px: int) -> UtteranceBatch:
+        """Build the input of one kind of network: with the same bursts as for all others."""
         rng = np.random.default_rng([seed, zlib.crc32(task.key.encode())])
-        babble = [] if condition.config is None else self._babble(task, seed)
-        utterance = self._utterance(task, condition, shape)
+        babble = [] if condition.config is None else self._sample_babble(task, seed)
+        utterance = self._load_utterance(task, condition, shape)
         return build_batch([utterance], rng, condition.config, view_px, babble=babble)
 
-    def _utterance(self, task: Task, condition: Condition, shape: _Shape) -> Utterance:
+    def _load_utterance(self, task: Task, condition: Condition, shape: _Cut) -> Utterance:
         store = self._stores[task.part][shape]
         utterance, facts = store[task.index], store.facts[task.index]
         if self._videos is None or condition.kind == REAL:
@@ -131,8 +133,8 @@ class ClipReader:
             utterance, mouth=self._videos.mouths(condition.kind, facts["clip"], first, len(utterance.mouth), *shape)
         )
 
-    def _babble(self, task: Task, seed: int) -> list[F32]:
-        """Sound of other clips of the part, the same however many clips are read."""
+    def _sample_babble(self, task: Task, seed: int) -> list[F32]:
+        """Sample the sound of other clips of the part, the same however many clips are read."""
         store = self._store(task.part)
         rng = np.random.default_rng([seed, zlib.crc32(task.key.encode()), VOICES])
         others = np.delete(np.arange(len(store)), task.index)
@@ -144,33 +146,33 @@ class ClipReader:
         system: System,
         batch: UtteranceBatch,
         condition: Condition,
-        known: dict[object, tuple[str, dict[str, F32]]],
+        cache: dict[object, tuple[str, dict[str, F32]]],
     ) -> tuple[str, dict[str, F32]]:
-        """What a network reads; what reaches it as it did under another condition is not read again."""
+        """Read a batch by a network; an input that it had under another condition is taken from `cache`."""
         (corruption,) = batch.corruptions
-        heard = None if system.streams == "video" else corruption.audio
+        audio = None if system.streams == "video" else corruption.audio
         # whose pictures these are: the clip's own, or those of other videos
         pictures = condition.kind if condition.config is None else self.conditions[0].kind
-        seen = None if system.streams == "audio" else (pictures, corruption.video)
-        key = (network.folder, system.streams, heard, seen)
-        if key not in known:
-            known[key] = read_clip(network, system.streams, batch, self._config.beam)
-        return known[key]
+        video = None if system.streams == "audio" else (pictures, corruption.video)
+        key = (network.folder, system.streams, audio, video)
+        if key not in cache:
+            cache[key] = read_clip(network, system.streams, batch, self._config.beam)
+        return cache[key]
 
     def _store(self, part: str) -> UtteranceStore:
-        """The clips of a part in any shape: what is the same in all."""
+        """Return the clips of a part in any cut: for what is the same in all."""
         return next(iter(self._stores[part].values()))
 
 
-def _shape_of(system: System) -> _Shape:
-    return _Shape(system.config.cut, system.config.mouth_px)
+def _get_cut(system: System) -> _Cut:
+    return _Cut(system.config.cut, system.config.mouth_px)
 
 
-def _keep_scores(trust: dict[str, list[FrameScores]], heard: dict[str, F32], batch: UtteranceBatch) -> None:
-    """Add the scores of the streams that are corrupted, rounded, so that a run that goes on says the same."""
+def _keep_scores(kept: dict[str, list[FrameScores]], reliability: dict[str, F32], batch: UtteranceBatch) -> None:
+    """Add the scores of the corrupted streams, rounded, so that a resumed run gives the same."""
     (corruption,) = batch.corruptions
     for stream, bursts in (("audio", corruption.audio), ("video", corruption.video)):
         if bursts:
-            scores = [round(float(score), _DIGITS) for score in heard[stream]]
+            scores = [round(float(score), _DIGITS) for score in reliability[stream]]
             spans = [(burst.start, burst.end) for burst in bursts]
-            trust.setdefault(stream, []).append(FrameScores(scores=scores, bursts=spans))
+            kept.setdefault(stream, []).append(FrameScores(scores=scores, bursts=spans))

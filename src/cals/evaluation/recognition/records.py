@@ -1,4 +1,4 @@
-"""What was read of one clip."""
+"""Results of one clip."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,15 +11,15 @@ from cals.types import F32
 
 @dataclass(frozen=True, kw_only=True)
 class FrameScores:
-    """How far one stream was trusted, frame by frame."""
+    """Reliability scores of one stream, frame by frame."""
 
     scores: list[float]
     """[t], mean over channels."""
     bursts: list[tuple[int, int]]
-    """First and last frame, the latter not included, of each corrupted stretch."""
+    """First frame and frame after the last one of each corrupted segment."""
 
     def arrays(self) -> tuple[F32, NDArray[np.bool_]]:
-        """Scores [t] and which frames [t] are corrupted."""
+        """Return scores [t] and the mask [t] of the corrupted frames."""
         corrupted = np.zeros(len(self.scores), bool)
         for start, end in self.bursts:
             corrupted[start:end] = True
@@ -33,19 +33,19 @@ class ClipRecord:
     part: str
     clip: str
     said: str
-    """Normalised as what is read."""
+    """Reference text, normalised as the readings are."""
     readings: dict[str, dict[str, list[str]]]
     """Condition -> system -> text by every seed of the corruption and, for each of these, by every network."""
     scores: dict[str, dict[str, dict[str, list[FrameScores]]]]
     """Condition -> system -> stream, of the streams that are corrupted, in the order of the readings."""
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return a JSON document."""
         return asdict(self)
 
     @staticmethod
     def read(document: dict[str, Any]) -> "ClipRecord":
-        """The inverse of `document`."""
+        """Parse a document of `document`."""
         scores = {
             condition: {
                 system: {

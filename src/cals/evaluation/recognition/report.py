@@ -1,4 +1,4 @@
-"""The report on word error rates: tables to read, and JSON."""
+"""Report on word error rates: tables, and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ percentage points, paired by clip. `*`: the interval leaves 0 out."""
 
 @dataclass
 class WerReport:
-    """All of it."""
+    """Readings of all clips, and the tables made of them."""
 
     settings: dict[str, Any]
     systems: Sequence[System]
@@ -58,23 +58,24 @@ class WerReport:
 
     @cached_property
     def parts(self) -> list[PartScores]:
-        """What each part says, and all of them together where there are several."""
+        """Scores of each part, and of all of them together where there are several."""
         names = dict.fromkeys(clip.part for clip in self.clips)
-        found = [PartScores(name, [clip for clip in self.clips if clip.part == name], self.seed) for name in names]
-        return found if len(found) < 2 else [*found, PartScores(ALL, self.clips, self.seed)]
+        parts = [PartScores(name, [clip for clip in self.clips if clip.part == name], self.seed) for name in names]
+        return parts if len(parts) < 2 else [*parts, PartScores(ALL, self.clips, self.seed)]
 
     @property
     def contrasts(self) -> list[Contrast]:
+        """Compared systems."""
         return build_contrasts(self.systems)
 
     @property
     def curves(self) -> dict[tuple[str, str], list[Condition]]:
         """Conditions by streams and kind, where there are several strengths, in rising order."""
-        found: dict[tuple[str, str], list[Condition]] = {}
+        curves: dict[tuple[str, str], list[Condition]] = {}
         for condition in self.conditions:
             if condition.strength is not None:
-                found.setdefault((condition.streams, condition.kind), []).append(condition)
-        several = {key: group for key, group in found.items() if len(group) > 1}
+                curves.setdefault((condition.streams, condition.kind), []).append(condition)
+        several = {key: group for key, group in curves.items() if len(group) > 1}
         return {key: sorted(group, key=lambda one: one.strength or 0.0) for key, group in several.items()}
 
     @property
@@ -84,42 +85,44 @@ class WerReport:
 
     @property
     def generated(self) -> list[str]:
-        """Conditions that show generated lips."""
+        """Conditions with generated lips."""
         names = [condition.name for condition in self.conditions]
         return names[1:] if names[0] == REAL else []
 
     def tables(self, *, brief: bool = False) -> str:
-        """Part by part: rates and generated lips against real ones, then unless `brief` differences, scores, networks.
+        """Format the tables of each part: rates, generated against real lips, and unless `brief` the other ones.
 
-        Text that is Markdown too.
+        The other ones are differences, scores and networks. The text is Markdown too.
         """
-        found = []
+        sections = []
         for part in self.parts:
-            found.append(f"## {part.part}: {len(part.clips)} clips, {part.words.sum():.0f} words")
-            found.append(self._rates(part))
-            further = [(CHANGES, self._changes(part)), *([] if brief else self._further(part))]
-            found += [_under(title, text) for title, text in further if text]
+            sections.append(f"## {part.part}: {len(part.clips)} clips, {part.words.sum():.0f} words")
+            sections.append(self._format_rates(part))
+            details = [(CHANGES, self._format_changes(part)), *([] if brief else self._format_details(part))]
+            sections += [_add_title(title, text) for title, text in details if text]
         if self.agreement is not None:
-            found.append(_under("## Agreement", self.agreement.text()))
-        return "\n\n".join(found)
+            sections.append(_add_title("## Agreement", self.agreement.text()))
+        return "\n\n".join(sections)
 
-    def _rates(self, part: PartScores) -> str:
+    def _format_rates(self, part: PartScores) -> str:
         rows = [
-            [condition.name, *(_percent(part.rate(condition.name, system.name)) for system in self.systems)]
+            [condition.name, *(_format_percent(part.rate(condition.name, system.name)) for system in self.systems)]
             for condition in self.conditions
         ]
         grammar = [part.grammar_rates(self.grammars[system.name]) for system in self.systems]
-        rows += [[name, *map(_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)]
+        rows += [
+            [name, *map(_format_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)
+        ]
         return table(["condition", *(system.name for system in self.systems)], rows)
 
-    def _further(self, part: PartScores) -> list[tuple[str, str]]:
+    def _format_details(self, part: PartScores) -> list[tuple[str, str]]:
         return [
-            (DIFFERENCES, self._differences(part)),
-            (AUCS, self._aucs(part)),
-            ("Networks of one name by themselves, word error rate in %.", self._networks(part)),
+            (DIFFERENCES, self._format_differences(part)),
+            (AUCS, self._format_aucs(part)),
+            ("Networks of one name by themselves, word error rate in %.", self._format_networks(part)),
         ]
 
-    def _differences(self, part: PartScores) -> str:
+    def _format_differences(self, part: PartScores) -> str:
         if not self.contrasts or self.generated:
             return ""
         rows = []
@@ -127,35 +130,35 @@ class WerReport:
             row = [condition.name]
             for contrast in self.contrasts:
                 other, value = part.difference(condition.name, contrast)
-                row.append(_points(value) + (f" {other}" if len(contrast.others) > 1 else ""))
+                row.append(_format_points(value) + (f" {other}" if len(contrast.others) > 1 else ""))
             rows.append(row)
         return table(["condition", *(contrast.title for contrast in self.contrasts)], rows)
 
-    def _changes(self, part: PartScores) -> str:
+    def _format_changes(self, part: PartScores) -> str:
         rows = [
             [
                 system.name,
                 name,
-                _percent(part.rate(REAL, system.name)),
-                _percent(part.rate(name, system.name)),
-                _ratio(part.ratio(name, REAL, system.name)),
-                _points(part.change(name, REAL, system.name)),
+                _format_percent(part.rate(REAL, system.name)),
+                _format_percent(part.rate(name, system.name)),
+                _format_ratio(part.ratio(name, REAL, system.name)),
+                _format_points(part.change(name, REAL, system.name)),
             ]
             for system in self.systems
             for name in self.generated
         ]
         return table(["read by", "videos", "real", "generated", "ratio", "difference"], rows) if rows else ""
 
-    def _aucs(self, part: PartScores) -> str:
+    def _format_aucs(self, part: PartScores) -> str:
         columns = [(system, stream) for system in self.systems if system.has_scores for stream in STREAMS]
         rows = []
         for condition in self.conditions:
-            found = [part.auc(condition.name, system, stream) for system, stream in columns]
-            if any(found):
-                rows.append([condition.name, *("" if auc is None else _ratio(auc) for auc in found)])
+            aucs = [part.auc(condition.name, system, stream) for system, stream in columns]
+            if any(aucs):
+                rows.append([condition.name, *("" if auc is None else _format_ratio(auc) for auc in aucs)])
         return table(["condition", *(f"{system.name}, {stream}" for system, stream in columns)], rows) if rows else ""
 
-    def _networks(self, part: PartScores) -> str:
+    def _format_networks(self, part: PartScores) -> str:
         several = [system for system in self.systems if len(system.networks) > 1]
         if not several:
             return ""
@@ -172,18 +175,18 @@ class WerReport:
         return table(["condition", *(system.name for system in several)], rows)
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the whole report."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items() if name != "conditions")
         picture = f"\n![word error rates]({PLOT})\n" if PLOT in self.files else ""
         return f"# Word error rates\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}{picture}"
 
     def document(self) -> dict[str, Any]:
-        """All of it but single frames' scores, as JSON has it."""
+        """Return a JSON document of everything but single frames' scores."""
         return {
             "format": 1,
             "settings": self.settings,
-            "rates": [self._rate(part, condition, system) for part, condition, system in self._cells()],
-            "grammar": [self._grammar(part, system) for part in self.parts for system in self.systems],
+            "rates": [self._rate_entry(part, condition, system) for part, condition, system in self._iterate_cells()],
+            "grammar": [self._grammar_entry(part, system) for part in self.parts for system in self.systems],
             "differences": self._difference_entries(),
             "generated": self._change_entries(),
             "reliability": self._auc_entries(),
@@ -194,10 +197,10 @@ class WerReport:
             ],
         }
 
-    def _cells(self) -> list[tuple[PartScores, Condition, System]]:
+    def _iterate_cells(self) -> list[tuple[PartScores, Condition, System]]:
         return [(part, one, system) for part in self.parts for one in self.conditions for system in self.systems]
 
-    def _rate(self, part: PartScores, condition: Condition, system: System) -> dict[str, Any]:
+    def _rate_entry(self, part: PartScores, condition: Condition, system: System) -> dict[str, Any]:
         substitutions, insertions, deletions = part.edits(condition.name, system.name).sum(axis=0).tolist()
         return {
             "part": part.part,
@@ -214,21 +217,21 @@ class WerReport:
             "deletions": deletions,
         }
 
-    def _grammar(self, part: PartScores, system: System) -> dict[str, Any]:
+    def _grammar_entry(self, part: PartScores, system: System) -> dict[str, Any]:
         grammar = self.grammars[system.name]
         rates = map(numbers, part.grammar_rates(grammar))
         sentences = {"most probable": grammar.probable, "best guess": grammar.guess}
         return {"part": part.part, "system": system.name, **sentences, "wer": dict(zip(ROWS, rates, strict=True))}
 
     def _difference_entries(self) -> list[dict[str, Any]]:
-        found = []
+        entries = []
         for part in self.parts if not self.generated else []:
             for condition in self.conditions:
                 for contrast in self.contrasts:
                     other, value = part.difference(condition.name, contrast)
                     names = {"part": part.part, "condition": condition.name, "system": contrast.system, "other": other}
-                    found.append(names | {"title": contrast.title, "difference": numbers(value)})
-        return found
+                    entries.append(names | {"title": contrast.title, "difference": numbers(value)})
+        return entries
 
     def _change_entries(self) -> list[dict[str, Any]]:
         return [
@@ -245,28 +248,28 @@ class WerReport:
         ]
 
     def _auc_entries(self) -> list[dict[str, Any]]:
-        found = []
-        for part, condition, system in self._cells():
+        entries = []
+        for part, condition, system in self._iterate_cells():
             for stream in STREAMS:
                 auc = part.auc(condition.name, system, stream)
                 if auc is not None:
                     names = {"part": part.part, "condition": condition.name, "system": system.name, "stream": stream}
-                    found.append(names | {"auc": numbers(auc)})
-        return found
+                    entries.append(names | {"auc": numbers(auc)})
+        return entries
 
 
-def _under(title: str, text: str) -> str:
+def _add_title(title: str, text: str) -> str:
     return f"{title}\n\n{text}"
 
 
-def _percent(share: Estimate) -> str:
+def _format_percent(share: Estimate) -> str:
     value, low, high = share
     if not is_number(share):
         return ""
     return f"{100 * value:.1f}" + ("" if low is None or high is None else f" ({100 * low:.1f} to {100 * high:.1f})")
 
 
-def _points(share: Estimate) -> str:
+def _format_points(share: Estimate) -> str:
     value, low, high = share
     if not is_number(share):
         return ""
@@ -275,7 +278,7 @@ def _points(share: Estimate) -> str:
     return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){'*' if low > 0 or high < 0 else ''}"
 
 
-def _ratio(share: Estimate) -> str:
+def _format_ratio(share: Estimate) -> str:
     value, low, high = share
     if not is_number(share):
         return ""

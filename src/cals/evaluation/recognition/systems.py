@@ -1,4 +1,4 @@
-"""The recognisers that are compared: a column of the table each."""
+"""Recognisers that are compared: a column of the table each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -36,25 +36,26 @@ class System:
     name: str
     networks: tuple[Network, ...]
     streams: Streams
-    """What it is given."""
+    """Streams that it is given."""
 
     @property
     def config(self) -> AVSRConfig:
-        """Of all its networks, but for tokens."""
+        """Config of all its networks, but for tokens."""
         return self.networks[0].model.config
 
     @property
     def is_withheld(self) -> bool:
-        """Whether it is given less than it was made for."""
+        """Whether it is given fewer streams than it was made for."""
         return self.streams != self.config.streams
 
     @property
     def has_scores(self) -> bool:
+        """Whether it gives reliability scores."""
         return self.config.has_scores and not self.is_withheld
 
 
 def name_models(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """NAME=FOLDER, or folders called by their own names; ConfigError where one of these is called as another is."""
+    """Parse NAME=FOLDER, or folders called by their own names; ConfigError where such a name is not unique."""
     models = named_folders(texts)
     names = [name for name, _ in models]
     for text, name in zip(texts, names, strict=True):
@@ -72,27 +73,27 @@ def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, 
     if not models:
         raise ConfigError("model: expected one or more recognisers, found none; give --model NAME=FOLDER")
     folders = [folder.resolve() for _, folder in models]
-    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"model: expected each folder once, found {twice} again; leave one out")
+    duplicate = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if duplicate is not None:
+        raise ConfigError(f"model: expected each folder once, found {duplicate} again; leave one out")
     networks: dict[str, list[Network]] = {}
     for name, folder in models:
         networks.setdefault(name, []).append(_load_network(folder, device))
-    found = []
-    for name, of_name in networks.items():
-        system = System(name, tuple(of_name), of_name[0].model.config.streams)
-        kinds = [replace(network.model.config, tokens=system.config.tokens) for network in of_name]
+    systems = []
+    for name, members in networks.items():
+        system = System(name, tuple(members), members[0].model.config.streams)
+        kinds = [replace(network.model.config, tokens=system.config.tokens) for network in members]
         if any(kind != system.config for kind in kinds):
             raise ConfigError(
                 f"{name}: expected networks of one kind and size under one name, found different ones; name them apart"
             )
-        found.append(system)
+        systems.append(system)
         if withhold and system.streams == "both":
-            found += [replace(system, name=f"{name}, {stream} only", streams=stream) for stream in STREAMS]  # type: ignore[arg-type]
-    names = [system.name for system in found]
+            systems += [replace(system, name=f"{name}, {stream} only", streams=stream) for stream in STREAMS]  # type: ignore[arg-type]
+    names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise ConfigError(f"model: expected each name once, found {', '.join(names)}; name them otherwise")
-    return found
+    return systems
 
 
 def _load_network(folder: Path, device: str) -> Network:

@@ -1,4 +1,4 @@
-"""Generated videos in place of a corpus's pictures: tracked, aligned and encoded as `cals prepare` does."""
+"""Generated videos in place of a corpus's pictures: tracked, aligned and encoded as in `cals prepare`."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Videos:
-    """Folders of videos that say what the clips of a corpus say, called as the corpus calls them."""
+    """Folders of videos with the sentences of a corpus's clips, under the same names."""
 
     def __init__(self, folders: Sequence[tuple[str, Path]], detector: FaceDetector, timing: AVTiming) -> None:
         self._detector, self._timing = detector, timing
@@ -38,10 +38,11 @@ class Videos:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the folders."""
         return tuple(self._videos)
 
     def check(self, clips: Sequence[str]) -> None:
-        """DataError unless there is a video of every clip."""
+        """Raise DataError unless there is a video of every clip."""
         for name, videos in self._videos.items():
             missing = [clip for clip in clips if clip not in videos]
             if missing:
@@ -51,17 +52,17 @@ class Videos:
                 )
 
     def mouths(self, name: str, clip: str, first: int, frames: int, cut: Cut, mouth_px: int) -> U8:
-        """Grey mouths [t mouth_px mouth_px] of `frames` frames from `first` on; black where there is no face."""
+        """Return grey mouths [t mouth_px mouth_px] of `frames` frames from `first` on; black where there is no face."""
         return grey_mouths(self._crops(name, clip, first, frames), cut, mouth_px)
 
     def _track(self, name: str, clip: str, first: int, frames: int) -> U8:
-        """Aligned crops [t h w 3] at the model's rate, each of the frame that is shown at its middle, encoded once."""
-        found, fps = read_clip(self._videos[name][clip], self._detector), self._timing.fps
-        middles_s = (np.arange(math.ceil(found.end_s * fps - 0.5)) + 0.5) / fps
-        index = np.maximum(np.searchsorted(found.starts_s, middles_s, side="right") - 1, 0)
-        there = found.seen.crops[index][first : first + frames]
-        crops = np.concatenate([there, np.zeros((frames - len(there), *there.shape[1:]), np.uint8)])
-        dark = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
-        if dark:
-            logger.warning("%s of %s: %d of %d frames are read as black, without a face", clip, name, dark, frames)
+        """Return aligned crops [t h w 3] at the model's rate, each of the frame at its middle, encoded once."""
+        tracked, fps = read_clip(self._videos[name][clip], self._detector), self._timing.fps
+        middles_s = (np.arange(math.ceil(tracked.end_s * fps - 0.5)) + 0.5) / fps
+        index = np.maximum(np.searchsorted(tracked.starts_s, middles_s, side="right") - 1, 0)
+        available = tracked.seen.crops[index][first : first + frames]
+        crops = np.concatenate([available, np.zeros((frames - len(available), *available.shape[1:]), np.uint8)])
+        black = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
+        if black:
+            logger.warning("%s of %s: %d of %d frames are read as black, without a face", clip, name, black, frames)
         return decoded(encoded(list(crops), fps), frames)

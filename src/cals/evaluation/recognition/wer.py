@@ -35,10 +35,10 @@ NamedFolders = tuple[tuple[str, Path], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class WerJob:
-    """What reads what."""
+    """Inputs of a run."""
 
     corpus: Path
-    """Made by `cals prepare`."""
+    """Folder made by `cals prepare`."""
     models: NamedFolders
     """Recognisers by name; folders of one name are trained alike from several seeds."""
     config: WerConfig
@@ -49,16 +49,16 @@ class WerJob:
     device: str = "cpu"
 
     def build_reader(self) -> ClipReader:
-        """Load everything, and complain of whatever is wrong with it."""
+        """Load everything; raise CalsError for whatever is wrong with it."""
         systems = load_systems(self.models, withhold=self.config.withhold or bool(self.videos), device=self.device)
         if not self.videos:
             return ClipReader(self.corpus, self.splits, systems, self.config)
-        seeing = [system for system in systems if system.streams == "video"]
-        if not seeing:
+        visual = [system for system in systems if system.streams == "video"]
+        if not visual:
             raise ConfigError("videos: expected a recogniser that sees, found none; name one that has video")
         detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(self.face_models)))
-        videos = Videos(self.videos, detector, seeing[0].config.mel.timing)
-        return ClipReader(self.corpus, self.splits, seeing, self.config, videos)
+        videos = Videos(self.videos, detector, visual[0].config.mel.timing)
+        return ClipReader(self.corpus, self.splits, visual, self.config, videos)
 
 
 def measure_word_errors(
@@ -70,10 +70,10 @@ def measure_word_errors(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> WerReport:
-    """Read held-out clips with every model under every condition; writes the report's `files` into `out`, all or none.
+    """Read held-out clips with every model under every condition; write the report's `files` into `out`, all or none.
 
-    Broken off, it goes on with the next clip when started again with the same settings. `readability` is a report of
-    `cals readability` on the same videos. Raises CalsError for whatever cannot be read, before any work.
+    An interrupted run resumes with the next clip when started again with the same settings. `readability` is a report
+    of `cals readability` on the same videos. Raises CalsError for whatever cannot be read, before any work.
     """
     check_workers(workers, None)
     if readability is not None and not job.videos:
@@ -91,9 +91,9 @@ def measure_word_errors(
         plotter()  # complains where there is no matplotlib
     with results(out, report.files, force=force) as places:
         journal = Journal(out / ".wer.jsonl", settings, ClipRecord.document, ClipRecord.read, force=force)
-        report.clips = _work(job, reader, tasks, journal, workers, progress)
+        report.clips = _read_tasks(job, reader, tasks, journal, workers, progress)
         if readability is not None and words is not None:
-            report.agreement = compare_readers(readability, words, _rates(report))
+            report.agreement = compare_readers(readability, words, _collect_rates(report))
         places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         places[1].write_text(report.markdown(), encoding="utf-8")
         if PLOT in report.files:
@@ -103,12 +103,12 @@ def measure_word_errors(
 
 
 def _describe(job: WerJob, reader: ClipReader) -> dict[str, Any]:
-    """What it was read with, as JSON has it."""
+    """Describe the settings of the run as a JSON document."""
     config = job.config
     models: dict[str, list[str]] = {}
     for system in reader.systems:
         models[system.name] = [f"{network.folder} ({network.fingerprint})" for network in system.networks]
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "models": models,
         "corpus": str(job.corpus),
         "splits": None if job.splits is None else str(job.splits),
@@ -123,11 +123,11 @@ def _describe(job: WerJob, reader: ClipReader) -> dict[str, Any]:
         "cals": cals.__version__,
         "conditions": {one.name: None if one.config is None else asdict(one.config) for one in reader.conditions},
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found))
-    return plain
+    document: dict[str, Any] = json.loads(json.dumps(settings))
+    return document
 
 
-def _rates(report: WerReport) -> dict[tuple[str, str, str], float]:
+def _collect_rates(report: WerReport) -> dict[tuple[str, str, str], float]:
     return {
         (part.part, condition.name, system.name): part.rate(condition.name, system.name).value
         for part in report.parts
@@ -136,7 +136,7 @@ def _rates(report: WerReport) -> dict[tuple[str, str, str], float]:
     }
 
 
-def _work(
+def _read_tasks(
     job: WerJob,
     reader: ClipReader,
     tasks: Sequence[Task],
@@ -144,19 +144,19 @@ def _work(
     workers: int,
     progress: ProgressCallback | None,
 ) -> list[ClipRecord]:
-    """The record of every clip, in order; those that the journal has already are not read again."""
-    keys = [_key(task.part, task.key) for task in tasks]
-    left = [task for task in tasks if _key(task.part, task.key) not in journal.records]
+    """Return the record of every clip, in order; those that the journal has already are not read again."""
+    keys = [_build_key(task.part, task.key) for task in tasks]
+    remaining = [task for task in tasks if _build_key(task.part, task.key) not in journal.records]
     if progress is not None:
-        progress(len(tasks) - len(left), len(tasks))
-    for record in map(reader.read, left) if workers == 1 else _by_workers(job, left, workers):
-        journal.add(_key(record.part, record.clip), record)
+        progress(len(tasks) - len(remaining), len(tasks))
+    for record in map(reader.read, remaining) if workers == 1 else _read_in_workers(job, remaining, workers):
+        journal.add(_build_key(record.part, record.clip), record)
         if progress is not None:
             progress(len(journal.records), len(tasks))
     return [journal.records[key] for key in keys]
 
 
-def _key(part: str, clip: str) -> str:
+def _build_key(part: str, clip: str) -> str:
     return f"{part}-{clip}"
 
 
@@ -175,7 +175,7 @@ def _read_one(task: Task) -> ClipRecord:
     return _reader.read(task)
 
 
-def _by_workers(job: WerJob, tasks: Sequence[Task], workers: int) -> Iterator[ClipRecord]:
+def _read_in_workers(job: WerJob, tasks: Sequence[Task], workers: int) -> Iterator[ClipRecord]:
     work = Work(start=_start_worker, arguments=(job, workers), run=_read_one, items="clips")
     # spawned, since torch's threads do not outlive a fork
     return run_jobs(work, tasks, workers=workers, context=multiprocessing.get_context("spawn"))
