@@ -73,25 +73,30 @@ class QuickReport:
     def counts(self) -> str:
         """Format how many clips and frames were scored."""
         used = [result for result in self.clips if result.scores]
-        frames, judged = sum(result.frames for result in used), sum(result.used for result in used)
+        frames, scored = sum(result.frames for result in used), sum(result.used for result in used)
         left_out = ", ".join(result.clip for result in self.clips if not result.scores)
-        return f"{len(used)} of {len(self.clips)} clips judged, on {judged} of their {frames} frames" + (
+        return f"{len(used)} of {len(self.clips)} clips judged, on {scored} of their {frames} frames" + (
             f"; left out: {left_out}" if left_out else ""
         )
 
     def tables(self) -> str:
         """Format scores, targets and counts as text that is Markdown too."""
-        found = self.means
-        return "\n\n".join(filter(None, (score_tables(found), target_table(found), self.counts())))
+        means_by_part = self.means
+        return "\n\n".join(filter(None, (score_tables(means_by_part), target_table(means_by_part), self.counts())))
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        found = self.means
+        means_by_part = self.means
         targets = [
             {"target": t.label, "part": part, "wanted": t.wanted[part], "reached": reached, "met": t.met(part, reached)}
-            for t, part, reached in target_rows(found)
+            for t, part, reached in target_rows(means_by_part)
         ]
-        report = {"settings": self.settings, "means": found, "targets": targets, "clips": list(map(asdict, self.clips))}
+        report = {
+            "settings": self.settings,
+            "means": means_by_part,
+            "targets": targets,
+            "clips": list(map(asdict, self.clips)),
+        }
         return {"format": 1} | {name: plain(value) for name, value in report.items()}
 
     def markdown(self) -> str:

@@ -118,8 +118,10 @@ class ComparisonReport:
         """Return the report as JSON has it."""
         means = {
             part: {
-                row: {name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in found.items()}
-                for row, found in rows.items()
+                row: {
+                    name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in measures.items()
+                }
+                for row, measures in rows.items()
             }
             for part, rows in self.scores.items()
         }
@@ -175,7 +177,7 @@ def _evaluate(
         parts=config.parts, clips=config.clips, seconds=config.seconds, seed=config.seed, rolled=rolled
     )
     evaluation_config = EvaluationConfig(
-        models=tuple((name, str(place)) for name, place in models.items()),
+        models=tuple((name, str(folder)) for name, folder in models.items()),
         generated=() if rolled else config.generated,
         sync=config.sync,
         copy=False,
@@ -213,7 +215,7 @@ def _measure_readability(
     if config.reader is None or splits is None:
         return {}
     lips = {
-        name: LipSync(place, face_models=config.face_models, device=config.device) for name, place in models.items()
+        name: LipSync(folder, face_models=config.face_models, device=config.device) for name, folder in models.items()
     }
     reading = readability(
         videos,

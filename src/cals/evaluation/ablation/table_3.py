@@ -10,7 +10,8 @@ PaperCorpus = Literal["lrw", "lrs2", "hdtf"]
 
 def _build_rows(values: Mapping[str, tuple[float, float, float, float, float]]) -> Published:
     return {
-        row: dict(zip(("psnr", "ssim", "lmd", "lse_d", "lse_c"), found, strict=True)) for row, found in values.items()
+        row: dict(zip(("psnr", "ssim", "lmd", "lse_d", "lse_c"), row_values, strict=True))
+        for row, row_values in values.items()
     }
 
 

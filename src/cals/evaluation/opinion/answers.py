@@ -44,9 +44,9 @@ def check_answer(document: object, study: Study) -> Answer:
     try:
         answer = Answer(**{name: document[name] for name in Answer.__dataclass_fields__})  # type: ignore[index]
         number, trial = _check_index(answer.number, len(study.plans)), answer.trial
-        shown = study.names[study.plans[number][_check_index(trial, len(study.stimuli))]]
+        expected = study.names[study.plans[number][_check_index(trial, len(study.stimuli))]]
         scores = {question.key: answer.scores[question.key] for question in QUESTIONS}
-        fits = answer.study == study.id and answer.video == shown and is_rater(answer.rater)
+        fits = answer.study == study.id and answer.video == expected and is_rater(answer.rater)
         if not fits or len(answer.scores) > len(scores):
             raise ValueError("another study, video or rater")
         if not all(type(score) is int and score in SCALE for score in scores.values()):

@@ -39,7 +39,7 @@ def build_latin_square(size: int) -> list[list[int]]:
 
     A Williams design (1949): `size` rows, twice as many where `size` is odd.
     """
-    zigzag = [(place + 1) // 2 if place % 2 else (size - place // 2) % size for place in range(size)]
+    zigzag = [(column + 1) // 2 if column % 2 else (size - column // 2) % size for column in range(size)]
     rows = [[(number + shift) % size for number in zigzag] for shift in range(size)]
     return rows + [row[::-1] for row in rows] if size % 2 and size > 1 else rows
 
@@ -54,9 +54,9 @@ def draw_stimuli(
     order = [str(name) for name in rng.permutation(list(methods))]
     stimuli = [Stimulus(role="trial", method=m, clip=c, sound=c) for c in clips for m in methods]
     for number in range(config.practice):
-        turn, place = divmod(number, len(pool))
-        method = order[(turn + place) % len(order)]
-        stimuli.append(Stimulus(role="practice", method=method, clip=pool[place], sound=pool[place]))
+        turn, index = divmod(number, len(pool))
+        method = order[(turn + index) % len(order)]
+        stimuli.append(Stimulus(role="practice", method=method, clip=pool[index], sound=pool[index]))
     for number in range(config.catch):
         clip = pool[(config.practice + number) % len(pool)]
         other = str(rng.choice([name for name in pool if name != clip]))
@@ -111,10 +111,10 @@ def _insert_catches(plan: Plan, stimuli: Sequence[Stimulus], rng: np.random.Gene
     ends = np.linspace(1, len(plan), len(catches) + 1).astype(int)
     for number in reversed(range(len(catches))):
         catch = int(catches[number])
-        places = list(range(ends[number], max(ends[number + 1], ends[number] + 1)))
-        apart = [
-            place
-            for place in places
-            if all(stimuli[near].clip != stimuli[catch].clip for near in plan[place - 1 : place + 1])
+        positions = list(range(ends[number], max(ends[number + 1], ends[number] + 1)))
+        separate = [
+            position
+            for position in positions
+            if all(stimuli[near].clip != stimuli[catch].clip for near in plan[position - 1 : position + 1])
         ]
-        plan.insert(int(rng.choice(apart or places)), catch)
+        plan.insert(int(rng.choice(separate or positions)), catch)

@@ -16,11 +16,11 @@ def draw_scores(
     pyplot = plotter()
     names = [*means, *published]
     figure, axes = pyplot.subplots(1, len(QUESTIONS), figsize=(12, 1.4 + 0.42 * len(names)), sharey=True)
-    for place, (axis, question) in enumerate(zip(axes, QUESTIONS, strict=True)):
+    for column, (axis, question) in enumerate(zip(axes, QUESTIONS, strict=True)):
         for row, of in enumerate(means.values()):
             _draw_estimate(axis, row, of[question.key])
         for row, values in enumerate(published.values(), start=len(means)):
-            axis.plot(values[place], row, "D", color="dimgrey", markerfacecolor="white")
+            axis.plot(values[column], row, "D", color="dimgrey", markerfacecolor="white")
         axis.axhline(len(means) - 0.5, color="lightgrey", linewidth=1)
         axis.set(title=question.title, xlim=(SCALE[0] - 0.1, SCALE[-1] + 0.1), xticks=list(SCALE))
         axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)

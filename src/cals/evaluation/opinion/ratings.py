@@ -93,8 +93,8 @@ def collect_ratings(raters: Sequence[Rater], study: Study) -> Ratings:
     for row, rater in enumerate(raters):
         for one, scores in rater.answers:
             if one.role == "trial":
-                place = row, study.clips.index(one.clip), study.methods.index(one.method)
-                values[place] = [scores[question.key] for question in QUESTIONS]
+                index = row, study.clips.index(one.clip), study.methods.index(one.method)
+                values[index] = [scores[question.key] for question in QUESTIONS]
     return Ratings(values, study.methods)
 
 

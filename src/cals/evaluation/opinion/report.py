@@ -145,8 +145,8 @@ def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) 
     has_catches = any(one.role == "catch" for one in study.stimuli.values())
 
     def is_enough(rater: Rater) -> bool:
-        met = not has_catches or any(one.role == "catch" for one, _ in rater.answers)
-        return rater.finished or (unfinished and met)
+        saw_catch = not has_catches or any(one.role == "catch" for one, _ in rater.answers)
+        return rater.finished or (unfinished and saw_catch)
 
     enough = [rater for rater in raters if is_enough(rater)]
     counted = [rater for rater in enough if not rater.caught]

@@ -92,10 +92,10 @@ def match_videos(folders: Folders) -> dict[str, dict[str, Path]]:
     names = [name for name, _ in folders]
     if not names or len(set(names)) < len(names) or not all(names):
         raise ConfigError(f"methods: expected NAME=FOLDER, each name once, found {', '.join(names) or 'none'}")
-    found = {name: _find_videos(folder) for name, folder in folders}
-    first = found[names[0]]
+    by_method = {name: _find_videos(folder) for name, folder in folders}
+    first = by_method[names[0]]
     for name, folder in folders:
-        missing, extra = sorted(first.keys() - found[name].keys()), sorted(found[name].keys() - first.keys())
+        missing, extra = sorted(first.keys() - by_method[name].keys()), sorted(by_method[name].keys() - first.keys())
         if missing or extra:
             facts = [f"no {', '.join(missing[:_MAX_NAMES])}"] * bool(missing)
             facts += [f"besides them {', '.join(extra[:_MAX_NAMES])}"] * bool(extra)
@@ -103,10 +103,10 @@ def match_videos(folders: Folders) -> dict[str, dict[str, Path]]:
                 f"{folder}: expected the clips of {folders[0][1]}, a video each, found {' and '.join(facts)}; give all "
                 "methods the same names"
             )
-    for videos in found.values():
+    for videos in by_method.values():
         for video in videos.values():
             _check_video(video)
-    return found
+    return by_method
 
 
 def _find_videos(folder: Path) -> dict[str, Path]:

@@ -165,14 +165,14 @@ class Judge:
         if not (self.out / pair.sound).is_file():
             outcome.left_out = "its sound cannot be read"
             return outcome
-        keys, known = self.keys(pair), self.records(pair)
+        keys, records = self.keys(pair), self.records(pair)
         for name in self._config.methods:
             if name not in keys:
                 outcome.failed[name] = "no video of this pair"
-        if REAL in known and known[REAL].valid.sum() < MIN_FRAMES:
-            outcome.left_out = _describe_faces(known[REAL])
+        if REAL in records and records[REAL].valid.sum() < MIN_FRAMES:
+            outcome.left_out = _describe_faces(records[REAL])
             return outcome
-        missing = [name for name in keys if name not in known or not self._is_shown(pair, name)]
+        missing = [name for name in keys if name not in records or not self._is_shown(pair, name)]
         if missing:
             with writing(self.out):
                 self._measure(pair, missing, keys, outcome)

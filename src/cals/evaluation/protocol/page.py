@@ -98,9 +98,9 @@ def _split_interval(text: str) -> str:
 
 
 def _render_clips(results: list[PairResult], report: EvaluationReport) -> str:
-    shown = [result for result in results if result.pair.id in report.clips]
+    with_clip = [result for result in results if result.pair.id in report.clips]
     figures = []
-    for result in shown:
+    for result in with_clip:
         pair, methods = result.pair, report.clips[result.pair.id]
         words = " | ".join(methods)
         own_sound = {"self": "its own sound", "rolled": "its own sound, rolled"}

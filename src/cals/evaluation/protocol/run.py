@@ -86,16 +86,16 @@ def _write_sounds(
 
 def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
     """Add the offsets and notes that a report has for rolled sounds only."""
-    found = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
-    known = {name: facts for name, facts in found.items() if facts is not None}
-    recogniser = next((facts.key["recogniser"] for facts in known.values()), None)
+    sounds = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
+    facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}
+    recogniser = next((facts.key["recogniser"] for facts in facts_by_pair.values()), None)
     closures = (
         "Closures were not measured: pocketsphinx, which finds the phones, is not there; pip install 'cals[phones]'."
         if recogniser is None
         else f"Closures: the phones are those that {recogniser} finds, which knows English only."
     )
     report.settings |= {"drive": "rolled", "told offsets": None if config.offsets is None else str(config.offsets)}
-    report.offsets = {name: facts.offset for name, facts in known.items()}
+    report.offsets = {name: facts.offset for name, facts in facts_by_pair.items()}
     report.notes, report.sheet = (*ROLLED_NOTES, closures), SHEET
 
 

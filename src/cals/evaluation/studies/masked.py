@@ -213,7 +213,7 @@ def _build_panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]
                 across="frames hidden",
                 up=up,
                 lines={
-                    way.name: (list(by_length), [found[measure][way.name] for found in by_length.values()])
+                    way.name: (list(by_length), [by_measure[measure][way.name] for by_measure in by_length.values()])
                     for way in compared
                 },
             )

@@ -91,12 +91,12 @@ class MemoryReport:
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        recall = {part: {name: numbers(value) for name, value in found.items()} for part, found in self.recall.items()}
+        recall = {part: {name: numbers(value) for name, value in entry.items()} for part, entry in self.recall.items()}
         return {
             "format": 1,
             "settings": self.settings,
             "relative_error": recall,
-            "slots": {part: vars(found) for part, found in self.use.items()},
+            "slots": {part: vars(entry) for part, entry in self.use.items()},
             "information_bits": None if self.information is None else self.information._asdict(),
             "clips": self.clips,
         }
@@ -104,7 +104,9 @@ class MemoryReport:
     def summary(self) -> str:
         """Format the results as Markdown."""
         names = list(next(iter(self.recall.values())))
-        errors = [[part, *(str(found[name]) for name in names)] for part, found in self.recall.items()]
+        errors = [
+            [part, *(str(errors_by_name[name]) for name in names)] for part, errors_by_name in self.recall.items()
+        ]
         use = [
             [part, f"{one.same:.1%}", *(f"{value:.1f}" for value in (one.at_once, one.in_all, one.in_all_by_lips))]
             for part, one in self.use.items()
@@ -162,11 +164,9 @@ def memory(
         )
     check_crops(network)
     picks = picked(corpus, splits, config)
-    fit_picks = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
-    if len(fit_picks) < 2:
-        raise DataError(
-            f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(fit_picks)}; name another"
-        )
+    train = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
+    if len(train) < 2:
+        raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(train)}; name another")
     recogniser = load_recogniser()
     settings = {
         "model": f"{model.name} ({model.fingerprint})",
@@ -174,38 +174,33 @@ def memory(
         "splits": str(splits),
         "parts": list(config.parts),
         "clips": config.clips,
-        "fitted to": f"{len(fit_picks)} clips of {config.fit_part}",
+        "fitted to": f"{len(train)} clips of {config.fit_part}",
         "phones": None if recogniser is None else recogniser.name,
         "seed": config.seed,
         "cals": cals.__version__,
     }
     with results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *pictures):
-        ridge = choose_ridge(
-            [(one.audio, one.lips) for one, _ in _iterate_features(network, corpus, fit_picks, progress)]
-        )
-        encoded, segments = [], []
-        for features, clip in _iterate_features(network, corpus, picks, progress):
-            encoded.append(features)
+        ridge = choose_ridge([(one.audio, one.lips) for one, _ in _encode_clips(network, corpus, train, progress)])
+        clips, segments = [], []
+        for features, clip in _encode_clips(network, corpus, picks, progress):
+            clips.append(features)
             if recogniser is not None:
                 phones = find_phones(recogniser, clip.wav, clip.facts.get("words"))
                 segments += cut_phones(phones, features.key_address, network.mel.timing.fps)
         if recogniser is not None and not segments:
-            raise DataError(f"{corpus}: expected speech, found no phones in {len(encoded)} clips; name other clips")
-        errors = [squared_errors(one, ridge) for one in encoded]
+            raise DataError(f"{corpus}: expected speech, found no phones in {len(clips)} clips; name other clips")
+        errors = [squared_errors(one, ridge) for one in clips]
         report = MemoryReport(
             settings=settings | {"penalty": ridge.penalty},
             clips=[
                 {"part": one.pick.part, "clip": one.pick.key, "frames": len(one.lips), "squared_errors": each}
-                for one, each in zip(encoded, errors, strict=True)
+                for one, each in zip(clips, errors, strict=True)
             ],
             recall={
-                part: relative_errors([(len(encoded[i].lips), errors[i]) for i in of_part], config.seed)
-                for part, of_part in _group_by_part(encoded).items()
+                part: relative_errors([(len(clips[i].lips), errors[i]) for i in of_part], config.seed)
+                for part, of_part in _group_by_part(clips).items()
             },
-            use={
-                part: _measure_slot_use([encoded[i] for i in of_part])
-                for part, of_part in _group_by_part(encoded).items()
-            },
+            use={part: _measure_use([clips[i] for i in of_part]) for part, of_part in _group_by_part(clips).items()},
             information=measure_information(segments, config.seed) if segments else None,
         )
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
@@ -215,7 +210,7 @@ def memory(
     return report
 
 
-def _iterate_features(
+def _encode_clips(
     network: SyncTalkFace, corpus: Path, picks: list[Pick], progress: ProgressCallback | None
 ) -> Iterator[tuple[ClipFeatures, LoadedClip]]:
     for count, (pick, clip) in enumerate(loaded(corpus, picks, network.mel), start=1):
@@ -232,7 +227,7 @@ def _group_by_part(clips: list[ClipFeatures]) -> dict[str, list[int]]:
     return parts if len(parts) < 2 else parts | {ALL: list(range(len(clips)))}
 
 
-def _measure_slot_use(clips: list[ClipFeatures]) -> SlotUse:
+def _measure_use(clips: list[ClipFeatures]) -> SlotUse:
     key, value = (np.concatenate(part) for part in zip(*((c.key_address, c.value_address) for c in clips), strict=True))
     return SlotUse(
         same=float((key.argmax(axis=1) == value.argmax(axis=1)).mean()),
