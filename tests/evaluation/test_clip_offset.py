@@ -43,17 +43,17 @@ def test_thirds_have_to_agree(
         yield Shifts(judged=list(range(len(distances))), distances=distances)
 
     monkeypatch.setattr(clip_offset, "measure_shifts", measure)
-    found = find_offset(clip, own_encoders())
-    assert found.late_frames == late
-    assert why in found.why
+    result = find_offset(clip, own_encoders())
+    assert result.late_frames == late
+    assert why in result.why
 
 
 def test_what_is_told_is_believed(clip: RealClip, tmp_path: Path) -> None:
     (tmp_path / "told.json").write_text('{"one": -1.5}')
     told = read_offsets(tmp_path / "told.json", ["one", "two"])
     assert told == {"one": -1.5}
-    found = choose_offset(clip, own_encoders(), told["one"])
-    assert (found.late_s, found.why) == (pytest.approx(-0.06), "told")
+    result = choose_offset(clip, own_encoders(), told["one"])
+    assert (result.late_s, result.why) == (pytest.approx(-0.06), "told")
 
 
 @pytest.mark.parametrize("text", ['{"three": 1}', '{"one": 26}', '{"one": "late"}', "[1]", "no"])

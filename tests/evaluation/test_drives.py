@@ -84,9 +84,9 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
     assert (len(whole.frames), len(part.frames), part.end_s) == (48, 25, 1.0)
     assert (part.seen.crops == whole.seen.crops[:25]).all()
     assert part.middles_s.tolist() == pytest.approx([(k + 0.5) / 25 for k in range(25)])
-    made = shown_model(part, source.video, LipSync("debug"), detector).seen
-    assert made.crops.shape == part.seen.crops.shape
-    assert made.valid.all()
+    generated = shown_model(part, source.video, LipSync("debug"), detector).seen
+    assert generated.crops.shape == part.seen.crops.shape
+    assert generated.valid.all()
     with pytest.raises(MediaError, match="ends by 0.010 s"):
         read_clip(source, detector, limit_s=0.01)
 

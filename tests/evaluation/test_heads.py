@@ -33,7 +33,7 @@ CONTENT, FRAMES = SyncConfig(width=4, embedding=16), 30
 PLAIN = PCAVSConfig(content=CONTENT, identity=16, style=16, encoder_width=2, width=2, widest=16)
 
 
-def squeezed(photo: U8, seed: int) -> list[U8]:
+def squeeze_mouth(photo: U8, seed: int) -> list[U8]:
     """The photo narrower and lower by turns, which reads as a head that turns and nods."""
     steps = np.cumsum(np.random.default_rng(seed).normal(size=(FRAMES, 2)), axis=0)
     shares = 0.12 * np.tanh(steps / 3)
@@ -53,15 +53,15 @@ def read(pictures: list[U8], detector: BlazeFaceMesh, at: F32) -> F32:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, detector: BlazeFaceMesh) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory, detector: BlazeFaceMesh) -> Path:
     """Two clips of one face that moves in either its own way."""
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
     face = FaceTracker(detector).update(ArrayPicture(photo), Fraction(0), 0)
     transform = Aligner().update(face)
     cut, at = crop(ArrayPicture(photo), transform), transform.landmarks(face.landmarks)
-    folder, samples = tmp_path_factory.mktemp("prepared"), []
+    folder, samples = tmp_path_factory.mktemp("corpus"), []
     for seed, name in enumerate(("anna", "bert")):
-        pictures = squeezed(cut, seed)
+        pictures = squeeze_mouth(cut, seed)
         samples.append(
             Sample(
                 key=f"{name}-0",
@@ -92,8 +92,8 @@ class Photo(PCAVS):
         return gallery.crops.expand(len(units), -1, -1, -1)
 
 
-def test_who_follows_the_pose_and_who_keeps_still(prepared: Path, detector: BlazeFaceMesh) -> None:
-    store = ClipStore(prepared, MelConfig())
+def test_who_follows_the_pose_and_who_keeps_still(corpus: Path, detector: BlazeFaceMesh) -> None:
+    store = ClipStore(corpus, MelConfig())
     _, follows = measure_head(Mirror(PLAIN).eval(), store[0], store[1], detector)
     drawn, stands = measure_head(Photo(PLAIN).eval(), store[0], store[1], detector)
     assert follows["yaw"] > 0.7
@@ -105,31 +105,31 @@ def test_who_follows_the_pose_and_who_keeps_still(prepared: Path, detector: Blaz
     assert min(follows["mesh"], stands["mesh"]) > 0.9
 
 
-def test_a_head_that_stands_still_has_no_span(prepared: Path, detector: BlazeFaceMesh) -> None:
+def test_a_head_that_stands_still_has_no_span(corpus: Path, detector: BlazeFaceMesh) -> None:
     torch.manual_seed(0)
     model = Audio2Head(Audio2HeadConfig(content=CONTENT, lstm=8, layers=1, hidden=16, width=4, blocks=1)).eval()
     torch.nn.init.zeros_(model.motion.head.weight)
     torch.nn.init.zeros_(model.motion.head.bias)
     model.motion.trust.data.fill_(50.0)  # all is warped, nothing drawn
     torch.nn.init.normal_(model.head.head.weight)
-    store = ClipStore(prepared, MelConfig())
-    found = []
+    store = ClipStore(corpus, MelConfig())
+    result = []
     for spread in (0.0, 0.2):
         model.head.spread.fill_(0.0)
         model.head.spread[0] = spread
-        found.append(measure_head(model, store[0], store[1], detector)[1])
-    assert found[0]["yaw_span"] == pytest.approx(0, abs=1e-6)
-    assert found[0]["jitter"] == 0
-    assert found[1]["yaw_span"] > 0.05
-    assert found[0]["identity"] > 0.9
+        result.append(measure_head(model, store[0], store[1], detector)[1])
+    assert result[0]["yaw_span"] == pytest.approx(0, abs=1e-6)
+    assert result[0]["jitter"] == 0
+    assert result[1]["yaw_span"] > 0.05
+    assert result[0]["identity"] > 0.9
 
 
 def test_the_command_writes_what_it_prints(
-    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], detector: BlazeFaceMesh
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], detector: BlazeFaceMesh
 ) -> None:
     save_checkpoint(tmp_path / "model", to_checkpoint(PCAVS(PLAIN)))
-    out, splits = tmp_path / "out", str(prepared / "splits.json")
-    arguments = ["evaluate", "heads", str(prepared), "--splits", splits, "--parts", "val_seen", "--out", str(out)]
+    out, splits = tmp_path / "out", str(corpus / "splits.json")
+    arguments = ["evaluate", "heads", str(corpus), "--splits", splits, "--parts", "val_seen", "--out", str(out)]
     main([*arguments, "--model", str(tmp_path / "model")])
     document: dict[str, Any] = json.loads((out / "heads.json").read_text())
     assert [(clip["clip"], clip["posed_by"]) for clip in document["clips"]] == [

@@ -40,15 +40,15 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def judged(raw: Path, encoders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results_folder(raw: Path, encoders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "of debug"
     evaluate(raw, out, "--sync", str(encoders))
     return out
 
 
-def test_all_is_written_and_counted(judged: Path) -> None:
-    assert sorted(path.name for path in judged.iterdir()) == ["quick.json", "quick.md", "sheet.png"]
-    document = json.loads((judged / "quick.json").read_text())
+def test_all_is_written_and_counted(results_folder: Path) -> None:
+    assert sorted(path.name for path in results_folder.iterdir()) == ["quick.json", "quick.md", "sheet.png"]
+    document = json.loads((results_folder / "quick.json").read_text())
     assert document["settings"]["model"].startswith("debug (")
     clips = {clip["clip"]: clip for clip in document["clips"]}
     assert {name: (clip["part"], clip["heard"], clip["frames"]) for name, clip in clips.items()} == {
@@ -72,16 +72,16 @@ def test_all_is_written_and_counted(judged: Path) -> None:
     assert set(seen["real"]) == {"clips", "found", "windows_found"}
 
 
-def test_the_report_has_tables_targets_and_what_was_left_out(judged: Path) -> None:
-    text = (judged / "quick.md").read_text()
+def test_the_report_has_tables_targets_and_what_was_left_out(results_folder: Path) -> None:
+    text = (results_folder / "quick.md").read_text()
     for line in ("| val_seen   | shuffled | 2 ", "| opening correlation, cross-driven | val_unseen | >= 0.7 "):
         assert line in text
     assert "3 of 4 clips judged" in text
     assert "left out: carl/gone" in text
 
 
-def test_the_sheet_has_four_rows_a_clip(judged: Path) -> None:
-    sheet = cv2.imread(str(judged / "sheet.png"))
+def test_the_sheet_has_four_rows_a_clip(results_folder: Path) -> None:
+    sheet = cv2.imread(str(results_folder / "sheet.png"))
     assert sheet.shape == (3 * 4 * 132 + 4, SHEET_FRAMES * 132 + 4, 3)
 
 
@@ -90,10 +90,10 @@ def test_the_table_is_said_and_nothing_is_overwritten(
 ) -> None:
     arguments = (raw, tmp_path / "out", "--parts", "val_seen", "--clips", "1")
     evaluate(*arguments)
-    said = capsys.readouterr().out
-    assert "| val_seen | self     | 1     |" in said
-    assert "val_unseen" not in said
-    assert "in step" not in said  # nobody asked
+    stdout = capsys.readouterr().out
+    assert "| val_seen | self     | 1     |" in stdout
+    assert "val_unseen" not in stdout
+    assert "in step" not in stdout  # nobody asked
     before = (tmp_path / "out" / "quick.json").read_bytes()
     with pytest.raises(SystemExit):
         evaluate(*arguments)
@@ -127,20 +127,20 @@ def test_cheats(
     cheat = Cheat("debug")
     cheat.detector, cheat.shift = detector, shift
     report = quick(raw, tmp_path / "splits.json", cheat, tmp_path / "out", QuickConfig(parts=("only",)))
-    found = report.means["only"]
-    assert found["self"]["opening"] > 0.999
-    assert found["self"]["psnr_lips"] == 100
-    assert found["self"]["sharpness"] == pytest.approx(1)
-    assert found["self"]["lmd"] < 0.05
-    assert found["copy"]["opening"] < 0.5
+    result = report.means["only"]
+    assert result["self"]["opening"] > 0.999
+    assert result["self"]["psnr_lips"] == 100
+    assert result["self"]["sharpness"] == pytest.approx(1)
+    assert result["self"]["lmd"] < 0.05
+    assert result["copy"]["opening"] < 0.5
     if cross is not None:
-        assert found["cross"]["opening"] == pytest.approx(cross, abs=0.03)
-        assert found["cross"]["leak"] == pytest.approx(leak, abs=0.05)
-        assert found["shuffled"]["opening"] < 0.7
+        assert result["cross"]["opening"] == pytest.approx(cross, abs=0.03)
+        assert result["cross"]["leak"] == pytest.approx(leak, abs=0.05)
+        assert result["shuffled"]["opening"] < 0.7
     else:
-        assert found["shuffled"]["opening"] > 0.999
-        assert found["cross"]["leak"] == pytest.approx(1 - found["cross"]["opening"], abs=0.02)
-        assert found["cross"]["leak"] > 0.3
+        assert result["shuffled"]["opening"] > 0.999
+        assert result["cross"]["leak"] == pytest.approx(1 - result["cross"]["opening"], abs=0.02)
+        assert result["cross"]["leak"] > 0.3
 
 
 def test_wrong_input_is_refused_before_any_work(raw: Path, encoders: Path, tmp_path: Path) -> None:

@@ -33,34 +33,34 @@ LOUD = np.zeros(FRAMES, bool)
 
 
 def test_a_perfect_model_is_perfect_and_its_baselines_are_not() -> None:
-    found = scores(
+    result = scores(
         Drives(real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=seen(OWN * 0 + 10), silent=LOUD)
     )
-    assert list(found) == ["self", "cross", "shuffled", "copy"]
+    assert list(result) == ["self", "cross", "shuffled", "copy"]
     whole = {"psnr": EQUAL_DB, "ssim": 1, "psnr_lower": EQUAL_DB, "ssim_lower": 1, "psnr_lips": EQUAL_DB}
-    assert found["self"] == pytest.approx({"opening": 1, "width": 0, "span": 1, "lmd": 0, "sharpness": 1} | whole)
-    assert found["cross"] == pytest.approx({"opening": 1, "width": 0, "span": 1, "lmd": 0, "leak": 0}, abs=1e-9)
-    assert found["shuffled"]["opening"] == pytest.approx(0, abs=1e-9)
-    assert found["shuffled"]["lmd"] > 1
-    assert found["shuffled"]["psnr_lips"] < found["shuffled"]["psnr"] < EQUAL_DB
-    assert found["copy"]["opening"] == found["copy"]["span"] == 0
+    assert result["self"] == pytest.approx({"opening": 1, "width": 0, "span": 1, "lmd": 0, "sharpness": 1} | whole)
+    assert result["cross"] == pytest.approx({"opening": 1, "width": 0, "span": 1, "lmd": 0, "leak": 0}, abs=1e-9)
+    assert result["shuffled"]["opening"] == pytest.approx(0, abs=1e-9)
+    assert result["shuffled"]["lmd"] > 1
+    assert result["shuffled"]["psnr_lips"] < result["shuffled"]["psnr"] < EQUAL_DB
+    assert result["copy"]["opening"] == result["copy"]["span"] == 0
 
 
 def test_a_mouth_that_goes_on_as_before_leaks_all_of_it() -> None:
-    found = scores(Drives(real=REAL, self_driven=REAL, cross_driven=REAL, meant=MEANT, copied=REAL, silent=LOUD))
-    assert found["cross"]["leak"] == pytest.approx(1)
-    assert found["cross"]["opening"] == pytest.approx(0, abs=1e-9)
+    result = scores(Drives(real=REAL, self_driven=REAL, cross_driven=REAL, meant=MEANT, copied=REAL, silent=LOUD))
+    assert result["cross"]["leak"] == pytest.approx(1)
+    assert result["cross"]["opening"] == pytest.approx(0, abs=1e-9)
 
 
 def test_half_the_motion_and_a_flat_picture() -> None:
     timid = seen((OWN + 10) / 2)
     flat = replace(timid, crops=np.full_like(timid.crops, 128))
-    found = scores(Drives(real=REAL, self_driven=flat, cross_driven=flat, meant=MEANT, copied=REAL, silent=LOUD))[
+    result = scores(Drives(real=REAL, self_driven=flat, cross_driven=flat, meant=MEANT, copied=REAL, silent=LOUD))[
         "self"
     ]
-    assert found["span"] == pytest.approx(0.5)
-    assert found["opening"] == pytest.approx(1)
-    assert found["sharpness"] == 0
+    assert result["span"] == pytest.approx(0.5)
+    assert result["opening"] == pytest.approx(1)
+    assert result["sharpness"] == 0
 
 
 def test_a_mouth_open_in_silence_is_noticed() -> None:

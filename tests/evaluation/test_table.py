@@ -20,8 +20,8 @@ BAD = {
 
 
 def test_means_and_what_is_compared_with_the_copy() -> None:
-    found = means([("val_seen", GOOD), ("val_seen", BAD), ("other", BAD)])
-    assert found["val_seen"]["self"] == pytest.approx(
+    result = means([("val_seen", GOOD), ("val_seen", BAD), ("other", BAD)])
+    assert result["val_seen"]["self"] == pytest.approx(
         {
             "clips": 2,
             "opening": 0.8,
@@ -32,14 +32,14 @@ def test_means_and_what_is_compared_with_the_copy() -> None:
             "psnr_lips_over_copy": 3.0,
         }
     )
-    assert found["val_seen"]["cross"]["clips"] == 1
-    assert "lmd_over_copy" not in found["val_seen"]["copy"]
-    assert "span" not in found["other"]["self"]  # not a number in any clip
+    assert result["val_seen"]["cross"]["clips"] == 1
+    assert "lmd_over_copy" not in result["val_seen"]["copy"]
+    assert "span" not in result["other"]["self"]  # not a number in any clip
 
 
 def test_targets_are_held_against_their_part() -> None:
-    found = means([("val_seen", GOOD), ("val_unseen", BAD), ("other", GOOD)])
-    met = {(t.label, part): t.met(part, reached) for t, part, reached in target_rows(found)}
+    result = means([("val_seen", GOOD), ("val_unseen", BAD), ("other", GOOD)])
+    met = {(t.label, part): t.met(part, reached) for t, part, reached in target_rows(result)}
     assert {part for _, part in met} == {"val_seen", "val_unseen"}
     assert met["opening correlation, self-driven", "val_seen"]
     assert not met["opening correlation, self-driven", "val_unseen"]
@@ -50,14 +50,14 @@ def test_targets_are_held_against_their_part() -> None:
 
 
 def test_tables_line_up() -> None:
-    found = means([("val_seen", GOOD)])
-    motion, picture = score_tables(found).split("\n\n")
-    for text in (motion, picture, target_table(found)):
+    result = means([("val_seen", GOOD)])
+    motion, picture = score_tables(result).split("\n\n")
+    for text in (motion, picture, target_table(result)):
         assert len({len(line) for line in text.splitlines()}) == 1
     assert "| val_seen | cross  | 1     | 0.900" in motion
     assert "real" in motion
     assert "real" not in picture  # nothing is said of it there
-    assert "| opening correlation, self-driven  | val_seen | >= 0.9       | 0.950   | yes |" in target_table(found)
+    assert "| opening correlation, self-driven  | val_seen | >= 0.9       | 0.950   | yes |" in target_table(result)
 
 
 def test_parts_without_targets_have_no_table_of_them() -> None:

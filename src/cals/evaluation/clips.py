@@ -1,4 +1,4 @@
-"""Which clips are looked at."""
+"""Selection of the clips that an evaluation uses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsConfig:
-    """Parts of the splits, and how many clips of each."""
+    """Parts of the splits, and the number of clips of each."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
     clips: int | None = None
-    """At most so many a part, evenly spaced; None for all."""
+    """Maximum number a part, evenly spaced; None for all."""
 
     def __post_init__(self) -> None:
         if not self.parts or len(set(self.parts)) < len(self.parts):
@@ -32,9 +32,9 @@ class ClipsConfig:
 def names_of(
     there: Mapping[str, ClipSource], corpus: Path, splits: Path | None, part: str, *, some: bool = True
 ) -> list[str]:
-    """Sorted names of a part's clips, without splits of all; DataError unless the corpus has them.
+    """Return the sorted names of a part's clips, or of all clips without splits.
 
-    An empty part is an error too where there have to be `some`.
+    Raises DataError unless the corpus has them. With `some`, an empty part is an error too.
     """
     names = sorted(there) if splits is None else sorted(split_names(splits, part))
     missing = [name for name in names if name not in there]
@@ -47,6 +47,6 @@ def names_of(
 
 
 def evenly(clips: Sequence[T], count: int | None) -> list[T]:
-    """At most `count` of them, evenly spaced; all for None."""
-    wanted = len(clips) if count is None else min(count, len(clips))
-    return [clips[place] for place in np.unique(np.linspace(0, len(clips) - 1, wanted).round().astype(int))]
+    """Return at most `count` of the clips, evenly spaced; all for None."""
+    number = len(clips) if count is None else min(count, len(clips))
+    return [clips[index] for index in np.unique(np.linspace(0, len(clips) - 1, number).round().astype(int))]

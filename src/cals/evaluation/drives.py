@@ -1,4 +1,4 @@
-"""A real clip, and the videos made from it: driven by its own sound, by another one, and with a mouth copied."""
+"""A real clip, and the videos generated from it: self-driven, cross-driven, and with copied mouths."""
 
 import math
 import wave
@@ -29,18 +29,18 @@ from cals.types import F32, U8, TrackedFace
 
 F64 = NDArray[np.float64]
 RATE_HZ = AVTiming().sample_rate_hz
-_ROUNDED_S = 1e-3
-"""Sound may end so much before the frame that it belongs to."""
+_TOLERANCE_S = 1e-3
+"""Tolerance by which sound may end before its frame."""
 COPY_APART = 5
-"""A copied mouth comes from a frame at least so many frames away: nearer ones show nearly the same mouth."""
+"""Smallest distance in frames to the source of a copied mouth: nearer ones show nearly the same mouth."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a video shows at the real face's place, frame by frame."""
+    """The face of a video, aligned to the real face, frame by frame."""
 
     crops: U8
-    """[t size size 3], cut out with the real frame's transform."""
+    """[t size size 3], cropped with the real frame's transform."""
     landmarks: F64
     """[t 468 2] as tracked in this video, in pixels of the real crop; NaN where there are none."""
     valid: NDArray[np.bool_]
@@ -49,16 +49,16 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class RealClip:
-    """A held-out clip, decoded and tracked; all of it is in memory."""
+    """A held-out clip, decoded and tracked, in memory as a whole."""
 
     source: ClipSource
     frames: list[TrackedFrame]
     seen: Seen
     starts_s: F64
-    """[t], when each frame begins."""
+    """[t], start of each frame."""
     end_s: float
     picture_late_s: float = 0.0
-    """By how much the file shows its picture after the sound that belongs to it; `wav` puts that right."""
+    """Delay of the picture against its sound in the file; `wav` corrects it."""
 
     @property
     def middles_s(self) -> F64:
@@ -67,7 +67,7 @@ class RealClip:
 
     @property
     def shift_s(self) -> float:
-        """By how much its sound is rolled to drive another clip: half of it, in whole frames."""
+        """Shift by which its sound is rolled to drive another clip: half of it, in whole frames."""
         return float(self.starts_s[len(self.starts_s) // 2])
 
     @property
@@ -77,18 +77,18 @@ class RealClip:
         return np.append(self.starts_s[1:], self.end_s) <= first_s
 
     def wav(self) -> F32:
-        """Its sound, mono at `RATE_HZ`, in step with the picture and exactly as long: cut, or silent where it lacks."""
-        length, before = round(self.end_s * RATE_HZ), round(self.picture_late_s * RATE_HZ)
-        heard = load_mono(self.source.video, RATE_HZ)
-        heard = np.pad(heard, (before, 0)) if before > 0 else heard[-before:]
-        return np.pad(heard[:length], (0, max(length - len(heard), 0)))
+        """Load the sound, mono at `RATE_HZ`, in sync with the picture and cut or padded with silence to its length."""
+        samples, delay = round(self.end_s * RATE_HZ), round(self.picture_late_s * RATE_HZ)
+        wav = load_mono(self.source.video, RATE_HZ)
+        wav = np.pad(wav, (delay, 0)) if delay > 0 else wav[-delay:]
+        return np.pad(wav[:samples], (0, max(samples - len(wav), 0)))
 
 
 def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.inf) -> RealClip:
-    """Decode and track a clip, or those of its frames that end by `limit_s`; MediaError where it cannot be read."""
+    """Decode and track a clip, or its frames that end by `limit_s`; MediaError where it cannot be read."""
     with VideoReader(source.video) as reader:
-        first = takewhile(lambda frame: float(frame.time_s + frame.duration_s) <= limit_s + _ROUNDED_S, reader)
-        frames = list(tracked(first, FaceTracker(detector), CROP_SIZE_PX))
+        selected = takewhile(lambda frame: float(frame.time_s + frame.duration_s) <= limit_s + _TOLERANCE_S, reader)
+        frames = list(tracked(selected, FaceTracker(detector), CROP_SIZE_PX))
     if not frames:
         raise MediaError(f"{source.video}: expected a frame that ends by {limit_s:.3f} s, found none; name another")
     last = frames[-1].frame
@@ -102,32 +102,32 @@ def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.
 
 
 def spoken(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
-    """The clip's frames saying `audio`, and how far each was changed, 0..1."""
+    """Generate the clip's frames saying `audio`, each with the strength of its change, 0..1."""
     with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
-        for done, _ in zip(stream, clip.frames, strict=False):  # of a clip read in part the model knows more frames
-            yield done.frame, done.strength
+        for result, _ in zip(stream, clip.frames, strict=False):  # the stream is longer for a clip read in part
+            yield result.frame, result.strength
 
 
 def with_copied_mouths(clip: RealClip) -> Iterator[Frame]:
-    """The baseline that hears nothing: every frame gets the mouth of another one, drawn by lot from the clip's name."""
+    """Generate the baseline without sound: each frame gets the mouth of a random other, seeded by the clip's name."""
     rng = np.random.default_rng(zlib.crc32(clip.source.name.encode()))
-    there = np.flatnonzero(clip.seen.valid)
+    valid = np.flatnonzero(clip.seen.valid)
     for index, item in enumerate(clip.frames):
-        choice = there[abs(there - index) >= COPY_APART]
-        if item.view is None or not len(choice):
+        candidates = valid[abs(valid - index) >= COPY_APART]
+        if item.view is None or not len(candidates):
             yield item.frame
             continue
-        view, other = item.view, clip.seen.crops[rng.choice(choice)]
-        yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, other, view.mask))
+        view, mouth = item.view, clip.seen.crops[rng.choice(candidates)]
+        yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, mouth, view.mask))
 
 
 def write_rolled(clip: RealClip, path: Path) -> None:
-    """Its sound as a wav file, rolled by `shift_s`: what was said first is now said in the middle."""
+    """Write the clip's sound as a wav file, rolled by `shift_s`: its start moves to the middle."""
     write_wav(path, np.roll(clip.wav(), round(clip.shift_s * RATE_HZ)))
 
 
 def write_wav(path: Path, wav: F32) -> None:
-    """Mono sound [n] at `RATE_HZ` as a wav file of 16 bits."""
+    """Write mono sound [n] at `RATE_HZ` as a wav file of 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -136,7 +136,7 @@ def write_wav(path: Path, wav: F32) -> None:
 
 
 def said_by(speaker: RealClip, clip: RealClip) -> Seen:
-    """The real mouth that belongs to the rolled sound of `speaker`, at every frame of `clip`.
+    """Return the real mouth that belongs to the rolled sound of `speaker`, at every frame of `clip`.
 
     Not valid after the end of that sound.
     """
@@ -145,20 +145,20 @@ def said_by(speaker: RealClip, clip: RealClip) -> Seen:
 
 
 def rolled_index(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
-    """[t], the frame of `speaker` to which its rolled sound belongs, at every frame of `clip`."""
-    then_s = (clip.middles_s - speaker.shift_s) % speaker.end_s
-    return np.asarray(np.searchsorted(speaker.starts_s, then_s, side="right") - 1, dtype=np.int64)
+    """Return the index [t] of the frame of `speaker` that its rolled sound belongs to, at every frame of `clip`."""
+    times_s = (clip.middles_s - speaker.shift_s) % speaker.end_s
+    return np.asarray(np.searchsorted(speaker.starts_s, times_s, side="right") - 1, dtype=np.int64)
 
 
 def tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
-    """Each frame with the face found in it, whatever is known of the frames that it was made from."""
+    """Track the face in frames from scratch, without what is known of the frames they were generated from."""
     tracker = FaceTracker(detector)
     for frame in pictures:
         yield frame, tracker.update(frame, frame.time_s, frame.index)
 
 
 def seen_at(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> Seen:
-    """What frames show, one for each real one, cut out where that has its face."""
+    """Crop the faces of frames, one for each real one, with the real face's transform."""
     crops, landmarks, valid = [], [], []
     for item, (frame, face) in zip(real, shown, strict=True):
         if item.view is None or not face.valid:

@@ -1,4 +1,4 @@
-"""What stands side by side in an evaluation: models, videos of other systems, the real clip, and copied mouths."""
+"""Outputs that an evaluation compares: models, videos of other systems, the real clip, and copied mouths."""
 
 import math
 import time
@@ -22,45 +22,45 @@ from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 
 REAL, COPY = "real", "copy"
-"""What stands beside the others in every evaluation: the clip itself, and the baseline that hears nothing."""
+"""Methods of every evaluation: the clip itself, and the baseline that ignores the sound."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What a video shows while the real clip runs."""
+    """The video of one method, in time with the real clip."""
 
     seen: Seen
     items: list[TrackedFrame]
-    """Frame by frame; a view only where `seen` is valid."""
+    """Tracked frames; a view only where `seen` is valid."""
     own_place: bool = False
-    """Its pictures have another size than the real ones, so its face was looked for and aligned by itself."""
+    """Whether its frame size differs from the real one, so that its face was detected and aligned separately."""
     compute: float = math.nan
-    """Seconds of processor time that a second of it took, all threads together; NaN for what was not made here."""
+    """Processor seconds for a second of video, all threads together; NaN where it was not generated here."""
 
 
 def shown_real(clip: RealClip) -> Shown:
-    """The clip itself."""
+    """Return the clip itself."""
     return Shown(clip.seen, clip.frames)
 
 
 def shown_copy(clip: RealClip, detector: FaceDetector) -> Shown:
-    """Mouths from other frames of the clip."""
+    """Build the baseline with mouths from other frames of the clip."""
     frames = list(with_copied_mouths(clip))
-    return _in_place(clip, frames, detector, np.ones(len(frames), bool))
+    return _align_to_clip(clip, frames, detector, np.ones(len(frames), bool))
 
 
 def shown_model(clip: RealClip, sound: Path, lips: LipSync, detector: FaceDetector) -> Shown:
-    """The clip's face saying `sound`; frames that the model left alone, wholly or in part, are not valid."""
+    """Generate the clip's face saying `sound`; frames that the model left unchanged, even in part, are not valid."""
     began_s = time.process_time()
     frames, strengths = zip(*spoken(clip, sound, lips), strict=True)
     compute = (time.process_time() - began_s) / clip.end_s
-    return replace(_in_place(clip, frames, detector, np.array(strengths) == 1), compute=compute)
+    return replace(_align_to_clip(clip, frames, detector, np.array(strengths) == 1), compute=compute)
 
 
 def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
-    """A video that another system made; where it has ended, no frame is valid.
+    """Read a video of another system; frames after its end are not valid.
 
-    With pictures of the clip's size it is judged where the clip has its face, else where its own face is found.
+    A video of the clip's frame size is cropped where the clip has its face, else where its own face is found.
     """
     with VideoReader(video) as reader:
         frames = list(takewhile(lambda frame: float(frame.time_s) < clip.end_s, reader))
@@ -68,27 +68,29 @@ def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
         raise MediaError(f"{video}: expected pictures, found none; make it again")
     starts_s = np.array([float(frame.time_s) for frame in frames])
     index = np.maximum(np.searchsorted(starts_s, clip.middles_s, side="right") - 1, 0)
-    lasts = clip.middles_s < float(frames[-1].time_s + frames[-1].duration_s)
+    is_running = clip.middles_s < float(frames[-1].time_s + frames[-1].duration_s)
     real = clip.frames[0].frame
-    at = [
+    retimed = [
         frames[i].retimed(item.frame.index, item.frame.time_s, item.frame.duration_s)
         for i, item in zip(index, clip.frames, strict=True)
     ]
-    if (at[0].width, at[0].height) == (real.width, real.height):
-        return _in_place(clip, at, detector, lasts)
-    return _by_itself(clip, at, detector, lasts)
+    if (retimed[0].width, retimed[0].height) == (real.width, real.height):
+        return _align_to_clip(clip, retimed, detector, is_running)
+    return _align_separately(clip, retimed, detector, is_running)
 
 
 def output_of(folder: Path, *names: str) -> Path | None:
-    """The video called by the first of `names` that there is in a folder of outputs."""
-    places = (folder / f"{name}{suffix}" for name in names for suffix in sorted(VIDEO_SUFFIXES))
-    return next(filter(Path.is_file, places), None)
+    """Find the video of the first of `names` that a folder of outputs has; None without one."""
+    paths = (folder / f"{name}{suffix}" for name in names for suffix in sorted(VIDEO_SUFFIXES))
+    return next(filter(Path.is_file, paths), None)
 
 
-def _in_place(clip: RealClip, frames: Iterable[Frame], detector: FaceDetector, counts: NDArray[np.bool_]) -> Shown:
+def _align_to_clip(
+    clip: RealClip, frames: Iterable[Frame], detector: FaceDetector, is_valid: NDArray[np.bool_]
+) -> Shown:
     frames = list(frames)
     seen = seen_at(clip.frames, tracked_anew(frames, detector))
-    seen = replace(seen, valid=seen.valid & counts)
+    seen = replace(seen, valid=seen.valid & is_valid)
     items = []
     for item, frame, crop, valid in zip(clip.frames, frames, seen.crops, seen.valid, strict=True):
         view = replace(item.view, crop=crop) if valid and item.view is not None else None
@@ -96,13 +98,15 @@ def _in_place(clip: RealClip, frames: Iterable[Frame], detector: FaceDetector, c
     return Shown(seen, items)
 
 
-def _by_itself(clip: RealClip, frames: list[Frame], detector: FaceDetector, counts: NDArray[np.bool_]) -> Shown:
-    found = list(tracked(frames, FaceTracker(detector), CROP_SIZE_PX))
-    valid = counts & clip.seen.valid & np.array([item.view is not None for item in found])
+def _align_separately(
+    clip: RealClip, frames: list[Frame], detector: FaceDetector, is_valid: NDArray[np.bool_]
+) -> Shown:
+    tracked_frames = list(tracked(frames, FaceTracker(detector), CROP_SIZE_PX))
+    valid = is_valid & clip.seen.valid & np.array([item.view is not None for item in tracked_frames])
     crops, landmarks = np.zeros_like(clip.seen.crops), np.full_like(clip.seen.landmarks, np.nan)
     for t in np.flatnonzero(valid):
-        view = found[t].view
+        view = tracked_frames[t].view
         assert view is not None
         crops[t], landmarks[t] = view.crop, view.landmarks[:, :2]
-    items = [item if there else replace(item, view=None) for item, there in zip(found, valid, strict=True)]
+    items = [item if keep else replace(item, view=None) for item, keep in zip(tracked_frames, valid, strict=True)]
     return Shown(Seen(crops, landmarks, valid), items, own_place=True)

@@ -1,7 +1,7 @@
-"""`cals evaluate heads`: how heads that are drawn whole are held, who they are, and whether they say the sound.
+"""`cals evaluate heads`: pose, identity and lip motion of models that generate whole heads.
 
-On prepared clips: one frame of a clip is the reference, its sound is said. PC-AVS takes the pose of another clip, which
-it is to follow; Audio2Head moves the head by itself, and is compared with how the clip's own head really moved.
+On prepared clips: one frame of a clip is the reference, its sound drives. PC-AVS follows the pose of another clip.
+Audio2Head predicts the head motion, which is compared with that of the real clip.
 """
 
 import json
@@ -54,32 +54,32 @@ MEANINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class HeadClip:
-    """What was measured of one clip."""
+    """Scores of one clip."""
 
     part: str
     clip: str
     posed_by: str
-    """Whose pose was taken; nobody's where the model moves heads by itself."""
+    """Clip that gave the pose; empty where the model predicts it."""
     scores: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadReport:
-    """All of it."""
+    """Scores of all clips."""
 
     model: str
     clips: list[HeadClip] = field(default_factory=list)
 
     def means(self) -> dict[str, dict[str, float]]:
-        """Part -> measure -> mean over the clips that have it."""
-        found: dict[str, dict[str, float]] = {}
+        """Average the scores of each part: part -> measure -> mean over its clips."""
+        means: dict[str, dict[str, float]] = {}
         for part in dict.fromkeys(clip.part for clip in self.clips):
             of_part = [clip.scores for clip in self.clips if clip.part == part]
-            found[part] = {name: float(np.nanmean([scores[name] for scores in of_part])) for name in of_part[0]}
-        return found
+            means[part] = {name: float(np.nanmean([scores[name] for scores in of_part])) for name in of_part[0]}
+        return means
 
     def text(self) -> str:
-        """The means as Markdown."""
+        """Format the means as Markdown."""
         means = self.means()
         names = list(next(iter(means.values())))
         rows = [["measure", *means, "is"], ["---"] * (len(means) + 2)]
@@ -87,7 +87,7 @@ class HeadReport:
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def document(self) -> dict[str, object]:
-        """All of it as JSON has it."""
+        """Return the report as JSON has it."""
         clips = [vars(clip) | {"scores": plain(clip.scores)} for clip in self.clips]
         return {"format": 1, "model": self.model, "means": plain(self.means()), "clips": clips}
 
@@ -116,85 +116,92 @@ def evaluate_heads(
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = ("heads.json", "heads.png")
-        places = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in names]
-        pairs = list(_pairs(corpus, splits, network, config))
-        for done, (part, clip, source) in enumerate(pairs):
-            drawn, scores = measure_head(network, clip, source, detector)
-            shown = "" if isinstance(network, Audio2Head) else source.key
-            report.clips.append(HeadClip(part=part, clip=clip.key, posed_by=shown, scores=scores))
-            if done < SHEET_CLIPS:
-                rows += _strips(clip, source, drawn, isinstance(network, PCAVS))
+        paths = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in names]
+        pairs = list(_iterate_pairs(corpus, splits, network, config))
+        for index, (part, clip, source) in enumerate(pairs):
+            generated, scores = measure_head(network, clip, source, detector)
+            pose_source = "" if isinstance(network, Audio2Head) else source.key
+            report.clips.append(HeadClip(part=part, clip=clip.key, posed_by=pose_source, scores=scores))
+            if index < SHEET_CLIPS:
+                rows += _iterate_strips(clip, source, generated, isinstance(network, PCAVS))
             if progress is not None:
-                progress(done + 1, len(pairs))
-        places[0].write_text(json.dumps(report.document(), indent=1) + "\n", encoding="utf-8")
+                progress(index + 1, len(pairs))
+        paths[0].write_text(json.dumps(report.document(), indent=1) + "\n", encoding="utf-8")
         sheet = contact_sheet([picture for _, picture in rows], SHEET_FRAMES, [label for label, _ in rows])
-        places[1].write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+        paths[1].write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
     return report
 
 
 def measure_head(
     model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, detector: FaceDetector
 ) -> tuple[U8, dict[str, float]]:
-    """Crops [t h w 3] of the clip's person saying its sound, and their scores."""
-    landmarks = torch.from_numpy(clip.landmarks)
+    """Generate crops [t h w 3] of the clip's person saying its sound, and score them."""
+    real_landmarks = torch.from_numpy(clip.landmarks)
     frames = min(clip.frames, source.frames)
-    quiet = int(np.argmin([mouth_opening(points) for points in clip.landmarks]))
-    drawn = _draw(model, clip, source, quiet, frames)
-    fits = [fit_mesh(detector, ArrayPicture(picture), region_of_landmarks(clip.landmarks[quiet])) for picture in drawn]
-    read = np.stack([fit.landmarks for fit in fits])
-    turns = _turns(torch.from_numpy(read), model.crop_px)
+    reference = int(np.argmin([mouth_opening(points) for points in clip.landmarks]))
+    generated = _generate(model, clip, source, reference, frames)
+    fits = [
+        fit_mesh(detector, ArrayPicture(picture), region_of_landmarks(clip.landmarks[reference]))
+        for picture in generated
+    ]
+    landmarks = np.stack([fit.landmarks for fit in fits])
+    angles = _compute_angles(torch.from_numpy(landmarks), model.crop_px)
     scores: dict[str, float] = {}
     if isinstance(model, PCAVS):
-        wanted = _turns(torch.from_numpy(source.landmarks[:frames]), model.crop_px)
-        scores |= {name: correlation(turns[:, k], wanted[:, k]) for k, name in enumerate(("yaw", "pitch"))}
+        target = _compute_angles(torch.from_numpy(source.landmarks[:frames]), model.crop_px)
+        scores |= {name: correlation(angles[:, k], target[:, k]) for k, name in enumerate(("yaw", "pitch"))}
     else:
-        real = _turns(landmarks[:frames], model.crop_px)
-        scores |= {f"{name}_span": span(turns[:, k], real[:, k]) for k, name in enumerate(("yaw", "pitch"))}
-        scores["jitter"] = jitter(turns[:, None], real[:, None])
-    opened, opened_really = (openings(points[:frames, :, :2].astype(np.float64)) for points in (read, clip.landmarks))
-    scores["identity"] = identity_similarity(drawn, clip.crops)
-    scores["opening"], scores["span"] = correlation(opened, opened_really), span(opened, opened_really)
+        real_angles = _compute_angles(real_landmarks[:frames], model.crop_px)
+        scores |= {f"{name}_span": span(angles[:, k], real_angles[:, k]) for k, name in enumerate(("yaw", "pitch"))}
+        scores["jitter"] = jitter(angles[:, None], real_angles[:, None])
+    opening, real_opening = (
+        openings(points[:frames, :, :2].astype(np.float64)) for points in (landmarks, clip.landmarks)
+    )
+    scores["identity"] = identity_similarity(generated, clip.crops)
+    scores["opening"], scores["span"] = correlation(opening, real_opening), span(opening, real_opening)
     scores["mesh"] = float(np.mean([fit.score for fit in fits]))
-    return drawn, scores
+    return generated, scores
 
 
 @torch.inference_mode()
-def _draw(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, quiet: int, frames: int) -> U8:
+def _generate(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, reference: int, frames: int) -> U8:
     device = next(model.parameters()).device
     units = model.units(clip.mel[None].to(device))[0, :frames]
-    reference = torch.from_numpy(clip.landmarks[quiet : quiet + 1])
-    known = Gallery(
-        crops=_pictures(clip.crops[quiet : quiet + 1]),
-        landmarks=reference,
+    reference_landmarks = torch.from_numpy(clip.landmarks[reference : reference + 1])
+    gallery = Gallery(
+        crops=_to_images(clip.crops[reference : reference + 1]),
+        landmarks=reference_landmarks,
         times_s=torch.zeros(1),
-        seen=reference,
+        seen=reference_landmarks,
     ).to(device)
-    posed = torch.from_numpy(source.landmarks[:frames])
+    pose_landmarks = torch.from_numpy(source.landmarks[:frames])
     if isinstance(model, Audio2Head):
-        poses = model.predict_heads(units[None], head_pose(reference, model.crop_px).to(device))[0][0].cpu()
-        posed = place_head(head_shape(reference, model.crop_px).expand(frames, -1, -1), poses, model.crop_px)
-    drawn = []
+        poses = model.predict_heads(units[None], head_pose(reference_landmarks, model.crop_px).to(device))[0][0].cpu()
+        pose_landmarks = place_head(
+            head_shape(reference_landmarks, model.crop_px).expand(frames, -1, -1), poses, model.crop_px
+        )
+    generated = []
     for first in range(0, frames, BATCH):
-        some = slice(first, first + BATCH)
-        crops = _pictures(source.crops[:frames][some])
-        faces = Faces(crops=crops, landmarks=posed[some], times_s=torch.full((len(crops),), torch.inf))
-        drawn.append((model.render(units[some], faces.to(device), known).clamp(0, 1) * 255).round().byte().cpu())
-    return np.ascontiguousarray(torch.cat(drawn).permute(0, 2, 3, 1).numpy())
+        batch = slice(first, first + BATCH)
+        crops = _to_images(source.crops[:frames][batch])
+        faces = Faces(crops=crops, landmarks=pose_landmarks[batch], times_s=torch.full((len(crops),), torch.inf))
+        generated.append((model.render(units[batch], faces.to(device), gallery).clamp(0, 1) * 255).round().byte().cpu())
+    return np.ascontiguousarray(torch.cat(generated).permute(0, 2, 3, 1).numpy())
 
 
-def _pictures(crops: U8) -> Tensor:
+def _to_images(crops: U8) -> Tensor:
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
 
 
-def _turns(landmarks: Tensor, crop_px: int) -> NDArray[np.float64]:
-    """Yaw and pitch in degrees, [t 2]."""
+def _compute_angles(landmarks: Tensor, crop_px: int) -> NDArray[np.float64]:
+    """Compute yaw and pitch in degrees, [t 2]."""
     return np.asarray(degrees(head_pose(landmarks, crop_px))[:, :2].numpy(), dtype=np.float64)
 
 
-def _pairs(
+def _iterate_pairs(
     corpus: Path, splits: Path, model: LipModel, config: ClipsConfig
 ) -> Iterator[tuple[str, LoadedClip, LoadedClip]]:
-    """Part, clip, and whose pose is taken: the next clip of the part, if it can be of another speaker."""
+    """Iterate over part, clip and pose source: the next clip of the part, of another speaker if there is one."""
     for part in config.parts:
         store = ClipStore(corpus, model.mel, split_names(splits, part))
         if len(store) < 2:
@@ -205,10 +212,10 @@ def _pairs(
             yield part, store[index], store[(strangers or others)[0]]
 
 
-def _strips(clip: LoadedClip, source: LoadedClip, drawn: U8, posed: bool) -> Iterator[tuple[str, U8]]:
-    """Rows of the real clip, of the pose source where there is one, and of what was drawn, at the same moments."""
-    moments = np.linspace(0, len(drawn) - 1, SHEET_FRAMES).round().astype(int)
-    rows = {clip.key: clip.crops} | ({f"pose {source.key}": source.crops} if posed else {}) | {"drawn": drawn}
+def _iterate_strips(clip: LoadedClip, source: LoadedClip, generated: U8, with_pose: bool) -> Iterator[tuple[str, U8]]:
+    """Iterate over labelled rows of the real clip, the pose source if any, and the generated one, at the same times."""
+    moments = np.linspace(0, len(generated) - 1, SHEET_FRAMES).round().astype(int)
+    rows = {clip.key: clip.crops} | ({f"pose {source.key}": source.crops} if with_pose else {}) | {"drawn": generated}
     for name, crops in rows.items():
         for column, moment in enumerate(moments):
             yield ("" if column else name), crops[moment]

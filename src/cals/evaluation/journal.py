@@ -13,9 +13,9 @@ Record = TypeVar("Record")
 
 
 class Journal(Generic[Record]):
-    """What was found of each finished clip, by its key, in a file beside the results: an interruption loses one clip.
+    """Records of the finished clips, by key, in a file beside the results: an interruption loses one clip.
 
-    Raises ConfigError when there is unfinished work with other settings, unless `force` throws it away.
+    Raises ConfigError when there is unfinished work with other settings, unless `force` discards it.
     """
 
     def __init__(
@@ -30,34 +30,34 @@ class Journal(Generic[Record]):
         self._path, self._document = path, document
         self.records: dict[str, Record] = {}
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = [line for line in map(_parsed, lines) if line is not None]
-        if found and found[0] == settings:
-            self.records = {line["key"]: read(line["record"]) for line in found[1:]}
-        elif found and not force:
-            other = [name for name in settings if found[0].get(name) != settings[name]]
+        documents = [line for line in map(_parse_line, lines) if line is not None]
+        if documents and documents[0] == settings:
+            self.records = {line["key"]: read(line["record"]) for line in documents[1:]}
+        elif documents and not force:
+            changed = [name for name in settings if documents[0].get(name) != settings[name]]
             raise ConfigError(
-                f"{path}: expected unfinished work with these settings, found some with another {', '.join(other)}; "
+                f"{path}: expected unfinished work with these settings, found some with another {', '.join(changed)}; "
                 "give it the same settings to go on, --force to begin anew, or another --out"
             )
         with writing(path), replacing(path) as partial:  # without a line that a crash cut short
-            kept = [json.dumps(settings), *(self._line(key, record) for key, record in self.records.items())]
-            partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            entries = [json.dumps(settings), *(self._format_line(key, record) for key, record in self.records.items())]
+            partial.write_text("".join(f"{line}\n" for line in entries), encoding="utf-8")
 
     def add(self, key: str, record: Record) -> None:
-        """Keep a finished clip."""
+        """Append the record of a finished clip."""
         self.records[key] = record
         with writing(self._path), self._path.open("a", encoding="utf-8") as file:
-            file.write(self._line(key, record) + "\n")
+            file.write(self._format_line(key, record) + "\n")
 
     def close(self) -> None:
-        """The results are written: nothing is unfinished any more."""
+        """Delete the file, once the results are written."""
         self._path.unlink(missing_ok=True)
 
-    def _line(self, key: str, record: Record) -> str:
+    def _format_line(self, key: str, record: Record) -> str:
         return json.dumps({"key": key, "record": self._document(record)})
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parse_line(line: str) -> dict[str, Any] | None:
     try:
         document = json.loads(line)
     except ValueError:

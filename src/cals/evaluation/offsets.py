@@ -1,4 +1,4 @@
-"""Whether trained sync encoders find sound and picture of a clip in step."""
+"""Audio-visual offset and LSE of a clip by trained sync encoders."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cals.models.sync import SyncModel, sync_from_checkpoint
 
 
 def load_sync(folder: Path) -> SyncModel:
-    """The encoders of a checkpoint folder, which must look at crops of our size and hear our rate."""
+    """Load the encoders of a checkpoint folder; CheckpointError unless their crop size and sample rate are ours."""
     model = sync_from_checkpoint(load_checkpoint(folder))
     found = model.config.crop_px, model.config.mel.timing.sample_rate_hz
     if found != (CROP_SIZE_PX, RATE_HZ):
@@ -30,27 +30,27 @@ def load_sync(folder: Path) -> SyncModel:
 
 
 def offset_scores(clip: RealClip, seen: Seen, model: SyncModel) -> dict[str, float]:
-    """1 where the clip's offset is found within a frame, else 0, and the share of its single windows that find it.
+    """Return `found`, 1 where the clip's offset is within a frame, else 0, and `windows_found`, the share of windows.
 
-    Nothing where `embedded` finds nothing to judge.
+    Empty where `embedded` returns None.
     """
-    both = embedded(clip, seen, model)
-    if both is None:
+    embeddings = embedded(clip, seen, model)
+    if embeddings is None:
         return {}
-    whole, windows = in_step(*both)
-    return {"found": whole, "windows_found": windows}
+    found, windows = in_step(*embeddings)
+    return {"found": found, "windows_found": windows}
 
 
 def clip_lse(clip: RealClip, seen: Seen, model: SyncModel) -> LSE | None:
-    """LSE-D, LSE-C and offset of what is seen against the clip's own sound, by our encoders."""
-    both = embedded(clip, seen, model)
-    return None if both is None else lse(*both)
+    """Compute LSE-D, LSE-C and offset of the video against the clip's own sound, by our encoders."""
+    embeddings = embedded(clip, seen, model)
+    return None if embeddings is None else lse(*embeddings)
 
 
 def embedded(clip: RealClip, seen: Seen, model: SyncModel) -> tuple[Tensor, Tensor] | None:
-    """Embeddings [t d] of picture and sound over the longest stretch with a face, at the encoders' own frame rate.
+    """Return visual and audio embeddings [t d] of the longest run with a face, at the encoders' own frame rate.
 
-    None where that is shorter than `MIN_FRAMES`.
+    None where that run is shorter than `MIN_FRAMES`.
     """
     timing = model.config.mel.timing
     ticks_s = (np.arange(int(clip.end_s * timing.fps)) + 0.5) / timing.fps
@@ -66,7 +66,7 @@ def embedded(clip: RealClip, seen: Seen, model: SyncModel) -> tuple[Tensor, Tens
 
 
 def longest_run(valid: np.ndarray) -> tuple[int, int]:
-    """Start and length of the longest stretch of True in [t]."""
+    """Return start and length of the longest run of True in [t]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], valid.astype(np.int8), [0]])))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
     if not len(starts):

@@ -1,4 +1,4 @@
-"""When which phone is said, in English, by pocketsphinx, where that is installed."""
+"""Times of the phones in English speech, by pocketsphinx, where that is installed."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +15,13 @@ _FRAMES_HZ = 100
 _LOOP = {"lw": 6.5, "beam": 1e-40, "pbeam": 1e-40, "dict": None, "lm": None}
 
 Phone = tuple[str, float, float]
-"""Its name, and when it begins and ends in seconds."""
+"""Name, start and end in seconds."""
 
 
 class PhoneRecogniser:
-    """The words that are heard or known, aligned with the sound; where none are found, a loop over phones.
+    """Forced alignment of the recognised or known words; where that fails, a free loop over phones.
 
-    ImportError where pocketsphinx is not installed.
+    Raises ImportError where pocketsphinx is not installed.
     """
 
     def __init__(self) -> None:
@@ -32,20 +32,20 @@ class PhoneRecogniser:
         self.name = f"pocketsphinx {version('pocketsphinx')}"
 
     def find(self, wav: F32, text: str | None = None) -> list[Phone]:
-        """The phones of mono sound [n] at `RATE_HZ` in order, silence left out; `text` where the words are known."""
+        """Return the phones of mono sound [n] at `RATE_HZ` in order, without silence; `text`: the words if known."""
         pcm = np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes()
         try:
-            found = self._align_words(pcm, text)
-        except RuntimeError:  # an utterance that its aligner gives up on
-            found = []
-        return [phone for phone in found or self._loop_phones(pcm) if phone[0].isalpha() and phone[0] != "SIL"]
+            phones = self._align_words(pcm, text)
+        except RuntimeError:  # the aligner gives up on some utterances
+            phones = []
+        return [phone for phone in phones or self._loop_phones(pcm) if phone[0].isalpha() and phone[0] != "SIL"]
 
     def _align_words(self, pcm: bytes, text: str | None) -> list[Phone]:
         decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL")
         if text is None:
             _decode(decoder, pcm)
-            heard = decoder.hyp()
-            text = "" if heard is None else heard.hypstr
+            hypothesis = decoder.hyp()
+            text = "" if hypothesis is None else hypothesis.hypstr
         if not text:
             return []
         decoder.set_align_text(text)
@@ -56,14 +56,14 @@ class PhoneRecogniser:
         return [(p.name, p.start / _FRAMES_HZ, (p.start + p.duration) / _FRAMES_HZ) for p in phones]
 
     def _loop_phones(self, pcm: bytes) -> list[Phone]:
-        places = {"hmm": str(self._acoustics / "en-us"), "allphone": str(self._acoustics / "en-us-phone.lm.bin")}
-        decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL", **places, **_LOOP)
+        models = {"hmm": str(self._acoustics / "en-us"), "allphone": str(self._acoustics / "en-us-phone.lm.bin")}
+        decoder = self._library.Decoder(samprate=RATE_HZ, loglevel="FATAL", **models, **_LOOP)
         _decode(decoder, pcm)
         return [(s.word, s.start_frame / _FRAMES_HZ, (s.end_frame + 1) / _FRAMES_HZ) for s in decoder.seg()]
 
 
 def load_recogniser() -> PhoneRecogniser | None:
-    """The recogniser, or None where it is not installed."""
+    """Load the recogniser, or return None where it is not installed."""
     try:
         return PhoneRecogniser()
     except ImportError:

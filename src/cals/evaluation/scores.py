@@ -1,4 +1,4 @@
-"""The numbers of one clip, by method: `self`, `cross`, `shuffled`, `copy`."""
+"""Scores of one clip, by method: `self`, `cross`, `shuffled`, `copy`."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from cals.metrics.motion import correlation, leak, span
 from cals.types import U8
 
 LIP_MARGIN_PX = 4
-"""Skin around the outer lip contour that counts as lip region: a mouth that opens wider has to fit in too."""
+"""Margin of the lip region around the outer lip contour, so that a wider open mouth fits in too."""
 MIN_SILENT = 4
-"""Fewer frames of silence than this are not judged."""
+"""Fewest frames of silence that are scored."""
 EQUAL_DB = 100.0
-"""What the PSNR of equal pictures, which is infinite, counts as in a mean."""
+"""PSNR that equal pictures, whose PSNR is infinite, have in a mean."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drives:
-    """A real clip beside what was made of it; see `evaluation.drives`."""
+    """A real clip and the videos generated from it; see `evaluation.drives`."""
 
     real: Seen
     self_driven: Seen
@@ -36,88 +36,88 @@ class Drives:
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        """[t]: frames in which every one of them has a face, so that all are judged on the same ones."""
+        """[t], frames in which all videos have a face, so that all are scored on the same ones."""
         parts = (self.real, self.self_driven, self.cross_driven, self.meant, self.copied)
         return np.asarray(np.all([part.valid for part in parts], axis=0))
 
 
 def scores(drives: Drives) -> dict[str, dict[str, float]]:
-    """Method -> measure -> value over the usable frames.
+    """Compute method -> measure -> value over the usable frames.
 
-    `shuffled` is `cross` judged as if it had been driven by the clip's own sound: what a model scores whose mouth
-    moves well, but not to this sound.
+    `shuffled` is `cross` scored as if it had been driven by the clip's own sound: the score of a mouth that moves
+    well, but not to this sound.
     """
     use = drives.usable
-    real, meant = drives.real.landmarks[use], drives.meant.landmarks[use]
-    made = {"self": drives.self_driven, "shuffled": drives.cross_driven, "copy": drives.copied}
-    found = {
+    real, target = drives.real.landmarks[use], drives.meant.landmarks[use]
+    generated = {"self": drives.self_driven, "shuffled": drives.cross_driven, "copy": drives.copied}
+    by_method = {
         method: motion(seen.landmarks[use], real) | pixels(seen.crops[use], drives.real.crops[use], real)
-        for method, seen in made.items()
+        for method, seen in generated.items()
     }
-    crossed = drives.cross_driven.landmarks[use]
-    quiet = use & drives.silent
-    if quiet.sum() >= MIN_SILENT:
-        wider = openings(drives.self_driven.landmarks[quiet]).mean() - openings(drives.real.landmarks[quiet]).mean()
-        found["self"]["silence"] = float(wider)
-    shown = {"leak": leak(openings(crossed), openings(real), openings(meant))}
-    return {"self": found["self"], "cross": motion(crossed, meant) | shown} | found
+    cross = drives.cross_driven.landmarks[use]
+    silent = use & drives.silent
+    if silent.sum() >= MIN_SILENT:
+        silence = openings(drives.self_driven.landmarks[silent]).mean() - openings(drives.real.landmarks[silent]).mean()
+        by_method["self"]["silence"] = float(silence)
+    leakage = {"leak": leak(openings(cross), openings(real), openings(target))}
+    return {"self": by_method["self"], "cross": motion(cross, target) | leakage} | by_method
 
 
 def openings(landmarks: F64) -> F64:
-    """Mouth opening of every frame, [t 468 2] -> [t] in inter-ocular distances."""
+    """Compute the mouth opening of every frame, [t 468 2] -> [t] in inter-ocular distances."""
     return np.array([mouth_opening(points) for points in landmarks])
 
 
 def motion(generated: F64, real: F64) -> dict[str, float]:
-    """How the mouth moves, from landmarks [t 468 2] in crop pixels."""
+    """Score the motion of the mouth, from landmarks [t 468 2] in crop pixels."""
     widths = [np.array([mouth_width(points) for points in landmarks]) for landmarks in (generated, real)]
-    opened, opened_really = openings(generated), openings(real)
-    lips = list(MOUTH_68)
+    opening, real_opening = openings(generated), openings(real)
+    mouth = list(MOUTH_68)
     return {
-        "opening": correlation(opened, opened_really),
+        "opening": correlation(opening, real_opening),
         "width": correlation(widths[0], widths[1]),
-        "span": span(opened, opened_really),
-        "lmd": landmark_distance(generated[:, lips], real[:, lips]),
+        "span": span(opening, real_opening),
+        "lmd": landmark_distance(generated[:, mouth], real[:, mouth]),
     }
 
 
 def pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
-    """How the crops [t size size 3] look, with the real landmarks [t 468 2]."""
-    found = {name: float(values.mean()) for name, values in pixel_rows(generated, real, landmarks).items()}
-    energy, true_energy = found.pop("energy"), found.pop("true_energy")
-    return found | {"sharpness": sharpness(energy, true_energy)}
+    """Score the pixels of crops [t size size 3], with the real landmarks [t 468 2]."""
+    means = {name: float(values.mean()) for name, values in pixel_rows(generated, real, landmarks).items()}
+    energy, real_energy = means.pop("energy"), means.pop("true_energy")
+    return means | {"sharpness": sharpness(energy, real_energy)}
 
 
 def pixel_rows(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
-    """The same frame by frame, measure -> [t], and the gradient energies whose means `sharpness` compares."""
+    """Score the pixels of each frame, measure -> [t], with the gradient energies whose means `sharpness` compares."""
     half = real.shape[1] // 2
-    frames = []
-    for made, true, points in zip(generated, real, landmarks, strict=True):
-        lips = lip_region(points, len(true))
-        frames.append(
+    rows = []
+    for pred, target, points in zip(generated, real, landmarks, strict=True):
+        mask = lip_region(points, len(target))
+        rows.append(
             (
-                min(psnr(made, true), EQUAL_DB),
-                ssim(made, true),
-                min(psnr(made[half:], true[half:]), EQUAL_DB),
-                ssim(made[half:], true[half:]),
-                min(psnr(made, true, lips), EQUAL_DB),
-                gradient_energy(made, lips),
-                gradient_energy(true, lips),
+                min(psnr(pred, target), EQUAL_DB),
+                ssim(pred, target),
+                min(psnr(pred[half:], target[half:]), EQUAL_DB),
+                ssim(pred[half:], target[half:]),
+                min(psnr(pred, target, mask), EQUAL_DB),
+                gradient_energy(pred, mask),
+                gradient_energy(target, mask),
             )
         )
     names = ("psnr", "ssim", "psnr_lower", "ssim_lower", "psnr_lips", "energy", "true_energy")
-    return dict(zip(names, np.array(frames, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
+    return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
 
 
 def sharpness(energy: float, true_energy: float) -> float:
-    """Gradient energy over the real one's."""
+    """Return the gradient energy over the real one's."""
     return energy / max(true_energy, 1e-9)
 
 
 def lip_region(points: F64, size_px: int, margin_px: int = LIP_MARGIN_PX) -> NDArray[np.bool_]:
-    """The outer lips of one face [468 2] with a margin, filled: [size size]."""
+    """Build the mask [size size] of the outer lips of one face [468 2], with a margin."""
     canvas = np.zeros((size_px, size_px), np.uint8)
-    outline = np.rint(points[list(MOUTH_OUTER)] - 0.5).astype(np.int32)  # cv2's pixel centres are whole numbers
+    outline = np.rint(points[list(MOUTH_OUTER)] - 0.5).astype(np.int32)  # pixel centres of cv2 are whole numbers
     cv2.fillConvexPoly(canvas, cv2.convexHull(outline), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin_px + 1,) * 2)
     return np.asarray(cv2.dilate(canvas, disc)) > 0

@@ -1,4 +1,4 @@
-"""Clips to means, means to a table, and the targets beside what was reached."""
+"""Means over clips, their tables, and the targets beside the values reached."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Means = dict[str, dict[str, dict[str, float]]]
-"""Part -> method -> measure -> mean over clips; `clips` is how many."""
+"""Part -> method -> measure -> mean over clips; `clips` is their number."""
 
 METHODS = ("real", "self", "cross", "shuffled", "copy")
 MOTION = {
@@ -46,7 +46,7 @@ LEGEND = """\
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What one measure of one method should reach: a range for every part it is set for."""
+    """Target of one measure of one method: a range for every part it is set for."""
 
     label: str
     method: str
@@ -54,62 +54,63 @@ class Target:
     wanted: Mapping[str, tuple[float, float]]
 
     def met(self, part: str, reached: float) -> bool:
+        """Return whether the value lies in the part's range."""
         low, high = self.wanted[part]
         return low <= reached <= high
 
 
-def _target(
+def _build_target(
     label: str, method: str, measure: str, seen: tuple[float, float], unseen: tuple[float, float] | None = None
 ) -> Target:
     return Target(label=label, method=method, measure=measure, wanted={"val_seen": seen, "val_unseen": unseen or seen})
 
 
 TARGETS = (
-    _target("opening correlation, self-driven", "self", "opening", (0.90, math.inf), (0.80, math.inf)),
-    _target("opening correlation, cross-driven", "cross", "opening", (0.85, math.inf), (0.70, math.inf)),
-    _target("width correlation, self-driven", "self", "width", (0.75, math.inf), (0.50, math.inf)),
-    _target("span, self-driven", "self", "span", (0.85, 1.15), (0.80, 1.25)),
-    _target("span, cross-driven", "cross", "span", (0.85, 1.15), (0.80, 1.25)),
-    _target("leak, cross-driven", "cross", "leak", (-0.10, 0.10)),
-    _target("wider than real in silence", "self", "silence", (-math.inf, 0.01)),
-    _target("LMD as a share of copy's", "self", "lmd_over_copy", (-math.inf, 0.55), (-math.inf, 0.65)),
-    _target("lip PSNR over copy's, dB", "self", "psnr_lips_over_copy", (2.0, math.inf), (1.2, math.inf)),
-    _target("sharpness", "self", "sharpness", (0.8, 1.2)),
-    _target("real clips found in step", "real", "found", (1.0, math.inf)),
+    _build_target("opening correlation, self-driven", "self", "opening", (0.90, math.inf), (0.80, math.inf)),
+    _build_target("opening correlation, cross-driven", "cross", "opening", (0.85, math.inf), (0.70, math.inf)),
+    _build_target("width correlation, self-driven", "self", "width", (0.75, math.inf), (0.50, math.inf)),
+    _build_target("span, self-driven", "self", "span", (0.85, 1.15), (0.80, 1.25)),
+    _build_target("span, cross-driven", "cross", "span", (0.85, 1.15), (0.80, 1.25)),
+    _build_target("leak, cross-driven", "cross", "leak", (-0.10, 0.10)),
+    _build_target("wider than real in silence", "self", "silence", (-math.inf, 0.01)),
+    _build_target("LMD as a share of copy's", "self", "lmd_over_copy", (-math.inf, 0.55), (-math.inf, 0.65)),
+    _build_target("lip PSNR over copy's, dB", "self", "psnr_lips_over_copy", (2.0, math.inf), (1.2, math.inf)),
+    _build_target("sharpness", "self", "sharpness", (0.8, 1.2)),
+    _build_target("real clips found in step", "real", "found", (1.0, math.inf)),
 )
 
 
 def means(clips: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Means:
-    """From (part, scores) of every clip; what is not a number in a clip is left out of that measure's mean."""
-    found: Means = {}
+    """Average (part, scores) over clips; a mean leaves out values that are not finite."""
+    result: Means = {}
     for part in dict.fromkeys(part for part, _ in clips):
         of_part = [scores for name, scores in clips if name == part]
-        found[part] = {}
+        result[part] = {}
         for method in METHODS:
-            there = [scores[method] for scores in of_part if scores.get(method)]
-            if there:
-                found[part][method] = {"clips": float(len(there))} | _mean(there)
-        copy = found[part].get("copy", {})
-        for method, values in found[part].items():
+            valid = [scores[method] for scores in of_part if scores.get(method)]
+            if valid:
+                result[part][method] = {"clips": float(len(valid))} | _average(valid)
+        copy = result[part].get("copy", {})
+        for method, values in result[part].items():
             if method != "copy" and "lmd" in values and copy:
                 values["lmd_over_copy"] = values["lmd"] / max(copy["lmd"], 1e-9)
             if method != "copy" and "psnr_lips" in values and copy:
                 values["psnr_lips_over_copy"] = values["psnr_lips"] - copy["psnr_lips"]
-    return found
+    return result
 
 
-def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
+def _average(scores: list[dict[str, float]]) -> dict[str, float]:
     columns = {name: [values[name] for values in scores if name in values] for name in (*MOTION, *PICTURE)}
     numbers = {name: [value for value in column if math.isfinite(value)] for name, column in columns.items()}
     return {name: float(np.mean(column)) for name, column in numbers.items() if column}
 
 
 def score_tables(found: Means) -> str:
-    """How the mouths move, then how the pictures look: one line a part and method."""
-    return "\n\n".join(filter(None, (_score_table(found, MOTION), _score_table(found, PICTURE))))
+    """Format the motion scores, then the pixel scores: one line a part and method."""
+    return "\n\n".join(filter(None, (_format_score_table(found, MOTION), _format_score_table(found, PICTURE))))
 
 
-def _score_table(found: Means, titles: Mapping[str, str]) -> str:
+def _format_score_table(found: Means, titles: Mapping[str, str]) -> str:
     lines = [
         (part, method, values)
         for part, methods in found.items()
@@ -118,14 +119,14 @@ def _score_table(found: Means, titles: Mapping[str, str]) -> str:
     ]
     columns = [name for name in titles if any(name in values for _, _, values in lines)]
     rows = [
-        [part, method, f"{values['clips']:.0f}", *(_number(values.get(name)) for name in columns)]
+        [part, method, f"{values['clips']:.0f}", *(_format_number(values.get(name)) for name in columns)]
         for part, method, values in lines
     ]
     return table(["part", "method", "clips", *(titles[name] for name in columns)], rows) if rows else ""
 
 
 def target_rows(found: Means) -> list[tuple[Target, str, float]]:
-    """Every target of every part that was measured, with what was reached."""
+    """List every target of every part that was measured, with the value reached."""
     return [
         (target, part, values[target.measure])
         for target in TARGETS
@@ -135,13 +136,13 @@ def target_rows(found: Means) -> list[tuple[Target, str, float]]:
 
 
 def target_table(found: Means) -> str:
-    """The targets beside what was reached."""
+    """Format the targets beside the values reached."""
     rows = [
         [
             target.label,
             part,
-            _range(*target.wanted[part]),
-            _number(reached),
+            _format_range(*target.wanted[part]),
+            _format_number(reached),
             "yes" if target.met(part, reached) else "no",
         ]
         for target, part, reached in target_rows(found)
@@ -150,7 +151,7 @@ def target_table(found: Means) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up as plain text too."""
+    """Format a Markdown table whose columns line up as plain text too."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in [head, *rows]
@@ -160,7 +161,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """As JSON can hold it: rounded, without NaN and infinity."""
+    """Convert a value to what JSON can hold: rounded, NaN and infinity as None."""
     if isinstance(value, float):
         return round(value, 5) if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -168,11 +169,11 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _range(low: float, high: float) -> str:
+def _format_range(low: float, high: float) -> str:
     if math.isinf(high):
         return f">= {low:g}"
     return f"<= {high:g}" if math.isinf(low) else f"{low:g} to {high:g}"

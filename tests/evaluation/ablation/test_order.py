@@ -51,11 +51,13 @@ def test_what_noise_could_have_done_is_not_told_apart() -> None:
 
 
 def test_rows_without_published_figures_are_shown_but_not_compared() -> None:
-    found = scores({"real": {"lse_d": 0.5}, "wav2lip": {"lse_d": 0.9}, "a2l": {"lse_d": 0.8}, "window": {"lse_d": 1.0}})
-    (sentence,) = in_words(found)
+    result = scores(
+        {"real": {"lse_d": 0.5}, "wav2lip": {"lse_d": 0.9}, "a2l": {"lse_d": 0.8}, "window": {"lse_d": 1.0}}
+    )
+    (sentence,) = in_words(result)
     assert "1 of 1 pairs as published" in sentence
     assert "window" not in sentence
-    lines = mean_table(found).splitlines()
+    lines = mean_table(result).splitlines()
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["real", "wav2lip", "a2l", "window"]
     assert lines[3].rstrip("| ").endswith("8.795")
     assert "5.895" in lines[3]

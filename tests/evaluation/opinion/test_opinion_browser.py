@@ -51,7 +51,7 @@ TRIALS = 1 + 2 * 2 + 2
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("methods")
     for method in METHODS:
         (root / method).mkdir()
@@ -64,8 +64,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "study"))
+def folder(study_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(study_folder, tmp_path / "study"))
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def port() -> int:
 
 
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[str]:
+def server_url(folder: Path, port: int) -> Iterator[str]:
     """`cals study serve` until the end of the block, stopped as Ctrl-C does; its address."""
     command = [sys.executable, "-m", "cals", "study", "serve", str(folder), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -127,8 +127,8 @@ class Page:
 
     def state(self) -> dict[str, Any]:
         text = self.driver.execute_script(f"return localStorage.getItem('cals-study-{self.study.id}')")
-        found: dict[str, Any] = json.loads(text) if text else {"answers": [], "sent": 0}
-        return found
+        result: dict[str, Any] = json.loads(text) if text else {"answers": [], "sent": 0}
+        return result
 
     def start(self, address: str) -> None:
         self.driver.get(address)
@@ -164,8 +164,8 @@ class Page:
 
     def errors(self) -> list[str]:
         """What the browser complains of, but for connections that were cut and files taken away on purpose."""
-        found = [entry["message"] for entry in self.driver.get_log("browser")]
-        return [message for message in found if not re.search(r"ERR_CONNECTION|409 \(Conflict\)", message)]
+        result = [entry["message"] for entry in self.driver.get_log("browser")]
+        return [message for message in result if not re.search(r"ERR_CONNECTION|409 \(Conflict\)", message)]
 
 
 def score_of(one: Stimulus) -> int:
@@ -177,7 +177,7 @@ def test_two_raters_at_once_and_one_loads_the_page_again(
 ) -> None:
     study = read_study(folder)
     pages = [Page(open_browser(), study) for _ in range(2)]
-    with served(folder, port) as address:
+    with server_url(folder, port) as address:
         for page in pages:
             page.start(address)
         assert sorted(page.state()["number"] for page in pages) == [0, 1]
@@ -218,7 +218,7 @@ def test_two_raters_at_once_and_one_loads_the_page_again(
 def test_a_lost_connection_loses_nothing(folder: Path, port: int, open_browser: Callable[[], Any]) -> None:
     study = read_study(folder)
     page = Page(open_browser(), study)
-    with served(folder, port) as address:
+    with server_url(folder, port) as address:
         page.start(address)
         page.rate()
         page.wait(lambda: page.state()["sent"] == 1)
@@ -227,14 +227,14 @@ def test_a_lost_connection_loses_nothing(folder: Path, port: int, open_browser: 
     page.wait(lambda: re.search("will be sent later|cannot be loaded", page.find("#state").text))
     assert page.state()["sent"] == 1
     assert len(read_answers((folder / "answers").iterdir(), study)[0]) == 1
-    with served(folder, port):
+    with server_url(folder, port):
         page.wait(lambda: page.state()["sent"] == 2)
         page.rate()  # its video comes by itself too
         page.wait(lambda: page.find("#state").text == "")
     # Also after the server has lost this rater's file.
     for path in (folder / "answers").iterdir():
         path.rename(folder.parent / path.name)
-    with served(folder, port):
+    with server_url(folder, port):
         page.finish()
         page.wait(lambda: "all your answers have arrived" in page.find(".told").text)
     files = [*(folder / "answers").iterdir(), *folder.parent.glob("*.jsonl")]

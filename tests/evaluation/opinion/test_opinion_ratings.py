@@ -44,15 +44,15 @@ def test_exact_sign_flips_agree_with_scipy() -> None:
 
 def test_drawn_sign_flips_come_near_the_exact_ones() -> None:
     differences = np.random.default_rng(4).normal(0.3, 1, 40)
-    found = sign_flip_p(differences, 0)
-    assert found == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
+    result = sign_flip_p(differences, 0)
+    assert result == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
     assert sign_flip_p(np.ones(40), 0) == pytest.approx(1 / 20_001)  # never 0
 
 
 def test_no_difference_is_found_by_chance_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
-    found = [sign_flip_p(rng.normal(0, 1, 10), 0) < 0.05 for _ in range(400)]
-    assert np.mean(found) == pytest.approx(0.05, abs=0.03)
+    result = [sign_flip_p(rng.normal(0, 1, 10), 0) < 0.05 for _ in range(400)]
+    assert np.mean(result) == pytest.approx(0.05, abs=0.03)
 
 
 def test_holm_agrees_with_its_definition() -> None:
@@ -65,14 +65,14 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
     rng = np.random.default_rng(6)
     raters, clips = 30, 20
     scores = 3 + rng.normal(0, 0.5, (raters, 1)) + rng.normal(0, 0.4, (1, clips)) + rng.normal(0, 0.3, (raters, clips))
-    found = estimate_mean(scores, 0)
+    result = estimate_mean(scores, 0)
     by_rater, by_clip = scores.mean(axis=1).var() / raters, scores.mean(axis=0).var() / clips
     rest = (scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()).var()
     half = 1.96 * np.sqrt(by_rater + by_clip + rest / raters / clips)
-    assert found.low is not None
-    assert found.high is not None
-    assert found.value == pytest.approx(scores.mean())
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    assert result.low is not None
+    assert result.high is not None
+    assert result.value == pytest.approx(scores.mean())
+    assert (result.high - result.low) / 2 == pytest.approx(half, rel=0.1)
 
 
 def test_missing_scores_are_left_out_and_one_rater_has_no_interval() -> None:
@@ -88,8 +88,8 @@ def test_known_answers_give_known_scores(folder: Path) -> None:
         )
     report = report_study(folder)
     for method, score in BY_METHOD.items():
-        for found in report.means[method].values():
-            assert tuple(found) == pytest.approx((score, score, score))
+        for result in report.means[method].values():
+            assert tuple(result) == pytest.approx((score, score, score))
     apart = {(one.first, one.second): one for one in report.comparisons if one.question == "sync"}
     assert apart["first-method", "second-method"].difference.value == pytest.approx(2)
     assert apart["first-method", "second-method"].p == 2 / 2**8

@@ -92,8 +92,8 @@ def test_the_site_is_served_with_headers_that_say_nothing_of_the_machine(server:
     ],
 )
 def test_ranges(server: StudyServer, wanted: str, status: int, part: bytes | None) -> None:
-    found, headers, body = ask(server, "GET", "/videos/v.mp4", Range=wanted)
-    assert found == status
+    code, headers, body = ask(server, "GET", "/videos/v.mp4", Range=wanted)
+    assert code == status
     if part is not None:
         assert body == part
         assert headers["Content-Type"] == "video/mp4"
@@ -183,8 +183,8 @@ def test_a_server_that_starts_again_goes_on(folder: Path) -> None:
     book.add(answers)
     book.add([answer_trial(STUDY, 2, 0, SCORES)])
     assert book.count() == (4, 1)
-    found, damaged = read_answers((folder / "answers").iterdir(), STUDY)
-    assert Counter(one.rater for one in found) == {name_rater(1): len(answers), name_rater(2): 1}
+    result, damaged = read_answers((folder / "answers").iterdir(), STUDY)
+    assert Counter(one.rater for one in result) == {name_rater(1): len(answers), name_rater(2): 1}
     assert damaged == 1
     # The file of one who gave up is taken away: the plan is free again. One whose file is gone keeps the number.
     (folder / "answers" / f"{name_rater(0)}.jsonl").unlink()

@@ -55,16 +55,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
 
 
 @pytest.fixture(scope="module")
-def made(folders: list[tuple[str, Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study_folder(folders: list[tuple[str, Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "study"
     make_study(folders, out, CONFIG, seed=SEED)
     return out
 
 
-def test_nothing_that_is_served_names_a_method_or_a_clip(made: Path, folders: list[tuple[str, Path]]) -> None:
+def test_nothing_that_is_served_names_a_method_or_a_clip(study_folder: Path, folders: list[tuple[str, Path]]) -> None:
     assert any(b"made by zigzagger" in path.read_bytes() for path in folders[2][1].rglob("*.mp4"))
     words = [*METHODS[1:], *CLIPS, "first-clip", "anna", "bert", str(SEED)]
-    served = [path for path in (made / "site").rglob("*") if path.is_file()]
+    served = [path for path in (study_folder / "site").rglob("*") if path.is_file()]
     videos = [path for path in served if path.suffix == ".mp4"]
     assert len(videos) == 9 + 2 + 2
     assert {path.name for path in served} - {path.name for path in videos} == {*PAGE, DATA}
@@ -72,30 +72,30 @@ def test_nothing_that_is_served_names_a_method_or_a_clip(made: Path, folders: li
         text = path.read_bytes().lower()
         assert [word for word in words if word.encode() in text or word in path.name] == []
     assert len({path.stat().st_mtime_ns for path in videos}) == 1
-    key = read_study(made).stimuli
+    key = read_study(study_folder).stimuli
     sizes = {(key[path.stem].clip, path.stat().st_size) for path in videos}
     assert len(sizes) == len(CLIPS)  # all versions of a clip have one size
-    data = (made / "site" / "study.js").read_text()
+    data = (study_folder / "site" / "study.js").read_text()
     page = json.loads(data.removeprefix("const STUDY = ").removesuffix(";\n"))
     assert set(page) == {"id", "practice", "questions", "scale", "videos", "plans"}
     assert sorted(page["videos"]) == page["videos"] == [path.stem for path in sorted(videos)]
 
 
-def test_videos_are_what_the_key_says(made: Path) -> None:
-    study = read_study(made)
+def test_videos_are_what_the_key_says(study_folder: Path) -> None:
+    study = read_study(study_folder)
     assert study.methods == METHODS
     assert study.clips == CLIPS
     for name, one in study.stimuli.items():
-        video = made / "site" / "videos" / f"{name}.mp4"
+        video = study_folder / "site" / "videos" / f"{name}.mp4"
         with VideoReader(video) as reader:
             frames = list(reader)
             assert reader.format.pix_fmt == "yuv420p"
         assert [index_of(frame.rgb()) for frame in frames] == list(range(10))
         assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(10)]
-        heard, expected = load_mono(video), sound_of(CLIPS.index(one.sound))[0]
-        assert abs(lag_samples(expected[:6000], heard[:6000])) <= 2
+        audio, expected = load_mono(video), sound_of(CLIPS.index(one.sound))[0]
+        assert abs(lag_samples(expected[:6000], audio[:6000])) <= 2
         others = [sound_of(number)[0] for number, clip in enumerate(CLIPS) if clip != one.sound]
-        assert all(likeness(heard, expected) > likeness(heard, other) for other in others)
+        assert all(likeness(audio, expected) > likeness(audio, other) for other in others)
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
@@ -133,7 +133,7 @@ def test_a_place_that_is_taken_is_kept(folders: list[tuple[str, Path]], tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
 
 
-def broken(whole: list[tuple[str, Path]], root: Path, how: str) -> list[tuple[str, Path]]:
+def break_folders(whole: list[tuple[str, Path]], root: Path, how: str) -> list[tuple[str, Path]]:
     folders = [(name, Path(shutil.copytree(folder, root / name))) for name, folder in whole]
     clip = root / "zigzagger" / f"{CLIPS[1]}.mp4"
     if how == "missing":
@@ -168,7 +168,7 @@ def broken(whole: list[tuple[str, Path]], root: Path, how: str) -> list[tuple[st
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
     folders: list[tuple[str, Path]], tmp_path: Path, how: str, error: type[CalsError], says: str
 ) -> None:
-    folders = broken(folders, tmp_path / "in", how)
+    folders = break_folders(folders, tmp_path / "in", how)
     out = tmp_path / "out" / "study"
     with pytest.raises(error, match=says):
         make_study(folders, out, CONFIG)

@@ -20,31 +20,31 @@ Report = dict[str, Any]
 
 def run(raw: Path, out: Path, *more: str) -> Report:
     main(["evaluate", str(raw), "--splits", str(raw / "splits.json"), "--out", str(out), *more])
-    found: Report = json.loads((out / "report.json").read_text())
-    return found
+    result: Report = json.loads((out / "report.json").read_text())
+    return result
 
 
-def wrong(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def read_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit):
         main(["evaluate", *arguments])
     return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
-def listed(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pairs_folder(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pairs and sounds, as other systems are given them."""
-    out = tmp_path_factory.mktemp("listed") / "out"
+    out = tmp_path_factory.mktemp("pairs_folder") / "out"
     main(["evaluate", str(raw), "--splits", str(raw / "splits.json"), "--out", str(out), "--list-only"])
     return out
 
 
 @pytest.fixture(scope="module")
-def others(raw: Path, listed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def others(raw: Path, pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Outputs of a system that knows the truth, one broken, most missing; and of one that makes small pictures."""
     root = tmp_path_factory.mktemp("others")
     (root / "truth").mkdir()
     (root / "small").mkdir()
-    for pair in json.loads((listed / PAIRS).read_text())["pairs"]:
+    for pair in json.loads((pairs_folder / PAIRS).read_text())["pairs"]:
         if pair["id"] == "self-anna-two":
             (root / "truth" / "self-anna-two.mp4").write_bytes(b"not a video")
         elif pair["id"] == "self-anna-one":
@@ -58,8 +58,8 @@ def others(raw: Path, listed: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def finished(raw: Path, others: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("finished") / "out"
+def results_folder(raw: Path, others: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results_folder") / "out"
     more = [
         part
         for name, place in zip(("truth", "small"), others, strict=True)
@@ -70,35 +70,35 @@ def finished(raw: Path, others: tuple[Path, Path], tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def report(finished: Path) -> Report:
-    found: Report = json.loads((finished / "report.json").read_text())
-    return found
+def report(results_folder: Path) -> Report:
+    result: Report = json.loads((results_folder / "report.json").read_text())
+    return result
 
 
 def of_pair(report: Report, name: str) -> Report:
     return next(pair for pair in report["pairs"] if pair["id"] == name)
 
 
-def test_the_list_names_what_others_need(raw: Path, listed: Path) -> None:
-    assert sorted(path.name for path in listed.iterdir()) == [PAIRS, "sounds"]
-    pairs = json.loads((listed / PAIRS).read_text())["pairs"]
+def test_the_list_names_what_others_need(raw: Path, pairs_folder: Path) -> None:
+    assert sorted(path.name for path in pairs_folder.iterdir()) == [PAIRS, "sounds"]
+    pairs = json.loads((pairs_folder / PAIRS).read_text())["pairs"]
     assert [pair["id"] for pair in pairs] == [
         *("self-anna-one", "self-anna-two", "cross-anna-one-by-anna-two", "cross-anna-two-by-anna-one"),
         *("self-bert-one", "self-carl-gone", "cross-bert-one-by-carl-gone", "cross-carl-gone-by-bert-one"),
     ]
-    assert all((raw / pair["video"]).is_file() and (listed / pair["sound"]).is_file() for pair in pairs)
+    assert all((raw / pair["video"]).is_file() and (pairs_folder / pair["sound"]).is_file() for pair in pairs)
 
 
 def test_who_knows_the_truth_is_perfect(report: Report) -> None:
-    found = of_pair(report, "self-bert-one")["scores"]
-    assert found["truth"]["psnr"] == found["truth"]["wrapped_psnr"] == 100  # what equal pictures count as
-    assert found["truth"]["ssim"] == found["truth"]["ssim_lips"] == pytest.approx(1)
-    assert found["truth"]["opening"] == pytest.approx(1)
-    assert found["truth"]["lmd"] == pytest.approx(0, abs=1e-6)
-    assert found["truth"]["lse_d"] == pytest.approx(found["real"]["lse_d"])
-    assert found["debug"]["psnr_lips"] < found["copy"]["psnr_lips"] < 60
-    assert found["debug"]["ssim_lips"] < found["copy"]["ssim_lips"] < 1
-    assert found["copy"]["opening"] < 0.5
+    result = of_pair(report, "self-bert-one")["scores"]
+    assert result["truth"]["psnr"] == result["truth"]["wrapped_psnr"] == 100  # what equal pictures count as
+    assert result["truth"]["ssim"] == result["truth"]["ssim_lips"] == pytest.approx(1)
+    assert result["truth"]["opening"] == pytest.approx(1)
+    assert result["truth"]["lmd"] == pytest.approx(0, abs=1e-6)
+    assert result["truth"]["lse_d"] == pytest.approx(result["real"]["lse_d"])
+    assert result["debug"]["psnr_lips"] < result["copy"]["psnr_lips"] < 60
+    assert result["debug"]["ssim_lips"] < result["copy"]["ssim_lips"] < 1
+    assert result["copy"]["opening"] < 0.5
 
 
 def test_smaller_pictures_are_aligned_by_themselves(report: Report) -> None:
@@ -140,18 +140,18 @@ def test_means_are_those_of_the_clips(report: Report) -> None:
 
 
 def test_started_again_it_goes_on(
-    raw: Path, finished: Path, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    raw: Path, results_folder: Path, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Half of the records gone and one damaged: only those are made, by two processes, and all is as it was."""
     out = tmp_path / "out"
-    shutil.copytree(finished, out)
+    shutil.copytree(results_folder, out)
     records = out / RECORDS / "debug"
     (records / "self-anna-one.npz").unlink()
     (records / "self-bert-one.npz").write_bytes(b"PK")
     kept = {path: path.stat().st_mtime_ns for path in (out / RECORDS).rglob("*.npz")}
     capsys.readouterr()
     again = ["--splits", str(raw / "splits.json"), "--out", str(out), "--model", "debug", "--workers", "2"]
-    assert "use --force" in wrong(capsys, str(raw), *again)
+    assert "use --force" in read_error(capsys, str(raw), *again)
     run(raw, out, "--model", "debug", "--workers", "2", "--force")
     changed = {path.name for path, time in kept.items() if path.stat().st_mtime_ns != time}
     assert changed == {"self-bert-one.npz"}
@@ -163,19 +163,19 @@ def test_started_again_it_goes_on(
 
 def test_wrong_input_is_said_before_any_work(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "out")]
-    assert "did you mean 'debug'" in wrong(capsys, str(raw), *out, "--model", "debugg")
-    assert "expected a model or a folder" in wrong(capsys, str(raw), *out)
-    assert "expected names that differ" in wrong(capsys, str(raw), *out, "--model", "debug", "--model", "debug")
-    assert "expected names that differ" in wrong(capsys, str(raw), *out, "--model", "real=debug")
-    assert "expected videos of a" in wrong(capsys, str(raw), *out, "--generated", f"a={raw}")
-    assert "expected a folder with" in wrong(capsys, str(raw), *out, "--generated", f"a={tmp_path / 'no'}")
-    assert "expected a folder of videos" in wrong(capsys, str(tmp_path / "no"), *out, "--model", "debug")
-    assert "expected a checkpoint folder" in wrong(
+    assert "did you mean 'debug'" in read_error(capsys, str(raw), *out, "--model", "debugg")
+    assert "expected a model or a folder" in read_error(capsys, str(raw), *out)
+    assert "expected names that differ" in read_error(capsys, str(raw), *out, "--model", "debug", "--model", "debug")
+    assert "expected names that differ" in read_error(capsys, str(raw), *out, "--model", "real=debug")
+    assert "expected videos of a" in read_error(capsys, str(raw), *out, "--generated", f"a={raw}")
+    assert "expected a folder with" in read_error(capsys, str(raw), *out, "--generated", f"a={tmp_path / 'no'}")
+    assert "expected a folder of videos" in read_error(capsys, str(tmp_path / "no"), *out, "--model", "debug")
+    assert "expected a checkpoint folder" in read_error(
         capsys, str(raw), *out, "--model", "debug", "--sync", str(tmp_path / "no")
     )
-    assert "found both" in wrong(
+    assert "found both" in read_error(
         capsys, str(raw), *out, "--model", "debug", "--pairs", "a.json", "--splits", str(raw / "splits.json")
     )
-    assert "expected one corpus" in wrong(capsys, str(raw), str(raw), *out, "--model", "debug")
-    assert "one --model and --splits" in wrong(capsys, "quick", str(raw), *out, "--model", "debug")
+    assert "expected one corpus" in read_error(capsys, str(raw), str(raw), *out, "--model", "debug")
+    assert "one --model and --splits" in read_error(capsys, "quick", str(raw), *out, "--model", "debug")
     assert not (tmp_path / "out").exists()

@@ -73,9 +73,9 @@ def site(raw: Path, detector: FaceDetector, tmp_path_factory: pytest.TempPathFac
     root = tmp_path_factory.mktemp("site")
     clip = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
     made_clip(root, clip)
-    found = report("ours", "<b>theirs</b>")
-    found.clips["self-0"] = ("real", "ours")
-    (root / "index.html").write_text(page(found), encoding="utf-8")
+    result = report("ours", "<b>theirs</b>")
+    result.clips["self-0"] = ("real", "ours")
+    (root / "index.html").write_text(page(result), encoding="utf-8")
     return root
 
 
@@ -101,12 +101,12 @@ def test_it_is_well_formed_and_asks_for_nothing_but_its_clips(site: Path) -> Non
 
 
 def test_addresses_of_odd_names_are_quoted() -> None:
-    found = report("ours")
-    pair = replace(found.results[0].pair, id='a #"b" 50%')
-    found.results[0] = replace(found.results[0], pair=pair)
-    found.clips[pair.id] = ("real", "ours")
+    result = report("ours")
+    pair = replace(result.results[0].pair, id='a #"b" 50%')
+    result.results[0] = replace(result.results[0], pair=pair)
+    result.clips[pair.id] = ("real", "ours")
     reader = Reader()
-    reader.feed(page(found))
+    reader.feed(page(result))
     assert "clips/a%20%23%22b%22%2050%25.mp4" in reader.addresses
 
 
@@ -156,11 +156,11 @@ def test_a_browser_plays_the_clip_and_sorts_the_table(site: Path) -> None:
     address = (site / "watched.html").as_uri()
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", f"--user-data-dir={site}/me")
     assert BROWSER is not None
-    done = subprocess.run([BROWSER, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120)
-    found = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    assert found[1] == f"seen {2 * SIDE_PX}x{SIDE_PX + BAR_PX}"
-    order = re.search(r'data-sorted="([^"]*)"', done.stdout)
+    process = subprocess.run([BROWSER, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+    result = re.search(r"<title>(.*?)</title>", process.stdout)
+    assert result is not None, process.stderr[-2000:]
+    assert result[1] == f"seen {2 * SIDE_PX}x{SIDE_PX + BAR_PX}"
+    order = re.search(r'data-sorted="([^"]*)"', process.stdout)
     assert order is not None
     numbers = [float(number) for number in order[1].split()]
     assert numbers == sorted(numbers)

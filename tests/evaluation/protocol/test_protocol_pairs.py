@@ -30,8 +30,8 @@ def test_every_face_says_its_own_sound_and_a_strangers(names: Path) -> None:
     own = {pair.face: pair.heard for pair in pairs if pair.kind == "self"}
     across = {pair.face: pair.heard for pair in pairs if pair.kind == "cross"}
     assert len(own) == len(across) == 12
-    assert all(face == heard for face, heard in own.items())
-    assert all(face.split("/")[0] != heard.split("/")[0] for face, heard in across.items())
+    assert all(face == audio for face, audio in own.items())
+    assert all(face.split("/")[0] != audio.split("/")[0] for face, audio in across.items())
     assert len(set(across.values())) > 3
     assert {pair.part for pair in pairs} == {"all"}
 
@@ -59,9 +59,9 @@ def test_a_written_list_is_the_same_list(raw: Path, tmp_path: Path) -> None:
     again = read_pairs(tmp_path / PAIRS, raw)
     assert again == drawn
     pair = next(pair for pair in drawn.pairs if pair.kind == "cross")
-    said = load_mono(tmp_path / pair.sound)
-    assert said == pytest.approx(load_mono(raw / f"{pair.heard}.mp4")[: 2 * 16_000], abs=1e-4)
-    assert np.abs(said).max() > 0.1
+    wav = load_mono(tmp_path / pair.sound)
+    assert wav == pytest.approx(load_mono(raw / f"{pair.heard}.mp4")[: 2 * 16_000], abs=1e-4)
+    assert np.abs(wav).max() > 0.1
     assert write_pairs(again, raw, tmp_path) == {}  # and it may be given again
 
 

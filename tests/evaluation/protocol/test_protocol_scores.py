@@ -49,7 +49,7 @@ def test_frames_that_one_lacks_are_dropped_for_all() -> None:
     assert (result.frames, result.used) == (60, 57)
     assert result.without_face == {"real": 1, "good": 0, "bad": 2}
     assert result.scores["good"]["psnr"] == 30
-    assert {name: len(made) for name, (made, _) in features.items()} == {"good": 9, "bad": 9}  # of 12 windows
+    assert {name: len(generated) for name, (generated, _) in features.items()} == {"good": 9, "bad": 9}  # of 12 windows
 
 
 def test_a_method_without_enough_frames_fails_and_costs_nothing() -> None:
@@ -72,19 +72,21 @@ def test_methods_that_share_no_frames_leave_the_pair_out() -> None:
 def test_a_copy_of_the_real_clip_is_perfect() -> None:
     real = record(0)
     result, _ = judged(PAIR, {"real": real, "same": replace(real, key={"a": 1})}, {}, "")
-    found = result.scores["same"]
+    output = result.scores["same"]
     perfect = {"lmd": 0, "opening": 1, "width": 1, "jitter": 1, "silence": 0, "offset": 0, "in_step": 1}
-    assert {name: found[name] for name in perfect} == pytest.approx(perfect)
-    assert found["sharpness"] == 0.5
+    assert {name: output[name] for name in perfect} == pytest.approx(perfect)
+    assert output["sharpness"] == 0.5
     assert "psnr" not in result.scores["real"]  # equal pictures would say nothing
 
 
 def test_dlibs_points_have_a_distance_of_their_own() -> None:
     """One point of 20 that is 2 px off moves the mean place by 0.1 px, in each frame that counts."""
-    real, made = (replace(record(seed, gone=(7,)), dlib_lips=np.zeros((FRAMES, 20, 2))) for seed in (0, 1))
-    made.dlib_lips[:, 3, 0] = 2
-    made.dlib_lips[7] = np.nan
-    result, _ = judged(PAIR, {"real": real, "made": made, "copy": replace(record(2), dlib_lips=real.dlib_lips)}, {}, "")
+    real, generated = (replace(record(seed, gone=(7,)), dlib_lips=np.zeros((FRAMES, 20, 2))) for seed in (0, 1))
+    generated.dlib_lips[:, 3, 0] = 2
+    generated.dlib_lips[7] = np.nan
+    result, _ = judged(
+        PAIR, {"real": real, "made": generated, "copy": replace(record(2), dlib_lips=real.dlib_lips)}, {}, ""
+    )
     assert result.scores["made"]["lmd_dlib"] == pytest.approx((1.9 + 19 * 0.1) / 20)
     assert result.scores["copy"]["lmd_dlib"] == 0
     without, _ = judged(PAIR, {"real": record(0), "made": record(1)}, {}, "")
@@ -112,13 +114,13 @@ def test_windows_with_a_dropped_frame_are_not_heard() -> None:
 
 def test_the_interval_is_that_of_the_mean() -> None:
     values = np.random.default_rng(0).normal(3, 2, 400)
-    found = mean_estimate(values, seed=1)
-    assert found.value == pytest.approx(values.mean())
-    assert found.low is not None
-    assert found.high is not None
+    result = mean_estimate(values, seed=1)
+    assert result.value == pytest.approx(values.mean())
+    assert result.low is not None
+    assert result.high is not None
     margin = 1.96 * values.std() / 20  # the normal approximation
-    assert (found.value - found.low, found.high - found.value) == pytest.approx((margin, margin), rel=0.1)
-    assert found == mean_estimate(values, seed=1)
+    assert (result.value - result.low, result.high - result.value) == pytest.approx((margin, margin), rel=0.1)
+    assert result == mean_estimate(values, seed=1)
     assert mean_estimate(np.array([2.0])) == (2.0, None, None)
     assert math.isnan(mean_estimate(np.zeros(0)).value)
 

@@ -41,8 +41,8 @@ class Listener:
 
 def run(folder: Path, out: Path, *more: str) -> Report:
     main(["evaluate", str(folder), "--drive", "rolled", "--out", str(out), "--no-copy", "--shown", "1", *more])
-    found: Report = json.loads((out / "report.json").read_text())
-    return found
+    result: Report = json.loads((out / "report.json").read_text())
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +67,8 @@ def others(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path, others: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    out = tmp_path_factory.mktemp("finished") / "out"
+def results_folder(folder: Path, others: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    out = tmp_path_factory.mktemp("results_folder") / "out"
     (out.parent / "offsets.json").write_text('{"b": 2}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rolled, "load_recogniser", Listener)
@@ -78,29 +78,29 @@ def finished(folder: Path, others: tuple[Path, Path], tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
-def report(finished: Path) -> Report:
-    found: Report = json.loads((finished / "report.json").read_text())
-    return found
+def report(results_folder: Path) -> Report:
+    result: Report = json.loads((results_folder / "report.json").read_text())
+    return result
 
 
 def test_who_shows_what_is_meant_is_perfect(report: Report) -> None:
     assert [(pair["id"], pair["kind"]) for pair in report["pairs"]] == [("a", "rolled"), ("b", "rolled")]
     for pair in report["pairs"]:
-        found = pair["scores"]["truth"]
-        assert found["opening"] > 0.99
-        assert found["width"] > 0.9
-        assert found["leak"] == pytest.approx(0, abs=0.05)
-        assert [found[name] for name in ("span", "sharpness", "flicker")] == pytest.approx([1, 1, 1], abs=0.1)
-        assert found["jitter"] == pytest.approx(1, abs=0.25)
-        assert "compute" not in found or found["compute"] is None
+        result = pair["scores"]["truth"]
+        assert result["opening"] > 0.99
+        assert result["width"] > 0.9
+        assert result["leak"] == pytest.approx(0, abs=0.05)
+        assert [result[name] for name in ("span", "sharpness", "flicker")] == pytest.approx([1, 1, 1], abs=0.1)
+        assert result["jitter"] == pytest.approx(1, abs=0.25)
+        assert "compute" not in result or result["compute"] is None
 
 
 def test_who_changes_nothing_leaks(report: Report) -> None:
     for pair in report["pairs"]:
-        found = pair["scores"]["same"]
-        assert found["opening"] < 0.8
-        assert found["leak"] == pytest.approx(1 - found["opening"], abs=0.05)
-        assert found["flicker"] == pytest.approx(1, abs=0.1)
+        result = pair["scores"]["same"]
+        assert result["opening"] < 0.8
+        assert result["leak"] == pytest.approx(1 - result["opening"], abs=0.05)
+        assert result["flicker"] == pytest.approx(1, abs=0.1)
 
 
 def test_a_model_is_timed_and_closures_stand_beside_the_real_ones(report: Report) -> None:
@@ -113,42 +113,44 @@ def test_a_model_is_timed_and_closures_stand_beside_the_real_ones(report: Report
     assert (table["kind"], table["judged"], table["failed"]) == ("rolled", 2, {"debug": 0, "truth": 0, "same": 0})
 
 
-def test_sounds_are_brought_in_step_then_rolled(folder: Path, finished: Path, report: Report) -> None:
+def test_sounds_are_brought_in_step_then_rolled(folder: Path, results_folder: Path, report: Report) -> None:
     offsets = {pair["id"]: pair["offset"] for pair in report["pairs"]}
     assert offsets["a"]["late_frames"] == 0
     assert "too short" in offsets["a"]["why"]
     assert offsets["b"] == {"late_frames": 2.0, "why": "told"}
     wav = load_mono(folder / "b.mp4", 16_000)
     later = np.concatenate([np.zeros(2 * 640), wav])[: 48 * 640]
-    assert load_mono(finished / "sounds" / "b.wav") == pytest.approx(np.roll(later, HALF * 640), abs=1e-4)
+    assert load_mono(results_folder / "sounds" / "b.wav") == pytest.approx(np.roll(later, HALF * 640), abs=1e-4)
 
 
-def test_the_sheet_and_the_page(finished: Path, report: Report) -> None:
-    names = sorted(path.name for path in finished.iterdir())
+def test_the_sheet_and_the_page(results_folder: Path, report: Report) -> None:
+    names = sorted(path.name for path in results_folder.iterdir())
     assert names == ["clips", "index.html", PAIRS, "records", "report.json", "report.md", "sheet.png", "sounds"]
     rows = 2 * (2 + 3)  # of each clip: real, meant, and three methods
-    sheet = cv2.imread(str(finished / "sheet.png"))
+    sheet = cv2.imread(str(results_folder / "sheet.png"))
     assert sheet.shape == (rows * (SIDE_PX + 4) + 4, COLUMNS * (SIDE_PX + 4) + 4, 3)
-    real, meant, made = (sheet[4 + row * 164 : 164 + row * 164].astype(int) for row in (0, 1, 3))  # debug, then truth
-    assert np.abs(made - meant).mean() < np.abs(real - meant).mean()
-    page = (finished / "index.html").read_text()
+    real, meant, generated = (
+        sheet[4 + row * 164 : 164 + row * 164].astype(int) for row in (0, 1, 3)
+    )  # debug, then truth
+    assert np.abs(generated - meant).mean() < np.abs(real - meant).mean()
+    page = (results_folder / "index.html").read_text()
     reader = Reader()
     reader.feed(page)
     assert reader.open == []
     assert "sheet.png" in reader.addresses
     assert "By how much each sound was delayed" in page
     assert "listener" in page
-    assert "| b    | 2 " in (finished / "report.md").read_text()
+    assert "| b    | 2 " in (results_folder / "report.md").read_text()
 
 
-def test_started_again_it_measures_nothing_anew(folder: Path, others: tuple[Path, Path], finished: Path) -> None:
-    places = [*(finished / "records").rglob("*.npz"), *(finished / "sounds").iterdir()]
+def test_started_again_it_measures_nothing_anew(folder: Path, others: tuple[Path, Path], results_folder: Path) -> None:
+    places = [*(results_folder / "records").rglob("*.npz"), *(results_folder / "sounds").iterdir()]
     before = {path: path.stat().st_mtime_ns for path in places}
-    text = (finished / "report.json").read_text()
+    text = (results_folder / "report.json").read_text()
     more = ("--generated", f"truth={others[0]}", "--generated", f"same={others[1]}", "--model", "debug", "--force")
-    run(folder, finished, "--offsets", str(finished.parent / "offsets.json"), *more)
+    run(folder, results_folder, "--offsets", str(results_folder.parent / "offsets.json"), *more)
     assert {path: path.stat().st_mtime_ns for path in places} == before
-    assert (finished / "report.json").read_text() == text
+    assert (results_folder / "report.json").read_text() == text
 
 
 def test_the_list_is_for_other_systems(
@@ -181,8 +183,8 @@ def test_the_list_is_for_other_systems(
             ]
         )  # other systems may have the sound of before
     assert "delayed by 1 frames, found one by 0" in capsys.readouterr().err
-    found = run(folder, tmp_path, "--clips", "1", "--generated", str(others[0]))
-    assert "closures" not in found["pairs"][0]["scores"]["real"]
+    result = run(folder, tmp_path, "--clips", "1", "--generated", str(others[0]))
+    assert "closures" not in result["pairs"][0]["scores"]["real"]
     assert "pocketsphinx, which finds the phones, is not there" in (tmp_path / "index.html").read_text()
 
 
@@ -193,8 +195,8 @@ def test_bilabials_roll_with_the_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RealClip, "wav", lambda _: np.zeros(48 * 640, np.float32))
     listener = Listener()
     listener.frames = (2, 23.5, 30)  # type: ignore[assignment]  # the second one is cut in two
-    found = np.array(find_bilabials(clip, listener)) * 25  # type: ignore[arg-type]
-    assert found.tolist() == pytest.approx(np.array([[6, 7], [26, 27]]))
+    result = np.array(find_bilabials(clip, listener)) * 25  # type: ignore[arg-type]
+    assert result.tolist() == pytest.approx(np.array([[6, 7], [26, 27]]))
 
 
 def test_the_leap_of_the_real_mouth_at_the_seam_is_not_its_motion() -> None:
@@ -213,12 +215,12 @@ def test_the_leap_of_the_real_mouth_at_the_seam_is_not_its_motion() -> None:
     real = replace(record(0), values=values, lips=lips)
     changed = values | {"change": np.full(FRAMES, 3.0), "own_energy": np.full(FRAMES, 2.0)}
     changed["change"][FRAMES // 2 - 1] = 90  # at the seam
-    made = replace(real, values=changed | {"opening": values["opening"][meant]}, lips=0.5 * lips, compute=2.5)
+    generated = replace(real, values=changed | {"opening": values["opening"][meant]}, lips=0.5 * lips, compute=2.5)
     use = np.ones(FRAMES, bool)
-    found = score_rolled(made, real, use, [(0.0, 0.04)])
+    result = score_rolled(generated, real, use, [(0.0, 0.04)])
     own = np.corrcoef(values["opening"], values["opening"][meant])[0, 1]
-    wanted = {"opening": 1, "span": 1, "leak": 0, "jitter": 0.5, "flicker": 1.5, "sharpness": 0.5, "compute": 2.5}
-    assert found == pytest.approx(wanted | {"width": np.corrcoef(time, time[meant])[0, 1], "closures": 0})
+    expected = {"opening": 1, "span": 1, "leak": 0, "jitter": 0.5, "flicker": 1.5, "sharpness": 0.5, "compute": 2.5}
+    assert result == pytest.approx(expected | {"width": np.corrcoef(time, time[meant])[0, 1], "closures": 0})
     assert own < 0
     assert score_rolled(real, real, use, [(0.0, 0.04)]) == {"closures": 0}
     assert score_rolled(real, real, use, None) == {}

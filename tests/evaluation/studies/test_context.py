@@ -31,7 +31,7 @@ CONFIG = ContextConfig(every=3, reach=REACH, measure="mesh")
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five clips whose mouths follow 2 * SIDE + 1 frames of sound, and one that is too short."""
     rng = np.random.default_rng(0)
     samples = []
@@ -39,13 +39,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         loudness = rng.uniform(0, 1, frames).astype(np.float32)
         loudness[:14] = 0  # where the mouth is seen at rest
         samples.append(drawn_sample(f"{'ab'[i % 2]}-{i}", loudness, SIDE))
-    return write_corpus(tmp_path_factory.mktemp("drawn"), samples)
+    return write_corpus(tmp_path_factory.mktemp("corpus"), samples)
 
 
 @pytest.fixture(scope="module")
-def studied(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ContextReport, Path]:
-    out = tmp_path_factory.mktemp("studied") / "out"
-    return context(lips_of(FollowingLips(SIDE)), drawn, out, CONFIG), out
+def study_results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ContextReport, Path]:
+    out = tmp_path_factory.mktemp("study_results") / "out"
+    return context(lips_of(FollowingLips(SIDE)), corpus, out, CONFIG), out
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def photo(raw: Path, detector: BlazeFaceMesh, tmp_path_factory: pytest.TempPathF
     return write_corpus(tmp_path_factory.mktemp("photo"), samples, per_shard=1)
 
 
-def test_the_window_that_is_there_is_found(studied: tuple[ContextReport, Path]) -> None:
-    report, _ = studied
+def test_the_window_that_is_there_is_found(study_results: tuple[ContextReport, Path]) -> None:
+    report, _ = study_results
     assert list(report.curves) == ["all"]
     opening, lmd = (report.curves["all"][name] for name in ("opening", "lmd"))
     values = [point.value for point in opening.at]
@@ -84,8 +84,8 @@ def test_the_window_that_is_there_is_found(studied: tuple[ContextReport, Path]) 
     assert "shorter than the published 1.2 s" in report.summary()
 
 
-def test_it_is_all_in_the_files(studied: tuple[ContextReport, Path]) -> None:
-    report, out = studied
+def test_it_is_all_in_the_files(study_results: tuple[ContextReport, Path]) -> None:
+    report, out = study_results
     assert sorted(path.name for path in out.iterdir()) == ["context.json", "context.md", "context.png"]
     document = json.loads((out / "context.json").read_text())
     clips = {clip["clip"]: clip for clip in document["clips"]}
@@ -102,17 +102,17 @@ def test_it_is_all_in_the_files(studied: tuple[ContextReport, Path]) -> None:
 
 
 def test_sound_is_cut_not_masked() -> None:
-    heard: list[int] = []
+    audio: list[int] = []
 
     class Listening(DebugLips):
         def units(self, mel: Tensor) -> Tensor:
-            heard.append(mel.shape[1])
+            audio.append(mel.shape[1])
             return super().units(mel)
 
     network = Listening(DebugConfig())
     mel = torch.randn(200, 80)
     units = cut_units(network, mel, [10, 20, 30], 3)
-    assert heard == [7 * 4]
+    assert audio == [7 * 4]
     assert torch.allclose(units[1], DebugLips(DebugConfig()).units(mel[None, 80:84])[0, 0], atol=1e-5)
     changed = mel.clone()
     changed[: (20 - 3) * 4] += 9
@@ -125,7 +125,7 @@ class _Stop(Exception):  # noqa: N818
 
 
 def test_interrupted_work_goes_on_and_says_the_same(
-    drawn: Path, studied: tuple[ContextReport, Path], tmp_path: Path
+    corpus: Path, study_results: tuple[ContextReport, Path], tmp_path: Path
 ) -> None:
     lips, out = lips_of(FollowingLips(SIDE)), tmp_path / "out"
 
@@ -134,20 +134,20 @@ def test_interrupted_work_goes_on_and_says_the_same(
             raise _Stop
 
     with pytest.raises(_Stop):
-        context(lips, drawn, out, CONFIG, progress=stop)
+        context(lips, corpus, out, CONFIG, progress=stop)
     assert [path.name for path in out.iterdir()] == [".context.jsonl"]
     with (out / ".context.jsonl").open("a") as file:
         file.write('{"clip": "cut sho')  # as a power cut leaves it
     with pytest.raises(ConfigError, match="another every; give it the same settings"):
-        context(lips, drawn, out, ContextConfig(every=4, reach=REACH, measure="mesh"))
+        context(lips, corpus, out, ContextConfig(every=4, reach=REACH, measure="mesh"))
     seen: list[int] = []
-    resumed = context(lips, drawn, out, CONFIG, progress=lambda done, _: seen.append(done))
+    resumed = context(lips, corpus, out, CONFIG, progress=lambda done, _: seen.append(done))
     assert seen == [3, 4, 5, 6]
     assert not (out / ".context.jsonl").exists()
-    assert resumed.document() == studied[0].document()
+    assert resumed.document() == study_results[0].document()
     with pytest.raises(MediaError, match="use --force"):
-        context(lips, drawn, out, CONFIG)
-    context(lips, drawn, out, ContextConfig(every=9, reach=REACH, measure="mesh"), force=True)
+        context(lips, corpus, out, CONFIG)
+    context(lips, corpus, out, ContextConfig(every=9, reach=REACH, measure="mesh"), force=True)
     assert json.loads((out / "context.json").read_text())["settings"]["every"] == 9
 
 
@@ -170,10 +170,10 @@ def test_real_pictures_are_read_as_themselves(photo: Path, tmp_path: Path) -> No
 def test_pictures_are_read_as_the_tracker_reads_them(photo: Path, detector: BlazeFaceMesh) -> None:
     reader = PictureReader(detector, 8)
     for _, clip in loaded(photo, picked(photo, None, StudyConfig()), MelConfig()):
-        found = openings(reader.real(Subject(clip), range(clip.frames)))
+        result = openings(reader.real(Subject(clip), range(clip.frames)))
         tracked = openings(clip.landmarks[..., :2].astype(np.float64))
-        assert correlation(found, tracked) > 0.9  # on GRID 0.98: there mouths open wider
-        assert 0.7 < found.std() / tracked.std() < 1.3
+        assert correlation(result, tracked) > 0.9  # on GRID 0.98: there mouths open wider
+        assert 0.7 < result.std() / tracked.std() < 1.3
 
 
 def test_the_command_runs(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,35 +181,35 @@ def test_the_command_runs(photo: Path, tmp_path: Path, capsys: pytest.CaptureFix
     splits = ["--splits", str(tmp_path / "splits.json"), "--parts", "one", "two"]
     sizes = ["--every", "20", "--reach", "2"]
     main(["context", "debug", str(photo), "--out", str(tmp_path / "out"), *splits, *sizes])
-    said = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     for line in ("| one | opening |", "| two | lmd |", "| all | lmd |", "context.png"):
-        assert line in said
+        assert line in stdout
     with pytest.raises(SystemExit):
         main(["context", "debug", str(photo), "--out", str(tmp_path / "mesh"), "--measure", "mesh", *sizes])
     assert "expected a model that moves a mesh" in capsys.readouterr().err
     assert not [path for path in (tmp_path / "mesh").iterdir() if not path.name.startswith(".context")]
 
 
-def test_wrong_input_is_refused(drawn: Path, tmp_path: Path) -> None:
+def test_wrong_input_is_refused(corpus: Path, tmp_path: Path) -> None:
     lips = lips_of(FollowingLips(SIDE))
     with pytest.raises(DataError, match="long enough"):
-        context(lips, drawn, tmp_path / "out", ContextConfig(reach=30, measure="mesh"))
+        context(lips, corpus, tmp_path / "out", ContextConfig(reach=30, measure="mesh"))
     with pytest.raises(DataError, match="prepared folder"):
         context(lips, tmp_path, tmp_path / "out", CONFIG)
     (tmp_path / "splits.json").write_text(json.dumps({"val": ["nobody"]}))
     with pytest.raises(DataError, match="clips of the part 'val'"):
-        context(lips, drawn, tmp_path / "out", ContextConfig(parts=("val",)), splits=tmp_path / "splits.json")
+        context(lips, corpus, tmp_path / "out", ContextConfig(parts=("val",)), splits=tmp_path / "splits.json")
     for wrong in ({"every": 0}, {"clips": 0}, {"parts": ()}, {"measure": "eye"}, {"reach": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ContextConfig(**wrong)  # type: ignore[arg-type]
     other = DebugLips(DebugConfig(crop_px=64))
     with pytest.raises(ConfigError, match="expected crops of 128 px"):
-        context(lips_of(other), drawn, tmp_path / "out", ContextConfig())
+        context(lips_of(other), corpus, tmp_path / "out", ContextConfig())
 
 
-def test_clips_are_evenly_spaced_in_each_part(drawn: Path, tmp_path: Path) -> None:
+def test_clips_are_evenly_spaced_in_each_part(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"x": ["a-0", "b-1", "a-2"], "y": ["a-4", "b-5"]}))
-    picks = picked(drawn, tmp_path / "splits.json", StudyConfig(parts=("x", "y"), clips=2))
+    picks = picked(corpus, tmp_path / "splits.json", StudyConfig(parts=("x", "y"), clips=2))
     assert [(pick.part, pick.key) for pick in picks] == [("x", "a-0"), ("x", "a-2"), ("y", "a-4"), ("y", "b-5")]
-    found = [(pick.key, clip.key) for pick, clip in loaded(drawn, picks, MelConfig())]
-    assert found == [(key, key) for key in ("a-0", "a-2", "a-4", "b-5")]
+    result = [(pick.key, clip.key) for pick, clip in loaded(corpus, picks, MelConfig())]
+    assert result == [(key, key) for key in ("a-0", "a-2", "a-4", "b-5")]

@@ -20,16 +20,16 @@ from cals.metrics.motion import correlation
 
 def clip(rng: np.random.Generator, moments: int, noise: float = 0.0, level: float = 0.0) -> Series:
     real = rng.normal(size=moments)
-    made = real + noise * rng.normal(size=moments) + level
-    return Series(real=(real + level).tolist(), made=made.tolist(), lmd=rng.uniform(0, 2, moments).tolist())
+    generated = real + noise * rng.normal(size=moments) + level
+    return Series(real=(real + level).tolist(), made=generated.tolist(), lmd=rng.uniform(0, 2, moments).tolist())
 
 
 def test_one_clip_is_pearsons_and_the_mean() -> None:
     one = clip(np.random.default_rng(0), 30, noise=1.0)
-    found = values([one], draws(1, seed=0))
-    assert found["opening"][0] == pytest.approx(correlation(np.array(one.made), np.array(one.real)))
-    assert found["lmd"][0] == pytest.approx(np.mean(one.lmd))
-    assert estimate(found["opening"], 1).low is None
+    result = values([one], draws(1, seed=0))
+    assert result["opening"][0] == pytest.approx(correlation(np.array(one.made), np.array(one.real)))
+    assert result["lmd"][0] == pytest.approx(np.mean(one.lmd))
+    assert estimate(result["opening"], 1).low is None
 
 
 def test_large_mouths_prove_nothing() -> None:
@@ -74,9 +74,9 @@ def test_the_interval_holds_the_value_and_narrows_with_clips() -> None:
 def test_still_mouths_follow_nothing() -> None:
     still = Series(real=[1.0, 2.0], made=[3.0, 3.0], lmd=[1.0, 1.0])
     empty = Series(real=[], made=[], lmd=[])
-    found = values([still, empty], np.array([[1.0, 1.0], [0.0, 2.0]]))
-    assert found["opening"].tolist() == [0, 0]
-    assert found["lmd"].tolist() == [1, 0]
+    result = values([still, empty], np.array([[1.0, 1.0], [0.0, 2.0]]))
+    assert result["opening"].tolist() == [0, 0]
+    assert result["lmd"].tolist() == [1, 0]
 
 
 def test_the_gain_is_reached_where_it_is_said_to_be() -> None:
@@ -103,12 +103,12 @@ def test_what_one_condition_lacks_is_dropped_from_all() -> None:
     lost[2] = np.nan
     moved = real.copy()
     moved[1, MOUTH_68[3], 0] += 20.0  # one of twenty: 19 off itself, 1 off each of the others
-    found, dropped = series(real, {"a": moved, "b": lost})
+    result, dropped = series(real, {"a": moved, "b": lost})
     assert dropped == 1
-    assert found["a"].lmd == pytest.approx([0, (19 + 19 * 1) / 20, 0])
-    assert found["b"].lmd == pytest.approx([0, 0, 0])
-    assert found["a"].real == found["b"].made
-    assert len(found["a"].real) == 3
+    assert result["a"].lmd == pytest.approx([0, (19 + 19 * 1) / 20, 0])
+    assert result["b"].lmd == pytest.approx([0, 0, 0])
+    assert result["a"].real == result["b"].made
+    assert len(result["a"].real) == 3
 
 
 def test_a_record_survives_json() -> None:

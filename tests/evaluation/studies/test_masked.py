@@ -25,7 +25,7 @@ CONFIG = MaskedConfig(every=7, lengths=(1, 5), margin=12, measure="mesh")
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Mouths that move along straight lines, so that what is hidden can be known from what is beside it."""
     rng = np.random.default_rng(0)
     samples = []
@@ -33,14 +33,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         line = np.linspace(*rng.permutation([0.2, 1.0]), 37, dtype=np.float32)
         loudness = np.concatenate([np.zeros(10, np.float32), line])  # at rest first
         samples.append(drawn_sample(f"{'ab'[i % 2]}-{i}", loudness, side=0))
-    return write_corpus(tmp_path_factory.mktemp("drawn"), samples)
+    return write_corpus(tmp_path_factory.mktemp("corpus"), samples)
 
 
 @pytest.fixture(scope="module")
-def studied(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskedReport, Path]:
-    out = tmp_path_factory.mktemp("studied") / "out"
+def study_results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskedReport, Path]:
+    out = tmp_path_factory.mktemp("study_results") / "out"
     lips, baseline = lips_of(FollowingLips(0)), lips_of(FollowingLips(0), "other")
-    return masked(lips, drawn, out, CONFIG, baseline=baseline), out
+    return masked(lips, corpus, out, CONFIG, baseline=baseline), out
 
 
 def test_only_what_is_lost_is_not_heard() -> None:
@@ -55,16 +55,16 @@ def test_only_what_is_lost_is_not_heard() -> None:
     outside = mel.clone()
     outside[28:32] += other[28:32]
     with torch.inference_mode():
-        found = {way.name: way.heard(mel, lost) for way in ways(network, None)}
+        result = {way.name: way.heard(mel, lost) for way in ways(network, None)}
         for way in ways(network, None):
-            assert torch.equal(way.heard(changed, lost), found[way.name]) == (way.name != "full")
-            assert not torch.equal(way.heard(outside, lost), found[way.name])
+            assert torch.equal(way.heard(changed, lost), result[way.name]) == (way.name != "full")
+            assert not torch.equal(way.heard(outside, lost), result[way.name])
         quiet = mel.clone()
         quiet[32:48] = -100.0
-        assert torch.equal(found["silenced"], network.units(quiet[None]))
-        assert torch.equal(found["full"], network.units(mel[None]))
-        assert torch.equal(found["hidden"], network.a2l(mel[None], lost))
-        assert not torch.equal(found["hidden"], found["silenced"])
+        assert torch.equal(result["silenced"], network.units(quiet[None]))
+        assert torch.equal(result["full"], network.units(mel[None]))
+        assert torch.equal(result["hidden"], network.a2l(mel[None], lost))
+        assert not torch.equal(result["hidden"], result["silenced"])
 
 
 def test_every_span_is_lost_on_its_own() -> None:
@@ -80,8 +80,8 @@ def test_every_span_is_lost_on_its_own() -> None:
         assert torch.allclose(together[3 * number : 3 * number + 3], alone, atol=1e-5)
 
 
-def test_who_knows_what_is_hidden_wins(studied: tuple[MaskedReport, Path]) -> None:
-    report, _ = studied
+def test_who_knows_what_is_hidden_wins(study_results: tuple[MaskedReport, Path]) -> None:
+    report, _ = study_results
     for length in (1, 5):
         opening, lmd = (report.points["all"][length][name] for name in ("opening", "lmd"))
         assert opening["full"].value == opening["baseline full"].value > 0.99
@@ -92,8 +92,8 @@ def test_who_knows_what_is_hidden_wins(studied: tuple[MaskedReport, Path]) -> No
         assert lmd["hidden - baseline silenced"].value < -0.3
 
 
-def test_it_is_all_in_the_files(studied: tuple[MaskedReport, Path]) -> None:
-    report, out = studied
+def test_it_is_all_in_the_files(study_results: tuple[MaskedReport, Path]) -> None:
+    report, out = study_results
     assert sorted(p.name for p in out.iterdir()) == ["masked.json", "masked.md", "masked.png", "sheet.png"]
     document = json.loads((out / "masked.json").read_text())
     assert document["settings"]["baseline"].startswith("other (")
@@ -121,25 +121,25 @@ def test_audio_to_lip_can_be_that_of_its_own_training(tmp_path: Path) -> None:
         take_a2l(network, tmp_path / "lips")
 
 
-def test_the_command_draws_and_goes_on(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_draws_and_goes_on(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_checkpoint(tmp_path / "lips", to_checkpoint(random_lips()))
     out, sizes = tmp_path / "out", ["--lengths", "1", "--every", "30", "--clips", "2"]
-    main(["masked", str(tmp_path / "lips"), str(drawn), "--out", str(out), "--measure", "mesh", *sizes])
-    said = capsys.readouterr().out
-    assert "| part | frames | hidden | silenced | full | hidden - silenced |" in said
-    assert "2 of 2 clips judged" in said
+    main(["masked", str(tmp_path / "lips"), str(corpus), "--out", str(out), "--measure", "mesh", *sizes])
+    stdout = capsys.readouterr().out
+    assert "| part | frames | hidden | silenced | full | hidden - silenced |" in stdout
+    assert "2 of 2 clips judged" in stdout
     with pytest.raises(SystemExit):
-        main(["masked", "debug", str(drawn), "--out", str(tmp_path / "debug")])
+        main(["masked", "debug", str(corpus), "--out", str(tmp_path / "debug")])
     assert "expected one with an Audio-to-Lip" in capsys.readouterr().err
     assert not (tmp_path / "debug").exists()
 
 
-def test_wrong_input_is_refused(drawn: Path, tmp_path: Path) -> None:
+def test_wrong_input_is_refused(corpus: Path, tmp_path: Path) -> None:
     lips = lips_of(FollowingLips(0))
     for wrong in ({"lengths": ()}, {"lengths": (3, 1)}, {"lengths": (0,)}, {"margin": -1}, {"every": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             MaskedConfig(**wrong)  # type: ignore[arg-type]
     other = DebugLips(DebugConfig(crop_px=64))
     with pytest.raises(ConfigError, match="expected crops of 128 px"):
-        masked(lips, drawn, tmp_path / "out", CONFIG, baseline=lips_of(other))
+        masked(lips, corpus, tmp_path / "out", CONFIG, baseline=lips_of(other))
     assert not (tmp_path / "out").exists()

@@ -64,7 +64,7 @@ def network() -> SyncTalkFace:
     return SyncTalkFace(CONFIG).eval()
 
 
-def rig(network: SyncTalkFace, monkeypatch: pytest.MonkeyPatch, follow: bool) -> None:
+def replace_encoders(network: SyncTalkFace, monkeypatch: pytest.MonkeyPatch, follow: bool) -> None:
     """One of the slots' values as every frame's lip feature; with `follow`, the sound addresses the same slot."""
     assert network.memory is not None
     assert network.lips is not None
@@ -72,12 +72,12 @@ def rig(network: SyncTalkFace, monkeypatch: pytest.MonkeyPatch, follow: bool) ->
     with torch.no_grad():
         network.memory.key.copy_(torch.eye(SLOTS, 8))
         network.memory.value.copy_(3 * torch.eye(SLOTS, 8))
-    heard = slots if follow else torch.zeros(FRAMES, dtype=torch.int64)
-    monkeypatch.setattr(network.window, "forward", lambda mel: torch.eye(SLOTS, 8)[heard][None])
+    audio = slots if follow else torch.zeros(FRAMES, dtype=torch.int64)
+    monkeypatch.setattr(network.window, "forward", lambda mel: torch.eye(SLOTS, 8)[audio][None])
     monkeypatch.setattr(network.lips, "forward", lambda crops: 3 * torch.eye(SLOTS, 8)[slots][None])
 
 
-def studied(network: SyncTalkFace, corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> study.MemoryReport:
+def run_study(network: SyncTalkFace, corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> study.MemoryReport:
     monkeypatch.setattr(study, "load_recogniser", Listener)
     return memory(LoadedModel("ours", "0" * 12, network), corpus, corpus / "splits.json", out, MemoryStudyConfig())
 
@@ -86,8 +86,8 @@ def studied(network: SyncTalkFace, corpus: Path, out: Path, monkeypatch: pytest.
 def test_recall_and_slots_are_what_they_are_made_to_be(
     follow: bool, network: SyncTalkFace, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig(network, monkeypatch, follow)
-    report = studied(network, corpus, tmp_path / "out", monkeypatch)
+    replace_encoders(network, monkeypatch, follow)
+    report = run_study(network, corpus, tmp_path / "out", monkeypatch)
     assert list(report.recall) == ["val_seen", "val_unseen", "all"]
     errors, use = report.recall["all"], report.use["all"]
     assert errors[BY_LIPS].value < 1e-6
@@ -123,10 +123,10 @@ def test_the_command_runs_with_and_without_a_recogniser(
     arguments = ["memory", str(tmp_path / "model"), str(corpus), "--splits", str(corpus / "splits.json")]
     monkeypatch.setattr(study, "load_recogniser", lambda: None)
     main([*arguments, "--out", str(tmp_path / "deaf"), "--parts", "val_unseen"])
-    said = capsys.readouterr().out
-    assert NO_PHONES in said
-    assert "val_unseen" in said
-    assert "memory.json, memory.md" in said
+    stdout = capsys.readouterr().out
+    assert NO_PHONES in stdout
+    assert "val_unseen" in stdout
+    assert "memory.json, memory.md" in stdout
     assert not (tmp_path / "deaf" / "slots.png").exists()
     monkeypatch.setattr(study, "load_recogniser", Listener)
     main([*arguments, "--out", str(tmp_path / "hearing"), "--fit-clips", "2"])
@@ -147,7 +147,7 @@ def test_wrong_models_and_clips_are_refused(
             MemoryStudyConfig(**wrong)  # type: ignore[arg-type]
     monkeypatch.setattr(Listener, "find", lambda *_: [])
     with pytest.raises(DataError, match="expected speech, found no phones in 3 clips"):
-        studied(network, corpus, out, monkeypatch)
+        run_study(network, corpus, out, monkeypatch)
     assert list(out.iterdir()) == []
 
 
@@ -180,21 +180,21 @@ def test_phones_are_cut_by_the_middles_of_frames() -> None:
     assert names == ["AH", "M", "S"]
     np.testing.assert_allclose(weights[1], [0.625, 0.125, 0.125, 0.125])
     nothing = [Spoken("MA"[i % 2], np.eye(4)[[i % 3]]) for i in range(60)]
-    found = measure_information(nothing, 0)
-    assert found.found == pytest.approx(0, abs=0.02)
-    assert found.shuffled < 0.1
-    assert found.phones == pytest.approx(1)
+    result = measure_information(nothing, 0)
+    assert result.found == pytest.approx(0, abs=0.02)
+    assert result.shuffled < 0.1
+    assert result.phones == pytest.approx(1)
 
 
 def test_known_words_are_what_is_aligned() -> None:
-    heard: list[str | None] = []
+    audio: list[str | None] = []
 
     class Spy(Listener):
         def find(self, wav: F32, text: str | None = None) -> list[Phone]:
-            heard.append(text)
+            audio.append(text)
             return []
 
     wav = np.zeros(10, np.float32)
     find_phones(Spy(), wav, [[0.1, 0.2, "bin"], [0.2, 0.4, "blue"]])  # type: ignore[arg-type]
     find_phones(Spy(), wav, None)  # type: ignore[arg-type]
-    assert heard == ["bin blue", None]
+    assert audio == ["bin blue", None]

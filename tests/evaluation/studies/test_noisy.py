@@ -58,7 +58,7 @@ def recogniser_of(network: AVSR, name: str = "ears") -> LoadedRecognizer:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Mouths that move along straight lines, so that what is hidden can be known from what is beside it."""
     rng = np.random.default_rng(0)
     samples = []
@@ -66,7 +66,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         line = np.linspace(0, rng.uniform(0.6, 1.0), 50, dtype=np.float32)
         loudness = np.concatenate([np.zeros(10, np.float32), line])  # at rest first
         samples.append(drawn_sample(f"{'ab'[i % 2]}-{i}", loudness, side=0))
-    folder = write_corpus(tmp_path_factory.mktemp("drawn"), samples)
+    folder = write_corpus(tmp_path_factory.mktemp("corpus"), samples)
     parts = {"train": ["a-0", "b-1", "a-2"], "val": ["b-3", "a-4", "b-5"]}
     (folder / "splits.json").write_text(json.dumps(parts))
     return folder
@@ -86,10 +86,10 @@ def untrained() -> MeshLips:
 
 
 @pytest.fixture(scope="module")
-def studied(drawn: Path, lips: LipSync, tmp_path_factory: pytest.TempPathFactory) -> tuple[NoisyReport, Path]:
-    out = tmp_path_factory.mktemp("studied") / "out"
+def study_results(corpus: Path, lips: LipSync, tmp_path_factory: pytest.TempPathFactory) -> tuple[NoisyReport, Path]:
+    out = tmp_path_factory.mktemp("study_results") / "out"
     ears = recogniser_of(ToneHearing(TINY))
-    return noisy(lips, ears, drawn, out, CONFIG, splits=drawn / "splits.json"), out
+    return noisy(lips, ears, corpus, out, CONFIG, splits=corpus / "splits.json"), out
 
 
 def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
@@ -104,20 +104,20 @@ def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
     assert np.array_equal(masks["scored"], corrupted)
     assert not masks["level"].any()
     assert np.array_equal(np.array(scores) < 0.5, corrupted)
-    heard = trial.hear_ways(wav, masks)
+    audio = trial.hear_ways(wav, masks)
     mel = log_mel(torch.from_numpy(wav)[None], network.mel)
     lost = torch.zeros(1, 50, dtype=torch.bool)
     for burst in bursts:
         lost[0, burst.start : burst.end] = True
     with torch.inference_mode():
         asis, hidden = network.units(mel), network.a2l(mel, lost)
-    for row, by_hand in zip(heard, (asis, hidden, hidden, asis), strict=True):
+    for row, by_hand in zip(audio, (asis, hidden, hidden, asis), strict=True):
         assert torch.allclose(row, by_hand[0], atol=1e-5)
     assert not torch.allclose(asis, hidden, atol=1e-3)
 
 
-def test_bursts_are_the_same_for_every_kind_and_strength(studied: tuple[NoisyReport, Path]) -> None:
-    report, _ = studied
+def test_bursts_are_the_same_for_every_kind_and_strength(study_results: tuple[NoisyReport, Path]) -> None:
+    report, _ = study_results
     bursts = draw_bursts("anna", 50, 0)
     assert bursts == draw_bursts("anna", 50, 0)
     assert bursts != draw_bursts("anna", 50, 1)
@@ -132,10 +132,10 @@ def test_bursts_are_the_same_for_every_kind_and_strength(studied: tuple[NoisyRep
         assert record.corrupted == record.moments == np.flatnonzero(corrupted).tolist()
 
 
-def test_rules_are_quantiles_of_clean_training_frames(drawn: Path) -> None:
+def test_rules_are_quantiles_of_clean_training_frames(corpus: Path) -> None:
     torch.manual_seed(0)
     recogniser = AVSR(TINY).eval()
-    wavs = load_clean(drawn, drawn / "splits.json", MelConfig())
+    wavs = load_clean(corpus, corpus / "splits.json", MelConfig())
     assert sorted(wavs) == ["a-0", "a-2", "b-1"]
     rules = fit_rules(recogniser, wavs.values())
     scores = []
@@ -163,8 +163,8 @@ def test_levels_are_those_that_last() -> None:
     assert np.flatnonzero(measure_levels(wav, 640) < -50).tolist() == [20, 21, 22, 23, 24]
 
 
-def test_who_knows_where_the_noise_is_wins(studied: tuple[NoisyReport, Path]) -> None:
-    report, _ = studied
+def test_who_knows_where_the_noise_is_wins(study_results: tuple[NoisyReport, Path]) -> None:
+    report, _ = study_results
     assert list(report.points) == ["val"]
     for condition in CONFIG.conditions:
         opening, lmd = (report.points["val"][condition.name][name] for name in ("opening", "lmd"))
@@ -172,17 +172,17 @@ def test_who_knows_where_the_noise_is_wins(studied: tuple[NoisyReport, Path]) ->
         assert opening["told"].value > 0.95 > opening["noisy"].value
         assert opening["noisy - told"].high < 0 < lmd["noisy - told"].low
         assert lmd["noisy - told"].value == pytest.approx(lmd["noisy"].value - lmd["told"].value)
-        found = report.detection["val"][condition.name]
-        assert found["AUC"].value > 0.99
-        assert found["scored: hit rate"].value > 0.95
-        assert found["scored: false alarms"].value < 0.15
+        result = report.detection["val"][condition.name]
+        assert result["AUC"].value > 0.99
+        assert result["scored: hit rate"].value > 0.95
+        assert result["scored: false alarms"].value < 0.15
         assert opening["noisy - scored"].value < 0 < lmd["noisy - scored"].value
 
 
-def test_detection_is_counted(studied: tuple[NoisyReport, Path]) -> None:
-    report, _ = studied
+def test_detection_is_counted(study_results: tuple[NoisyReport, Path]) -> None:
+    report, _ = study_results
     for condition in CONFIG.conditions:
-        found = report.detection["val"][condition.name]
+        result = report.detection["val"][condition.name]
         scores, truth, masks = [], [], {way: [] for way in RULES}
         for record in report.clips:
             scores += record.scores[condition.name]
@@ -190,15 +190,15 @@ def test_detection_is_counted(studied: tuple[NoisyReport, Path]) -> None:
             for way in RULES:
                 masks[way] += [frame in record.hidden[series_name(way, condition)] for frame in range(60)]
         bad = np.array(truth)
-        assert found["AUC"].value == pytest.approx(ranking_auc(1 - np.array(scores, np.float32), bad))
+        assert result["AUC"].value == pytest.approx(ranking_auc(1 - np.array(scores, np.float32), bad))
         for way in RULES:
             mask = np.array(masks[way])
-            assert found[f"{way}: hit rate"].value == pytest.approx(mask[bad].mean())
-            assert found[f"{way}: false alarms"].value == pytest.approx(mask[~bad].mean())
+            assert result[f"{way}: hit rate"].value == pytest.approx(mask[bad].mean())
+            assert result[f"{way}: false alarms"].value == pytest.approx(mask[~bad].mean())
 
 
-def test_it_is_all_in_the_files(studied: tuple[NoisyReport, Path]) -> None:
-    report, out = studied
+def test_it_is_all_in_the_files(study_results: tuple[NoisyReport, Path]) -> None:
+    report, out = study_results
     assert sorted(p.name for p in out.iterdir()) == sorted(FILES)
     document = json.loads((out / "noisy.json").read_text())
     assert document["settings"]["recogniser"] == f"ears ({'1' * 12})"
@@ -216,31 +216,31 @@ class _Stop(Exception):  # noqa: N818
 
 
 def test_interrupted_work_goes_on_and_says_the_same(
-    drawn: Path, lips: LipSync, studied: tuple[NoisyReport, Path], tmp_path: Path
+    corpus: Path, lips: LipSync, study_results: tuple[NoisyReport, Path], tmp_path: Path
 ) -> None:
-    ears, splits = recogniser_of(ToneHearing(TINY)), drawn / "splits.json"
+    ears, splits = recogniser_of(ToneHearing(TINY)), corpus / "splits.json"
 
     def stop(done: int, _: int | None) -> None:
         if done == 2:
             raise _Stop
 
     with pytest.raises(_Stop):
-        noisy(lips, ears, drawn, tmp_path, CONFIG, splits=splits, progress=stop)
+        noisy(lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == [".noisy.jsonl"]
     other = dataclasses.replace(CONFIG, snr_db=(-10.0,))
     with pytest.raises(ConfigError, match="another snr_db; give it the same settings"):
-        noisy(lips, ears, drawn, tmp_path, other, splits=splits)
+        noisy(lips, ears, corpus, tmp_path, other, splits=splits)
     with pytest.raises(ConfigError, match="another recogniser"):
-        noisy(lips, recogniser_of(ToneHearing(TINY), "other"), drawn, tmp_path, CONFIG, splits=splits)
+        noisy(lips, recogniser_of(ToneHearing(TINY), "other"), corpus, tmp_path, CONFIG, splits=splits)
     seen: list[int] = []
-    resumed = noisy(lips, ears, drawn, tmp_path, CONFIG, splits=splits, progress=lambda done, _: seen.append(done))
+    resumed = noisy(lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=lambda done, _: seen.append(done))
     assert seen == [2, 3]
-    assert resumed.document() == studied[0].document()
+    assert resumed.document() == study_results[0].document()
 
 
-def test_babble_is_made_of_other_clips(drawn: Path, lips: LipSync) -> None:
+def test_babble_is_made_of_other_clips(corpus: Path, lips: LipSync) -> None:
     config = NoisyConfig(kinds=("babble",), snr_db=(0.0,), measure="mesh")
-    pick, clip = next(loaded(drawn, picked(drawn, None, config)[:1], MelConfig()))
+    pick, clip = next(loaded(corpus, picked(corpus, None, config)[:1], MelConfig()))
     rng = np.random.default_rng(0)
     other = rng.standard_normal(60 * 640).astype(np.float32)
 
@@ -255,20 +255,22 @@ def test_babble_is_made_of_other_clips(drawn: Path, lips: LipSync) -> None:
         )
         return trial.measure(pick, Subject(clip)).scores["babble 0 dB"]
 
-    found = scores({"other": other})
-    assert scores({"other": other, pick.key: other[::-1].copy()}) == found
-    assert scores({}) != found
+    result = scores({"other": other})
+    assert scores({"other": other, pick.key: other[::-1].copy()}) == result
+    assert scores({}) != result
 
 
-def test_the_command_runs(drawn: Path, untrained: MeshLips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_runs(
+    corpus: Path, untrained: MeshLips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_checkpoint(tmp_path / "lips", to_checkpoint(untrained))
     ears = ["--recogniser", str(save_recognizer(tmp_path / "ears"))]
     sizes = ["--kinds", "white", "dropout", "--snr-db", "10", "-5", "--every", "4", "--clips", "2", "--measure", "mesh"]
-    command = ["noisy", str(tmp_path / "lips"), str(drawn), "--out", str(tmp_path / "out")]
+    command = ["noisy", str(tmp_path / "lips"), str(corpus), "--out", str(tmp_path / "out")]
     main([*command, *ears, *sizes])
-    said = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     for text in ("| all | white -5 dB |", "| noisy - scored | noisy - told |", "AUC", "2 of 2 clips judged"):
-        assert text in said
+        assert text in stdout
     for streams, scoring, message in (
         ("video", True, "found one of video alone"),
         ("audio", True, "found one of audio alone"),
@@ -282,12 +284,12 @@ def test_the_command_runs(drawn: Path, untrained: MeshLips, tmp_path: Path, caps
         main([*command[:-1], str(tmp_path / "no"), "--recogniser", str(tmp_path / "lips"), *sizes])
     assert "expected a recogniser, found a 'mesh' model" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["noisy", "debug", str(drawn), "--out", str(tmp_path / "no"), *ears])
+        main(["noisy", "debug", str(corpus), "--out", str(tmp_path / "no"), *ears])
     assert "expected one with an Audio-to-Lip" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 
-def test_wrong_input_is_refused(drawn: Path, lips: LipSync, tmp_path: Path) -> None:
+def test_wrong_input_is_refused(corpus: Path, lips: LipSync, tmp_path: Path) -> None:
     for wrong, message in (
         ({"kinds": ()}, "kinds: expected one or more"),
         ({"kinds": ("white", "white")}, "each once"),
@@ -302,9 +304,9 @@ def test_wrong_input_is_refused(drawn: Path, lips: LipSync, tmp_path: Path) -> N
     (tmp_path / "splits.json").write_text(json.dumps({"val": ["a-0"]}))
     ears = recogniser_of(ToneHearing(TINY))
     with pytest.raises(DataError, match="expected the parts train"):
-        noisy(lips, ears, drawn, tmp_path / "out", CONFIG, splits=tmp_path / "splits.json")
+        noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=tmp_path / "splits.json")
     slow = dataclasses.replace(MelConfig(), timing=dataclasses.replace(MelConfig().timing, fps=50))
     ears = recogniser_of(ToneHearing(dataclasses.replace(TINY, mel=slow)))
     with pytest.raises(ConfigError, match="found 16000 Hz and 50 fps"):
-        noisy(lips, ears, drawn, tmp_path / "out", CONFIG, splits=drawn / "splits.json")
+        noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=corpus / "splits.json")
     assert not (tmp_path / "out" / "noisy.json").exists()

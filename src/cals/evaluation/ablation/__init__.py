@@ -1,1 +1,1 @@
-"""`cals ablation`, its scores: the rows of the paper's Table 1 and the order they come in."""
+"""Scores of `cals ablation`: the rows of the paper's Table 1 and their order."""

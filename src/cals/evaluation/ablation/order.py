@@ -1,4 +1,4 @@
-"""Rows of an ablation as a table beside the published one, and whether they come in its order: in words."""
+"""Table of an ablation beside the published one, and a comparison of the two orders in words."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class Measure(NamedTuple):
 
     title: str
     higher: bool
-    """Whether more is better."""
+    """Whether higher is better."""
     digits: int
 
 
@@ -42,43 +42,45 @@ TABLE_1: Published = {
 }
 """On LRS2."""
 FEWEST = 6
-"""Of fewer clips all could differ one way by chance, more often than 5 % (sign test)."""
+"""Fewest clips of a comparison: of fewer, all differ in one direction by chance in over 5 % (sign test)."""
 Verdict = Literal["as published", "the other way round", "not told apart"]
 
 
 def mean_table(scores: Scores, published: Published = TABLE_1) -> str:
-    """Means over clips: ours, then the paper's."""
-    shown = MEASURES | MORE
-    head = ["part", "row", "clips", *(measure.title for measure in shown.values())]
+    """Format the means over clips, ours and then the paper's."""
+    measures = MEASURES | MORE
+    head = ["part", "row", "clips", *(measure.title for measure in measures.values())]
     head += [f"paper: {measure.title}" for measure in MEASURES.values()]
     rows = []
     for part, found in scores.items():
         for row, values in found.items():
             clips = max(len(of_clips) for of_clips in values.values())
-            ours = [_number(_mean(values.get(name, {})), measure.digits) for name, measure in shown.items()]
-            theirs = [_number(published.get(row, {}).get(name), 3) for name in MEASURES]
+            ours = [
+                _format_number(_average(values.get(name, {})), measure.digits) for name, measure in measures.items()
+            ]
+            theirs = [_format_number(published.get(row, {}).get(name), 3) for name in MEASURES]
             rows.append([part, row, str(clips), *ours, *theirs])
     return table(head, rows)
 
 
 def in_words(scores: Scores, published: Published = TABLE_1) -> list[str]:
-    """For each part and measure how the published rows rank, and on which pairs ours agree."""
+    """Describe, for each part and measure, the published ranks and the pairs on which ours agree."""
     return [
         words
         for part, rows in scores.items()
         for name in MEASURES
-        if (words := _sentence(part, name, _measured(name, rows, published), published))
+        if (words := _describe_measure(part, name, _select_measured(name, rows, published), published))
     ]
 
 
-def _measured(
+def _select_measured(
     name: str, rows: Mapping[str, Mapping[str, dict[str, float]]], published: Published
 ) -> dict[str, dict[str, float]]:
-    """The published rows that were measured: row -> clip -> value."""
+    """Select the published rows that were measured: row -> clip -> value."""
     return {row: rows[row][name] for row in published if name in rows.get(row, {})}
 
 
-def _sentence(part: str, name: str, rows: dict[str, dict[str, float]], published: Published) -> str:
+def _describe_measure(part: str, name: str, rows: dict[str, dict[str, float]], published: Published) -> str:
     if len(rows) < 2:
         return ""
     measure = MEASURES[name]
@@ -86,8 +88,8 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]], published
     theirs = {row: published[row][name] for row in rows}
     clips = max(len(values) for values in rows.values())
     ranks = (
-        f"- {measure.title}, {part}, {clips} clips. Published, best first: {_ranked(theirs, measure)}. Ours: "
-        f"{_ranked(ours, measure)}."
+        f"- {measure.title}, {part}, {clips} clips. Published, best first: {_format_ranks(theirs, measure)}. Ours: "
+        f"{_format_ranks(ours, measure)}."
     )
     if clips < FEWEST:
         return f"{ranks} No pair is told apart: that takes {FEWEST} clips."
@@ -96,7 +98,7 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]], published
         low, high = difference(rows[first], rows[second])
         better = second if (theirs[second] > theirs[first]) == measure.higher else first
         worse = first if better == second else second
-        verdicts[_verdict(low, high, theirs[second] - theirs[first])].append(
+        verdicts[_choose_verdict(low, high, theirs[second] - theirs[first])].append(
             f"{better} over {worse} ({ours[second] - ours[first]:+.{measure.digits}f} from {first} to {second}, "
             f"{low:+.{measure.digits}f} to {high:+.{measure.digits}f})"
         )
@@ -106,30 +108,30 @@ def _sentence(part: str, name: str, rows: dict[str, dict[str, float]], published
 
 
 def difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of second - first over the clips that both have; all numbers for too few."""
-    both = sorted(first.keys() & second.keys())
-    if len(both) < FEWEST:
+    """Estimate the 95 % bootstrap interval of second - first over their common clips; infinite for too few."""
+    common = sorted(first.keys() & second.keys())
+    if len(common) < FEWEST:
         return -math.inf, math.inf
-    _, low, high = mean_estimate(np.array([second[clip] - first[clip] for clip in both]))
+    _, low, high = mean_estimate(np.array([second[clip] - first[clip] for clip in common]))
     assert low is not None  # there are more clips than one
     assert high is not None
     return low, high
 
 
-def _verdict(low: float, high: float, published: float) -> Verdict:
+def _choose_verdict(low: float, high: float, published: float) -> Verdict:
     if low <= 0 <= high:
         return "not told apart"
     return "as published" if (low > 0) == (published > 0) else "the other way round"
 
 
-def _ranked(values: dict[str, float], measure: Measure) -> str:
+def _format_ranks(values: dict[str, float], measure: Measure) -> str:
     order: Sequence[str] = sorted(values, key=lambda row: values[row], reverse=measure.higher)
     return ", ".join(order)
 
 
-def _mean(values: dict[str, float]) -> float | None:
+def _average(values: dict[str, float]) -> float | None:
     return float(np.mean(list(values.values()))) if values else None
 
 
-def _number(value: float | None, digits: int) -> str:
+def _format_number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"

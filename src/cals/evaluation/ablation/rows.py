@@ -1,4 +1,4 @@
-"""`cals ablation`, its scores: the rows of Table 1 on held-out clips, beside the published ones."""
+"""Scores of `cals ablation`: the rows of Table 1 on held-out clips, beside the published ones."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ from cals.types import ProgressCallback
 logger = logging.getLogger(__name__)
 
 MIN_FRAMES = 25
-"""A clip with fewer usable frames is left out, as in the quick evaluation."""
+"""Fewest usable frames of a clip that is scored, as in the quick evaluation."""
 STRIP_FRAMES = 10
 SCORES, REPORT = "scores.json", "report"
 LEGEND = """\
@@ -48,10 +48,10 @@ LEGEND = """\
 
 @dataclass(frozen=True)
 class AblationReport:
-    """What was found, and how."""
+    """Scores of the rows, and how these were trained."""
 
     notes: Mapping[str, str]
-    """Row -> how it was made."""
+    """Row -> how it was trained."""
     clips: list[dict[str, Any]]
     """Part, clip, frames, used frames, and scores by row."""
 
@@ -59,15 +59,16 @@ class AblationReport:
     def scores(self) -> Scores:
         """Part -> row -> measure -> value of every clip."""
         used = [clip for clip in self.clips if clip["scores"]]
-        found: Scores = {}
+        scores: Scores = {}
         for clip in used:
             for row, values in clip["scores"].items():
                 for measure, value in values.items():
-                    found.setdefault(clip["part"], {}).setdefault(row, {}).setdefault(measure, {})[clip["clip"]] = value
-        return found
+                    by_clip = scores.setdefault(clip["part"], {}).setdefault(row, {}).setdefault(measure, {})
+                    by_clip[clip["clip"]] = value
+        return scores
 
     def counts(self) -> str:
-        """How much of it was judged."""
+        """Format how many clips and frames were scored."""
         used = [clip for clip in self.clips if clip["scores"]]
         left_out = ", ".join(clip["clip"] for clip in self.clips if not clip["scores"])
         judged, frames = sum(clip["used"] for clip in used), sum(clip["frames"] for clip in used)
@@ -76,16 +77,16 @@ class AblationReport:
         )
 
     def text(self) -> str:
-        """Tables, words and counts as text that is Markdown too."""
+        """Format tables, order and counts as text that is Markdown too."""
         return "\n\n".join([mean_table(self.scores), "\n".join(in_words(self.scores)), self.counts()])
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         rows = "\n".join(f"- {row}: {note}" for row, note in self.notes.items())
         return f"# Ablation (Table 1)\n\n{rows}\n\n{self.text()}\n\n{LEGEND}"
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return the report as JSON has it."""
         means = {
             part: {
                 row: {measure: float(np.mean(list(values.values()))) for measure, values in measures.items()}
@@ -112,32 +113,32 @@ def judge_rows(
 ) -> AblationReport:
     """Score the rows' models by the sync encoders `judge`; writes report.json, report.md and a picture a part to `out`.
 
-    What was scored before is kept as long as no model nor the judge is another one. Raises DataError when the splits
-    name no clips of `videos` or none is usable.
+    Earlier scores are kept if the models and the judge are the same. Raises DataError when the splits name no clips of
+    `videos` or none is usable.
     """
-    chosen = _chosen(videos, splits, config)
+    selection = _select_clips(videos, splits, config)
     encoders = load_sync(judge)
     detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
     lips = {row: LipSync(model, face_models=face_models, device=device) for row, model in models.items()}
     key = {row: weights_sha256(model) for row, model in models.items()} | {"judge": weights_sha256(judge)}
-    known = _known(out / SCORES, key)
+    finished = _read_scores(out / SCORES, key)
     clips: list[dict[str, Any]] = []
-    for done, (part, source) in enumerate(chosen):
+    for index, (part, source) in enumerate(selection):
         if progress is not None:
-            progress(done, len(chosen))
+            progress(index, len(selection))
         strips = out / f"strips-{part}.png"
         first = not any(clip["scores"] for clip in clips if clip["part"] == part)
-        found = known.get(source.name)
-        if found is None or (first and found["scores"] and not strips.is_file()):
-            found, rows = _judged(source, lips, detector, encoders)
+        result = finished.get(source.name)
+        if result is None or (first and result["scores"] and not strips.is_file()):
+            result, rows = _judged(source, lips, detector, encoders)
             if first and rows:
-                _draw(strips, source.name, rows)
-            known[source.name] = found
+                _write_strips(strips, source.name, rows)
+            finished[source.name] = result
             with replacing(out / SCORES) as partial:
-                partial.write_text(json.dumps({"key": key, "clips": known}), encoding="utf-8")
-        clips.append({"part": part} | found)
+                partial.write_text(json.dumps({"key": key, "clips": finished}), encoding="utf-8")
+        clips.append({"part": part} | result)
     if progress is not None:
-        progress(len(chosen), len(chosen))
+        progress(len(selection), len(selection))
     report = AblationReport(notes, clips)
     if not report.scores:
         raise DataError(f"{videos}: expected clips with a face in {MIN_FRAMES} frames, found none; name another")
@@ -147,18 +148,18 @@ def judge_rows(
     return report
 
 
-def _chosen(videos: Path, splits: Path, config: ClipsConfig) -> list[tuple[str, ClipSource]]:
-    """Part and clip."""
-    there = {clip.name: clip for clip in grid.clips(videos)}
+def _select_clips(videos: Path, splits: Path, config: ClipsConfig) -> list[tuple[str, ClipSource]]:
+    """Select clips, each with its part."""
+    clips = {clip.name: clip for clip in grid.clips(videos)}
     return [
-        (part, there[name])
+        (part, clips[name])
         for part in config.parts
-        for name in evenly(names_of(there, videos, splits, part), config.clips)
+        for name in evenly(names_of(clips, videos, splits, part), config.clips)
     ]
 
 
-def _known(path: Path, key: dict[str, str]) -> dict[str, Any]:
-    """What was scored before of the same models by the same judge, by clip."""
+def _read_scores(path: Path, key: dict[str, str]) -> dict[str, Any]:
+    """Read earlier scores of the same models by the same judge, by clip."""
     if not path.is_file():
         return {}
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -168,7 +169,7 @@ def _known(path: Path, key: dict[str, str]) -> dict[str, Any]:
 def _judged(
     source: ClipSource, lips: Mapping[str, LipSync], detector: FaceDetector, encoders: SyncModel
 ) -> tuple[dict[str, Any], dict[str, Seen]]:
-    """A clip's facts and scores by row, and what each row shows; neither where too few frames can be judged."""
+    """Score a clip by row; returns its scores and the faces of each row, without both for too few usable frames."""
     clip = read_clip(source, detector)
     rows: dict[str, Seen] = {"real": clip.seen}
     if clip.seen.valid.sum() >= MIN_FRAMES:
@@ -179,23 +180,23 @@ def _judged(
         logger.warning("%s: left out, with %d usable frames of %d", source.name, use.sum(), len(clip.frames))
         return result, {}
     rows = {row: replace(seen, valid=use) for row, seen in rows.items()}
-    result["scores"] = {row: _scores(clip, seen, encoders) for row, seen in rows.items()}
+    result["scores"] = {row: _compute_scores(clip, seen, encoders) for row, seen in rows.items()}
     return result, rows
 
 
-def _scores(clip: RealClip, seen: Seen, encoders: SyncModel) -> dict[str, float]:
+def _compute_scores(clip: RealClip, seen: Seen, encoders: SyncModel) -> dict[str, float]:
     use, real = seen.valid, clip.seen
     landmarks = real.landmarks[use]
-    measured = motion(seen.landmarks[use], landmarks) | pixels(seen.crops[use], real.crops[use], landmarks)
-    found = {name: measured[name] for name in ("psnr", "ssim", "lmd", "psnr_lips", "opening")}
-    spoken = clip_lse(clip, seen, encoders)
-    if spoken is None:
-        return found
-    return found | {"lse_d": spoken.lse_d, "lse_c": spoken.lse_c, "offset_frames": float(spoken.offset_frames)}
+    measures = motion(seen.landmarks[use], landmarks) | pixels(seen.crops[use], real.crops[use], landmarks)
+    scores = {name: measures[name] for name in ("psnr", "ssim", "lmd", "psnr_lips", "opening")}
+    lse = clip_lse(clip, seen, encoders)
+    if lse is None:
+        return scores
+    return scores | {"lse_d": lse.lse_d, "lse_c": lse.lse_c, "offset_frames": float(lse.offset_frames)}
 
 
-def _draw(path: Path, name: str, rows: Mapping[str, Seen]) -> None:
-    """A strip a row, at the same moments."""
+def _write_strips(path: Path, name: str, rows: Mapping[str, Seen]) -> None:
+    """Write a strip for each row, at the same moments."""
     usable = np.flatnonzero(next(iter(rows.values())).valid)
     moments = usable[np.linspace(0, len(usable) - 1, STRIP_FRAMES).round().astype(int)]
     crops = [seen.crops[moment] for seen in rows.values() for moment in moments]

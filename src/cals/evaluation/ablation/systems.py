@@ -1,4 +1,4 @@
-"""`cals compare`, its scores: systems on held-out clips by one protocol, beside the paper's Table 3."""
+"""Scores of `cals compare`: systems on held-out clips by one protocol, beside the paper's Table 3."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ COLUMNS: dict[str, tuple[Kind, str, int]] = {
     "width": ("self", "width r", 2),
     "leak": ("rolled", "leak", 2),
 }
-"""Measures of the table: what the faces say there, title and digits."""
+"""Measures of the table: kind of pairs, title and digits."""
 LEGEND = """\
 - PSNR, SSIM, LMD, mouth PSNR, opening and width: each face says its own sound. LSE-D and LSE-C: another's, by our sync
   encoders, whose scale is not SyncNet's. leak: its own sound, rolled by half its length; how far the mouth follows the
@@ -51,21 +51,21 @@ LEGEND = """\
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """What systems are scored on, and by what."""
+    """Clips that systems are scored on, and the models that score them."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
     clips: int | None = None
-    """At most so many a part."""
+    """Maximum number of clips a part."""
     seconds: float = 10.0
     seed: int = 0
     paper: PaperCorpus = "lrs2"
-    """Whose published order is compared."""
+    """Corpus whose published order is compared."""
     generated: tuple[tuple[str, Path], ...] = ()
     """Names in the table, and folders with the outputs of other systems, called by the ids in pairs.json."""
     sync: Path | None = None
-    """Sync encoders that judge; None for those that ship."""
+    """Sync encoders that score; None for those that ship."""
     reader: Path | None = None
-    """Lip reader that judges readability; None for no such column."""
+    """Lip reader that scores readability; None for no such column."""
     workers: int = 1
     device: str = "cpu"
     face_models: Path | None = None
@@ -73,7 +73,7 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """The table, and what is said of it."""
+    """Scores of the systems beside the published ones."""
 
     notes: Mapping[str, str]
     """System -> how it was trained."""
@@ -83,7 +83,7 @@ class ComparisonReport:
     """Part -> system -> share of words read right."""
 
     def tables(self) -> str:
-        """A table a part, then the paper's."""
+        """Format a table for each part, then the paper's."""
         blocks = []
         for part, rows in self.scores.items():
             reads = self.readings.get(part, {})
@@ -91,8 +91,8 @@ class ComparisonReport:
             lines = [
                 [
                     row,
-                    *(_cell(values.get(name, {}), digits) for name, (_, _, digits) in COLUMNS.items()),
-                    *([_estimate(reads[row], 3) if row in reads else ""] if reads else []),
+                    *(_format_cell(values.get(name, {}), digits) for name, (_, _, digits) in COLUMNS.items()),
+                    *([_format_estimate(reads[row], 3) if row in reads else ""] if reads else []),
                 ]
                 for row, values in rows.items()
             ]
@@ -103,23 +103,25 @@ class ComparisonReport:
         return "\n\n".join(blocks)
 
     def text(self) -> str:
-        """Tables, and the order in words."""
+        """Format the tables, and the order in words."""
         order = in_words(self.scores, TABLE_3[self.paper])
         return "\n\n".join([self.tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)])
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         how = "\n".join(f"- {name}: {note}" for name, note in self.notes.items())
         pages = f"[{PAIRS_FOLDER}]({PAIRS_FOLDER}/index.html), [{ROLLED_FOLDER}]({ROLLED_FOLDER}/index.html)"
         picture = f"![the same moments of every system]({ROLLED_FOLDER}/sheet.png)"
         return f"# Systems (Table 3)\n\n{how}\n\n{self.text()}\n\n{LEGEND}\nWhole reports: {pages}.\n\n{picture}"
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return the report as JSON has it."""
         means = {
             part: {
-                row: {name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in found.items()}
-                for row, found in rows.items()
+                row: {
+                    name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in measures.items()
+                }
+                for row, measures in rows.items()
             }
             for part, rows in self.scores.items()
         }
@@ -140,19 +142,19 @@ def compare_systems(
 ) -> ComparisonReport:
     """Score the systems' models; writes `FILES` to `out`, and whole reports below it.
 
-    What was scored before is kept as long as no model is another one. Raises DataError when nothing can be judged.
+    Earlier scores are kept if the models are the same. Raises DataError when nothing can be scored.
     """
     if config.reader is not None and splits is None:
         raise ConfigError("compare: expected --splits with --reader, found none; name the splits")
-    found = {
+    reports = {
         rolled: _evaluate(models, videos, splits, out / folder, config, rolled=rolled, progress=progress)
         for rolled, folder in ((False, PAIRS_FOLDER), (True, ROLLED_FOLDER))
     }
     report = ComparisonReport(
         notes=notes,
-        scores=_gather(found[False], found[True]),
+        scores=_gather(reports[False], reports[True]),
         paper=config.paper,
-        readings=_read(models, videos, splits, out / READING_FOLDER, config, progress),
+        readings=_measure_readability(models, videos, splits, out / READING_FOLDER, config, progress),
     )
     texts = (json.dumps(report.document(), indent=1), report.markdown())
     for name, text in zip(FILES, texts, strict=True):
@@ -171,11 +173,11 @@ def _evaluate(
     rolled: bool,
     progress: ProgressCallback | None,
 ) -> EvaluationReport:
-    drawing = PairsConfig(
+    pairs_config = PairsConfig(
         parts=config.parts, clips=config.clips, seconds=config.seconds, seed=config.seed, rolled=rolled
     )
-    judging = EvaluationConfig(
-        models=tuple((name, str(place)) for name, place in models.items()),
+    evaluation_config = EvaluationConfig(
+        models=tuple((name, str(folder)) for name, folder in models.items()),
         generated=() if rolled else config.generated,
         sync=config.sync,
         copy=False,
@@ -184,15 +186,17 @@ def _evaluate(
         device=config.device,
         face_models=config.face_models,
     )
-    return evaluate(videos, draw_pairs(videos, splits, drawing), out, judging, force=True, progress=progress)
+    return evaluate(
+        videos, draw_pairs(videos, splits, pairs_config), out, evaluation_config, force=True, progress=progress
+    )
 
 
 def _gather(pairs: EvaluationReport, rolled: EvaluationReport) -> Scores:
-    """Part -> system -> measure -> clip -> value, of the measures in the table."""
+    """Gather part -> system -> measure -> clip -> value, of the measures in the table."""
     scores: Scores = {}
     for result in (*pairs.results, *rolled.results):
-        made = {row: values for row, values in result.scores.items() if row != REAL}
-        for row, values in made.items():
+        rows = {row: values for row, values in result.scores.items() if row != REAL}
+        for row, values in rows.items():
             measures = scores.setdefault(result.pair.part, {}).setdefault(row, {})
             for name, (kind, _, _) in COLUMNS.items():
                 if kind == result.pair.kind and np.isfinite(values.get(name, np.nan)):
@@ -200,7 +204,7 @@ def _gather(pairs: EvaluationReport, rolled: EvaluationReport) -> Scores:
     return scores
 
 
-def _read(
+def _measure_readability(
     models: Mapping[str, Path],
     videos: Path,
     splits: Path | None,
@@ -211,7 +215,7 @@ def _read(
     if config.reader is None or splits is None:
         return {}
     lips = {
-        name: LipSync(place, face_models=config.face_models, device=config.device) for name, place in models.items()
+        name: LipSync(folder, face_models=config.face_models, device=config.device) for name, folder in models.items()
     }
     reading = readability(
         videos,
@@ -225,18 +229,18 @@ def _read(
         force=True,
         progress=progress,
     )
-    found: dict[str, dict[str, Estimate]] = {}
+    accuracies: dict[str, dict[str, Estimate]] = {}
     for score in reading.scores():
         if score.slot == ALL_WORDS and score.method in (REAL, *models):
-            found.setdefault(score.part, {})[score.method] = score.accuracy
-    return found
+            accuracies.setdefault(score.part, {})[score.method] = score.accuracy
+    return accuracies
 
 
-def _cell(values: Mapping[str, float], digits: int) -> str:
-    return _estimate(mean_estimate(np.array(list(values.values()))), digits) if values else ""
+def _format_cell(values: Mapping[str, float], digits: int) -> str:
+    return _format_estimate(mean_estimate(np.array(list(values.values()))), digits) if values else ""
 
 
-def _estimate(estimate: Estimate, digits: int) -> str:
+def _format_estimate(estimate: Estimate, digits: int) -> str:
     value, low, high = estimate
     if low is None or high is None:
         return f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""The paper's Table 3, ground truth left out."""
+"""The paper's Table 3, without ground truth."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -8,14 +8,15 @@ from cals.evaluation.ablation.order import Published
 PaperCorpus = Literal["lrw", "lrs2", "hdtf"]
 
 
-def _rows(values: Mapping[str, tuple[float, float, float, float, float]]) -> Published:
+def _build_rows(values: Mapping[str, tuple[float, float, float, float, float]]) -> Published:
     return {
-        row: dict(zip(("psnr", "ssim", "lmd", "lse_d", "lse_c"), found, strict=True)) for row, found in values.items()
+        row: dict(zip(("psnr", "ssim", "lmd", "lse_d", "lse_c"), row_values, strict=True))
+        for row, row_values in values.items()
     }
 
 
 TABLE_3: dict[PaperCorpus, Published] = {
-    "lrw": _rows(
+    "lrw": _build_rows(
         {
             "audio2head": (28.578, 0.385, 2.654, 8.935, 3.487),
             "pcavs": (30.257, 0.746, 1.989, 6.502, 7.438),
@@ -24,7 +25,7 @@ TABLE_3: dict[PaperCorpus, Published] = {
             "cals": (33.219, 0.900, 1.183, 6.432, 7.463),
         }
     ),
-    "lrs2": _rows(
+    "lrs2": _build_rows(
         {
             "audio2head": (28.726, 0.395, 2.088, 8.518, 5.393),
             "pcavs": (29.736, 0.688, 1.590, 6.560, 7.770),
@@ -33,7 +34,7 @@ TABLE_3: dict[PaperCorpus, Published] = {
             "cals": (32.603, 0.876, 1.056, 5.337, 9.225),
         }
     ),
-    "hdtf": _rows(
+    "hdtf": _build_rows(
         {
             "audio2head": (29.449, 0.602, 2.304, 7.207, 7.681),
             "pcavs": (29.864, 0.709, 1.950, 7.758, 6.588),

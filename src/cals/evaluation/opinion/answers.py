@@ -1,4 +1,4 @@
-"""What raters answered: checked word by word, a line each in a file a rater, never the same answer twice."""
+"""Answers of raters: validated, a line each in a file for every rater, without duplicates."""
 
 import json
 import os
@@ -21,15 +21,15 @@ _RATER = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one rater said of one video."""
+    """Scores that one rater gave one video."""
 
     study: str
     rater: str
-    """Drawn by the rater's browser; stands for nobody."""
+    """Random id from the rater's browser; it identifies nobody."""
     number: int
-    """Of the rater's plan."""
+    """Number of the rater's plan."""
     trial: int
-    """Place in the plan, from 0; with the rater it makes the answer's id."""
+    """Index in the plan; with the rater it makes the answer's id."""
     video: str
     scores: dict[str, int]
     """Question -> 1 to 5."""
@@ -40,13 +40,13 @@ class Answer:
 
 
 def check_answer(document: object, study: Study) -> Answer:
-    """An answer out of a stranger's JSON, with nothing else that it may hold; DataError unless it fits the study."""
+    """Build an answer from untrusted JSON, without its other contents; DataError unless it fits the study."""
     try:
         answer = Answer(**{name: document[name] for name in Answer.__dataclass_fields__})  # type: ignore[index]
-        number, trial = _whole(answer.number, len(study.plans)), answer.trial
-        shown = study.names[study.plans[number][_whole(trial, len(study.stimuli))]]
+        number, trial = _check_index(answer.number, len(study.plans)), answer.trial
+        expected = study.names[study.plans[number][_check_index(trial, len(study.stimuli))]]
         scores = {question.key: answer.scores[question.key] for question in QUESTIONS}
-        fits = answer.study == study.id and answer.video == shown and is_rater(answer.rater)
+        fits = answer.study == study.id and answer.video == expected and is_rater(answer.rater)
         if not fits or len(answer.scores) > len(scores):
             raise ValueError("another study, video or rater")
         if not all(type(score) is int and score in SCALE for score in scores.values()):
@@ -56,26 +56,26 @@ def check_answer(document: object, study: Study) -> Answer:
     return answer
 
 
-def _whole(value: object, below: int) -> int:
+def _check_index(value: object, below: int) -> int:
     if type(value) is not int or not 0 <= value < below:
         raise ValueError(f"{value!r} where a number from 0 to {below - 1} belongs")
     return value
 
 
 def is_rater(name: object) -> bool:
-    """Whether a rater can be called so, and a file with it."""
+    """Return whether the name is a rater's id, and so safe as a file name."""
     return isinstance(name, str) and _RATER.fullmatch(name) is not None
 
 
 def read_answers(paths: Iterable[Path], study: Study) -> tuple[list[Answer], int]:
-    """The answers in some files, each once, and how many lines could not be used.
+    """Read the answers of files, each once; returns the number of unusable lines too.
 
     Raises DataError when a file cannot be read, or belongs to another study.
     """
-    found: dict[str, Answer] = {}
+    answers: dict[str, Answer] = {}
     damaged = 0
     for path in paths:
-        for document in _documents(path):
+        for document in _read_lines(path):
             if document is None:
                 damaged += 1
             elif document.get("study") != study.id:
@@ -89,29 +89,29 @@ def read_answers(paths: Iterable[Path], study: Study) -> tuple[list[Answer], int
                 except DataError:
                     damaged += 1
                 else:
-                    found.setdefault(answer.id, answer)
-    return list(found.values()), damaged
+                    answers.setdefault(answer.id, answer)
+    return list(answers.values()), damaged
 
 
-def _documents(path: Path) -> list[dict[str, Any] | None]:
-    """A file's lines; None for one that holds no object, as a power cut may leave it."""
+def _read_lines(path: Path) -> list[dict[str, Any] | None]:
+    """Read the lines of a file; None for a line that is no object, as a power cut may leave it."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"{path}: expected a file of answers, found {why(error)}; name another") from error
-    return [_object(line) for line in lines if line.strip()]
+    return [_parse_object(line) for line in lines if line.strip()]
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _parse_object(line: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        document = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
 class AnswerBook:
-    """The files of a running study, a rater each, whose first line says which plan the rater got.
+    """Files of a running study, one for each rater, whose first line has the number of the rater's plan.
 
     Safe to use from several threads, but by one server at a time. Raises DataError when a file cannot be written.
     """
@@ -132,7 +132,7 @@ class AnswerBook:
         with writing(path), path.open("ab") as file:
             if file.tell() and not path.read_bytes().endswith(b"\n"):
                 file.write(b"\n")  # a power cut left half a line
-        documents = [document for document in _documents(path) if document is not None]
+        documents = [document for document in _read_lines(path) if document is not None]
         answers, _ = read_answers([path], self._study)
         numbers = [document["number"] for document in documents if type(document.get("number")) is int]
         if numbers:
@@ -140,23 +140,23 @@ class AnswerBook:
         self._trials[path.stem] = {answer.trial for answer in answers}
 
     def enter(self, rater: str, number: int | None = None) -> int:
-        """The number of a rater's plan: of those that fewest raters have the first; the same again for the same one.
+        """Return the number of a rater's plan, the first of those that fewest raters have; later calls return the same.
 
-        A rater whose file is gone brings the `number` along.
+        A rater whose file is lost passes the earlier `number`.
         """
         with self._lock:
             if rater not in self._numbers:
                 if len(self._numbers) >= MOST_RATERS:
                     raise DataError(f"raters: expected at most {MOST_RATERS}, found one more; look who is calling")
                 if number is None or not 0 <= number < len(self._study.plans):
-                    taken = Counter(self._numbers.values())
-                    number = min(range(len(self._study.plans)), key=lambda one: (taken[one], one))
+                    counts = Counter(self._numbers.values())
+                    number = min(range(len(self._study.plans)), key=lambda one: (counts[one], one))
                 self._append(rater, [{"study": self._study.id, "rater": rater, "number": number}])
                 self._numbers[rater] = number
             return self._numbers[rater]
 
     def add(self, answers: Sequence[Answer]) -> list[str]:
-        """Keep what is not there yet; returns the ids of all of them, which are safe on disk now."""
+        """Write new answers; returns the ids of all answers, which are on disk now."""
         with self._lock:
             fresh: dict[str, dict[int, Answer]] = {}
             for answer in answers:
@@ -170,21 +170,21 @@ class AnswerBook:
             return [answer.id for answer in answers]
 
     def count(self) -> tuple[int, int]:
-        """Raters who came, and those who answered everything."""
+        """Return the number of raters, and of those who answered everything."""
         with self._lock:
-            done = sum(len(trials) == len(self._study.stimuli) for trials in self._trials.values())
-            return len(self._numbers), done
+            finished = sum(len(trials) == len(self._study.stimuli) for trials in self._trials.values())
+            return len(self._numbers), finished
 
     def _append(self, rater: str, documents: Sequence[dict[str, Any]]) -> None:
-        """Whole lines or none."""
+        """Append whole lines or none."""
         path = self._folder / f"{rater}.jsonl"
         data = "".join(json.dumps(document) + "\n" for document in documents).encode()
         with writing(path), path.open("ab", buffering=0) as file:
-            before = file.tell()
+            end = file.tell()
             try:
                 if file.write(data) < len(data):
                     raise OSError("room for a part of it only")
                 os.fsync(file.fileno())
             except OSError:
-                file.truncate(before)
+                file.truncate(end)
                 raise

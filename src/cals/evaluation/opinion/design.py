@@ -1,4 +1,4 @@
-"""Who sees which video when: a Latin square over clips and raters, with practice first and catch trials between.
+"""Order of trials for each rater: a Latin square over clips and raters, with practice first and catch trials between.
 
 A rater sees every clip by every method, one video at a time, in as many blocks as there are methods. A block has every
 clip once, so that the versions of a clip lie far apart; which version comes in which block is a row of the square.
@@ -16,16 +16,16 @@ from cals.evaluation.opinion.study import Plan, Stimulus
 
 @dataclass(frozen=True, kw_only=True)
 class DesignConfig:
-    """How large a study is."""
+    """Size of a study."""
 
     clips: int | None = None
-    """At most so many clips, evenly spaced; None for all."""
+    """Maximum number of clips, evenly spaced; None for all."""
     catch: int = 2
     """Pairs of catch trials: a real video, and one with the sound of another clip."""
     practice: int = 3
     """Trials at the start that do not count."""
     raters: int = 120
-    """Orders that are drawn; further raters begin with the first one again."""
+    """Number of orders; further raters start again with the first one."""
 
     def __post_init__(self) -> None:
         for name, least in (("catch", 0), ("practice", 0), ("raters", 1), ("clips", 1)):
@@ -35,11 +35,11 @@ class DesignConfig:
 
 
 def build_latin_square(size: int) -> list[list[int]]:
-    """Rows in which every number has every place equally often and follows every other one equally often.
+    """Build rows in which every number has every place and follows every other number equally often.
 
     A Williams design (1949): `size` rows, twice as many where `size` is odd.
     """
-    zigzag = [(place + 1) // 2 if place % 2 else (size - place // 2) % size for place in range(size)]
+    zigzag = [(column + 1) // 2 if column % 2 else (size - column // 2) % size for column in range(size)]
     rows = [[(number + shift) % size for number in zigzag] for shift in range(size)]
     return rows + [row[::-1] for row in rows] if size % 2 and size > 1 else rows
 
@@ -47,16 +47,16 @@ def build_latin_square(size: int) -> list[list[int]]:
 def draw_stimuli(
     methods: Sequence[str], clips: Sequence[str], spare: Sequence[str], config: DesignConfig, seed: int
 ) -> list[Stimulus]:
-    """Every clip by every method, then practice and catch trials, of `spare` clips as far as there are any."""
+    """Draw every clip by every method, then practice and catch trials, of `spare` clips first."""
     rng = np.random.default_rng([seed, 0])
     pool = [str(name) for names in (spare, clips) for name in rng.permutation(list(names))]
-    _check(config, methods, pool)
+    _check_catches(config, methods, pool)
     order = [str(name) for name in rng.permutation(list(methods))]
     stimuli = [Stimulus(role="trial", method=m, clip=c, sound=c) for c in clips for m in methods]
     for number in range(config.practice):
-        turn, place = divmod(number, len(pool))
-        method = order[(turn + place) % len(order)]
-        stimuli.append(Stimulus(role="practice", method=method, clip=pool[place], sound=pool[place]))
+        turn, index = divmod(number, len(pool))
+        method = order[(turn + index) % len(order)]
+        stimuli.append(Stimulus(role="practice", method=method, clip=pool[index], sound=pool[index]))
     for number in range(config.catch):
         clip = pool[(config.practice + number) % len(pool)]
         other = str(rng.choice([name for name in pool if name != clip]))
@@ -64,7 +64,7 @@ def draw_stimuli(
     return stimuli
 
 
-def _check(config: DesignConfig, methods: Sequence[str], pool: Sequence[str]) -> None:
+def _check_catches(config: DesignConfig, methods: Sequence[str], pool: Sequence[str]) -> None:
     if config.practice > len(pool) * len(methods):
         raise ConfigError(
             f"practice: expected at most {len(pool) * len(methods)}, a video each, found {config.practice}"
@@ -82,7 +82,7 @@ def _check(config: DesignConfig, methods: Sequence[str], pool: Sequence[str]) ->
 
 
 def draw_plans(stimuli: Sequence[Stimulus], methods: Sequence[str], raters: int, seed: int) -> list[Plan]:
-    """What each of the raters sees; every stimulus once."""
+    """Draw the plan of each rater: every stimulus once."""
     square = build_latin_square(len(methods))
     return [_draw_plan(stimuli, methods, square, number, seed) for number in range(raters)]
 
@@ -106,15 +106,15 @@ def _draw_plan(
 
 
 def _insert_catches(plan: Plan, stimuli: Sequence[Stimulus], rng: np.random.Generator) -> None:
-    """One in each of as many stretches, away from its own clip where there is such a place."""
+    """Insert the catch trials in place, one in each equal section of the plan, away from their own clip if possible."""
     catches = rng.permutation([i for i, one in enumerate(stimuli) if one.role == "catch"])
     ends = np.linspace(1, len(plan), len(catches) + 1).astype(int)
     for number in reversed(range(len(catches))):
         catch = int(catches[number])
-        places = list(range(ends[number], max(ends[number + 1], ends[number] + 1)))
-        apart = [
-            place
-            for place in places
-            if all(stimuli[near].clip != stimuli[catch].clip for near in plan[place - 1 : place + 1])
+        positions = list(range(ends[number], max(ends[number + 1], ends[number] + 1)))
+        separate = [
+            position
+            for position in positions
+            if all(stimuli[near].clip != stimuli[catch].clip for near in plan[position - 1 : position + 1])
         ]
-        plan.insert(int(rng.choice(apart or places)), catch)
+        plan.insert(int(rng.choice(separate or positions)), catch)

@@ -1,4 +1,4 @@
-"""Mean opinion scores as a picture: a panel a question, a line a method, published values hollow below."""
+"""Plot of mean opinion scores: a panel a question, a line a method, published values hollow below."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from cals.metrics.bootstrap import Estimate
 def draw_scores(
     path: Path, means: Mapping[str, Mapping[str, Estimate]], published: Mapping[str, Sequence[float]]
 ) -> None:
-    """Write a PNG."""
+    """Draw the scores as PNG."""
     pyplot = plotter()
     names = [*means, *published]
     figure, axes = pyplot.subplots(1, len(QUESTIONS), figsize=(12, 1.4 + 0.42 * len(names)), sharey=True)
-    for place, (axis, question) in enumerate(zip(axes, QUESTIONS, strict=True)):
+    for column, (axis, question) in enumerate(zip(axes, QUESTIONS, strict=True)):
         for row, of in enumerate(means.values()):
-            _draw(axis, row, of[question.key])
+            _draw_estimate(axis, row, of[question.key])
         for row, values in enumerate(published.values(), start=len(means)):
-            axis.plot(values[place], row, "D", color="dimgrey", markerfacecolor="white")
+            axis.plot(values[column], row, "D", color="dimgrey", markerfacecolor="white")
         axis.axhline(len(means) - 0.5, color="lightgrey", linewidth=1)
         axis.set(title=question.title, xlim=(SCALE[0] - 0.1, SCALE[-1] + 0.1), xticks=list(SCALE))
         axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
@@ -30,7 +30,7 @@ def draw_scores(
     pyplot.close(figure)
 
 
-def _draw(axis: Any, row: int, found: Estimate) -> None:
+def _draw_estimate(axis: Any, row: int, found: Estimate) -> None:
     if found.low is not None and found.high is not None:
         axis.plot([found.low, found.high], [row, row], color="C0", linewidth=3, solid_capstyle="round", alpha=0.5)
     axis.plot(found.value, row, "o", color="C0")

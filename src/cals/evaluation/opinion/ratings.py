@@ -1,4 +1,4 @@
-"""Answers to numbers: who counts, mean opinion scores with intervals, and paired tests between methods."""
+"""Statistics of answers: screening of raters, mean opinion scores with intervals, and paired tests of methods."""
 
 import itertools
 import math
@@ -12,21 +12,21 @@ from cals.evaluation.opinion.study import QUESTIONS, SYNC, Stimulus, Study
 from cals.metrics.bootstrap import F64, Estimate, draws, estimate
 
 REAL_LEAST, SHUFFLED_MOST = 3, 2
-"""What a rater has to say of the lip-sync of catch trials; one who answers everything alike fails."""
+"""Limits for the lip-sync scores of catch trials; a rater with equal scores for all fails."""
 EXACT_RATERS, FLIPS = 14, 20_000
-"""Up to so many raters all changes of sign are tried, for more so many drawn ones."""
-_SAME = 1e-9
+"""Largest number of raters with an exact test of all sign flips, and the number of random flips for more."""
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rater:
-    """One who answered."""
+    """One rater with all answers."""
 
     name: str
     answers: tuple[tuple[Stimulus, Mapping[str, int]], ...]
     finished: bool
     caught: tuple[str, ...] = field(default=())
-    """Catch trials that were not rated as they must be, in words."""
+    """Failed catch trials, in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,32 +50,36 @@ class Comparison:
     second: str
     difference: Estimate
     p: float
-    """Two-sided, of all raters' differences having a sign by chance; NaN where there are none."""
+    """Two-sided p of a sign-flip test over raters' differences; NaN where there are none."""
     p_holm: float
-    """For all comparisons of the study together (Holm, 1979)."""
+    """The same, corrected for all comparisons of the study (Holm, 1979)."""
 
 
 def group_raters(answers: Sequence[Answer], study: Study) -> list[Rater]:
-    """Everyone who answered, by name."""
-    found: dict[str, list[Answer]] = {}
+    """Group answers by rater, sorted by name."""
+    by_rater: dict[str, list[Answer]] = {}
     for answer in answers:
-        found.setdefault(answer.rater, []).append(answer)
+        by_rater.setdefault(answer.rater, []).append(answer)
     raters = []
-    for name, given in sorted(found.items()):
-        pairs = tuple((study.stimuli[answer.video], answer.scores) for answer in given)
+    for name, rater_answers in sorted(by_rater.items()):
+        pairs = tuple((study.stimuli[answer.video], answer.scores) for answer in rater_answers)
         raters.append(
             Rater(
                 name=name,
                 answers=pairs,
-                finished=len(given) == len(study.stimuli),
-                caught=tuple(_missed(one, scores[SYNC]) for one, scores in pairs if _missed(one, scores[SYNC])),
+                finished=len(rater_answers) == len(study.stimuli),
+                caught=tuple(
+                    _describe_failure(one, scores[SYNC])
+                    for one, scores in pairs
+                    if _describe_failure(one, scores[SYNC])
+                ),
             )
         )
     return raters
 
 
-def _missed(stimulus: Stimulus, score: int) -> str:
-    """What is wrong with the lip-sync score of a catch trial; empty for a sensible one and for other trials."""
+def _describe_failure(stimulus: Stimulus, score: int) -> str:
+    """Describe a wrong lip-sync score of a catch trial; empty for a right one and for other trials."""
     if stimulus.role != "catch":
         return ""
     if stimulus.sound == stimulus.clip:
@@ -84,18 +88,18 @@ def _missed(stimulus: Stimulus, score: int) -> str:
 
 
 def collect_ratings(raters: Sequence[Rater], study: Study) -> Ratings:
-    """What the raters said in the trials that count."""
+    """Collect the scores of the trials that count."""
     values = np.full((len(raters), len(study.clips), len(study.methods), len(QUESTIONS)), np.nan)
     for row, rater in enumerate(raters):
         for one, scores in rater.answers:
             if one.role == "trial":
-                place = row, study.clips.index(one.clip), study.methods.index(one.method)
-                values[place] = [scores[question.key] for question in QUESTIONS]
+                index = row, study.clips.index(one.clip), study.methods.index(one.method)
+                values[index] = [scores[question.key] for question in QUESTIONS]
     return Ratings(values, study.methods)
 
 
 def estimate_means(ratings: Ratings, seed: int) -> dict[str, dict[str, Estimate]]:
-    """Method -> question -> mean opinion score; the bootstrap draws raters and clips anew, both at once."""
+    """Estimate method -> question -> mean opinion score; the bootstrap resamples raters and clips together."""
     return {
         method: {question.key: estimate_mean(ratings.values[:, :, m, q], seed) for q, question in enumerate(QUESTIONS)}
         for m, method in enumerate(ratings.methods)
@@ -103,48 +107,55 @@ def estimate_means(ratings: Ratings, seed: int) -> dict[str, dict[str, Estimate]
 
 
 def estimate_mean(scores: F64, seed: int) -> Estimate:
-    """The mean of scores [raters clips], and its interval where there are two of both at least.
+    """Estimate the mean of scores [raters clips], with an interval where there are two or more of both.
 
-    Drawing raters and clips independently errs on the safe side (Owen, 2007).
+    Resampling raters and clips independently is conservative (Owen, 2007).
     """
     raters, clips = scores.shape
-    there = np.isfinite(scores)
-    if not there.any():
+    valid = np.isfinite(scores)
+    if not valid.any():
         return Estimate(math.nan)
     of_raters, of_clips = draws(raters, seed), draws(clips, seed + 1)
-    total = np.einsum("br,rc,bc->b", of_raters, np.where(there, scores, 0.0), of_clips, optimize=True)
-    weight = np.einsum("br,rc,bc->b", of_raters, there.astype(np.float64), of_clips, optimize=True)
+    total = np.einsum("br,rc,bc->b", of_raters, np.where(valid, scores, 0.0), of_clips, optimize=True)
+    weight = np.einsum("br,rc,bc->b", of_raters, valid.astype(np.float64), of_clips, optimize=True)
     means = np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
     return estimate(means, min(raters, clips))
 
 
 def compare_methods(ratings: Ratings, seed: int) -> list[Comparison]:
-    """All pairs of methods on all questions."""
-    found = []
+    """Compare all pairs of methods on all questions."""
+    tests = []
     for q, question in enumerate(QUESTIONS):
         for a, b in itertools.combinations(range(len(ratings.methods)), 2):
-            apart = ratings.values[:, :, a, q] - ratings.values[:, :, b, q]
+            differences = ratings.values[:, :, a, q] - ratings.values[:, :, b, q]
             names = {"first": ratings.methods[a], "second": ratings.methods[b]}
-            found.append((question.key, names, estimate_mean(apart, seed), sign_flip_p(_rater_means(apart), seed)))
-    adjusted = adjust_holm([p for *_, p in found])
+            tests.append(
+                (
+                    question.key,
+                    names,
+                    estimate_mean(differences, seed),
+                    sign_flip_p(_average_by_rater(differences), seed),
+                )
+            )
+    adjusted = adjust_holm([p for *_, p in tests])
     return [
         Comparison(question=key, **names, difference=difference, p=p, p_holm=holm)
-        for (key, names, difference, p), holm in zip(found, adjusted, strict=True)
+        for (key, names, difference, p), holm in zip(tests, adjusted, strict=True)
     ]
 
 
-def _rater_means(apart: F64) -> F64:
-    """One difference a rater [r], of those clips of which both versions were rated; raters without any are left out."""
-    there = np.isfinite(apart)
-    some = there.any(axis=1)
-    means: F64 = np.where(there, apart, 0.0)[some].sum(axis=1) / there[some].sum(axis=1)
+def _average_by_rater(differences: F64) -> F64:
+    """Average each rater's differences over clips with both versions rated, [r]; raters without any are left out."""
+    valid = np.isfinite(differences)
+    has_any = valid.any(axis=1)
+    means: F64 = np.where(valid, differences, 0.0)[has_any].sum(axis=1) / valid[has_any].sum(axis=1)
     return means
 
 
 def sign_flip_p(differences: F64, seed: int) -> float:
-    """How often the mean of differences [n] is as far from 0 as theirs when each has its sign by chance, two-sided.
+    """Compute the two-sided p value of the mean of differences [n] by a sign-flip permutation test.
 
-    Exact up to `EXACT_RATERS`; beyond, of drawn signs, of which theirs count as one.
+    Exact up to `EXACT_RATERS`; beyond, by random signs, with the observed ones among them.
     """
     count = len(differences)
     if not count:
@@ -152,16 +163,16 @@ def sign_flip_p(differences: F64, seed: int) -> float:
     if count <= EXACT_RATERS:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=count)))
     else:
-        drawn = np.random.default_rng(seed).integers(0, 2, (FLIPS, count)) * 2.0 - 1
-        signs = np.concatenate([np.ones((1, count)), drawn])
-    return float(np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - _SAME))
+        flips = np.random.default_rng(seed).integers(0, 2, (FLIPS, count)) * 2.0 - 1
+        signs = np.concatenate([np.ones((1, count)), flips])
+    return float(np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - _TOLERANCE))
 
 
 def adjust_holm(values: Sequence[float]) -> list[float]:
-    """Each p for all of them together: the smallest times their number, the next times one less, never falling."""
-    known = sorted((i for i, p in enumerate(values) if math.isfinite(p)), key=lambda i: values[i])
-    adjusted, least = list(values), 0.0
-    for rank, i in enumerate(known):
-        least = max(least, min(1.0, (len(known) - rank) * values[i]))
-        adjusted[i] = least
+    """Apply Holm's correction: the smallest p times their number, the next times one less, never decreasing."""
+    order = sorted((i for i, p in enumerate(values) if math.isfinite(p)), key=lambda i: values[i])
+    adjusted, highest = list(values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * values[i]))
+        adjusted[i] = highest
     return adjusted

@@ -1,4 +1,4 @@
-"""What a study found: mean opinion scores beside those of the paper's Table 2, and how sure they are."""
+"""Report of a study: mean opinion scores beside those of the paper's Table 2, with intervals and tests."""
 
 import json
 from collections.abc import Sequence
@@ -48,24 +48,24 @@ NOTES = (
 
 @dataclass(frozen=True, kw_only=True)
 class OpinionReport:
-    """All of it."""
+    """Results of a study."""
 
     study: Study
     counted: list[Rater]
     caught: list[Rater]
-    """Left out: they failed catch trials."""
+    """Raters left out for failed catch trials."""
     unfinished: list[Rater]
-    """Left out: they did not answer everything, and nobody asked for them."""
+    """Raters left out because they did not answer everything."""
     damaged: int
-    """Lines of answers that could not be used."""
+    """Number of unusable lines of answers."""
     means: dict[str, dict[str, Estimate]]
     """Method -> question -> mean opinion score."""
     everyone: dict[str, dict[str, Estimate]]
-    """The same with those who failed catch trials."""
+    """The same with the raters who failed catch trials."""
     comparisons: list[Comparison]
 
     def counts(self) -> str:
-        """Who is in the figures, and who is not."""
+        """Format how many raters are counted and left out."""
         partly = sum(not rater.finished for rater in self.counted)
         text = f"Raters counted: {len(self.counted)}" + (f" ({partly} of them did not finish)" if partly else "")
         text += f"; left out for catch trials: {len(self.caught)}; left out unfinished: {len(self.unfinished)}"
@@ -73,26 +73,26 @@ class OpinionReport:
         return text + (f"; damaged lines of answers: {self.damaged}" if self.damaged else "")
 
     def text(self) -> str:
-        """Tables and counts as text that is Markdown too."""
-        rows = _rows(self.means) + [[name, *(f"{v:.3f}" for v in values)] for name, values in PUBLISHED.items()]
-        blocks = ["## Mean opinion scores", table(_head("method"), rows), self.counts()]
+        """Format tables and counts as text that is Markdown too."""
+        rows = _build_rows(self.means) + [[name, *(f"{v:.3f}" for v in values)] for name, values in PUBLISHED.items()]
+        blocks = ["## Mean opinion scores", table(_build_head("method"), rows), self.counts()]
         if self.comparisons:
             head = ["question", "methods", "difference", "p", "p (Holm)"]
-            blocks += ["## Differences", table(head, [_comparison(one) for one in self.comparisons])]
+            blocks += ["## Differences", table(head, [_build_comparison_row(one) for one in self.comparisons])]
         return "\n\n".join(blocks)
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         blocks = [f"# Study {self.study.id}", self.text()]
         if self.caught:
             lines = "\n".join(f"- {rater.name}: {'; '.join(rater.caught)}" for rater in self.caught)
             blocks += ["## Left out for catch trials", lines, "With them the scores would be:"]
-            blocks += [table(_head("method"), _rows(self.everyone))]
+            blocks += [table(_build_head("method"), _build_rows(self.everyone))]
         return "\n\n".join([*blocks, "## How to read it", "\n".join(f"- {note}" for note in NOTES)])
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
-        found: dict[str, Any] = plain(
+        """Return the report as JSON has it."""
+        document: dict[str, Any] = plain(
             {
                 "format": 1,
                 "study": self.study.id,
@@ -103,8 +103,8 @@ class OpinionReport:
                     "unfinished": {rater.name: len(rater.answers) for rater in self.unfinished},
                 },
                 "damaged_lines": self.damaged,
-                "means": _numbers(self.means),
-                "means_of_everyone": _numbers(self.everyone),
+                "means": _to_json(self.means),
+                "means_of_everyone": _to_json(self.everyone),
                 "published": {
                     name: dict(zip((q.key for q in QUESTIONS), values, strict=True))
                     for name, values in PUBLISHED.items()
@@ -112,7 +112,7 @@ class OpinionReport:
                 "comparisons": [asdict(one) | {"difference": one.difference._asdict()} for one in self.comparisons],
             }
         )
-        return found
+        return document
 
 
 def report_study(
@@ -125,17 +125,17 @@ def report_study(
 ) -> OpinionReport:
     """Write the `FILES` into a study's folder, from the answers there and in further `files`.
 
-    With `unfinished` those who stopped count too, with what they answered, once they met a catch trial and failed
-    none. Raises DataError when nobody counts.
+    With `unfinished`, raters who stopped early count too, if they saw a catch trial and failed none. Raises DataError
+    when nobody counts.
     """
     study = read_study(folder)
-    plotter()  # says what is missing before any work
+    plotter()  # fails before any work if matplotlib is missing
     with ExitStack() as stack:
-        places = [stack.enter_context(new_file(folder / name, force=force, apart_from=files)) for name in FILES]
+        paths = [stack.enter_context(new_file(folder / name, force=force, apart_from=files)) for name in FILES]
         report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
-        places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        places[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        draw_scores(places[2], report.means, PUBLISHED)
+        paths[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        paths[1].write_text(report.markdown() + "\n", encoding="utf-8")
+        draw_scores(paths[2], report.means, PUBLISHED)
     return report
 
 
@@ -145,8 +145,8 @@ def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) 
     has_catches = any(one.role == "catch" for one in study.stimuli.values())
 
     def is_enough(rater: Rater) -> bool:
-        met = not has_catches or any(one.role == "catch" for one, _ in rater.answers)
-        return rater.finished or (unfinished and met)
+        saw_catch = not has_catches or any(one.role == "catch" for one, _ in rater.answers)
+        return rater.finished or (unfinished and saw_catch)
 
     enough = [rater for rater in raters if is_enough(rater)]
     counted = [rater for rater in enough if not rater.caught]
@@ -168,18 +168,18 @@ def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) 
     )
 
 
-def _head(first: str) -> list[str]:
+def _build_head(first: str) -> list[str]:
     return [first, *(question.title for question in QUESTIONS)]
 
 
-def _rows(means: dict[str, dict[str, Estimate]]) -> list[list[str]]:
+def _build_rows(means: dict[str, dict[str, Estimate]]) -> list[list[str]]:
     return [[method, *(str(of[question.key]) for question in QUESTIONS)] for method, of in means.items()]
 
 
-def _comparison(one: Comparison) -> list[str]:
+def _build_comparison_row(one: Comparison) -> list[str]:
     title = next(question.title for question in QUESTIONS if question.key == one.question)
     return [title, f"{one.first} - {one.second}", str(one.difference), *(f"{p:.4f}" for p in (one.p, one.p_holm))]
 
 
-def _numbers(means: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
+def _to_json(means: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
     return {method: {key: value._asdict() for key, value in of.items()} for method, of in means.items()}

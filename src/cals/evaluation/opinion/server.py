@@ -1,4 +1,4 @@
-"""A small server for a study: its page and videos, and answers into files; it knows no one and notes no address."""
+"""Server of a study: it serves the page and videos and writes answers to files; it logs no names and addresses."""
 
 import json
 import logging
@@ -18,8 +18,8 @@ from cals.files import why
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 16
-"""Of what a rater may send at once."""
-_PIECE_BYTES = 1 << 18
+"""Largest request of a rater."""
+_CHUNK_BYTES = 1 << 18
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mp4": "video/mp4"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _HEADERS = {
@@ -31,7 +31,7 @@ _HEADERS = {
 
 
 class StudyServer(ThreadingHTTPServer):
-    """Serves the site of the study in `folder`, as it is at the start, and keeps answers beside it.
+    """Server of the site of the study in `folder`, as it is at the start, which writes answers beside it.
 
     Port 0 takes a free one. Raises DataError for a folder without a study, ConfigError where it cannot listen.
     """
@@ -43,7 +43,7 @@ class StudyServer(ThreadingHTTPServer):
         self.study: Study = read_study(folder)
         self.book = AnswerBook(folder / ANSWERS, self.study)
         site = folder / SITE
-        # What is not in this list does not exist, so no address leads out of the folder.
+        # Only listed files are served, so no path leads out of the folder.
         self.files = {
             f"/{path.relative_to(site).as_posix()}": path
             for path in site.rglob("*")
@@ -63,16 +63,16 @@ class StudyServer(ThreadingHTTPServer):
             ) from error
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # the other one asks the network for this machine's name
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own looks up the host name over the network
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     @property
     def address(self) -> str:
-        """What to type into a browser on this machine."""
+        """URL for a browser on this machine."""
         return f"http://{f'[{self.server_name}]' if ':' in self.server_name else self.server_name}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong, without the address it came from."""
+        """Log the error, without the client's address."""
         log.debug("a request broke off", exc_info=True)
 
 
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "cals", ""
     timeout = 30
-    """Seconds after which a connection that says nothing is closed."""
+    """Seconds after which an idle connection is closed."""
 
     def log_message(self, format: str, *arguments: Any) -> None:
         log.debug(format, *arguments)
@@ -99,23 +99,23 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with path.open("rb") as file:
             size = path.stat().st_size
-            wanted = _wanted_bytes(self.headers.get("Range"), size)
-            if wanted is None:
+            byte_range = _parse_range(self.headers.get("Range"), size)
+            if byte_range is None:
                 self._reply(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"error": "no such range"}, f"bytes */{size}")
                 return
-            start, end = wanted
+            start, end = byte_range
             is_part = (start, end) != (0, size)
             self.send_response(HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK)
             if is_part:
                 self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
             self.send_header("Accept-Ranges", "bytes")
-            # Videos never change under their names, and a rater without a connection goes on with what came before.
+            # Videos never change under their names, so a rater may continue from the cache without a connection.
             self.send_header("Cache-Control", "private, max-age=86400" if path.suffix == ".mp4" else "no-cache")
             self._end_headers(_TYPES[path.suffix], end - start)
             file.seek(start)
-            while self.command != "HEAD" and (piece := file.read(min(_PIECE_BYTES, end - start))):
-                self.wfile.write(piece)
-                start += len(piece)
+            while self.command != "HEAD" and (chunk := file.read(min(_CHUNK_BYTES, end - start))):
+                self.wfile.write(chunk)
+                start += len(chunk)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -124,8 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             document = self._read_document()
             book, study = self.server.book, self.server.study
             if self.path == "/enter" and document.get("study") == study.id and is_rater(document.get("rater")):
-                wished = document.get("number")
-                number = book.enter(document["rater"], wished if type(wished) is int else None)
+                requested = document.get("number")
+                number = book.enter(document["rater"], requested if type(requested) is int else None)
                 self._reply(HTTPStatus.OK, {"number": number})
             elif self.path == "/answers" and isinstance(document.get("answers"), list):
                 answers = [check_answer(one, study) for one in document["answers"]]
@@ -133,15 +133,15 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 raise _RefusalError(HTTPStatus.BAD_REQUEST, "nothing that this study takes")
         except _RefusalError as refusal:
-            self.close_connection = True  # what was sent may be left unread
+            self.close_connection = True  # the body may be unread
             self._reply(refusal.status, {"error": str(refusal)})
         except CalsError as error:
             log.warning("%s", error)
             self._reply(HTTPStatus.CONFLICT, {"error": "this study does not take it"})
 
     def _read_document(self) -> dict[str, Any]:
-        """The JSON object that was sent; _RefusalError where it is none, or too long."""
-        # A page of another site cannot send JSON without asking first, which is never answered.
+        """Read the JSON object of a request; _RefusalError where it is none, or too long."""
+        # A page of another site cannot send JSON without a preflight request, which is never answered.
         if self.headers.get_content_type() != "application/json":
             raise _RefusalError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected JSON")
         length = self.headers.get("Content-Length", "")
@@ -177,15 +177,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _wanted_bytes(header: str | None, size: int) -> tuple[int, int] | None:
-    """Start and end of the one range that a header asks for; all where it asks for none or several, None for no bytes.
+def _parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Parse start and end of the one range that a header asks for; all for none or several, None for no bytes.
 
     RFC 9110, section 14.
     """
-    found = _RANGE.fullmatch(header.strip()) if header else None
-    if found is None or found.group(0) == "bytes=-":
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match.group(0) == "bytes=-":
         return 0, size
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         return (max(size - int(last), 0), size) if int(last) and size else None
     start = int(first)

@@ -1,4 +1,4 @@
-"""Makes the folder of a study: every video written anew under a blind name, and the page that shows them."""
+"""Folder of a study: every video encoded again under a blind name, and the page that shows them."""
 
 import hashlib
 import json
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 PAGE = ("index.html", "style.css", "script.js")
 VIDEOS, DATA = "videos", "study.js"
 _CRF, _PRESET = 14, "veryfast"
-"""Finer than what any method's file has been through."""
+"""Quality above that of any method's own file."""
 _TAGS = {"comment": "Shown in a study of lip-sync: the mouth in this video may have been generated."}
 _BOX_BYTES = 8
-"""The head of a box in an mp4 file."""
-_NAMED = 3
-"""Of many missing names a message says so many."""
+"""Size of the header of a box in an mp4 file."""
+_MAX_NAMES = 3
+"""Maximum number of missing names in a message."""
 
 Folders = Sequence[tuple[str, Path]]
 """Method -> its folder, in order."""
@@ -47,17 +47,17 @@ def make_study(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Study:
-    """Write a study of the videos that all `folders` have; without a `seed` one is drawn, which nobody can guess.
+    """Write a study of the videos that all `folders` have; without a `seed` a secret one is drawn.
 
-    Raises ConfigError, DataError and MediaError for folders that do not fit, videos that cannot be read, and a place
-    that is taken: `force` replaces an earlier study, but never one that has answers.
+    Raises ConfigError, DataError and MediaError for folders that do not match, unreadable videos, and an `out` that
+    exists. `force` replaces an earlier study, but never one that has answers.
     """
     check_out(out, force=force)
     videos = match_videos(folders)
-    methods, every = [name for name, _ in folders], sorted(next(iter(videos.values())))
-    clips = evenly(every, config.clips)
+    methods, all_clips = [name for name, _ in folders], sorted(next(iter(videos.values())))
+    clips = evenly(all_clips, config.clips)
     seed = secrets.randbits(63) if seed is None else seed
-    stimuli = draw_stimuli(methods, clips, [clip for clip in every if clip not in clips], config, seed)
+    stimuli = draw_stimuli(methods, clips, [clip for clip in all_clips if clip not in clips], config, seed)
     stimuli.sort(key=lambda stimulus: stimulus.blind_name(seed))
     study = Study(
         id=hashlib.sha256(f"{seed} {methods} {clips}".encode()).hexdigest()[:12],
@@ -88,37 +88,37 @@ def check_out(out: Path, *, force: bool) -> None:
 
 
 def match_videos(folders: Folders) -> dict[str, dict[str, Path]]:
-    """Method -> clip -> video; DataError unless all methods have the same clips, each with sound and pictures."""
+    """Match method -> clip -> video; DataError unless all methods have the same clips, each with sound and pictures."""
     names = [name for name, _ in folders]
     if not names or len(set(names)) < len(names) or not all(names):
         raise ConfigError(f"methods: expected NAME=FOLDER, each name once, found {', '.join(names) or 'none'}")
-    found = {name: _videos_of(folder) for name, folder in folders}
-    first = found[names[0]]
+    by_method = {name: _find_videos(folder) for name, folder in folders}
+    first = by_method[names[0]]
     for name, folder in folders:
-        missing, extra = sorted(first.keys() - found[name].keys()), sorted(found[name].keys() - first.keys())
+        missing, extra = sorted(first.keys() - by_method[name].keys()), sorted(by_method[name].keys() - first.keys())
         if missing or extra:
-            facts = [f"no {', '.join(missing[:_NAMED])}"] * bool(missing)
-            facts += [f"besides them {', '.join(extra[:_NAMED])}"] * bool(extra)
+            facts = [f"no {', '.join(missing[:_MAX_NAMES])}"] * bool(missing)
+            facts += [f"besides them {', '.join(extra[:_MAX_NAMES])}"] * bool(extra)
             raise DataError(
                 f"{folder}: expected the clips of {folders[0][1]}, a video each, found {' and '.join(facts)}; give all "
                 "methods the same names"
             )
-    for videos in found.values():
+    for videos in by_method.values():
         for video in videos.values():
             _check_video(video)
-    return found
+    return by_method
 
 
-def _videos_of(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _find_videos(folder: Path) -> dict[str, Path]:
+    videos: dict[str, Path] = {}
     for source in folder_source.clips(folder):
-        if source.name in found:
+        if source.name in videos:
             raise DataError(
-                f"{folder}: expected a video a clip, found {found[source.name].name} and {source.video.name}; "
+                f"{folder}: expected a video a clip, found {videos[source.name].name} and {source.video.name}; "
                 "remove one of them"
             )
-        found[source.name] = source.video
-    return found
+        videos[source.name] = source.video
+    return videos
 
 
 def _check_video(path: Path) -> None:
@@ -132,14 +132,14 @@ def _write_site(
 ) -> None:
     (site / VIDEOS).mkdir(parents=True)
     total = len(study.stimuli)
-    for done, (name, stimulus) in enumerate(study.stimuli.items()):
+    for index, (name, stimulus) in enumerate(study.stimuli.items()):
         if progress is not None:
-            progress(done, total)
+            progress(index, total)
         _write_video(site / VIDEOS / f"{name}.mp4", stimulus, videos[stimulus.method])
     if progress is not None:
         progress(total, total)
     for clip in {stimulus.clip for stimulus in study.stimuli.values()}:
-        _even_out([site / VIDEOS / f"{name}.mp4" for name, one in study.stimuli.items() if one.clip == clip])
+        _pad_files([site / VIDEOS / f"{name}.mp4" for name, one in study.stimuli.items() if one.clip == clip])
     source = resources.files("cals.evaluation.opinion") / "page"
     for name in PAGE:
         (site / name).write_bytes((source / name).read_bytes())
@@ -147,21 +147,21 @@ def _write_site(
 
 
 def _write_video(path: Path, stimulus: Stimulus, videos: Mapping[str, Path]) -> None:
-    """The same codec for every method, and none of the notes that a method leaves in its files."""
+    """Encode a video with the same codec for every method, without the metadata of the method's file."""
     video, sound = videos[stimulus.clip], videos[stimulus.sound]
     with ExitStack() as files:
         reader = files.enter_context(VideoReader(video))
         writer = files.enter_context(
             VideoWriter(
-                path, _playable(reader.format), audio=sound, codec="h264", crf=_CRF, preset=_PRESET, metadata=_TAGS
+                path, _build_format(reader.format), audio=sound, codec="h264", crf=_CRF, preset=_PRESET, metadata=_TAGS
             )
         )
         for frame in reader:
             writer.write(frame)
 
 
-def _even_out(paths: Sequence[Path]) -> None:
-    """Give files the same size and time: a blurred picture takes fewer bytes, and methods are written in turn."""
+def _pad_files(paths: Sequence[Path]) -> None:
+    """Pad files to the same size and set the same time, since both could reveal the method."""
     largest = max(path.stat().st_size for path in paths)
     for path in paths:
         length = largest - path.stat().st_size + _BOX_BYTES
@@ -170,7 +170,7 @@ def _even_out(paths: Sequence[Path]) -> None:
         os.utime(path, (0, 0))
 
 
-def _playable(found: VideoFormat) -> VideoFormat:
-    """The same size and times in what every browser plays: whole pictures, 8 bit, 4:2:0."""
-    known = found.pix_fmt in ("yuv420p", "yuvj420p")
-    return replace(found, pix_fmt=found.pix_fmt if known else "yuv420p", field_order="", hdr=())
+def _build_format(source: VideoFormat) -> VideoFormat:
+    """Return a format of the same size and times that every browser plays: progressive, 8 bit, 4:2:0."""
+    is_playable = source.pix_fmt in ("yuv420p", "yuvj420p")
+    return replace(source, pix_fmt=source.pix_fmt if is_playable else "yuv420p", field_order="", hdr=())

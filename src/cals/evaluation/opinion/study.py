@@ -1,4 +1,4 @@
-"""A study on disk: what is asked, what stands behind the blind names, and every rater's order."""
+"""Study on disk: its questions, the stimuli behind the blind names, and every rater's order."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from cals.files import why
 
 FORMAT = 1
 STUDY, KEY, SITE, ANSWERS = "study.json", "key.json", "site", "answers"
-"""What lies in a study's folder; only `SITE` is served."""
+"""Contents of a study's folder; only `SITE` is served."""
 SCALE = range(1, 6)
 SYNC = "sync"
-"""The question that catch trials are judged by."""
+"""Question that catch trials are screened by."""
 Plan = list[int]
-"""The numbers of a rater's stimuli, in the order in which they are shown."""
+"""Indices of a rater's stimuli, in the order of the trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a rater answers on `SCALE`, with words at its ends."""
+    """Question that is answered on `SCALE`, with labels for its ends."""
 
     key: str
     title: str
@@ -63,43 +63,43 @@ class Stimulus:
     method: str
     clip: str
     sound: str
-    """The clip whose sound is heard; another one in half of the catch trials."""
+    """Clip of the sound; another one in half of the catch trials."""
 
     def blind_name(self, seed: int) -> str:
-        """A name that tells nothing to those who do not know the seed, [16] hexadecimal digits."""
+        """Compute a name of 16 hexadecimal digits that reveals nothing without the seed."""
         text = "\0".join((str(seed), self.role, self.method, self.clip, self.sound))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """All of it but the videos and the answers."""
+    """A study without its videos and answers."""
 
     id: str
-    """Tells the answers of two studies apart."""
+    """Id that answers of this study carry."""
     seed: int
     methods: tuple[str, ...]
     clips: tuple[str, ...]
     stimuli: dict[str, Stimulus]
-    """Blind name -> what it is; plans count them in this order."""
+    """Blind name -> stimulus, in the order that plans index."""
     plans: tuple[Plan, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The blind names as plans count them."""
+        """Blind names in the order that plans index."""
         return tuple(self.stimuli)
 
     @property
     def practice(self) -> int:
-        """How many trials at the start do not count."""
+        """Number of practice trials."""
         return sum(one.role == "practice" for one in self.stimuli.values())
 
     def shown(self, number: int, trial: int) -> Stimulus:
-        """What the rater with plan `number` sees in a trial, which are counted from 0."""
+        """Return the stimulus of a trial, from 0, in plan `number`."""
         return self.stimuli[self.names[self.plans[number][trial]]]
 
     def write(self, folder: Path) -> None:
-        """Write `STUDY`, and `KEY`, which nobody who rates may see."""
+        """Write `STUDY`, and `KEY`, which raters must not see."""
         facts = {
             "format": FORMAT,
             "id": self.id,
@@ -114,7 +114,7 @@ class Study:
             (folder / name).write_text(json.dumps(document) + "\n", encoding="utf-8")
 
     def page_document(self) -> dict[str, Any]:
-        """What the page needs, and no word more."""
+        """Return the JSON of the page, without the key."""
         return {
             "id": self.id,
             "practice": self.practice,
@@ -126,7 +126,7 @@ class Study:
 
 
 def read_study(folder: Path) -> Study:
-    """The study that `Study.write` wrote; DataError when there is none, or it cannot be used."""
+    """Read a study that `Study.write` wrote; DataError when there is none, or it is invalid."""
     try:
         facts = json.loads((folder / STUDY).read_text(encoding="utf-8"))
         key = json.loads((folder / KEY).read_text(encoding="utf-8"))

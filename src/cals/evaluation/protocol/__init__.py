@@ -1,1 +1,1 @@
-"""`cals evaluate`: any systems' videos of the same pairs, judged on the same frames, in one table and on one page."""
+"""`cals evaluate`: the videos of several systems, scored on the same pairs and frames, in one table and on one page."""

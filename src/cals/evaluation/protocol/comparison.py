@@ -1,4 +1,4 @@
-"""From records of every frame to what is said of each method: the same frames for all, means over clips, intervals."""
+"""Scores of the methods from records of every frame: the same frames for all, means over clips, intervals."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Measure(NamedTuple):
     title: str
     meaning: str
     best: float
-    """The value that is perfect: infinite where more, or less, is always better; NaN where none is."""
+    """The perfect value: infinite where higher, or lower, is always better; NaN where there is none."""
     digits: int
     kinds: tuple[Kind, ...]
 
@@ -92,29 +92,29 @@ MEASURES = {
     ),
 }
 OF_REAL = ("lse_d", "lse_c", "offset", "in_step", "identity")
-"""What the real clips have a row for."""
+"""Measures that the real clips have too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairResult:
-    """One pair: the frames that all methods were judged on, and their values."""
+    """Scores of one pair, and the frames that all methods were scored on."""
 
     pair: Pair
     frames: int = 0
     used: int = 0
     without_face: dict[str, int] = field(default_factory=dict)
-    """Method -> frames in which it shows no face, or left it alone; dropped for every method alike."""
+    """Method -> frames in which it shows no face, or left it unchanged; dropped for every method alike."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Method -> why it has no values."""
+    """Method -> reason why it has no values."""
     left_out: str = ""
-    """Why none has."""
+    """Reason why no method has values."""
     aligned_alone: tuple[str, ...] = ()
-    """Methods whose pictures have another size than the real ones."""
+    """Methods whose frames have another size than the real ones."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 Features = dict[str, tuple[F32, F32]]
-"""Method -> its windows' features and the real ones' [n d]."""
+"""Method -> features [n d] of its windows and of the real ones."""
 
 
 def judged(
@@ -124,94 +124,93 @@ def judged(
     left_out: str,
     bilabials: Sequence[Interval] | None = None,
 ) -> tuple[PairResult, Features]:
-    """The values of every method on the frames that all of them have, and features for the Frechet distance.
+    """Score every method on the frames that all of them have; returns features for the Frechet distance too.
 
-    `bilabials` is when the lips should close in the sound of a rolled pair, where that is known.
-
-    A method with fewer than `MIN_FRAMES` frames of its own has failed, and costs the others none of theirs.
+    `bilabials` are the times of lip closures in the sound of a rolled pair, where they are known. A method with fewer
+    than `MIN_FRAMES` frames of its own has failed, and the other methods keep theirs.
     """
     if left_out or REAL not in records:
         return PairResult(pair=pair, failed=dict(failed), left_out=left_out or "the real clip was not measured"), {}
-    found, real = dict(failed), records[REAL]
-    short = {name: int((record.valid & real.valid).sum()) for name, record in records.items()}
-    found |= {
-        name: f"a face, drawn in full, in {count} of {real.valid.sum()} frames"
-        for name, count in short.items()
-        if count < MIN_FRAMES and name != REAL
+    failures, real = dict(failed), records[REAL]
+    counts = {name: int((record.valid & real.valid).sum()) for name, record in records.items()}
+    failures |= {
+        name: f"a face, drawn in full, in {number} of {real.valid.sum()} frames"
+        for name, number in counts.items()
+        if number < MIN_FRAMES and name != REAL
     }
-    kept = {name: record for name, record in records.items() if name not in found}
+    kept = {name: record for name, record in records.items() if name not in failures}
     use = np.all([record.valid for record in kept.values()], axis=0)
     use &= meant_frames(real) >= 0 if pair.kind == "rolled" else True
     frames, used = len(use), int(use.sum())
-    facts = PairResult(
+    result = PairResult(
         pair=pair,
         frames=frames,
         used=used,
         without_face={name: int((~record.valid).sum()) for name, record in records.items()},
-        failed=found,
+        failed=failures,
         left_out="" if used >= MIN_FRAMES else f"all methods show a face in {used} of {frames} frames",
         aligned_alone=tuple(name for name, record in kept.items() if record.own_place),
     )
-    if facts.left_out or len(kept) < 2:
-        return facts, {}
+    if result.left_out or len(kept) < 2:
+        return result, {}
     for name, record in kept.items():
-        facts.scores[name] = _scores(pair.kind, record, real, use)
+        result.scores[name] = _compute_scores(pair.kind, record, real, use)
         if pair.kind == "rolled":
-            facts.scores[name] |= score_rolled(record, real, use, bilabials)
-    return facts, {name: _features(record, real, use) for name, record in kept.items() if name != REAL}
+            result.scores[name] |= score_rolled(record, real, use, bilabials)
+    return result, {name: _select_features(record, real, use) for name, record in kept.items() if name != REAL}
 
 
-def _scores(kind: Kind, made: Observed, real: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
-    values = {name: column[use] for name, column in made.values.items()}
-    found = {"identity": float(values["identity"].mean())}
-    if kind == "self" and made is not real:
+def _compute_scores(kind: Kind, generated: Observed, real: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+    values = {name: column[use] for name, column in generated.values.items()}
+    scores = {"identity": float(values["identity"].mean())}
+    if kind == "self" and generated is not real:
         names = ("psnr", "ssim", "psnr_lips", "ssim_lips", "wrapped_psnr")
-        found |= {name: float(np.nanmean(values[name])) for name in names}
-        found["sharpness"] = sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
-        found["lmd"] = landmark_distance(made.lips[use], real.lips[use])
-        if np.isfinite(made.dlib_lips[use]).all():
-            found["lmd_dlib"] = landmark_distance(made.dlib_lips[use], real.dlib_lips[use])
-        found |= {name: correlation(values[name], real.values[name][use]) for name in ("opening", "width")}
+        scores |= {name: float(np.nanmean(values[name])) for name in names}
+        scores["sharpness"] = sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
+        scores["lmd"] = landmark_distance(generated.lips[use], real.lips[use])
+        if np.isfinite(generated.dlib_lips[use]).all():
+            scores["lmd_dlib"] = landmark_distance(generated.dlib_lips[use], real.dlib_lips[use])
+        scores |= {name: correlation(values[name], real.values[name][use]) for name in ("opening", "width")}
         first, count = longest_run(use)
         if count >= 3:
             run = slice(first, first + count)
-            found["jitter"] = jitter(made.lips[run], real.lips[run])
-        quiet = values["silent"] > 0
-        if quiet.sum() >= MIN_SILENT:
-            found["silence"] = float((values["opening"] - real.values["opening"][use])[quiet].mean())
-    return found | _lse(made, use)
+            scores["jitter"] = jitter(generated.lips[run], real.lips[run])
+        silent = values["silent"] > 0
+        if silent.sum() >= MIN_SILENT:
+            scores["silence"] = float((values["opening"] - real.values["opening"][use])[silent].mean())
+    return scores | _compute_lse(generated, use)
 
 
-def _lse(made: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
-    """Of the windows whose every frame counts."""
-    moments = use[made.frame_of]
+def _compute_lse(generated: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+    """Compute LSE over the windows whose frames all count."""
+    is_used = use[generated.frame_of]
     side = WINDOW // 2
-    whole = np.zeros(len(moments), bool)
-    if len(moments) >= WINDOW:
-        whole[side:-side] = np.lib.stride_tricks.sliding_window_view(moments, WINDOW).all(axis=1)
-    distances = made.distances[whole & np.isfinite(made.distances).all(axis=1)]
+    is_whole = np.zeros(len(is_used), bool)
+    if len(is_used) >= WINDOW:
+        is_whole[side:-side] = np.lib.stride_tricks.sliding_window_view(is_used, WINDOW).all(axis=1)
+    distances = generated.distances[is_whole & np.isfinite(generated.distances).all(axis=1)]
     if len(distances) < MIN_JUDGED:
         return {}
-    spoken = lse_of_shifts(distances)
-    near = float(abs(spoken.offset_frames) <= TOLERATED_OFFSET)
+    lse = lse_of_shifts(distances)
+    in_step = float(abs(lse.offset_frames) <= TOLERATED_OFFSET)
     return {
-        "lse_d": spoken.lse_d,
-        "lse_c": spoken.lse_c,
-        "offset": float(spoken.offset_frames),
-        "in_step": near,
+        "lse_d": lse.lse_d,
+        "lse_c": lse.lse_c,
+        "offset": float(lse.offset_frames),
+        "in_step": in_step,
     }
 
 
-def _features(made: Observed, real: Observed, use: NDArray[np.bool_]) -> tuple[F32, F32]:
-    blocks = made.frame_of[: len(made.features) * WINDOW].reshape(-1, WINDOW)
-    whole = use[blocks].all(axis=1)
-    if not whole.any():
+def _select_features(generated: Observed, real: Observed, use: NDArray[np.bool_]) -> tuple[F32, F32]:
+    blocks = generated.frame_of[: len(generated.features) * WINDOW].reshape(-1, WINDOW)
+    is_whole = use[blocks].all(axis=1)
+    if not is_whole.any():
         return np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32)
-    return made.features[whole], real.features[whole]
+    return generated.features[is_whole], real.features[is_whole]
 
 
 class Cell(NamedTuple):
-    """A measure of one method in one part."""
+    """Estimate of a measure of one method in one part."""
 
     estimate: Estimate
     clips: int
@@ -220,7 +219,7 @@ class Cell(NamedTuple):
 
 @dataclass
 class Table:
-    """One part and kind."""
+    """Scores of all methods for one part and kind of pairs."""
 
     part: str
     kind: Kind
@@ -229,40 +228,44 @@ class Table:
     rows: dict[str, dict[str, Cell]]
     """Method -> measure -> value."""
     frechet: dict[str, tuple[float, int]]
-    """Method -> distance to the real windows, and how many windows of each."""
+    """Method -> distance to the real windows, and the number of windows of each."""
     failed: dict[str, int]
 
     @property
     def nearest(self) -> set[str]:
-        """Methods of the smallest Frechet distance, if more than one has as many windows as any."""
-        most = max((windows for _, windows in self.frechet.values()), default=0)
-        fair = {name: distance for name, (distance, windows) in self.frechet.items() if windows == most}
-        return {name for name, distance in fair.items() if distance == min(fair.values())} if len(fair) > 1 else set()
+        """Methods with the smallest Frechet distance, among those with the most windows if these are several."""
+        max_windows = max((windows for _, windows in self.frechet.values()), default=0)
+        comparable = {name: distance for name, (distance, windows) in self.frechet.items() if windows == max_windows}
+        if len(comparable) < 2:
+            return set()
+        return {name for name, distance in comparable.items() if distance == min(comparable.values())}
 
     def best(self, measure: str) -> set[str]:
-        """Methods other than the real clips whose mean is nearest to perfect, among those with the most clips."""
-        goal = MEASURES[measure].best
+        """Return the methods, without the real clips, whose mean is nearest to perfect, if they have the most clips."""
+        target = MEASURES[measure].best
         cells = {name: row[measure] for name, row in self.rows.items() if measure in row and name != REAL}
-        most = max((cell.clips for cell in cells.values()), default=0)
-        means = {name: cell.estimate.value for name, cell in cells.items() if cell.clips == most}
-        away = {
-            name: -value if goal == MORE else value if goal == LESS else abs(value - goal)
+        max_clips = max((cell.clips for cell in cells.values()), default=0)
+        means = {name: cell.estimate.value for name, cell in cells.items() if cell.clips == max_clips}
+        distances = {
+            name: -value if target == MORE else value if target == LESS else abs(value - target)
             for name, value in means.items()
         }
-        return {name for name, value in away.items() if value == min(away.values())} if len(away) > 1 else set()
+        if len(distances) < 2:
+            return set()
+        return {name for name, value in distances.items() if value == min(distances.values())}
 
 
 def tables(
     results: Sequence[PairResult], features: Mapping[str, Features], methods: Sequence[str], seed: int
 ) -> list[Table]:
-    """A table for every part and kind, self-driven ones first."""
+    """Build a table for every part and kind, self-driven ones first."""
     groups: dict[tuple[str, Kind], list[PairResult]] = {}
     for result in sorted(results, key=lambda result: result.pair.kind != "self"):
         groups.setdefault((result.pair.part, result.pair.kind), []).append(result)
-    return [_table(part, kind, group, features, methods, seed) for (part, kind), group in groups.items()]
+    return [_build_table(part, kind, group, features, methods, seed) for (part, kind), group in groups.items()]
 
 
-def _table(
+def _build_table(
     part: str,
     kind: Kind,
     results: Sequence[PairResult],
@@ -274,12 +277,14 @@ def _table(
     rows: dict[str, dict[str, Cell]] = {}
     for name in methods:
         of_method = [result.scores[name] for result in scored if name in result.scores]
-        cells = {measure: _cell([s[measure] for s in of_method if measure in s], seed) for measure in MEASURES}
+        cells = {measure: _build_cell([s[measure] for s in of_method if measure in s], seed) for measure in MEASURES}
         cells = {measure: cell for measure, cell in cells.items() if cell.clips and kind in MEASURES[measure].kinds}
         if cells or any(name in result.failed for result in results):
             rows[name] = cells
     distances = {
-        name: _frechet([features[r.pair.id][name] for r in scored if name in r.scores]) for name in rows if name != REAL
+        name: _compute_frechet([features[r.pair.id][name] for r in scored if name in r.scores])
+        for name in rows
+        if name != REAL
     }
     return Table(
         part=part,
@@ -292,14 +297,15 @@ def _table(
     )
 
 
-def _cell(values: Sequence[float], seed: int) -> Cell:
-    known = tuple(value for value in values if math.isfinite(value))
-    return Cell(mean_estimate(np.array(known), seed), len(known), known)
+def _build_cell(values: Sequence[float], seed: int) -> Cell:
+    finite = tuple(value for value in values if math.isfinite(value))
+    return Cell(mean_estimate(np.array(finite), seed), len(finite), finite)
 
 
-def _frechet(both: Sequence[tuple[F32, F32]]) -> tuple[float, int] | None:
-    there = [(made, real) for made, real in both if len(made)]
-    if sum(len(made) for made, _ in there) < 2:
+def _compute_frechet(features: Sequence[tuple[F32, F32]]) -> tuple[float, int] | None:
+    """Return the distance and the number of windows; None for fewer than two windows."""
+    nonempty = [(generated, real) for generated, real in features if len(generated)]
+    if sum(len(generated) for generated, _ in nonempty) < 2:
         return None
-    made, real = (np.concatenate([pair[side] for pair in there]) for side in (0, 1))
-    return frechet_distance(made, real), len(made)
+    generated, real = (np.concatenate([pair[side] for pair in nonempty]) for side in (0, 1))
+    return frechet_distance(generated, real), len(generated)

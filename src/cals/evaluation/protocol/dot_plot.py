@@ -1,4 +1,4 @@
-"""A measure of several methods as a small drawing in SVG: every clip a dot, the mean and its interval on top."""
+"""SVG plot of a measure of several methods: a dot for every clip, the mean and its interval on top."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ _TICKS = 4
 
 
 def dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
-    """SVG whose colours are the page's, by classes `clip`, `interval`, `mean`, `axis`; `name` is for readers aloud."""
+    """Render an SVG styled by the page's classes `clip`, `interval`, `mean`, `axis`; `name` is for screen readers."""
     cells = {method: cell for method, cell in row_of.items() if cell.clips}
-    ends = [end for cell in cells.values() for end in (*cell.values, *_interval(cell))]
+    ends = [end for cell in cells.values() for end in (*cell.values, *_find_interval(cell))]
     low, high = min(ends), max(ends)
-    room = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
-    low, high = low - room, high + room
+    margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
+    low, high = low - margin, high + margin
 
     def x(value: float) -> float:
         return _LEFT + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT)
@@ -24,41 +24,41 @@ def dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
     height = _TOP + _ROW * len(cells) + _FOOT
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(name, quote=True)}">',
-        *_axis(low, high, x, height),
+        *_render_axis(low, high, x, height),
     ]
     if math.isfinite(measure.best) and low < measure.best < high:
-        at = x(measure.best)
-        parts.append(f'<line class="goal" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{height - _FOOT}"/>')
-    for number, (method, cell) in enumerate(cells.items()):
-        y = _TOP + _ROW * (number + 0.5)
+        goal_x = x(measure.best)
+        parts.append(f'<line class="goal" x1="{goal_x:.1f}" x2="{goal_x:.1f}" y1="{_TOP}" y2="{height - _FOOT}"/>')
+    for row, (method, cell) in enumerate(cells.items()):
+        y = _TOP + _ROW * (row + 0.5)
         label = method if len(method) < 17 else f"{method[:15]}…"
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>')
         parts += [
-            f'<circle class="clip" cx="{x(v):.1f}" cy="{y + _aside(i):.1f}" r="2.5"/>'
+            f'<circle class="clip" cx="{x(v):.1f}" cy="{y + _compute_jitter(i):.1f}" r="2.5"/>'
             for i, v in enumerate(cell.values)
         ]
-        first, last = _interval(cell)
+        first, last = _find_interval(cell)
         parts.append(f'<line class="interval" x1="{x(first):.1f}" x2="{x(last):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        tip = f"{method}: mean {cell.estimate.value:.{measure.digits}f}, clips: {cell.clips}"
+        tooltip = f"{method}: mean {cell.estimate.value:.{measure.digits}f}, clips: {cell.clips}"
         parts.append(
             f'<circle class="mean" cx="{x(cell.estimate.value):.1f}" cy="{y:.1f}" r="4.5">'
-            f"<title>{escape(tip)}</title></circle>"
+            f"<title>{escape(tooltip)}</title></circle>"
         )
     return "".join([*parts, "</svg>"])
 
 
-def _interval(cell: Cell) -> tuple[float, float]:
+def _find_interval(cell: Cell) -> tuple[float, float]:
     mean, low, high = cell.estimate
     return (mean, mean) if low is None or high is None else (low, high)
 
 
-def _aside(index: int) -> float:
-    """Clips lie a little beside the line, the same way every time, so that equal values can be told apart."""
+def _compute_jitter(index: int) -> float:
+    """Return a small fixed offset from the line, in pixels, so that equal values can be told apart."""
     return (-7, 7, -4, 4, -9, 9)[index % 6]
 
 
-def _axis(low: float, high: float, x: Callable[[float], float], height: int) -> list[str]:
-    step = _nice((high - low) / _TICKS)
+def _render_axis(low: float, high: float, x: Callable[[float], float], height: int) -> list[str]:
+    step = _round_step((high - low) / _TICKS)
     bottom = height - _FOOT
     digits = max(-math.floor(math.log10(step) + 1e-9), 0)
     parts = []
@@ -69,7 +69,7 @@ def _axis(low: float, high: float, x: Callable[[float], float], height: int) -> 
     return parts
 
 
-def _nice(step: float) -> float:
-    """1, 2 or 5 times a power of ten, at least `step`."""
+def _round_step(step: float) -> float:
+    """Return the next 1, 2 or 5 times a power of ten, at least `step`."""
     power = 10.0 ** math.floor(math.log10(step))
-    return next(times * power for times in (1, 2, 5, 10) if times * power >= step * (1 - 1e-9))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""One pair after another: every method's video is made or read, measured, and its record written at once."""
+"""Scoring of one pair: every method's video is generated or read, measured, and its record written at once."""
 
 import hashlib
 import logging
@@ -28,15 +28,15 @@ from cals.media.audio import load_mono
 logger = logging.getLogger(__name__)
 
 MIN_FRAMES = 25
-"""A video with fewer usable frames is not judged: correlations over less than a second say little."""
+"""Fewest usable frames of a video that is scored: correlations over less than a second say little."""
 RECORDS = "records"
 _FORMAT = 2
-"""Of what is measured; records of another one are made anew."""
+"""Version of the records; those of another version are measured again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What stands side by side, and what it is judged by."""
+    """Methods that are compared, and the models that score them."""
 
     models: tuple[tuple[str, str], ...] = ()
     """Names in the tables, and registered names or checkpoint folders."""
@@ -88,17 +88,17 @@ class EvaluationConfig:
 
 @dataclass
 class Outcome:
-    """What became of a pair."""
+    """Outcome of scoring a pair."""
 
     pair: str
     left_out: str = ""
-    """Why no method could be judged."""
+    """Reason why no method could be scored."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Method -> why it has no result."""
+    """Method -> reason why it has no result."""
 
 
 class Judge:
-    """Everything loaded that pairs are judged with; one for each process."""
+    """Loaded models that score pairs; one for each process."""
 
     def __init__(self, config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
         self._config, self.out, self._seconds = config, out, pairs.seconds
@@ -109,11 +109,11 @@ class Judge:
             sync=config.sync, syncnet=config.syncnet, face_models=config.face_models, device=config.device
         )
         shipped = hub.SHIPPED / hub.DEFAULT_MODEL / "sync"
-        judging = load_sync(config.sync or shipped)
+        sync_model = load_sync(config.sync or shipped)
         self._features = weights_sha256(config.sync or shipped)[:12]
         dlib = None if config.dlib is None else DlibPredictor(config.dlib)
-        self.tools = Instruments(scorer.encoders, judging.visual, dlib)
-        if (scorer.encoders.frames, judging.config.frames) != (WINDOW, WINDOW):
+        self.tools = Instruments(scorer.encoders, sync_model.visual, dlib)
+        if (scorer.encoders.frames, sync_model.config.frames) != (WINDOW, WINDOW):
             raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
         self.detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
 
@@ -122,19 +122,19 @@ class Judge:
         return LipSync(model, face_models=config.face_models, device=config.device, batch=config.batch)
 
     def place(self, pair: Pair, method: str) -> Path:
-        """The record of a method on a pair; its view lies beside it."""
+        """Return the path of the record of a method on a pair; its view lies beside it."""
         return self.out / RECORDS / method / f"{pair.id}.npz"
 
     def view(self, pair: Pair, method: str) -> Path:
-        """The square around its face, of the pairs that are shown."""
+        """Return the path of the video of the square around the face, for pairs that are shown."""
         return self.place(pair, method).with_suffix(".mp4")
 
     def strip(self, pair: Pair, method: str) -> Path:
-        """Its row of the contact sheet, of rolled pairs."""
+        """Return the path of the row of the contact sheet, for rolled pairs."""
         return self.place(pair, method).with_suffix(".png")
 
     def keys(self, pair: Pair) -> dict[str, dict[str, Any]]:
-        """What each method's record is of, and measured with; a generated video that is missing has none."""
+        """Build the key of each method's record: its inputs and models; a missing generated video has none."""
         sound = self.out / pair.sound
         common: dict[str, Any] = {
             "format": _FORMAT,
@@ -146,92 +146,92 @@ class Judge:
             "face": stamp(self._sources[pair.face].video),
             "sound": hashlib.sha256(sound.read_bytes()).hexdigest()[:12],
         } | ({"kind": "rolled"} if pair.kind == "rolled" else {})
-        found = {REAL: common}
-        found |= {name: common | {"model": lips.model.fingerprint} for name, lips in self.lips.items()}
+        keys = {REAL: common}
+        keys |= {name: common | {"model": lips.model.fingerprint} for name, lips in self.lips.items()}
         for name, folder in self._config.generated:
             video = output_of(folder, *pair.names)
             if video is not None:
-                found[name] = common | {"video": stamp(video)}
-        return found | ({COPY: common | {"copy": 1}} if self._config.copy else {})
+                keys[name] = common | {"video": stamp(video)}
+        return keys | ({COPY: common | {"copy": 1}} if self._config.copy else {})
 
     def records(self, pair: Pair) -> dict[str, Observed]:
-        """What has been measured of a pair so far, by method."""
-        read = {name: Observed.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
-        return {name: record for name, record in read.items() if record is not None}
+        """Read the records of a pair so far, by method."""
+        records = {name: Observed.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
+        return {name: record for name, record in records.items() if record is not None}
 
     def judge(self, pair: Pair) -> Outcome:
-        """Measure what is not measured yet; a method that cannot be is only said to have failed."""
+        """Measure the methods that have no record yet; those that cannot be measured are reported as failed."""
         outcome = Outcome(pair.id)
         if not (self.out / pair.sound).is_file():
             outcome.left_out = "its sound cannot be read"
             return outcome
-        keys, known = self.keys(pair), self.records(pair)
+        keys, records = self.keys(pair), self.records(pair)
         for name in self._config.methods:
             if name not in keys:
                 outcome.failed[name] = "no video of this pair"
-        if REAL in known and known[REAL].valid.sum() < MIN_FRAMES:
-            outcome.left_out = _no_face(known[REAL])
+        if REAL in records and records[REAL].valid.sum() < MIN_FRAMES:
+            outcome.left_out = _describe_faces(records[REAL])
             return outcome
-        left = [name for name in keys if name not in known or not self._is_shown(pair, name)]
-        if left:
+        missing = [name for name in keys if name not in records or not self._is_shown(pair, name)]
+        if missing:
             with writing(self.out):
-                self._measure(pair, left, keys, outcome)
+                self._measure(pair, missing, keys, outcome)
         return outcome
 
     def _is_shown(self, pair: Pair, method: str) -> bool:
-        """Whether there are the pictures that a report shows of it."""
-        wanted = [self.view(pair, method)] if pair.id in self._shown else []
-        wanted += [self.strip(pair, method)] if pair.kind == "rolled" else []
-        return all(place.is_file() for place in wanted)
+        """Return whether the files exist that a report shows of a method."""
+        paths = [self.view(pair, method)] if pair.id in self._shown else []
+        paths += [self.strip(pair, method)] if pair.kind == "rolled" else []
+        return all(path.is_file() for path in paths)
 
-    def _measure(self, pair: Pair, left: list[str], keys: dict[str, dict[str, Any]], outcome: Outcome) -> None:
+    def _measure(self, pair: Pair, methods: list[str], keys: dict[str, dict[str, Any]], outcome: Outcome) -> None:
         sound = self.out / pair.sound
         try:
-            heard_s = len(load_mono(sound, RATE_HZ)) / RATE_HZ
-            clip = read_clip(self._sources[pair.face], self.detector, heard_s)
+            duration_s = len(load_mono(sound, RATE_HZ)) / RATE_HZ
+            clip = read_clip(self._sources[pair.face], self.detector, duration_s)
         except MediaError as error:
             outcome.left_out = str(error)
             return
-        enough = clip.seen.valid.sum() >= MIN_FRAMES
-        for name in left if enough else [REAL]:
+        is_usable = clip.seen.valid.sum() >= MIN_FRAMES
+        for name in methods if is_usable else [REAL]:
             try:
-                shown = self._show(pair, name, clip, sound)
+                shown = self._generate(pair, name, clip, sound)
             except (MediaError, NoFaceError) as error:
                 logger.warning("%s: %s failed: %s", pair.id, name, error)
                 outcome.failed[name] = str(error)
                 continue
-            # the real clip is in step with its own sound only
-            heard = None if name == REAL and pair.kind != "self" else sound
+            # the real clip is in sync with its own sound only
+            own_sound = None if name == REAL and pair.kind != "self" else sound
             pixels, rolled = name != REAL and pair.kind == "self", pair.kind == "rolled"
-            if enough and pair.id in self._shown:
+            if is_usable and pair.id in self._shown:
                 write_view(self.view(pair, name), clip, [item.frame for item in shown.items])
-            if enough and rolled:
+            if is_usable and rolled:
                 write_strip(self.strip(pair, name), clip, shown, with_meant=name == REAL)
-            record = observe(clip, shown, heard, self.tools, keys[name], pixels=pixels, rolled=rolled)
+            record = observe(clip, shown, own_sound, self.tools, keys[name], pixels=pixels, rolled=rolled)
             record.save(self.place(pair, name))
-            if not enough:
-                outcome.left_out = _no_face(record)
+            if not is_usable:
+                outcome.left_out = _describe_faces(record)
 
-    def _show(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> Shown:
-        made: dict[str, Callable[[], Shown]] = {
+    def _generate(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> Shown:
+        generators: dict[str, Callable[[], Shown]] = {
             REAL: lambda: shown_real(clip),
             COPY: lambda: shown_copy(clip, self.detector),
         }
-        if name in made:
-            return made[name]()
+        if name in generators:
+            return generators[name]()
         if name in self.lips:
             return shown_model(clip, sound, self.lips[name], self.detector)
         video = output_of(dict(self._config.generated)[name], *pair.names)
-        if video is None:  # gone since it was looked for
+        if video is None:  # deleted since the keys were built
             raise MediaError(f"{pair.id}: expected a video of {name}, found none any more; make it again")
         return shown_video(clip, video, self.detector)
 
 
-def _no_face(record: Observed) -> str:
+def _describe_faces(record: Observed) -> str:
     return f"a face in {record.valid.sum()} of {len(record.valid)} frames"
 
 
 def stamp(path: Path) -> list[int]:
-    """Size and time of change, as JSON gives them back."""
-    facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns]
+    """Return size and modification time of a file, as JSON restores them."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

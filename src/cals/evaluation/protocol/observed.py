@@ -1,4 +1,4 @@
-"""What is measured of one video frame by frame, so that which frames count can be decided when all are seen."""
+"""Measurements of one video frame by frame; which frames count is decided later, from all methods."""
 
 import json
 import math
@@ -36,12 +36,12 @@ _SSIM_PX = 11
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """One video, at the frames [t] of the real clip and at the moments [k] of the sync encoders' own rate."""
+    """Measurements of a video at the frames [t] of the real clip and the moments [k] at the sync encoders' rate."""
 
     key: dict[str, Any]
-    """What it was measured of, and with."""
+    """Inputs and models of the measurement."""
     valid: NDArray[np.bool_]
-    """[t], whether the face was found, and was drawn in full."""
+    """[t], whether the face was found, and was generated in full."""
     values: dict[str, F64]
     """Measure -> [t]; NaN where not valid."""
     lips: F64
@@ -51,15 +51,15 @@ class Observed:
     frame_of: NDArray[np.int64]
     """[k], the frame shown at each moment."""
     distances: F32
-    """[k 31] of the window around each moment to the shifted sound; NaN where there is no window or no sound."""
+    """[k 31], distance of the window around each moment to the shifted sound; NaN without a window or sound."""
     features: F32
-    """[k // 5, d] of the windows that follow one another; NaN where one of their frames is not valid."""
+    """[k // 5, d] of consecutive windows; NaN where one of their frames is not valid."""
     own_place: bool = False
     compute: float = math.nan
     """See `Shown`."""
 
     def save(self, path: Path) -> None:
-        """As one file, whole or not at all."""
+        """Write one file, whole or not at all."""
         arrays = {
             name: getattr(self, name) for name in ("valid", "lips", "dlib_lips", "frame_of", "distances", "features")
         }
@@ -71,11 +71,11 @@ class Observed:
 
     @staticmethod
     def read(path: Path, key: dict[str, Any]) -> "Observed | None":
-        """The inverse; None where there is none of this key."""
+        """Read a file that `save` wrote; None where there is none of this key."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # what a crash left, say
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):  # for example the remains of a crash
             return None
         if json.loads(str(arrays.pop("key"))) != key:
             return None
@@ -86,7 +86,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Instruments:
-    """What a video is measured with."""
+    """Models that measure a video."""
 
     encoders: SyncEncoders
     features: nn.Module
@@ -104,118 +104,118 @@ def observe(
     pixels: bool,
     rolled: bool = False,
 ) -> Observed:
-    """Measure what is shown, against the real clip where `pixels`, and against `sound` where there is one.
+    """Measure a video, against the real clip's pixels with `pixels`, and against `sound` where there is one.
 
-    With `rolled` also what is compared with the mouth that belongs to the clip's own sound, rolled.
+    With `rolled`, also measure what is compared with the mouth that belongs to the clip's own sound, rolled.
     """
     seen = shown.seen
-    there = np.flatnonzero(seen.valid)
-    values = _motion(seen.landmarks[there]) | {
-        "identity": _identity(seen.crops[there], clip.seen.crops[clip.seen.valid]),
-        "silent": clip.silent[there].astype(np.float64),
+    index = np.flatnonzero(seen.valid)
+    values = _measure_motion(seen.landmarks[index]) | {
+        "identity": _measure_identity(seen.crops[index], clip.seen.crops[clip.seen.valid]),
+        "silent": clip.silent[index].astype(np.float64),
     }
     if pixels:
-        values |= _pixels(seen.crops[there], clip.seen.crops[there], clip.seen.landmarks[there])
+        values |= _measure_pixels(seen.crops[index], clip.seen.crops[index], clip.seen.landmarks[index])
     if rolled:
-        values |= {name: column[there] for name, column in _rolled(clip, seen).items()}
+        values |= {name: column[index] for name, column in _measure_rolled(clip, seen).items()}
     fps = tools.encoders.fps
-    # as `shifts.at_rate` counts moments: those whose middle is before the end
-    moments = (np.arange(max(math.ceil(clip.end_s * fps - 0.5), 0)) + 0.5) / fps
-    frame_of = np.searchsorted(clip.starts_s, moments, side="right") - 1
+    # moments as `shifts.at_rate` counts them: those whose middle is before the end
+    moments_s = (np.arange(max(math.ceil(clip.end_s * fps - 0.5), 0)) + 0.5) / fps
+    frame_of = np.searchsorted(clip.starts_s, moments_s, side="right") - 1
     distances = np.full((len(frame_of), 2 * MAX_OFFSET + 1), np.nan, np.float32)
     if sound is not None:
-        found = _shifts(shown, sound, tools.encoders)
-        known = [number for number in found.judged if number < len(distances)]
-        if known:
-            distances[known] = np.stack(found.distances[: len(known)])
+        shifts = _measure_shifts(shown, sound, tools.encoders)
+        moment_index = [number for number in shifts.judged if number < len(distances)]
+        if moment_index:
+            distances[moment_index] = np.stack(shifts.distances[: len(moment_index)])
     return Observed(
         key=key,
         valid=seen.valid,
-        values={name: _spread(column, seen.valid) for name, column in values.items()},
+        values={name: _scatter(column, seen.valid) for name, column in values.items()},
         lips=seen.landmarks[:, list(MOUTH_68)],
-        dlib_lips=_spread(
-            np.full((len(there), len(MOUTH_68), 2), np.nan)
+        dlib_lips=_scatter(
+            np.full((len(index), len(MOUTH_68), 2), np.nan)
             if tools.dlib is None
-            else tools.dlib.mouths(seen.crops[there]),
+            else tools.dlib.mouths(seen.crops[index]),
             seen.valid,
         ),
         frame_of=frame_of,
         distances=distances,
-        features=_features(seen, frame_of, tools.features),
+        features=_compute_features(seen, frame_of, tools.features),
         own_place=shown.own_place,
         compute=shown.compute,
     )
 
 
-def _motion(landmarks: F64) -> dict[str, F64]:
+def _measure_motion(landmarks: F64) -> dict[str, F64]:
     return {"opening": openings(landmarks), "width": np.array([mouth_width(points) for points in landmarks])}
 
 
-def _identity(crops: U8, reference: U8) -> F64:
-    """Similarity of each crop to the mean of the real ones, [t]."""
+def _measure_identity(crops: U8, real_crops: U8) -> F64:
+    """Compute the similarity [t] of each crop to the mean of the real ones."""
     if not len(crops):
         return np.zeros(0)
-    real = mean_identity(reference)
+    real = mean_identity(real_crops)
     return np.array([identity_features(crop) @ real for crop in crops], dtype=np.float64)
 
 
-def _rolled(clip: RealClip, seen: Seen) -> dict[str, F64]:
-    """[t]: each mouth by itself, when it is shown, and the number of the real frame whose mouth belongs there."""
+def _measure_rolled(clip: RealClip, seen: Seen) -> dict[str, F64]:
+    """Measure each mouth [t] by itself, its time, and the index of the real frame whose mouth belongs there."""
     size_px = seen.crops.shape[1]
-    regions, energy = np.zeros(seen.crops.shape[:3], bool), np.full(len(seen.valid), np.nan)
+    masks, energy = np.zeros(seen.crops.shape[:3], bool), np.full(len(seen.valid), np.nan)
     for t in np.flatnonzero(seen.valid):
-        regions[t] = lip_region(seen.landmarks[t], size_px, margin_px=0)
+        masks[t] = lip_region(seen.landmarks[t], size_px, margin_px=0)
         energy[t] = gradient_energy(seen.crops[t], lip_region(seen.landmarks[t], size_px))
     return {
-        "change": compute_changes(seen.crops, regions),
+        "change": compute_changes(seen.crops, masks),
         "own_energy": energy,
         "middle_s": clip.middles_s,
         "meant": rolled_index(clip, clip).astype(np.float64),
     }
 
 
-def _pixels(made: U8, real: U8, landmarks: F64) -> dict[str, F64]:
-    rows = pixel_rows(made, real, landmarks)
-    both = list(zip(made, real, landmarks, strict=True))
-    rows["wrapped_psnr"] = np.array([min(wrapped_psnr(a, b), EQUAL_DB) for a, b, _ in both])
-    rows["ssim_lips"] = np.array([_lip_ssim(a, b, points) for a, b, points in both])
+def _measure_pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
+    rows = pixel_rows(generated, real, landmarks)
+    pairs = list(zip(generated, real, landmarks, strict=True))
+    rows["wrapped_psnr"] = np.array([min(wrapped_psnr(a, b), EQUAL_DB) for a, b, _ in pairs])
+    rows["ssim_lips"] = np.array([_compute_lip_ssim(a, b, points) for a, b, points in pairs])
     return rows
 
 
-def _lip_ssim(made: U8, real: U8, points: F64) -> float:
-    """SSIM of the upright box around the lip region, which is grown to the size of SSIM's window."""
+def _compute_lip_ssim(generated: U8, real: U8, points: F64) -> float:
+    """Compute SSIM of the bounding box of the lip region, grown to the size of SSIM's window."""
     rows, columns = np.nonzero(lip_region(points, len(real)))
     if not len(rows):
         return math.nan
-    box = tuple(_at_least(int(at.min()), int(at.max()) + 1, len(real)) for at in (rows, columns))
-    return ssim(made[box], real[box])
+    box = tuple(_grow_range(int(pixels.min()), int(pixels.max()) + 1, len(real)) for pixels in (rows, columns))
+    return ssim(generated[box], real[box])
 
 
-def _at_least(low: int, high: int, size: int) -> slice:
+def _grow_range(low: int, high: int, size: int) -> slice:
     low = max(min(low, size - _SSIM_PX), 0)
     return slice(low, max(high, low + _SSIM_PX))
 
 
-def _shifts(shown: Shown, sound: Path, encoders: SyncEncoders) -> Shifts:
-    """Distances of the encoders to the shifted sound."""
-    growing = measure_shifts(shown.items, mono_blocks(sound, encoders.sample_rate_hz), encoders)
-    return deque(growing, maxlen=1).pop()
+def _measure_shifts(shown: Shown, sound: Path, encoders: SyncEncoders) -> Shifts:
+    """Measure the encoders' distances to the shifted sound."""
+    snapshots = measure_shifts(shown.items, mono_blocks(sound, encoders.sample_rate_hz), encoders)
+    return deque(snapshots, maxlen=1).pop()
 
 
-def _features(seen: Seen, frame_of: NDArray[np.int64], encoder: nn.Module) -> F32:
+def _compute_features(seen: Seen, frame_of: NDArray[np.int64], encoder: nn.Module) -> F32:
     blocks = frame_of[: len(frame_of) // WINDOW * WINDOW].reshape(-1, WINDOW)
-    whole = np.flatnonzero(seen.valid[blocks].all(axis=1))
-    if not len(whole):
+    valid_blocks = np.flatnonzero(seen.valid[blocks].all(axis=1))
+    if not len(valid_blocks):
         return np.full((len(blocks), 1), np.nan, np.float32)
-    lower = seen.crops[blocks[whole]][:, :, seen.crops.shape[1] // 2 :]
-    found = trunk_features(encoder, torch.from_numpy(lower).permute(0, 1, 4, 2, 3).float() / 255).numpy()
-    features = np.full((len(blocks), found.shape[1]), np.nan, np.float32)
-    features[whole] = found
+    lower = seen.crops[blocks[valid_blocks]][:, :, seen.crops.shape[1] // 2 :]
+    trunk = trunk_features(encoder, torch.from_numpy(lower).permute(0, 1, 4, 2, 3).float() / 255).numpy()
+    features = np.full((len(blocks), trunk.shape[1]), np.nan, np.float32)
+    features[valid_blocks] = trunk
     return features
 
 
-def _spread(column: F64, valid: NDArray[np.bool_]) -> F64:
-    """Values of the valid frames at their places among all."""
-    found = np.full((len(valid), *column.shape[1:]), np.nan)
-    found[valid] = column
-    return found
+def _scatter(column: F64, valid: NDArray[np.bool_]) -> F64:
+    """Scatter the values of the valid frames to their indices; NaN elsewhere."""
+    result = np.full((len(valid), *column.shape[1:]), np.nan)
+    result[valid] = column
+    return result

@@ -15,8 +15,8 @@ _NONE = '<span class="none" aria-label="none">–</span>'
 
 
 def page(report: EvaluationReport) -> str:
-    """The whole page; it asks for nothing but the clips, and without scripts only its sorting is missing."""
-    sections = [_section(number, one, report) for number, one in enumerate(report.tables) if one.rows]
+    """Render the page; it loads nothing but the clips, and without scripts only sorting is missing."""
+    sections = [_render_section(number, one, report) for number, one in enumerate(report.tables) if one.rows]
     links = "".join(
         f'<li><a href="#t{number}">{escape(title(one))}</a></li>'
         for number, one in enumerate(report.tables)
@@ -31,16 +31,16 @@ def page(report: EvaluationReport) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Evaluation: {escape(names)}</title><style>{STYLE}</style></head><body>"
         f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
-        f"<p>{escape(_sentence(report.counts()))}</p>"
+        f"<p>{escape(_capitalise(report.counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
-        f"{''.join(sections)}{_sheet(report)}{_offsets(report)}{_missing(report)}{_meanings(report)}"
+        f"{''.join(sections)}{_render_sheet(report)}{_render_offsets(report)}{_render_missing(report)}{_render_meanings(report)}"
         f'<section aria-labelledby="how"><h2 id="how">How it was made</h2><dl>{settings}</dl></section>'
         f"</main><script>{SCRIPT}</script></body></html>"
     )
 
 
-def _section(number: int, one: Table, report: EvaluationReport) -> str:
+def _render_section(number: int, one: Table, report: EvaluationReport) -> str:
     plots = [
         f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> {better(MEASURES[name])}</figcaption>"
         f"{dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {title(one)}')}</figure>"
@@ -50,14 +50,14 @@ def _section(number: int, one: Table, report: EvaluationReport) -> str:
     results = [r for r in report.results if (r.pair.part, r.pair.kind) == (one.part, one.kind)]
     return (
         f'<section aria-labelledby="t{number}"><h2 id="t{number}">{escape(title(one))}</h2>'
-        f"{_summary(one)}{_clips(results, report)}"
+        f"{_render_summary(one)}{_render_clips(results, report)}"
         f'<details open><summary>Plots: a dot a clip, means with their 95 % interval</summary><div class="plots">'
         f"{''.join(plots)}</div></details>"
-        f"<details><summary>Every clip</summary>{_per_clip(one, results)}</details></section>"
+        f"<details><summary>Every clip</summary>{_render_clip_table(one, results)}</details></section>"
     )
 
 
-def _summary(one: Table) -> str:
+def _render_summary(one: Table) -> str:
     head = "".join(f'<th scope="col">{escape(method)}</th>' for method in one.rows)
     lines = []
     for name, measure in MEASURES.items():
@@ -66,10 +66,10 @@ def _summary(one: Table) -> str:
         best = one.best(name)
         cells = [
             f"<td{' class=best' if method in best else ''}>"
-            f"{_split(value(row.get(name), measure.digits, one.judged))}</td>"
+            f"{_split_interval(value(row.get(name), measure.digits, one.judged))}</td>"
             for method, row in one.rows.items()
         ]
-        lines.append(_line(measure.title, better(measure), cells))
+        lines.append(_render_line(measure.title, better(measure), cells))
     if one.frechet:
         cells = [
             f"<td{' class=best' if m in one.nearest else ''}>{one.frechet[m][0]:.3f} "
@@ -78,9 +78,9 @@ def _summary(one: Table) -> str:
             else f"<td>{_NONE}</td>"
             for m in one.rows
         ]
-        lines.append(_line(FRECHET.title, better(FRECHET), cells))
-    lines.append(_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
-    return _scrolling(
+        lines.append(_render_line(FRECHET.title, better(FRECHET), cells))
+    lines.append(_render_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
+    return _wrap_scrolling(
         f"<table><caption>{KINDS[one.kind]}: {one.judged} of {one.pairs} pairs judged. Means over clips with 95 % "
         f"bootstrap intervals; bold: the nearest to perfect among the generated ones with all clips.</caption>"
         f'<thead><tr><th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>',
@@ -88,33 +88,33 @@ def _summary(one: Table) -> str:
     )
 
 
-def _line(name: str, way: str, cells: Iterable[str]) -> str:
+def _render_line(name: str, way: str, cells: Iterable[str]) -> str:
     return f'<tr><th scope="row">{escape(name)} <small>{way}</small></th>{"".join(cells)}</tr>'
 
 
-def _split(text: str) -> str:
+def _split_interval(text: str) -> str:
     mean, _, interval = text.partition(" ")
     return f"{mean} <small>{interval.strip('()')}</small>" if mean else _NONE
 
 
-def _clips(results: list[PairResult], report: EvaluationReport) -> str:
-    shown = [result for result in results if result.pair.id in report.clips]
+def _render_clips(results: list[PairResult], report: EvaluationReport) -> str:
+    with_clip = [result for result in results if result.pair.id in report.clips]
     figures = []
-    for result in shown:
+    for result in with_clip:
         pair, methods = result.pair, report.clips[result.pair.id]
         words = " | ".join(methods)
-        own = {"self": "its own sound", "rolled": "its own sound, rolled"}
-        heard = own.get(pair.kind, f"the sound of {pair.heard}")
+        own_sound = {"self": "its own sound", "rolled": "its own sound, rolled"}
+        sound = own_sound.get(pair.kind, f"the sound of {pair.heard}")
         figures.append(
             f'<figure><video controls preload="metadata" playsinline src="clips/{quote(pair.id)}.mp4" '
-            f'aria-label="{escape(f"{pair.face} saying {heard}: {words}", quote=True)}"></video>'
-            f"<figcaption><strong>{escape(pair.face)}</strong> saying {escape(heard)}<br>"
+            f'aria-label="{escape(f"{pair.face} saying {sound}: {words}", quote=True)}"></video>'
+            f"<figcaption><strong>{escape(pair.face)}</strong> saying {escape(sound)}<br>"
             f"<small>{escape(words)}</small></figcaption></figure>"
         )
     return f'<div class="clips">{"".join(figures)}</div>' if figures else ""
 
 
-def _per_clip(one: Table, results: list[PairResult]) -> str:
+def _render_clip_table(one: Table, results: list[PairResult]) -> str:
     names = [name for name in MEASURES if any(name in row for row in one.rows.values())]
     head = "".join(
         f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
@@ -123,28 +123,28 @@ def _per_clip(one: Table, results: list[PairResult]) -> str:
     lines = []
     for result in results:
         for method, scores in result.scores.items():
-            cells = "".join(_number(scores.get(name), MEASURES[name].digits) for name in names)
+            cells = "".join(_render_number(scores.get(name), MEASURES[name].digits) for name in names)
             lines.append(
                 f'<tr><th scope="row">{escape(result.pair.id)}</th><td>{escape(method)}</td>'
                 f"<td>{result.used}</td>{cells}</tr>"
             )
-    return _scrolling(
+    return _wrap_scrolling(
         f"<table class=sortable><caption>Every pair and method; the heads sort.</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>",
         f"Every clip, {title(one)}",
     )
 
 
-def _number(number: float | None, digits: int) -> str:
+def _render_number(number: float | None, digits: int) -> str:
     return "<td></td>" if number is None or not math.isfinite(number) else f"<td>{number:.{digits}f}</td>"
 
 
-def _scrolling(table: str, name: str) -> str:
-    """A frame that keyboards can scroll where the table is wider than the page."""
+def _wrap_scrolling(table: str, name: str) -> str:
+    """Wrap a table in a region that keyboards can scroll."""
     return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name, quote=True)}">{table}</div>'
 
 
-def _sheet(report: EvaluationReport) -> str:
+def _render_sheet(report: EvaluationReport) -> str:
     if not report.sheet:
         return ""
     return (
@@ -154,7 +154,7 @@ def _sheet(report: EvaluationReport) -> str:
     )
 
 
-def _offsets(report: EvaluationReport) -> str:
+def _render_offsets(report: EvaluationReport) -> str:
     if not report.offsets:
         return ""
     rows = "".join(
@@ -162,7 +162,7 @@ def _offsets(report: EvaluationReport) -> str:
         f"<td class=words>{escape(one.why)}</td></tr>"
         for name, one in report.offsets.items()
     )
-    table = _scrolling(
+    table = _wrap_scrolling(
         '<table><thead><tr><th scope="col">pair</th><th scope="col">frames of 1/25 s</th>'
         f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
         OFFSETS,
@@ -170,7 +170,7 @@ def _offsets(report: EvaluationReport) -> str:
     return f'<section aria-labelledby="offsets"><h2 id="offsets">{OFFSETS}</h2>{table}</section>'
 
 
-def _missing(report: EvaluationReport) -> str:
+def _render_missing(report: EvaluationReport) -> str:
     lines = [(pair, "every method", reason) for pair, reason in report.left_out.items()]
     lines += [(pair, name, why) for name, pairs in report.failed.items() for pair, why in pairs.items() if name != REAL]
     rows = "".join(
@@ -178,7 +178,7 @@ def _missing(report: EvaluationReport) -> str:
         f"<td class=words>{escape(why)}</td></tr>"
         for pair, name, why in lines
     )
-    table = _scrolling(
+    table = _wrap_scrolling(
         '<table><thead><tr><th scope="col">pair</th><th scope="col" class=words>method</th>'
         f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
         "What is missing",
@@ -187,7 +187,7 @@ def _missing(report: EvaluationReport) -> str:
     return f'<section aria-labelledby="failed"><h2 id="failed">What is missing</h2>{body}</section>'
 
 
-def _meanings(report: EvaluationReport) -> str:
+def _render_meanings(report: EvaluationReport) -> str:
     terms = "".join(
         f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>" for m in report.measured()
     )
@@ -198,5 +198,5 @@ def _meanings(report: EvaluationReport) -> str:
     )
 
 
-def _sentence(text: str) -> str:
+def _capitalise(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."

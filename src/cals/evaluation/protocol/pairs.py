@@ -1,4 +1,4 @@
-"""Which faces are driven by which sounds: a seeded list, written down so that any system can be run on the same."""
+"""Pairs of a face and its driving sound: a seeded list, written to disk so that any system can run on the same."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from cals.types import ProgressCallback
 logger = logging.getLogger(__name__)
 
 Kind = Literal["self", "cross", "rolled"]
-"""A face says its own sound, another's, or its own rolled by half."""
+"""Driving sound of a face: its own, another clip's, or its own rolled by half."""
 PAIRS, SOUNDS = "pairs.json", "sounds"
 ALL = "all"
 """The part that a corpus without splits is."""
@@ -30,17 +30,17 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig(ClipsConfig):
-    """How the list is drawn."""
+    """Sampling of the list."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
     """Of the splits; without splits all clips are one part."""
     clips: int | None = None
-    """At most so many a part, drawn by lot; those of a smaller number are among those of a larger one. None for all."""
+    """Maximum number a part, sampled at random; a smaller sample is part of a larger one. None for all."""
     seconds: float = 10.0
-    """Of a longer clip, and of longer sound, only the first so many."""
+    """Maximum length: of longer clips and sounds only the start is used."""
     seed: int = 0
     rolled: bool = False
-    """Every clip once, by its own sound rolled by half, in place of twice, by its own and by another's."""
+    """Whether each clip is driven once by its own sound, rolled by half, not twice by its own and by another's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,10 +50,10 @@ class PairsConfig(ClipsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A face, and the sound that it is to say."""
+    """A face and the sound that drives it."""
 
     id: str
-    """The name of its sound file, and of a system's output for it."""
+    """Name of its sound file, and of a system's output for it."""
     part: str
     kind: Kind
     face: str
@@ -61,22 +61,22 @@ class Pair:
     heard: str
     """Name of the clip that the sound is of."""
     video: str
-    """File of the face, below the corpus."""
+    """Video file of the face, relative to the corpus."""
 
     @property
     def sound(self) -> str:
-        """File of the sound, beside the list."""
+        """Sound file, relative to the list."""
         return f"{SOUNDS}/{self.id}.wav"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a system's output for it may be called."""
+        """Names that a system's output for it may have."""
         return (self.id, self.face) if self.kind == "rolled" else (self.id,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairList:
-    """The pairs in the order of their parts, and where they come from."""
+    """Pairs in the order of their parts, and their origin."""
 
     corpus: str
     seconds: float
@@ -89,42 +89,46 @@ class PairList:
         return any(pair.kind == "rolled" for pair in self.pairs)
 
     def text(self) -> str:
-        """As it is written down."""
+        """Format the list as JSON."""
         facts = {"format": 1, "corpus": self.corpus, "seconds": self.seconds, "seed": self.seed}
         pairs = [asdict(pair) | {"sound": pair.sound} for pair in self.pairs]
         return json.dumps(facts | {"pairs": pairs}, indent=1) + "\n"
 
     def shown(self, count: int) -> list[Pair]:
-        """The first `count` of each part and kind."""
-        seen: dict[tuple[str, str], int] = {}
-        found = []
+        """Return the first `count` pairs of each part and kind."""
+        counts: dict[tuple[str, str], int] = {}
+        pairs = []
         for pair in self.pairs:
-            seen[pair.part, pair.kind] = number = seen.get((pair.part, pair.kind), 0) + 1
-            found += [pair] if number <= count else []
-        return found
+            counts[pair.part, pair.kind] = number = counts.get((pair.part, pair.kind), 0) + 1
+            pairs += [pair] if number <= count else []
+        return pairs
 
 
 def draw_pairs(corpus: Path, splits: Path | None, config: PairsConfig) -> PairList:
-    """Every drawn clip by its own sound, and by another speaker's where the part has one, else by another clip's.
+    """Pair each sampled clip with its own sound, and with another speaker's if the part has one, else another clip's.
 
     Raises DataError when the splits name no clips of the corpus.
     """
-    there = sources(corpus)
+    clips = sources(corpus)
     pairs: list[Pair] = []
     for part in config.parts if splits is not None else (ALL,):
-        names = names_of(there, corpus, splits, part)
-        drawn = sorted(_by_lot(names, config.seed, part)[: config.clips])
+        names = names_of(clips, corpus, splits, part)
+        sampled = sorted(_shuffle(names, config.seed, part)[: config.clips])
         if config.rolled:
-            pairs += [_pair(part, "rolled", there[name], there[name], corpus) for name in drawn]
+            pairs += [_build_pair(part, "rolled", clips[name], clips[name], corpus) for name in sampled]
             continue
-        partners = {name: _partner(there[name], [there[n] for n in names], config.seed, part) for name in drawn}
-        pairs += [_pair(part, "self", there[name], there[name], corpus) for name in drawn]
-        pairs += [_pair(part, "cross", there[n], other, corpus) for n, other in partners.items() if other is not None]
+        partners = {
+            name: _choose_partner(clips[name], [clips[n] for n in names], config.seed, part) for name in sampled
+        }
+        pairs += [_build_pair(part, "self", clips[name], clips[name], corpus) for name in sampled]
+        pairs += [
+            _build_pair(part, "cross", clips[n], other, corpus) for n, other in partners.items() if other is not None
+        ]
     return PairList(corpus=str(corpus), seconds=float(config.seconds), seed=config.seed, pairs=tuple(pairs))
 
 
 def read_pairs(path: Path, corpus: Path) -> PairList:
-    """A list that was written down, for the same videos; DataError where it is none or names others."""
+    """Read a list of pairs for the same videos; DataError for any other file or other videos."""
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         fields = [{name: str(line[name]) for name in Pair.__dataclass_fields__} for line in document["pairs"]]
@@ -132,19 +136,19 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
         kinds = {line["kind"] for line in fields}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: expected a list of pairs as `cals evaluate` writes it, found {error!r}") from error
-    mixed = not (kinds <= {"self", "cross"} or kinds == {"rolled"})
-    if not fields or mixed or len({line["id"] for line in fields}) < len(fields):
+    is_mixed = not (kinds <= {"self", "cross"} or kinds == {"rolled"})
+    if not fields or is_mixed or len({line["id"] for line in fields}) < len(fields):
         raise DataError(
             f"{path}: expected pairs of the kinds self and cross, or all rolled, with an id each, found others"
         )
-    unfit = [line["id"] for line in fields if Path(line["id"]).name != line["id"] or not line["id"]]
-    if unfit:  # they become names of files
-        raise DataError(f"{path}: expected ids without slashes, found {unfit[0]!r}; rename that pair")
-    there = sources(corpus)
-    strange = sorted({line[of] for line in fields for of in ("face", "heard")} - there.keys())
-    if strange:
+    invalid = [line["id"] for line in fields if Path(line["id"]).name != line["id"] or not line["id"]]
+    if invalid:  # ids become file names
+        raise DataError(f"{path}: expected ids without slashes, found {invalid[0]!r}; rename that pair")
+    clips = sources(corpus)
+    unknown = sorted({line[of] for line in fields for of in ("face", "heard")} - clips.keys())
+    if unknown:
         raise DataError(
-            f"{corpus}: expected the clips that {path} names, found none of {', '.join(strange[:3])}; name the corpus "
+            f"{corpus}: expected the clips that {path} names, found none of {', '.join(unknown[:3])}; name the corpus "
             "that the list was made of"
         )
     pairs = tuple(Pair(**line) for line in fields)  # type: ignore[arg-type]  # the kind is checked above
@@ -152,7 +156,7 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
 
 
 def sources(corpus: Path) -> dict[str, ClipSource]:
-    """Clips by name, of GRID's layout or any folder of talking videos; words where they are written beside them."""
+    """List clips by name, of GRID's layout or any folder of talking videos, with the words of files beside them."""
     clips = grid.clips(corpus)
     check_keys(clips)
     return {clip.name: clip for clip in clips}
@@ -161,70 +165,68 @@ def sources(corpus: Path) -> dict[str, ClipSource]:
 def write_pairs(
     pairs: PairList, corpus: Path, out: Path, *, force: bool = False, progress: ProgressCallback | None = None
 ) -> dict[str, str]:
-    """Write the list and every pair's sound to `out`; returns the pairs whose sound cannot be had, and why.
+    """Write the list and every pair's sound to `out`; returns the pairs whose sound cannot be read, and why.
 
-    What is there already is kept; DataError when it is another list, unless `force`.
+    Files that exist are kept; DataError when they are of another list, unless `force`.
     """
-    there = sources(corpus)
-    without: dict[str, str] = {}
+    clips = sources(corpus)
+    unreadable: dict[str, str] = {}
     write_list(pairs, out, force=force)
     with writing(out):
-        for done, pair in enumerate(pairs.pairs):
+        for index, pair in enumerate(pairs.pairs):
             if progress is not None:
-                progress(done, len(pairs.pairs))
+                progress(index, len(pairs.pairs))
             if (out / pair.sound).is_file() and not force:
                 continue
             try:
-                wav = load_mono(there[pair.heard].video, RATE_HZ)
+                wav = load_mono(clips[pair.heard].video, RATE_HZ)
             except MediaError as error:
                 logger.warning("%s: left out: %s", pair.id, error)
-                without[pair.id] = str(error)
+                unreadable[pair.id] = str(error)
                 continue
             with replacing(out / pair.sound) as partial:
                 write_wav(partial, wav[: round(pairs.seconds * RATE_HZ)])
     if progress is not None:
         progress(len(pairs.pairs), len(pairs.pairs))
-    return without
+    return unreadable
 
 
 def write_list(pairs: PairList, out: Path, *, force: bool = False) -> None:
-    """Write the list, and make the folder of its sounds; DataError when another list is there, unless `force`."""
-    place = out / PAIRS
-    if place.is_file() and not force and not _is_same(place, pairs):
+    """Write the list, and create the folder of its sounds; DataError when another list exists, unless `force`."""
+    path = out / PAIRS
+    if path.is_file() and not force and not _is_same(path, pairs):
         raise DataError(
-            f"{place}: expected no list or the same one, found another; give that one as --pairs, name another --out, "
+            f"{path}: expected no list or the same one, found another; give that one as --pairs, name another --out, "
             "or use --force"
         )
     with writing(out):
         (out / SOUNDS).mkdir(parents=True, exist_ok=True)
-        check_place(place, force=True, apart_from=())
-        with replacing(place) as partial:
+        check_place(path, force=True, apart_from=())
+        with replacing(path) as partial:
             partial.write_text(pairs.text(), encoding="utf-8")
 
 
-def _is_same(place: Path, pairs: PairList) -> bool:
-    """Wherever the corpus lies."""
+def _is_same(path: Path, pairs: PairList) -> bool:
+    """Return whether the file has the same list, whatever the path of the corpus."""
     try:
-        return bool(
-            json.loads(place.read_text(encoding="utf-8")) | {"corpus": pairs.corpus} == json.loads(pairs.text())
-        )
+        return bool(json.loads(path.read_text(encoding="utf-8")) | {"corpus": pairs.corpus} == json.loads(pairs.text()))
     except (ValueError, TypeError):
         return False
 
 
-def _pair(part: str, kind: Kind, face: ClipSource, heard: ClipSource, corpus: Path) -> Pair:
+def _build_pair(part: str, kind: Kind, face: ClipSource, heard: ClipSource, corpus: Path) -> Pair:
     names = {"self": f"self-{face.key}", "cross": f"cross-{face.key}-by-{heard.key}", "rolled": face.key}
     video = face.video.relative_to(corpus).as_posix()
     return Pair(id=names[kind], part=part, kind=kind, face=face.name, heard=heard.name, video=video)
 
 
-def _partner(face: ClipSource, others: Sequence[ClipSource], seed: int, part: str) -> ClipSource | None:
-    """Whose sound the face says across: the same one however many clips are drawn."""
-    strangers = [clip for clip in others if clip.speaker != face.speaker]
-    choice = {clip.name: clip for clip in strangers or others if clip.name != face.name}
-    return choice[_by_lot(list(choice), seed, part, face.name)[0]] if choice else None
+def _choose_partner(face: ClipSource, others: Sequence[ClipSource], seed: int, part: str) -> ClipSource | None:
+    """Choose the clip whose sound cross-drives the face, the same one for any number of sampled clips."""
+    other_speakers = [clip for clip in others if clip.speaker != face.speaker]
+    candidates = {clip.name: clip for clip in other_speakers or others if clip.name != face.name}
+    return candidates[_shuffle(list(candidates), seed, part, face.name)[0]] if candidates else None
 
 
-def _by_lot(names: Sequence[str], *seed: int | str) -> list[str]:
-    """The names in an order that looks drawn, is the same everywhere, and keeps when names are added."""
+def _shuffle(names: Sequence[str], *seed: int | str) -> list[str]:
+    """Shuffle names by a hash: the same order everywhere, which stays when names are added."""
     return sorted(names, key=lambda name: hashlib.sha256(repr((*seed, name)).encode()).digest())

@@ -1,4 +1,4 @@
-"""What `cals evaluate` found, as JSON, Markdown and text."""
+"""Report of `cals evaluate`, as JSON, Markdown and text."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -41,36 +41,36 @@ KINDS = {"self": "Self-driven", "cross": "Cross-driven", "rolled": "Driven by it
 
 @dataclass
 class EvaluationReport:
-    """All of it."""
+    """Results of an evaluation."""
 
     settings: dict[str, Any]
     methods: tuple[str, ...]
     results: list[PairResult]
     tables: list[Table]
     clips: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Pair -> the methods shown side by side, where that was asked for."""
+    """Pair -> methods in its side-by-side clip, for pairs that have one."""
     notes: tuple[str, ...] = NOTES
     offsets: dict[str, ClipOffset] = field(default_factory=dict)
-    """Pair -> by how much its sound was delayed before it was rolled."""
+    """Pair -> delay of its sound before it was rolled."""
     sheet: str = ""
-    """Picture beside the page with every pair's mouths, if there is one."""
+    """File name of the contact sheet beside the page; empty without one."""
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Pair -> why no method was judged on it."""
+        """Pair -> reason why no method was scored on it."""
         return {result.pair.id: result.left_out for result in self.results if result.left_out}
 
     @property
     def failed(self) -> dict[str, dict[str, str]]:
-        """Method -> pair -> why it has no result there."""
-        found: dict[str, dict[str, str]] = {name: {} for name in self.methods if name != REAL}
+        """Method -> pair -> reason why it has no result."""
+        failures: dict[str, dict[str, str]] = {name: {} for name in self.methods if name != REAL}
         for result in self.results:
             for name, reason in result.failed.items():
-                found.setdefault(name, {})[result.pair.id] = reason
-        return found
+                failures.setdefault(name, {})[result.pair.id] = reason
+        return failures
 
     def counts(self) -> str:
-        """How much of it was judged."""
+        """Format how many pairs and frames were scored."""
         scored = [result for result in self.results if result.scores]
         used, frames = sum(r.used for r in scored), sum(r.frames for r in scored)
         dropped = {name: sum(r.without_face.get(name, 0) for r in scored) for name in self.methods}
@@ -83,7 +83,7 @@ class EvaluationReport:
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     def text(self) -> str:
-        """Tables and counts as text that is Markdown too."""
+        """Format tables and counts as text that is Markdown too."""
         blocks = []
         for one in self.tables:
             if one.rows:
@@ -92,17 +92,17 @@ class EvaluationReport:
         return "\n\n".join([*blocks, self.counts()])
 
     def measured(self) -> list[Measure]:
-        """The measures that stand in the tables."""
-        there = {name for one in self.tables for row in one.rows.values() for name in row}
-        return [*(measure for name, measure in MEASURES.items() if name in there), FRECHET]
+        """List the measures of the tables."""
+        names = {name for one in self.tables for row in one.rows.values() for name in row}
+        return [*(measure for name, measure in MEASURES.items() if name in names), FRECHET]
 
     def offset_table(self) -> str:
-        """By how much each sound was delayed, and who says so."""
+        """Format the delay of each sound and its source."""
         lines = [[name, f"{one.late_frames:g}", one.why] for name, one in self.offsets.items()]
         return table(["pair", "frames of 1/25 s", "why"], lines)
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         settings = "\n".join(f"- {name}: {said(value)}" for name, value in self.settings.items())
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.measured())
         notes = "\n".join(f"- {note}" for note in self.notes)
@@ -110,7 +110,7 @@ class EvaluationReport:
         return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return the report as JSON has it."""
         means = [
             {
                 "part": one.part,
@@ -132,22 +132,22 @@ class EvaluationReport:
             | ({"offset": asdict(self.offsets[result.pair.id])} if result.pair.id in self.offsets else {})
             for result in self.results
         ]
-        whole = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
-        found: dict[str, Any] = plain({"format": 1} | whole)
-        return found
+        report = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
+        document: dict[str, Any] = plain({"format": 1} | report)
+        return document
 
 
 def title(one: Table) -> str:
-    """What a table is of."""
+    """Format the title of a table."""
     return f"{KINDS[one.kind]}, {one.part}"
 
 
 def rows(one: Table) -> list[list[str]]:
-    """A line a measure, a column a method."""
-    measured = [name for name in MEASURES if any(name in row for row in one.rows.values())]
+    """Format a table's rows: a line a measure, a column a method."""
+    names = [name for name in MEASURES if any(name in row for row in one.rows.values())]
     lines = [
         [MEASURES[name].title, *(value(row.get(name), MEASURES[name].digits, one.judged) for row in one.rows.values())]
-        for name in measured
+        for name in names
     ]
     if one.frechet:
         cells = [f"{one.frechet[n][0]:.3f} ({one.frechet[n][1]} windows)" if n in one.frechet else "" for n in one.rows]
@@ -156,17 +156,17 @@ def rows(one: Table) -> list[list[str]]:
 
 
 def value(cell: Cell | None, digits: int, judged: int) -> str:
-    """A mean with its interval, and how many clips it is of where that is not all of them."""
+    """Format a mean with its interval, and its number of clips where that is not all of them."""
     if cell is None or not math.isfinite(cell.estimate.value):
         return ""
     mean, low, high = cell.estimate
-    facts = [] if low is None or high is None else [f"{low:.{digits}f} to {high:.{digits}f}"]
-    facts += [f"{cell.clips} clip{'s' if cell.clips > 1 else ''}"] if cell.clips < judged else []
-    return f"{mean:.{digits}f}" + (f" ({', '.join(facts)})" if facts else "")
+    details = [] if low is None or high is None else [f"{low:.{digits}f} to {high:.{digits}f}"]
+    details += [f"{cell.clips} clip{'s' if cell.clips > 1 else ''}"] if cell.clips < judged else []
+    return f"{mean:.{digits}f}" + (f" ({', '.join(details)})" if details else "")
 
 
 def better(measure: Measure) -> str:
-    """Which way is good, in words."""
+    """Describe which values of a measure are better."""
     if math.isnan(measure.best):
         return "no value is best"
     if measure.best == MORE:
@@ -175,5 +175,5 @@ def better(measure: Measure) -> str:
 
 
 def said(value: object) -> str:
-    """A setting in one line."""
+    """Format a setting in one line."""
     return ", ".join(f"{k} = {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

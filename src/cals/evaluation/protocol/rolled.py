@@ -1,7 +1,7 @@
-"""Rolled pairs: the sound of every clip, brought in step with its picture and rolled by half its length.
+"""Rolled pairs: the sound of every clip, synchronised with its picture and rolled by half its length.
 
-Any folder of talking faces will do: who says its own words half a clip too late is driven across without a second
-clip, and the mouth that belongs to each moment is known.
+Any folder of talking faces will do: the rolled sound cross-drives the face without a second clip, and the real mouth
+that belongs to each moment is known.
 """
 
 import json
@@ -34,48 +34,48 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RolledSound:
-    """What is known of a rolled sound; it is written beside it."""
+    """Facts of a rolled sound, in a file beside it."""
 
     key: dict[str, Any]
-    """What it was made of, and with."""
+    """Inputs and models that it was made with."""
     offset: ClipOffset
     bilabials: tuple[Interval, ...] | None
-    """When /p b m/ are said in the rolled sound; None where nobody has listened."""
+    """Times of /p b m/ in the rolled sound; None without a recogniser."""
 
     def save(self, path: Path) -> None:
-        """As JSON, whole or not at all."""
+        """Write JSON, whole or not at all."""
         with replacing(path) as partial:
             partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def read(path: Path, key: dict[str, Any] | None = None) -> "RolledSound | None":
-        """The inverse; None where there is none, or none of this key."""
+        """Read a file that `save` wrote; None where there is none, or none of this key."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             offset, phones = ClipOffset(**document["offset"]), document["bilabials"]
-            found = None if phones is None else tuple((float(start), float(end)) for start, end in phones)
-        except (OSError, ValueError, KeyError, TypeError):  # what a crash left, say
+            bilabials = None if phones is None else tuple((float(start), float(end)) for start, end in phones)
+        except (OSError, ValueError, KeyError, TypeError):  # for example the remains of a crash
             return None
         if key is not None and document["key"] != key:
             return None
-        return RolledSound(key=document["key"], offset=offset, bilabials=found)
+        return RolledSound(key=document["key"], offset=offset, bilabials=bilabials)
 
 
 def facts_of(out: Path, pair: Pair) -> RolledSound | None:
-    """What is known of a pair's sound."""
+    """Read the facts of a pair's sound; None where there are none."""
     return RolledSound.read((out / pair.sound).with_suffix(".json"))
 
 
 def load_tools(
     sync: Path | None, syncnet: Path | None, face_models: Path | None, device: str
 ) -> tuple[SyncEncoders, FaceDetector]:
-    """What offsets are found with, where nothing is judged."""
+    """Load the encoders and the detector that estimate offsets, where nothing is scored."""
     scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
     return scorer.encoders, BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
 
 
 def read_told(path: Path | None, pairs: PairList) -> dict[str, float]:
-    """Offsets of clips that are not to be found, from a file if there is one."""
+    """Read the offsets that the user gives in a file; empty without one."""
     return {} if path is None else read_offsets(path, [pair.heard for pair in pairs.pairs])
 
 
@@ -90,17 +90,17 @@ def write_rolled_pairs(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> dict[str, str]:
-    """Write the list and every rolled sound to `out`; returns the pairs whose sound cannot be had, and why.
+    """Write the list and every rolled sound to `out`; returns the pairs whose sound cannot be read, and why.
 
-    `told` are the offsets that are not to be found. What was made of the same file in the same way is kept; DataError
-    where a sound of another offset is there, unless `force`.
+    `told` are the offsets that are given; the others are estimated. A sound of the same inputs is kept; DataError
+    where a sound of another offset exists, unless `force`.
     """
-    there, without, recogniser = sources(corpus), {}, load_recogniser()
+    clips, unreadable, recogniser = sources(corpus), {}, load_recogniser()
     write_list(pairs, out, force=force)
-    for done, pair in enumerate(pairs.pairs):
+    for index, pair in enumerate(pairs.pairs):
         if progress is not None:
-            progress(done, len(pairs.pairs))
-        source, sound = there[pair.heard], out / pair.sound
+            progress(index, len(pairs.pairs))
+        source, sound = clips[pair.heard], out / pair.sound
         key = {
             "format": _FORMAT,
             "video": stamp(source.video),
@@ -112,34 +112,34 @@ def write_rolled_pairs(
         if sound.is_file() and RolledSound.read(sound.with_suffix(".json"), key) is not None:
             continue
         try:
-            clip, offset = _read_in_step(source, encoders, detector, pairs.seconds, told.get(pair.heard))
+            clip, offset = _read_synchronised(source, encoders, detector, pairs.seconds, told.get(pair.heard))
             if not force:
-                _check_same(sound, offset)
-            heard = None if recogniser is None else find_bilabials(clip, recogniser)
+                _check_offset(sound, offset)
+            bilabials = None if recogniser is None else find_bilabials(clip, recogniser)
             with writing(out):
                 with replacing(sound) as partial:
                     write_rolled(clip, partial)
-                RolledSound(key=key, offset=offset, bilabials=heard).save(sound.with_suffix(".json"))
+                RolledSound(key=key, offset=offset, bilabials=bilabials).save(sound.with_suffix(".json"))
         except MediaError as error:
             logger.warning("%s: left out: %s", pair.id, error)
-            without[pair.id] = str(error)
+            unreadable[pair.id] = str(error)
     if progress is not None:
         progress(len(pairs.pairs), len(pairs.pairs))
-    return without
+    return unreadable
 
 
 def find_bilabials(clip: RealClip, recogniser: PhoneRecogniser) -> tuple[Interval, ...]:
-    """When /p b m/ are said in the clip's rolled sound; those that the roll cuts in two are left out."""
-    found = []
+    """Find the times of /p b m/ in the clip's rolled sound, without those that the roll cuts in two."""
+    intervals = []
     for name, start_s, end_s in recogniser.find(clip.wav()):
-        begin_s = (start_s + clip.shift_s) % clip.end_s
-        if name in BILABIALS and begin_s + end_s - start_s <= clip.end_s:
-            found.append((begin_s, begin_s + end_s - start_s))
-    return tuple(sorted(found))
+        rolled_start_s = (start_s + clip.shift_s) % clip.end_s
+        if name in BILABIALS and rolled_start_s + end_s - start_s <= clip.end_s:
+            intervals.append((rolled_start_s, rolled_start_s + end_s - start_s))
+    return tuple(sorted(intervals))
 
 
-def _check_same(sound: Path, offset: ClipOffset) -> None:
-    """Raise DataError where there is a sound of another offset, on which other systems may have been run."""
+def _check_offset(sound: Path, offset: ClipOffset) -> None:
+    """Raise DataError where a sound of another offset exists, on which other systems may have been run."""
     old = RolledSound.read(sound.with_suffix(".json"))
     if old is not None and sound.is_file() and old.offset.late_frames != offset.late_frames:
         raise DataError(
@@ -149,7 +149,7 @@ def _check_same(sound: Path, offset: ClipOffset) -> None:
         )
 
 
-def _read_in_step(
+def _read_synchronised(
     source: ClipSource, encoders: SyncEncoders, detector: FaceDetector, seconds: float, told: float | None
 ) -> tuple[RealClip, ClipOffset]:
     clip = read_clip(source, detector, seconds)

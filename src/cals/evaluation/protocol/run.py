@@ -1,4 +1,4 @@
-"""`cals evaluate`: models and other systems' videos on the same pairs, the same frames, in the same table."""
+"""`cals evaluate`: models and other systems' videos on the same pairs and frames, in one table."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 FILES = ("report.json", "report.md", "index.html")
 SHEET = "sheet.png"
-"""What there is too where sounds are rolled."""
+"""Further file where sounds are rolled."""
 CLIPS = "clips"
 
 
@@ -44,28 +44,28 @@ def evaluate(
     force: bool = False,
     progress: ProgressCallback | None = None,
 ) -> EvaluationReport:
-    """Judge every method on every pair; writes the pairs, their sounds, records, and the `FILES` to `out`.
+    """Score every method on every pair; writes the pairs, their sounds, records, and the `FILES` to `out`.
 
-    Interrupted, or with further methods, it goes on with what has no record yet, or one of another file or model.
-    Raises DataError when a folder of videos has none of the pairs, or nothing can be judged.
+    After an interruption, or with further methods, only what has no record of the same files and models is measured.
+    Raises DataError when a folder of videos has none of the pairs, or nothing can be scored.
     """
     _check_folders(config, pairs)
-    judge = Judge(config, corpus, out, pairs)  # says what is wrong with a model before any work
+    judge = Judge(config, corpus, out, pairs)  # fails before any work if a model is wrong
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = (*FILES, SHEET) if pairs.rolled else FILES
-        places = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
-        unheard = _write_sounds(judge, config, corpus, out, pairs, force, progress)
-        outcomes = _work(judge, config, corpus, out, pairs, progress)
-        report = _gathered(judge, config, corpus, pairs, outcomes, unheard)
-        report.clips = _clips(judge, config, out, pairs, report)
+        paths = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
+        unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
+        outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
+        report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
+        report.clips = _write_clips(judge, config, out, pairs, report)
         if pairs.rolled:
             _add_rolled(report, config, out)
-            places[-1].write_bytes(encode_png(_sheet(judge, report)))
+            paths[-1].write_bytes(encode_png(_build_sheet(judge, report)))
         texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), page(report))
-        for place, text in zip(places, texts, strict=False):
-            place.write_text(text + "\n", encoding="utf-8")
+        for path, text in zip(paths, texts, strict=False):
+            path.write_text(text + "\n", encoding="utf-8")
     return report
 
 
@@ -85,43 +85,43 @@ def _write_sounds(
 
 
 def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
-    """What a report says of rolled sounds only."""
-    found = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
-    known = {name: facts for name, facts in found.items() if facts is not None}
-    recogniser = next((facts.key["recogniser"] for facts in known.values()), None)
+    """Add the offsets and notes that a report has for rolled sounds only."""
+    sounds = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
+    facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}
+    recogniser = next((facts.key["recogniser"] for facts in facts_by_pair.values()), None)
     closures = (
         "Closures were not measured: pocketsphinx, which finds the phones, is not there; pip install 'cals[phones]'."
         if recogniser is None
         else f"Closures: the phones are those that {recogniser} finds, which knows English only."
     )
     report.settings |= {"drive": "rolled", "told offsets": None if config.offsets is None else str(config.offsets)}
-    report.offsets = {name: facts.offset for name, facts in known.items()}
+    report.offsets = {name: facts.offset for name, facts in facts_by_pair.items()}
     report.notes, report.sheet = (*ROLLED_NOTES, closures), SHEET
 
 
-def _sheet(judge: Judge, report: EvaluationReport) -> U8:
+def _build_sheet(judge: Judge, report: EvaluationReport) -> U8:
     strips: list[tuple[tuple[str, ...], Path]] = []
     for result in report.results:
         if result.scores:
             strips.append(((f"{result.pair.face} real", "meant"), judge.strip(result.pair, REAL)))
-            made = (name for name in result.scores if name not in (REAL, COPY))
-            strips += [((name,), judge.strip(result.pair, name)) for name in made]
+            generated = (name for name in result.scores if name not in (REAL, COPY))
+            strips += [((name,), judge.strip(result.pair, name)) for name in generated]
     return join_strips(strips)
 
 
 def named_models(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """NAME=FOLDER, a registered name, or a folder, which is called by its own name."""
-    return tuple((name or Path(place).resolve().name, place) for name, place in map(_named, texts))
+    """Parse NAME=FOLDER, a registered name, or a folder, which keeps its own name."""
+    return tuple((name or Path(folder).resolve().name, folder) for name, folder in map(_parse_name, texts))
 
 
 def named_folders(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """NAME=FOLDER, or a folder."""
-    return tuple((name or Path(place).resolve().name, Path(place)) for name, place in map(_named, texts))
+    """Parse NAME=FOLDER, or a folder, which keeps its own name."""
+    return tuple((name or Path(folder).resolve().name, Path(folder)) for name, folder in map(_parse_name, texts))
 
 
-def _named(text: str) -> tuple[str, str]:
-    name, equals, place = text.partition("=")
-    return (name, place) if equals else ("", text)
+def _parse_name(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    return (name, folder) if equals else ("", text)
 
 
 def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
@@ -135,7 +135,7 @@ def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
             )
 
 
-def _work(
+def _score_pairs(
     judge: Judge,
     config: EvaluationConfig,
     corpus: Path,
@@ -146,8 +146,8 @@ def _work(
     outcomes: dict[str, Outcome] = {}
     if progress is not None:
         progress(0, len(pairs.pairs))
-    alone = config.workers == 1 and config.ray is None
-    for outcome in map(judge.judge, pairs.pairs) if alone else _by_workers(config, corpus, out, pairs):
+    is_serial = config.workers == 1 and config.ray is None
+    for outcome in map(judge.judge, pairs.pairs) if is_serial else _score_by_workers(config, corpus, out, pairs):
         outcomes[outcome.pair] = outcome
         if progress is not None:
             progress(len(outcomes), len(pairs.pairs))
@@ -158,7 +158,7 @@ _judge: Judge | None = None
 
 
 def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.workers, 1))
     global _judge  # one per process: loading is slower than a short clip
     _judge = Judge(config, corpus, out, pairs)
@@ -169,30 +169,30 @@ def _judge_one(pair: Pair) -> Outcome:
     return _judge.judge(pair)
 
 
-def _by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> Iterator[Outcome]:
+def _score_by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> Iterator[Outcome]:
     work = Work(start=_start_worker, arguments=(config, corpus, out, pairs), run=_judge_one, items="pairs")
-    # spawned, since torch's threads do not outlive a fork
+    # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
     return run_jobs(work, pairs.pairs, workers=config.workers, ray=config.ray, context=spawn)
 
 
-def _gathered(
+def _gather(
     judge: Judge,
     config: EvaluationConfig,
     corpus: Path,
     pairs: PairList,
     outcomes: dict[str, Outcome],
-    unheard: dict[str, str],
+    unreadable: dict[str, str],
 ) -> EvaluationReport:
     results: list[PairResult] = []
     features: dict[str, Features] = {}
     for pair in pairs.pairs:
         outcome = outcomes[pair.id]
-        out_for = unheard.get(pair.id, outcome.left_out)
-        records = {} if out_for else judge.records(pair)
-        facts = facts_of(judge.out, pair) if pair.kind == "rolled" else None
-        bilabials = None if facts is None else facts.bilabials
-        result, features[pair.id] = judged(pair, records, outcome.failed, out_for, bilabials)
+        left_out = unreadable.get(pair.id, outcome.left_out)
+        records = {} if left_out else judge.records(pair)
+        sound = facts_of(judge.out, pair) if pair.kind == "rolled" else None
+        bilabials = None if sound is None else sound.bilabials
+        result, features[pair.id] = judged(pair, records, outcome.failed, left_out, bilabials)
         if not config.truth:
             result.scores.pop(REAL, None)
         results.append(result)
@@ -218,12 +218,12 @@ def _gathered(
     return EvaluationReport(settings, methods, results, tables(results, features, methods, pairs.seed))
 
 
-def _clips(
+def _write_clips(
     judge: Judge, config: EvaluationConfig, out: Path, pairs: PairList, report: EvaluationReport
 ) -> dict[str, tuple[str, ...]]:
-    """Pair -> the methods that its clip shows from left to right; the clips lie in `CLIPS`."""
+    """Write the side-by-side clips to `CLIPS`; returns pair -> its methods from left to right."""
     failed = {result.pair.id: result.failed for result in report.results}
-    found: dict[str, tuple[str, ...]] = {}
+    clips: dict[str, tuple[str, ...]] = {}
     for pair in pairs.shown(config.shown):
         views = {
             name: view
@@ -232,5 +232,5 @@ def _clips(
         }
         if len(views) > 1:
             joined(out / CLIPS / f"{pair.id}.mp4", views, out / pair.sound)
-            found[pair.id] = tuple(views)
-    return found
+            clips[pair.id] = tuple(views)
+    return clips

@@ -1,4 +1,4 @@
-"""A contact sheet of rolled pairs: at the same moments the real mouth, the one meant, and generated ones."""
+"""Contact sheet of rolled pairs: the real, the target and the generated mouths at the same moments."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,52 +18,52 @@ from cals.inference.tracked import TrackedFrame
 from cals.types import U8, CropTransform
 
 COLUMNS, STEP_S = 10, 0.08
-"""Moments of a row, and how far they lie apart."""
+"""Moments of a row, and the time between them."""
 SIDE_PX, _ZOOM = 160, 2
 _LEFT, _TOP = 24, 42
 """Corner of the lower face in a crop of 128, of which a cell shows `SIDE_PX / _ZOOM` pixels."""
-_NONE = 110
+_GREY = 110
 
 
 def choose_moments(clip: RealClip) -> NDArray[np.int64]:
-    """Frames [10], `STEP_S` apart, where the mouth that belongs to the rolled sound moves most and faces are seen."""
+    """Choose frames [10], `STEP_S` apart, where most faces are found and then the target mouth moves most."""
     index = rolled_index(clip, clip)
     valid = clip.seen.valid & clip.seen.valid[index]
     opening = np.zeros(len(index))
     opening[clip.seen.valid] = openings(clip.seen.landmarks[clip.seen.valid])
     steps_s = np.arange(COLUMNS) * STEP_S
-    best, most = np.arange(COLUMNS) % len(index), (-1, -1.0)
+    best_frames, best_score = np.arange(COLUMNS) % len(index), (-1, -1.0)
     for start_s in clip.middles_s[:: max(round(len(index) / clip.end_s * STEP_S), 1)]:
         frames = np.searchsorted(clip.starts_s, start_s + steps_s, side="right") - 1
-        if start_s + steps_s[-1] >= clip.end_s or (np.diff(index[frames]) < 0).any():  # the end, or the roll's seam
+        if start_s + steps_s[-1] >= clip.end_s or (np.diff(index[frames]) < 0).any():  # past the end or the roll's seam
             continue
-        found = int(valid[frames].sum()), float(opening[index[frames]].std())
-        if found > most:
-            best, most = frames, found
-    return np.asarray(best, dtype=np.int64)
+        score = int(valid[frames].sum()), float(opening[index[frames]].std())
+        if score > best_score:
+            best_frames, best_score = frames, score
+    return np.asarray(best_frames, dtype=np.int64)
 
 
 def write_strip(path: Path, clip: RealClip, shown: Shown, *, with_meant: bool) -> None:
-    """One row of the sheet as a picture; below it, `with_meant`, the one of the mouths that belong there."""
+    """Write one row of the sheet as a picture; `with_meant` adds a row of the target mouths below."""
     moments = choose_moments(clip)
     rows = [moments, rolled_index(clip, clip)[moments]] if with_meant else [moments]
-    picture = np.concatenate([np.concatenate([_cell(shown.items[t]) for t in row], axis=1) for row in rows])
+    picture = np.concatenate([np.concatenate([_crop_cell(shown.items[t]) for t in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         partial.write_bytes(encode_png(picture))
 
 
 def join_strips(strips: Iterable[tuple[Sequence[str], Path]]) -> U8:
-    """The sheet: strips under one another, the first cell of each of their rows with its label.
+    """Join strips into the sheet, one below the other, with a label in the first cell of each row.
 
-    DataError where one is no picture of `write_strip`.
+    Raises DataError where a file is no picture of `write_strip`.
     """
     cells, labels = [], []
     for names, path in strips:
-        found = cv2.imread(str(path))
-        if found is None or found.shape != (SIDE_PX * len(names), SIDE_PX * COLUMNS, 3):
+        image = cv2.imread(str(path))
+        if image is None or image.shape != (SIDE_PX * len(names), SIDE_PX * COLUMNS, 3):
             raise DataError(f"{path}: expected a row of the contact sheet, found none; delete it and start again")
-        picture = np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+        picture = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
         for row, name in enumerate(names):
             for column in range(COLUMNS):
                 top, left = row * SIDE_PX, column * SIDE_PX
@@ -73,14 +73,14 @@ def join_strips(strips: Iterable[tuple[Sequence[str], Path]]) -> U8:
 
 
 def encode_png(picture: U8) -> bytes:
-    """RGB [h w 3] as a PNG file."""
+    """Encode RGB [h w 3] as PNG."""
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _cell(item: TrackedFrame) -> U8:
-    """The lower face, aligned, [side side 3]; grey where there is none."""
+def _crop_cell(item: TrackedFrame) -> U8:
+    """Crop the lower face, aligned, [side side 3]; grey where there is none."""
     if item.view is None:
-        return np.full((SIDE_PX, SIDE_PX, 3), _NONE, np.uint8)
+        return np.full((SIDE_PX, SIDE_PX, 3), _GREY, np.uint8)
     zoomed = CropTransform(item.view.transform.matrix * _ZOOM, CROP_SIZE_PX * _ZOOM)
     top, left = _TOP * _ZOOM, _LEFT * _ZOOM
     return crop(item.frame, zoomed)[top : top + SIDE_PX, left : left + SIDE_PX]

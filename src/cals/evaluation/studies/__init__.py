@@ -1,1 +1,1 @@
-"""`cals context`, `cals masked`, `cals noisy`: how a mouth depends on the sound around it (paper section 1)."""
+"""`cals context`, `cals masked`, `cals noisy`: the effect of audio context on the mouth (paper section 1)."""

@@ -1,4 +1,4 @@
-"""What the studies share: which clips, how work goes on after an interruption, and how results are written."""
+"""Shared code of the studies: selection of clips, resumption of interrupted work, and the writing of results."""
 
 import json
 import logging
@@ -31,20 +31,20 @@ logger = logging.getLogger(__name__)
 Record = TypeVar("Record", bound=ClipRecord)
 
 ALL = "all"
-"""The part that a corpus without splits is."""
+"""Name of the part that all clips form in a corpus without splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig(ClipsConfig):
-    """Which clips are looked at, and how."""
+    """Selection of clips and moments, and how they are measured."""
 
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
-    """Of the splits; without splits all clips are taken."""
+    """Parts of the splits; without splits all clips are used."""
     every: int = 5
-    """Frames from one moment that is looked at to the next."""
+    """Frames between measured moments."""
     measure: Measure = "picture"
     seed: int = 0
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +58,7 @@ class StudyConfig(ClipsConfig):
 
 @dataclass(frozen=True)
 class Pick:
-    """One prepared clip that is looked at."""
+    """One selected clip of a prepared corpus."""
 
     part: str
     key: str
@@ -68,41 +68,41 @@ class Pick:
 
 
 def picked(corpus: Path, splits: Path | None, config: ClipsConfig) -> list[Pick]:
-    """The clips of each part, in the order of the shards; DataError where a part has none."""
+    """Select the clips of each part, in the order of the shards; DataError where a part has none."""
     manifest = corpus / "manifest.jsonl"
     if not manifest.is_file():
         raise DataError(f"{corpus}: expected a prepared folder with manifest.jsonl, found none; run `cals prepare`")
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    found = []
+    picks = []
     for part in config.parts if splits is not None else (ALL,):
         names = None if splits is None else split_names(splits, part)
         of_part = [line for line in lines if names is None or line["clip"] in names]
         if not of_part:
             raise DataError(f"{corpus}: expected clips of the part {part!r}, found none of {len(lines)}; name another")
         for line in evenly(of_part, config.clips):
-            found.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
-    return sorted(found, key=lambda pick: pick.shard)
+            picks.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
+    return sorted(picks, key=lambda pick: pick.shard)
 
 
 def loaded(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pick, LoadedClip]]:
-    """The clips one by one; only one shard of them is in memory at a time."""
+    """Load the clips one by one; only one shard of them is in memory at a time."""
     for _, group in groupby(picks, lambda pick: pick.shard):
         of_shard = list(group)
         store = ClipStore(corpus, mel, {pick.clip for pick in of_shard})
-        place = {store.key(index): index for index in range(len(store))}
+        index_by_key = {store.key(index): index for index in range(len(store))}
         for pick in of_shard:
-            yield pick, store[place[pick.key]]
+            yield pick, store[index_by_key[pick.key]]
 
 
 def reader_of(measure: Measure, face_models: Path | None, batch: int) -> MouthReader:
-    """What finds the mouths."""
+    """Build the reader that finds the mouths."""
     if measure == "mesh":
         return MeshReader()
     return PictureReader(BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models))), batch)
 
 
 def settings_of(lips: LipSync, corpus: Path, splits: Path | None, config: StudyConfig) -> dict[str, Any]:
-    """What a study was made with, as JSON has it."""
+    """Return the settings of a study, as JSON has them."""
     return {
         "model": f"{lips.model.name} ({lips.model.fingerprint})",
         "corpus": str(corpus),
@@ -118,7 +118,7 @@ def settings_of(lips: LipSync, corpus: Path, splits: Path | None, config: StudyC
 
 
 def journal_of(path: Path, settings: dict[str, Any], *, force: bool) -> Journal[ClipRecord]:
-    """Where a study keeps its finished clips."""
+    """Open the journal of a study's finished clips."""
     return Journal(path, settings, ClipRecord.document, ClipRecord.read, force=force)
 
 
@@ -130,12 +130,12 @@ def measured(
     of_clip: Callable[[Pick, Subject], Record],
     progress: ProgressCallback | None,
 ) -> list[Record]:
-    """The record of every clip, in their order; those that the journal has already are not measured again.
+    """Measure every clip, in order; clips that the journal has already are not measured again.
 
-    Raises DataError when not one of them has a moment to look at.
+    Raises DataError when no clip has a moment to measure.
     """
-    left = [pick for pick in picks if pick.key not in journal.records]
-    for pick, clip in loaded(corpus, left, mel):
+    missing = [pick for pick in picks if pick.key not in journal.records]
+    for pick, clip in loaded(corpus, missing, mel):
         if progress is not None:
             progress(len(journal.records), len(picks))
         record = of_clip(pick, Subject(clip))
@@ -155,26 +155,26 @@ def measured(
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReport(ABC):
-    """What a study found, and of what."""
+    """Results of a study and the settings and clips they come from."""
 
     settings: dict[str, Any]
     clips: Sequence[ClipRecord]
 
     @abstractmethod
     def found(self) -> dict[str, Any]:
-        """The results, as JSON has them."""
+        """Return the results, as JSON has them."""
 
     @abstractmethod
     def summary(self) -> str:
-        """The results, as Markdown."""
+        """Format the results as Markdown."""
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """Return the report as JSON has it."""
         clips = [record.document() for record in self.clips]
         return {"format": 1, "settings": self.settings, **self.found(), "clips": clips}
 
     def page(self, title: str, below: str) -> str:
-        """The report to read; `below` has the pictures and what is measured."""
+        """Format the report as Markdown; `below` has the pictures and explains the measures."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
             f"# {title}\n\n{settings}\n\n{self.summary()}\n\n{below} opening: correlation of mouth openings, pooled "
@@ -183,13 +183,13 @@ class StudyReport(ABC):
 
 
 def numbers(found: Estimate) -> list[float | None]:
-    """An estimate as JSON has it."""
+    """Return an estimate as JSON has it: value, low, high, rounded."""
     return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
 
 
 @contextmanager
 def results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[Path]]:
-    """Places for the results in `out`, which appear all together when the work is done, or not at all."""
+    """Open paths for the results in `out`, which appear together when the work is done, or not at all."""
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
@@ -197,18 +197,18 @@ def results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[
 
 
 def rows_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records by part, and all of them together where there are several parts; clips with nothing are left out."""
-    judged = [record for record in records if any(one.lmd for one in record.series.values())]
-    parts = {name: [r for r in judged if r.part == name] for name in dict.fromkeys(r.part for r in judged)}
-    return parts if len(parts) < 2 else parts | {ALL: judged}
+    """Group records by part, and all together where there are several parts; clips without values are left out."""
+    scored = [record for record in records if any(one.lmd for one in record.series.values())]
+    parts = {name: [r for r in scored if r.part == name] for name in dict.fromkeys(r.part for r in scored)}
+    return parts if len(parts) < 2 else parts | {ALL: scored}
 
 
 def counts(records: Sequence[ClipRecord]) -> str:
-    """How much of it was judged."""
-    judged = [record for record in records if any(one.lmd for one in record.series.values())]
-    out = [record.clip for record in records if record not in judged]
+    """Format how many clips and moments were measured."""
+    scored = [record for record in records if any(one.lmd for one in record.series.values())]
+    left_out = [record.clip for record in records if record not in scored]
     return (
-        f"{len(judged)} of {len(records)} clips judged, at {sum(len(r.moments) for r in judged)} moments; "
+        f"{len(scored)} of {len(records)} clips judged, at {sum(len(r.moments) for r in scored)} moments; "
         f"{sum(r.dropped for r in records)} pictures dropped for want of a face"
-        + (f"; left out: {', '.join(out)}" if out else "")
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
     )

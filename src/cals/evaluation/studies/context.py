@@ -1,4 +1,4 @@
-"""`cals context`: how much sound around a frame its mouth needs (paper section 1, Fig. 3; protocol ours)."""
+"""`cals context`: the audio context that a frame's mouth needs (paper section 1, Fig. 3; protocol ours)."""
 
 import json
 import math
@@ -42,20 +42,20 @@ from cals.models.lips import LipModel
 from cals.types import ProgressCallback
 
 PUBLISHED_S = 1.2
-"""Where LMD is best in the paper's Fig. 3."""
+"""Window at which LMD is best in the paper's Fig. 3."""
 FILES = ("context.json", "context.md", "context.png")
 WHOLE, NONE = "whole", "none"
-"""The clip's sound in full; and silence in its place, which shows what the picture alone gives away."""
-_AT_ONCE = 32
-"""Stretches of sound heard at once."""
+"""Conditions: the clip's sound in full; and silence in its place, the baseline of the picture alone."""
+_BATCH = 32
+"""Batch size: windows of sound encoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig(StudyConfig):
-    """Which windows are tried."""
+    """Windows that are measured."""
 
     reach: int = 25
-    """Frames of sound on either side of the moment, 0 to so many."""
+    """Largest number of frames of sound on either side of the moment."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +68,7 @@ class Curve:
     """One measure of one part against the window."""
 
     at: list[Estimate]
-    """For k = 0, 1, ... frames on either side."""
+    """Points for k = 0, 1, ... frames on either side."""
     window_s: Estimate
     """The shortest window at which 95 % of the gain is reached; NaN where more sound never helps."""
     best_s: float
@@ -79,7 +79,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextReport(StudyReport):
-    """All of it."""
+    """Curves of all parts."""
 
     curves: dict[str, dict[str, Curve]]
     """Part -> measure -> curve."""
@@ -108,29 +108,30 @@ class ContextReport(StudyReport):
         for part, of_part in self.curves.items():
             for name, curve in of_part.items():
                 best = max(curve.at, key=lambda point: BETTER[name] * point.value)
-                window = "no gain" if math.isnan(curve.window_s.value) else _seconds(curve.window_s)
+                window = "no gain" if math.isnan(curve.window_s.value) else _format_seconds(curve.window_s)
                 lines.append(
                     f"| {part} | {name} | {curve.none.value:.3f} | {curve.at[0].value:.3f} | {best.value:.3f} "
                     f"| {curve.whole.value:.3f} | {window} | {curve.best_s:.2f} |"
                 )
-        return "\n".join([*lines, "", self._compared(), "", counts(self.clips)])
+        return "\n".join([*lines, "", self._compare_published(), "", counts(self.clips)])
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         return self.page(
             f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
             "drawn. `no sound` is silence in place of the whole clip: what the picture alone gives away.",
         )
 
-    def _compared(self) -> str:
-        found = list(self.curves.values())[-1]["lmd"].window_s
-        if math.isnan(found.value):
+    def _compare_published(self) -> str:
+        window = list(self.curves.values())[-1]["lmd"].window_s
+        if math.isnan(window.value):
             return f"LMD gains nothing from more sound here; published: best near {PUBLISHED_S:g} s."
-        inside = found.low is not None and found.high is not None and found.low <= PUBLISHED_S <= found.high
-        way = "shorter" if found.value < PUBLISHED_S else "longer"
-        return f"LMD has 95 % of its gain at {_seconds(found)}, {way} than the published {PUBLISHED_S:g} s" + (
-            ", which lies within the interval." if inside else "."
+        is_inside = window.low is not None and window.high is not None and window.low <= PUBLISHED_S <= window.high
+        direction = "shorter" if window.value < PUBLISHED_S else "longer"
+        return (
+            f"LMD has 95 % of its gain at {_format_seconds(window)}, {direction} than the published {PUBLISHED_S:g} s"
+            + (", which lies within the interval." if is_inside else ".")
         )
 
 
@@ -147,7 +148,7 @@ def context(
 ) -> ContextReport:
     """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
 
-    Interrupted work goes on where it stopped. Raises DataError when the corpus has no clips to look at.
+    Interrupted work is resumed. Raises DataError when the corpus has no clips to measure.
     """
     plotter()
     network = lips.model.network
@@ -168,16 +169,16 @@ def context(
         report = ContextReport(settings=settings, clips=records, curves=curves_of(records, config))
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, [_panels(report)])
+        draw(picture, [_build_panels(report)])
     journal.close()
     return report
 
 
 def of_clip(pick: Pick, subject: Subject, network: LipModel, reader: MouthReader, config: ContextConfig) -> ClipRecord:
-    """The moments of a clip with `reach` frames of sound on either side, under every window."""
+    """Measure the moments of a clip with `reach` frames of sound on either side, under every window."""
     clip = subject.clip
     moments = list(range(config.reach, clip.frames - config.reach, config.every))
-    found: dict[str, Series] = {}
+    by_condition: dict[str, Series] = {}
     dropped = 0
     if moments:
         mel = clip.mel.to(next(network.parameters()).device)
@@ -185,50 +186,52 @@ def of_clip(pick: Pick, subject: Subject, network: LipModel, reader: MouthReader
             units = {str(k): cut_units(network, mel, moments, k) for k in range(config.reach + 1)}
             units[WHOLE] = network.units(mel[None])[0, moments]
             units[NONE] = network.units(silent(mel, network)[None])[0, moments]
-        made = reader.made(network, subject, torch.cat(list(units.values())), moments * len(units))
-        shown = dict(zip(units, np.split(made, len(units)), strict=True))
-        found, dropped = series(reader.real(subject, moments), shown)
-    return ClipRecord(part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=found)
+        generated = reader.made(network, subject, torch.cat(list(units.values())), moments * len(units))
+        landmarks = dict(zip(units, np.split(generated, len(units)), strict=True))
+        by_condition, dropped = series(reader.real(subject, moments), landmarks)
+    return ClipRecord(
+        part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=by_condition
+    )
 
 
 def cut_units(network: LipModel, mel: Tensor, moments: list[int], k: int) -> Tensor:
-    """Units [n d] of the moments, each from the mel [m f] of its own frame and `k` on either side and nothing else."""
+    """Compute units [n d] of the moments, each only from the mel [m f] of its own frame and `k` on either side."""
     step = network.mel.timing.mels_per_frame
-    found = []
-    for first in range(0, len(moments), _AT_ONCE):
-        cut = [mel[(i - k) * step : (i + k + 1) * step] for i in moments[first : first + _AT_ONCE]]
-        found.append(network.units(torch.stack(cut))[:, k])
-    return torch.cat(found)
+    units = []
+    for first in range(0, len(moments), _BATCH):
+        windows = [mel[(i - k) * step : (i + k + 1) * step] for i in moments[first : first + _BATCH]]
+        units.append(network.units(torch.stack(windows))[:, k])
+    return torch.cat(units)
 
 
 def curves_of(records: list[ClipRecord], config: ContextConfig) -> dict[str, dict[str, Curve]]:
-    """Part -> measure -> curve."""
+    """Compute part -> measure -> curve."""
     names = [*map(str, range(config.reach + 1)), WHOLE, NONE]
-    found: dict[str, dict[str, Curve]] = {}
+    curves: dict[str, dict[str, Curve]] = {}
     for part, of_part in rows_by_part(records).items():
         number = len(of_part)
-        drawn = draws(number, config.seed)
-        replicates = {name: values([record.series[name] for record in of_part], drawn) for name in names}
-        found[part] = {}
+        resamples = draws(number, config.seed)
+        replicates = {name: values([record.series[name] for record in of_part], resamples) for name in names}
+        curves[part] = {}
         for measure in MEASURES:
             along = np.stack([replicates[name][measure] for name in names[:-2]], axis=1)
             window = (2 * gained(along, BETTER[measure]) + 1) / FPS
-            found[part][measure] = Curve(
+            curves[part][measure] = Curve(
                 at=[estimate(column, number) for column in along.T],
                 window_s=estimate(window, number),
                 best_s=(2 * int((BETTER[measure] * along[0]).argmax()) + 1) / FPS,
                 whole=estimate(replicates[WHOLE][measure], number),
                 none=estimate(replicates[NONE][measure], number),
             )
-    return found
+    return curves
 
 
-def _panels(report: ContextReport) -> list[Panel]:
+def _build_panels(report: ContextReport) -> list[Panel]:
     windows = [(2 * k + 1) / FPS for k in range(report.settings["reach"] + 1)]
-    shown = list(report.curves.values())[-1]
+    by_measure = list(report.curves.values())[-1]
     panels = []
     for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True):
-        found = shown[measure].window_s.value
+        gain_s = by_measure[measure].window_s.value
         panels.append(
             Panel(
                 title=f"{report.settings['model']}: {measure}",
@@ -237,12 +240,12 @@ def _panels(report: ContextReport) -> list[Panel]:
                 lines={part: (windows, curves[measure].at) for part, curves in report.curves.items()},
                 levels={f"{part}, whole clip": curves[measure].whole.value for part, curves in report.curves.items()},
                 places={f"published {PUBLISHED_S:g} s": PUBLISHED_S}
-                | ({} if math.isnan(found) else {f"95 % of the gain, {found:.2f} s": found}),
+                | ({} if math.isnan(gain_s) else {f"95 % of the gain, {gain_s:.2f} s": gain_s}),
             )
         )
     return panels
 
 
-def _seconds(found: Estimate) -> str:
+def _format_seconds(found: Estimate) -> str:
     interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
     return f"{found.value:.2f} s{interval}"

@@ -1,4 +1,4 @@
-"""What the studies say of many clips: a measure at every length, with bootstrap intervals over clips."""
+"""Measures of the studies over many clips, for every condition and bootstrap resample of the clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,14 +13,14 @@ from cals.metrics.landmarks import landmark_distance
 
 MEASURES = ("opening", "lmd")
 BETTER = {"opening": 1, "lmd": -1}
-"""Whether more is better, or less."""
+"""1 where higher is better, -1 where lower is."""
 _STILL = 1e-12
-"""Openings that vary less than this, squared, do not move."""
+"""Squared variation of an opening below which the mouth does not move."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One clip's mouths under one condition, a value for each moment that was looked at."""
+    """One clip's mouths under one condition, a value for each measured moment."""
 
     real: list[float]
     """Opening of the real mouth, in inter-ocular distances."""
@@ -31,66 +31,70 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecord:
-    """What was measured of one clip."""
+    """Measurements of one clip."""
 
     part: str
     clip: str
     frames: int
     moments: list[int]
-    """Frames in the middle of what was looked at."""
+    """Middle frames of the measured windows."""
     dropped: int
-    """Pictures that were left out under every condition alike, since a face was not found under one of them."""
+    """Frames that are left out under every condition, since one of them shows no face."""
     series: dict[str, Series]
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return the record as JSON has it."""
         return asdict(self)
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:
-        """The inverse of `document`."""
+        """Build a record from the JSON of `document`."""
         series = {name: Series(**values) for name, values in document["series"].items()}
         return cls(**(document | {"series": series}))
 
 
 def series(real: F64, conditions: Mapping[str, F64]) -> tuple[dict[str, Series], int]:
-    """A series for each condition from landmarks [n 468 2], and how many of the n were dropped from all of them."""
-    there = np.all([np.isfinite(points).all(axis=(1, 2)) for points in (real, *conditions.values())], axis=0)
-    lips, truth = list(MOUTH_68), real[there]
-    found = {}
-    for name, every in conditions.items():
-        points = every[there]
-        away = [landmark_distance(a[None, lips], b[None, lips]) for a, b in zip(points, truth, strict=True)]
-        found[name] = Series(real=_rounded(openings(truth)), made=_rounded(openings(points)), lmd=_rounded(away))
-    return found, int((~there).sum())
+    """Compute a series for each condition from landmarks [n 468 2]; returns how many of the n were dropped too."""
+    valid = np.all([np.isfinite(points).all(axis=(1, 2)) for points in (real, *conditions.values())], axis=0)
+    lips, target = list(MOUTH_68), real[valid]
+    by_condition = {}
+    for name, landmarks in conditions.items():
+        points = landmarks[valid]
+        distances = [landmark_distance(a[None, lips], b[None, lips]) for a, b in zip(points, target, strict=True)]
+        by_condition[name] = Series(
+            real=_round_values(openings(target)), made=_round_values(openings(points)), lmd=_round_values(distances)
+        )
+    return by_condition, int((~valid).sum())
 
 
-def _rounded(values: Sequence[float] | F64) -> list[float]:
-    """Rounded once, before anything is computed, so that resumed work says the same as work done in one go."""
+def _round_values(values: Sequence[float] | F64) -> list[float]:
+    """Round values before anything is computed from them, so that resumed work gives the same results."""
     return [round(float(value), 6) for value in values]
 
 
 def values(clips: Sequence[Series], counts: F64) -> dict[str, F64]:
-    """Each measure under each row of `counts` [r c], [r].
+    """Compute each measure [r] for each row of `counts` [r c].
 
-    `opening` is the correlation of openings pooled within clips: each clip's means are taken off first, so that
-    people with large mouths prove nothing. `lmd` is the mean over all moments.
+    `opening` is the correlation of openings pooled within clips: each clip's means are subtracted first, so that
+    differences between people do not count. `lmd` is the mean over all moments.
     """
     sums = []
     for one in clips:
-        real, made = (np.array(v) - (np.mean(v) if v else 0.0) for v in (one.real, one.made))
-        sums.append([real @ made, real @ real, made @ made, sum(one.lmd), len(one.lmd)])
-    both, own, other, distance, number = (counts @ np.array(sums, dtype=np.float64)).T
-    moving = (own > _STILL) & (other > _STILL)
-    correlation = np.where(moving, both / np.sqrt(np.where(moving, own * other, 1)), 0.0)
-    return {"opening": correlation, "lmd": distance / np.maximum(number, 1)}
+        real, generated = (np.array(v) - (np.mean(v) if v else 0.0) for v in (one.real, one.made))
+        sums.append([real @ generated, real @ real, generated @ generated, sum(one.lmd), len(one.lmd)])
+    covariance, real_variance, generated_variance, distance, moments = (counts @ np.array(sums, dtype=np.float64)).T
+    is_moving = (real_variance > _STILL) & (generated_variance > _STILL)
+    correlation = np.where(
+        is_moving, covariance / np.sqrt(np.where(is_moving, real_variance * generated_variance, 1)), 0.0
+    )
+    return {"opening": correlation, "lmd": distance / np.maximum(moments, 1)}
 
 
 def gained(curves: F64, better: int, share: float = 0.95) -> F64:
-    """Where each curve [r k] first reaches `share` of its gain from the first point to its best one, [r].
+    """Find where each curve [r k] first reaches `share` of its gain from the first point to its best one, [r].
 
-    Between two points by a straight line, as the oracle of drawn speech counts too; NaN for a curve whose first point
-    is its best. `better` is 1 where more is better, else -1.
+    Interpolates linearly between points, as the oracle of synthetic speech does too; NaN for a curve whose first point
+    is its best. `better` is 1 where higher is better, else -1.
     """
     gain = better * (curves - curves[:, :1])
     goal = share * gain.max(axis=1)

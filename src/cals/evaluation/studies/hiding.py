@@ -1,4 +1,4 @@
-"""Ways of making mouths whose own sound is not heard."""
+"""Generation of mouths while the sound of their frames is masked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,62 +15,62 @@ from cals.models.lips import LipModel
 from cals.models.speaking import MeshLips, UNetLips
 
 Loss = Literal["hidden", "silenced", "full"]
-_AT_ONCE = 16
-"""Copies of a clip's sound heard at once."""
+_BATCH = 16
+"""Batch size: copies of a clip's sound encoded at once."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A network, and what it gets in place of the sound of some frames."""
+    """A network, and what replaces the sound of the masked frames."""
 
     name: str
     network: LipModel
     loss: Loss
-    """The learned vector of the training's corruption; digital silence; or nothing is taken away."""
+    """Replacement: the learned mask vector of the training; digital silence; or none, the full sound."""
 
     def units(self, mel: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
-        """Units of the frames of each span, one after another, [sum of lengths, d], each span lost on its own.
+        """Compute units of the frames of each span, concatenated, [sum of lengths, d], each span masked on its own.
 
         `mel` [m f] is that of the whole clip.
         """
-        found = []
+        blocks = []
         with torch.inference_mode():
-            for first in range(0, len(spans), _AT_ONCE):
-                part = spans[first : first + _AT_ONCE]
-                lost = torch.zeros(len(part), len(mel) // self.network.mel.timing.mels_per_frame, dtype=torch.bool)
-                for row, span in enumerate(part):
-                    lost[row, list(span)] = True
-                heard = self.heard(mel, lost)
-                found += [heard[row, list(span)] for row, span in enumerate(part)]
-        return torch.cat(found)
+            for first in range(0, len(spans), _BATCH):
+                batch = spans[first : first + _BATCH]
+                mask = torch.zeros(len(batch), len(mel) // self.network.mel.timing.mels_per_frame, dtype=torch.bool)
+                for row, span in enumerate(batch):
+                    mask[row, list(span)] = True
+                units = self.heard(mel, mask)
+                blocks += [units[row, list(span)] for row, span in enumerate(batch)]
+        return torch.cat(blocks)
 
     def heard(self, mel: Tensor, lost: Tensor) -> Tensor:
-        """Units [b t d] of the mel [m f] of which the steps [b t] are lost."""
+        """Compute units [b t d] of the mel [m f] whose steps `lost` [b t] are masked."""
         device = next(self.network.parameters()).device
         mels, lost = mel.to(device).expand(len(lost), -1, -1), lost.to(device)
         if self.loss == "full":
             return self.network.units(mels)
         if self.loss == "silenced":
             step = self.network.mel.timing.mels_per_frame
-            quiet = lost.repeat_interleave(step, dim=1)[..., None]
-            return self.network.units(torch.where(quiet, self.network.mel.floor_db, mels))
+            silenced = lost.repeat_interleave(step, dim=1)[..., None]
+            return self.network.units(torch.where(silenced, self.network.mel.floor_db, mels))
         assert isinstance(self.network, MeshLips | UNetLips)
         return self.network.a2l(mels, lost)  # type: ignore[no-any-return]
 
 
 def ways(network: LipModel, baseline: LipModel | None) -> list[Way]:
-    """All that are compared; ConfigError where the network has no Audio-to-Lip that could be told what is hidden."""
+    """Build all that are compared; ConfigError where the network has no Audio-to-Lip with a mask vector."""
     network = check_speaking(network)
-    found = [Way("hidden", network, "hidden"), Way("silenced", network, "silenced"), Way("full", network, "full")]
+    methods = [Way("hidden", network, "hidden"), Way("silenced", network, "silenced"), Way("full", network, "full")]
     if baseline is not None:
-        found += [Way("baseline silenced", baseline, "silenced"), Way("baseline full", baseline, "full")]
-    return found
+        methods += [Way("baseline silenced", baseline, "silenced"), Way("baseline full", baseline, "full")]
+    return methods
 
 
 def take_a2l(network: LipModel, folder: Path) -> str:
-    """Give the network, in memory, the Audio-to-Lip of a checkpoint of its training; returns its fingerprint.
+    """Load the Audio-to-Lip of a checkpoint of its training into the network; returns its fingerprint.
 
-    What is learnt together with a decoder hears everything and may forget what the vector for hidden sound means.
+    An Audio-to-Lip that is trained jointly with a decoder gets the full sound and may forget the mask vector.
     Raises CheckpointError unless the checkpoint is one of the same Audio-to-Lip.
     """
     a2l, checkpoint = check_speaking(network).a2l, load_checkpoint(folder)
@@ -84,7 +84,7 @@ def take_a2l(network: LipModel, folder: Path) -> str:
 
 
 def check_speaking(network: LipModel) -> MeshLips | UNetLips:
-    """The network, which has an Audio-to-Lip that can be told what is hidden; ConfigError where it has none."""
+    """Return the network if it has an Audio-to-Lip with a mask vector; ConfigError where it has none."""
     if not isinstance(network, MeshLips | UNetLips):
         raise ConfigError(
             f"model: expected one with an Audio-to-Lip, which knows hidden sound, found {type(network).__name__}; "

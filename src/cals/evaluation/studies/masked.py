@@ -1,4 +1,4 @@
-"""`cals masked`: mouths made while their own sound is hidden (paper section 1, Fig. 2; protocol ours)."""
+"""`cals masked`: mouths generated while their own sound is masked (paper section 1, Fig. 2; protocol ours)."""
 
 import json
 from dataclasses import dataclass
@@ -36,18 +36,18 @@ from cals.types import ProgressCallback
 FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")
 SHEET_CLIPS = 3
 COMPARED = (("hidden", "silenced"), ("hidden", "baseline silenced"))
-"""Whose differences are given with an interval of their own: the same clips under both."""
+"""Pairs whose paired difference is reported with its own interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedConfig(StudyConfig):
-    """How much is hidden, and where."""
+    """Length and position of what is masked."""
 
     every: int = 10
     lengths: tuple[int, ...] = (1, 3, 5, 8, 10, 15)
-    """Frames hidden at once, around each moment."""
+    """Numbers of frames masked around each moment."""
     margin: int = 10
-    """Frames left at either end of the clip: what is hidden has to have neighbours."""
+    """Frames at either end of the clip that are never masked, so that masked frames have context."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,10 +59,10 @@ class MaskedConfig(StudyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedReport(StudyReport):
-    """All of it."""
+    """Points of all parts."""
 
     points: dict[str, dict[int, Points]]
-    """Part -> frames hidden -> values."""
+    """Part -> masked frames -> values."""
 
     def found(self) -> dict[str, Any]:
         return {"points": describe_points(self.points)}
@@ -71,7 +71,7 @@ class MaskedReport(StudyReport):
         return f"{tabulate_points(self.points, 'frames')}\n\n{counts(self.clips)}"
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         return self.page(
             f"Mouths of {self.settings['model']} while their sound is hidden",
             "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
@@ -94,14 +94,14 @@ def masked(
 ) -> MaskedReport:
     """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
 
-    `a2l` replaces the model's own Audio-to-Lip. Interrupted work goes on where it stopped. Raises DataError when the
-    corpus has no clips to look at.
+    `a2l` replaces the model's own Audio-to-Lip. Interrupted work is resumed. Raises DataError when the corpus
+    has no clips to measure.
     """
     plotter()
     network = lips.model.network
-    other = None if baseline is None else baseline.model.network
-    compared = ways(network, other)
-    for way in compared:
+    baseline_network = None if baseline is None else baseline.model.network
+    methods = ways(network, baseline_network)
+    for way in methods:
         check_crops(way.network, network)
     picks = picked(corpus, splits, config)
     settings = settings_of(lips, corpus, splits, config) | {
@@ -118,20 +118,20 @@ def masked(
             picks,
             network.mel,
             journal,
-            lambda pick, subject: of_clip(pick, subject, compared, reader, config),
+            lambda pick, subject: of_clip(pick, subject, methods, reader, config),
             progress,
         )
-        report = MaskedReport(settings=settings, clips=records, points=points_of(records, compared, config))
+        report = MaskedReport(settings=settings, clips=records, points=points_of(records, methods, config))
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, _panels(report, compared))
-        artist = reader_of("picture", face_models, lips.batch)
-        assert isinstance(artist, PictureReader)
-        shown = _shown(picks, records)
+        draw(picture, _build_panels(report, methods))
+        picture_reader = reader_of("picture", face_models, lips.batch)
+        assert isinstance(picture_reader, PictureReader)
+        sheet_picks = _choose_clips(picks, records)
         rows = [
             row
-            for _, clip in loaded(corpus, shown, network.mel)
-            for row in masked_sheet(Subject(clip), compared, artist, config.margin)
+            for _, clip in loaded(corpus, sheet_picks, network.mel)
+            for row in masked_sheet(Subject(clip), methods, picture_reader, config.margin)
         ]
         sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
     journal.close()
@@ -139,71 +139,73 @@ def masked(
 
 
 def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthReader, config: MaskedConfig) -> ClipRecord:
-    """What a clip's mouths are like where sound is lost around each moment, for every length and way."""
+    """Measure a clip's mouths where sound is masked around each moment, for every length and method."""
     clip, longest = subject.clip, config.lengths[-1]
     edge = config.margin + longest // 2
     moments = list(range(edge, clip.frames - config.margin - (longest - longest // 2) + 1, config.every))
-    found: dict[str, Series] = {}
+    by_name: dict[str, Series] = {}
     dropped = 0
     if moments:
         frames = sorted({frame for span in spans(moments, longest) for frame in span})
-        place = {frame: index for index, frame in enumerate(frames)}
+        index_of = {frame: index for index, frame in enumerate(frames)}
         real = reader.real(subject, frames)
-        whole = {
+        unmasked = {
             way.name: reader.made(way.network, subject, way.units(clip.mel, [frames]), frames)
             for way in compared
             if way.loss == "full"
         }
         for length in config.lengths:
-            lost = spans(moments, length)
-            flat = [frame for span in lost for frame in span]
-            at = [place[frame] for frame in flat]
-            made = {
-                series_name(way.name, length): whole[way.name][at]
+            masked_spans = spans(moments, length)
+            flat = [frame for span in masked_spans for frame in span]
+            at = [index_of[frame] for frame in flat]
+            generated = {
+                series_name(way.name, length): unmasked[way.name][at]
                 if way.loss == "full"
-                else reader.made(way.network, subject, way.units(clip.mel, lost), flat)
+                else reader.made(way.network, subject, way.units(clip.mel, masked_spans), flat)
                 for way in compared
             }
-            of_length, without = series(real[at], made)
-            found |= of_length
-            dropped += without
-    return ClipRecord(part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=found)
+            length_series, missing = series(real[at], generated)
+            by_name |= length_series
+            dropped += missing
+    return ClipRecord(
+        part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=by_name
+    )
 
 
 def spans(moments: list[int], length: int) -> list[range]:
-    """`length` frames around each moment."""
+    """Build a span of `length` frames around each moment."""
     return [range(moment - length // 2, moment - length // 2 + length) for moment in moments]
 
 
 def series_name(way: str, length: int) -> str:
-    """What a record calls it."""
+    """Format the name of a series in a record."""
     return f"{way} {length}"
 
 
 def points_of(records: list[ClipRecord], compared: list[Way], config: MaskedConfig) -> dict[str, dict[int, Points]]:
-    """Part -> frames hidden -> measure -> way -> value; differences are of the same resamples."""
-    found: dict[str, dict[int, Points]] = {}
+    """Compute part -> masked frames -> measure -> method -> value; differences are of the same resamples."""
+    points: dict[str, dict[int, Points]] = {}
     for part, of_part in rows_by_part(records).items():
-        drawn = draws(len(of_part), config.seed)
-        found[part] = {
+        resamples = draws(len(of_part), config.seed)
+        points[part] = {
             length: compare_ways(
-                of_part, {way.name: series_name(way.name, length) for way in compared}, COMPARED, drawn
+                of_part, {way.name: series_name(way.name, length) for way in compared}, COMPARED, resamples
             )
             for length in config.lengths
         }
-    return found
+    return points
 
 
-def _shown(picks: list[Pick], records: list[ClipRecord]) -> list[Pick]:
-    """Clips for the sheet: one of each of some speakers, who are evenly spaced among those that were judged."""
-    judged = [pick for pick, record in zip(picks, records, strict=True) if record.moments]
-    first = list({(pick.part, pick.speaker): pick for pick in reversed(judged)}.values())
-    first.sort(key=lambda pick: (pick.part, pick.speaker))
-    chosen = np.unique(np.linspace(0, len(first) - 1, min(SHEET_CLIPS, len(first))).round().astype(int))
-    return sorted((first[index] for index in chosen), key=lambda pick: pick.shard)
+def _choose_clips(picks: list[Pick], records: list[ClipRecord]) -> list[Pick]:
+    """Choose clips for the sheet: one of each of some speakers, evenly spaced among those that were measured."""
+    measured_picks = [pick for pick, record in zip(picks, records, strict=True) if record.moments]
+    by_speaker = list({(pick.part, pick.speaker): pick for pick in reversed(measured_picks)}.values())
+    by_speaker.sort(key=lambda pick: (pick.part, pick.speaker))
+    indices = np.unique(np.linspace(0, len(by_speaker) - 1, min(SHEET_CLIPS, len(by_speaker))).round().astype(int))
+    return sorted((by_speaker[index] for index in indices), key=lambda pick: pick.shard)
 
 
-def _panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
+def _build_panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
     return [
         [
             Panel(
@@ -211,7 +213,7 @@ def _panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
                 across="frames hidden",
                 up=up,
                 lines={
-                    way.name: (list(by_length), [found[measure][way.name] for found in by_length.values()])
+                    way.name: (list(by_length), [by_measure[measure][way.name] for by_measure in by_length.values()])
                     for way in compared
                 },
             )

@@ -1,4 +1,4 @@
-"""The contact sheet of the masked study, as the paper's Fig. 2: a row a way, the hidden frames marked."""
+"""Contact sheet of the masked study, as the paper's Fig. 2: a row a method, the masked frames marked."""
 
 from collections.abc import Sequence
 
@@ -13,31 +13,33 @@ from cals.face.draw import contact_sheet
 from cals.types import U8
 
 HIDDEN_FRAMES, BESIDE = 5, 3
-"""Frames hidden on the sheet, and frames shown on either side of them."""
+"""Frames masked on the sheet, and frames on either side of them."""
 _MARK = (220, 40, 40)
 _MARK_PX = 4
 
 
 def masked_sheet(subject: Subject, compared: Sequence[Way], artist: PictureReader, margin: int) -> list[U8]:
-    """One clip's sheet [h w 3] as a list of one, or of none where the clip is too short for it.
+    """Render one clip's sheet [h w 3] as a list of one, or of none where the clip is too short.
 
-    What is hidden is where the real mouth moves most: it is there that hearing matters.
+    The masked frames are those where the real mouth moves most, since the sound matters most there.
     """
     clip = subject.clip
     edge = max(margin, BESIDE)
     starts = range(edge, clip.frames - edge - HIDDEN_FRAMES + 1)
     if not len(starts):
         return []
-    opened = openings(clip.landmarks[..., :2].astype(np.float64))
-    first = max(starts, key=lambda start: float(opened[start : start + HIDDEN_FRAMES].std()))
+    opening = openings(clip.landmarks[..., :2].astype(np.float64))
+    first = max(starts, key=lambda start: float(opening[start : start + HIDDEN_FRAMES].std()))
     span = range(first, first + HIDDEN_FRAMES)
     frames = list(range(first - BESIDE, first + HIDDEN_FRAMES + BESIDE))
     rows = {"real": [clip.crops[frame] for frame in frames]}
     for way in compared:
         if way.name != "baseline full":
-            rows[way.name] = list(artist.drawn(way.network, subject, _units(way, subject, span, frames), frames))
+            rows[way.name] = list(
+                artist.drawn(way.network, subject, _compute_units(way, subject, span, frames), frames)
+            )
     images = [
-        _marked(image) if frame in span else image
+        _mark(image) if frame in span else image
         for row in rows.values()
         for image, frame in zip(row, frames, strict=True)
     ]
@@ -45,16 +47,16 @@ def masked_sheet(subject: Subject, compared: Sequence[Way], artist: PictureReade
     return [contact_sheet(images, len(frames), labels)]
 
 
-def _units(way: Way, subject: Subject, span: range, frames: list[int]) -> Tensor:
-    """Of all these frames while the sound of `span` is lost."""
-    lost = torch.zeros(1, subject.clip.frames, dtype=torch.bool)
-    lost[0, list(span)] = True
+def _compute_units(way: Way, subject: Subject, span: range, frames: list[int]) -> Tensor:
+    """Compute units of the frames while the sound of `span` is masked."""
+    mask = torch.zeros(1, subject.clip.frames, dtype=torch.bool)
+    mask[0, list(span)] = True
     with torch.inference_mode():
-        return way.heard(subject.clip.mel, lost)[0, frames]
+        return way.heard(subject.clip.mel, mask)[0, frames]
 
 
-def _marked(image: U8) -> U8:
-    """With a bar along its foot."""
+def _mark(image: U8) -> U8:
+    """Mark an image with a bar along its lower edge."""
     marked = image.copy()
     marked[-_MARK_PX:] = _MARK
     return marked

@@ -1,4 +1,4 @@
-"""`cals memory`: what sound recalls of the lips, and which slots say which phones (paper section 2; protocol ours)."""
+"""`cals memory`: recall of lip features from sound, and phones of the slots (paper section 2; protocol ours)."""
 
 import json
 from collections.abc import Iterator
@@ -45,13 +45,13 @@ NO_PHONES = "Phones were not looked for: pocketsphinx, which finds them, is not 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryStudyConfig(ClipsConfig):
-    """Which clips are judged, and which ones the regression is fitted to."""
+    """Selection of the clips that are scored, and of those that the regression is fitted to."""
 
     fit_part: str = "train"
     fit_clips: int = 100
-    """At most so many of them, evenly spaced."""
+    """Maximum number of clips to fit to, evenly spaced."""
     seed: int = 0
-    """Of the bootstrap and the shuffles."""
+    """Seed of the bootstrap and the shuffles."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,25 +64,25 @@ class MemoryStudyConfig(ClipsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SlotUse:
-    """How the memory of a part is addressed."""
+    """Statistics of the memory addresses of a part."""
 
     same: float
     """Share of frames in which sound and lips address the same slot most."""
     at_once: float
-    """Slots that a frame's sound addresses, as if evenly: the mean perplexity."""
+    """Effective number of slots that a frame's sound addresses: the mean perplexity."""
     in_all: float
-    """Slots that the sound addresses over all frames."""
+    """Effective number of slots that the sound addresses over all frames."""
     in_all_by_lips: float
-    """Slots that the real frames address over all frames."""
+    """Effective number of slots that the real frames address over all frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
-    """All of it."""
+    """Results of the study."""
 
     settings: dict[str, Any]
     clips: list[dict[str, Any]]
-    """Part, name, frames and squared errors of every clip that was judged."""
+    """Part, name, frames and squared errors of every scored clip."""
     recall: dict[str, dict[str, Estimate]]
     """Part -> prediction -> its squared error over that of the mean training feature."""
     use: dict[str, SlotUse]
@@ -90,21 +90,23 @@ class MemoryReport:
     """Of slots and phones; None where no phones were found."""
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
-        recall = {part: {name: numbers(value) for name, value in found.items()} for part, found in self.recall.items()}
+        """Return the report as JSON has it."""
+        recall = {part: {name: numbers(value) for name, value in entry.items()} for part, entry in self.recall.items()}
         return {
             "format": 1,
             "settings": self.settings,
             "relative_error": recall,
-            "slots": {part: vars(found) for part, found in self.use.items()},
+            "slots": {part: vars(entry) for part, entry in self.use.items()},
             "information_bits": None if self.information is None else self.information._asdict(),
             "clips": self.clips,
         }
 
     def summary(self) -> str:
-        """The results, as Markdown."""
+        """Format the results as Markdown."""
         names = list(next(iter(self.recall.values())))
-        errors = [[part, *(str(found[name]) for name in names)] for part, found in self.recall.items()]
+        errors = [
+            [part, *(str(errors_by_name[name]) for name in names)] for part, errors_by_name in self.recall.items()
+        ]
         use = [
             [part, f"{one.same:.1%}", *(f"{value:.1f}" for value in (one.at_once, one.in_all, one.in_all_by_lips))]
             for part, one in self.use.items()
@@ -115,12 +117,12 @@ class MemoryReport:
                 "better than the mean.",
                 table(["part", *names], errors),
                 table(["part", "same slot by sound and lips", "slots a frame", "in all", "in all, by lips"], use),
-                self._phones(),
+                self._format_phones(),
             ]
         )
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         picture = "" if self.information is None else "![Slots by phone](slots.png)\n\n"
         return (
@@ -129,13 +131,13 @@ class MemoryReport:
             "can say; `ridge regression` goes from the audio code straight to the feature, without a memory.\n"
         )
 
-    def _phones(self) -> str:
-        found = self.information
-        if found is None:
+    def _format_phones(self) -> str:
+        bits = self.information
+        if bits is None:
             return NO_PHONES
         return (
-            f"A frame's most addressed slot says {found.found:.2f} of {found.phones:.2f} bits of its phone; with the "
-            f"phones shuffled {found.shuffled:.2f} (highest of {SHUFFLES}: {found.highest:.2f})."
+            f"A frame's most addressed slot says {bits.found:.2f} of {bits.phones:.2f} bits of its phone; with the "
+            f"phones shuffled {bits.shuffled:.2f} (highest of {SHUFFLES}: {bits.highest:.2f})."
         )
 
 
@@ -161,10 +163,10 @@ def memory(
             "without; train one with a preset *-synctalkface"
         )
     check_crops(network)
-    judged = picked(corpus, splits, config)
-    fitted = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
-    if len(fitted) < 2:
-        raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(fitted)}; name another")
+    picks = picked(corpus, splits, config)
+    train = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
+    if len(train) < 2:
+        raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(train)}; name another")
     recogniser = load_recogniser()
     settings = {
         "model": f"{model.name} ({model.fingerprint})",
@@ -172,60 +174,60 @@ def memory(
         "splits": str(splits),
         "parts": list(config.parts),
         "clips": config.clips,
-        "fitted to": f"{len(fitted)} clips of {config.fit_part}",
+        "fitted to": f"{len(train)} clips of {config.fit_part}",
         "phones": None if recogniser is None else recogniser.name,
         "seed": config.seed,
         "cals": cals.__version__,
     }
-    with results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *picture):
-        ridge = choose_ridge([(one.audio, one.lips) for one, _ in _encoded(network, corpus, fitted, progress)])
-        found, spoken = [], []
-        for features, clip in _encoded(network, corpus, judged, progress):
-            found.append(features)
+    with results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *pictures):
+        ridge = choose_ridge([(one.audio, one.lips) for one, _ in _encode_clips(network, corpus, train, progress)])
+        clips, segments = [], []
+        for features, clip in _encode_clips(network, corpus, picks, progress):
+            clips.append(features)
             if recogniser is not None:
                 phones = find_phones(recogniser, clip.wav, clip.facts.get("words"))
-                spoken += cut_phones(phones, features.key_address, network.mel.timing.fps)
-        if recogniser is not None and not spoken:
-            raise DataError(f"{corpus}: expected speech, found no phones in {len(found)} clips; name other clips")
-        errors = [squared_errors(one, ridge) for one in found]
+                segments += cut_phones(phones, features.key_address, network.mel.timing.fps)
+        if recogniser is not None and not segments:
+            raise DataError(f"{corpus}: expected speech, found no phones in {len(clips)} clips; name other clips")
+        errors = [squared_errors(one, ridge) for one in clips]
         report = MemoryReport(
             settings=settings | {"penalty": ridge.penalty},
             clips=[
                 {"part": one.pick.part, "clip": one.pick.key, "frames": len(one.lips), "squared_errors": each}
-                for one, each in zip(found, errors, strict=True)
+                for one, each in zip(clips, errors, strict=True)
             ],
             recall={
-                part: relative_errors([(len(found[i].lips), errors[i]) for i in of_part], config.seed)
-                for part, of_part in _by_part(found).items()
+                part: relative_errors([(len(clips[i].lips), errors[i]) for i in of_part], config.seed)
+                for part, of_part in _group_by_part(clips).items()
             },
-            use={part: _use([found[i] for i in of_part]) for part, of_part in _by_part(found).items()},
-            information=measure_information(spoken, config.seed) if spoken else None,
+            use={part: _measure_use([clips[i] for i in of_part]) for part, of_part in _group_by_part(clips).items()},
+            information=measure_information(segments, config.seed) if segments else None,
         )
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        for place in picture:
-            draw_slots(place, *tabulate_slots(spoken), f"slots of {model.name} by phone")
+        for path in pictures:
+            draw_slots(path, *tabulate_slots(segments), f"slots of {model.name} by phone")
     return report
 
 
-def _encoded(
+def _encode_clips(
     network: SyncTalkFace, corpus: Path, picks: list[Pick], progress: ProgressCallback | None
 ) -> Iterator[tuple[ClipFeatures, LoadedClip]]:
-    for done, (pick, clip) in enumerate(loaded(corpus, picks, network.mel), start=1):
+    for count, (pick, clip) in enumerate(loaded(corpus, picks, network.mel), start=1):
         yield encode_clip(network, pick, clip), clip
         if progress is not None:
-            progress(done, len(picks))
+            progress(count, len(picks))
 
 
-def _by_part(found: list[ClipFeatures]) -> dict[str, list[int]]:
-    """Places of the clips of each part, and of all where there are several parts."""
+def _group_by_part(clips: list[ClipFeatures]) -> dict[str, list[int]]:
+    """Group the indices of clips by part, with a group of all where there are several parts."""
     parts: dict[str, list[int]] = {}
-    for place, one in enumerate(found):
-        parts.setdefault(one.pick.part, []).append(place)
-    return parts if len(parts) < 2 else parts | {ALL: list(range(len(found)))}
+    for index, one in enumerate(clips):
+        parts.setdefault(one.pick.part, []).append(index)
+    return parts if len(parts) < 2 else parts | {ALL: list(range(len(clips)))}
 
 
-def _use(clips: list[ClipFeatures]) -> SlotUse:
+def _measure_use(clips: list[ClipFeatures]) -> SlotUse:
     key, value = (np.concatenate(part) for part in zip(*((c.key_address, c.value_address) for c in clips), strict=True))
     return SlotUse(
         same=float((key.argmax(axis=1) == value.argmax(axis=1)).mean()),

@@ -1,4 +1,4 @@
-"""A prepared clip's frames drawn with any units, and where their mouths then are: what the two studies look at."""
+"""Rendering of a prepared clip's frames from any units, and the landmarks of their mouths."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
@@ -26,105 +26,106 @@ from cals.types import F32, U8, CropTransform
 
 Measure = Literal["picture", "mesh"]
 FPS = 25
-"""Of prepared clips."""
-_AS_IT_IS = CropTransform(matrix=np.eye(2, 3), size_px=CROP_SIZE_PX)
+"""Frame rate of prepared clips."""
+_IDENTITY = CropTransform(matrix=np.eye(2, 3), size_px=CROP_SIZE_PX)
 
 
 class Subject:
-    """A prepared clip as a model meets it: its faces, and what a look ahead tells of the person."""
+    """A prepared clip as a model's input: its faces, and the gallery of the person from a look ahead."""
 
     def __init__(self, clip: LoadedClip) -> None:
         self.clip = clip
         self.times_s = np.arange(clip.frames) / FPS
         self.region = region_of_landmarks(clip.landmarks.mean(axis=0))
-        """Where a mesh is fitted in any of its crops: the same for all, so that it says nothing of their mouths."""
-        ahead = self.times_s <= LOOK_S
+        """Region in which a mesh is fitted, the same for all crops, so that it is independent of their mouths."""
+        is_ahead = self.times_s <= LOOK_S
         views = [
-            View(_AS_IT_IS, crop, points, (CROP_SIZE_PX, CROP_SIZE_PX))
-            for crop, points in zip(clip.crops[ahead], clip.landmarks[ahead], strict=True)
+            View(_IDENTITY, crop, points, (CROP_SIZE_PX, CROP_SIZE_PX))
+            for crop, points in zip(clip.crops[is_ahead], clip.landmarks[is_ahead], strict=True)
         ]
-        self.gallery: Gallery = gallery(views, self.times_s[ahead].tolist())
+        self.gallery: Gallery = gallery(views, self.times_s[is_ahead].tolist())
         self._masks: dict[int, F32] = {}
 
     def faces(self, frames: Sequence[int]) -> Faces:
-        """The real faces of these frames."""
-        chosen = list(frames)
+        """Return the real faces of these frames."""
+        index = list(frames)
         return Faces(
-            crops=pictures(self.clip.crops[chosen]),
-            landmarks=torch.from_numpy(self.clip.landmarks[chosen]),
-            times_s=torch.from_numpy(self.times_s[chosen]).float(),
+            crops=pictures(self.clip.crops[index]),
+            landmarks=torch.from_numpy(self.clip.landmarks[index]),
+            times_s=torch.from_numpy(self.times_s[index]).float(),
         )
 
     def pasted(self, frame: int, made: U8) -> U8:
-        """The crop as `made` changes it: blended into the real one as into a video's frame."""
+        """Paste the crop `made` into the real one, as into a video's frame."""
         if frame not in self._masks:
             points = self.clip.landmarks[frame]
-            self._masks[frame] = lower_face_mask(points, _AS_IT_IS, CROP_SIZE_PX, CROP_SIZE_PX)
+            self._masks[frame] = lower_face_mask(points, _IDENTITY, CROP_SIZE_PX, CROP_SIZE_PX)
         real = self.clip.crops[frame]
         picture = ArrayPicture(real)
-        return picture.patched(paste(picture, _AS_IT_IS, real, made, self._masks[frame]))
+        return picture.patched(paste(picture, _IDENTITY, real, made, self._masks[frame]))
 
 
 class MouthReader(Protocol):
-    """Landmarks [n 468 2] in crop pixels, NaN where no face was found."""
+    """Reader of landmarks [n 468 2] in crop pixels, NaN where no face was found."""
 
     def real(self, subject: Subject, frames: Sequence[int]) -> F64:
-        """Of the real frames."""
+        """Return the landmarks of the real frames."""
         ...
 
     def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
-        """Of these frames drawn anew, the i-th with units[i] of [n d]."""
+        """Return the landmarks of the frames as generated, the i-th from units[i] of [n d]."""
         ...
 
 
 class PictureReader:
-    """Draws the frames, pastes them and fits the mesh anew: the same way for real pictures and for generated ones."""
+    """Reader that renders and pastes the frames and fits the mesh again, alike for real and generated pictures."""
 
     def __init__(self, detector: FaceDetector, batch: int) -> None:
         self._detector, self._batch = detector, batch
 
     def real(self, subject: Subject, frames: Sequence[int]) -> F64:
-        return self._fitted(subject, (subject.clip.crops[frame] for frame in frames))
+        return self._fit_landmarks(subject, (subject.clip.crops[frame] for frame in frames))
 
     def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
-        return self._fitted(subject, self.drawn(network, subject, units, frames))
+        return self._fit_landmarks(subject, self.drawn(network, subject, units, frames))
 
     def drawn(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
-        """The crops themselves."""
+        """Render the frames and yield the pasted crops."""
         device = next(network.parameters()).device
-        known = subject.gallery.to(device)
+        gallery = subject.gallery.to(device)
         for first in range(0, len(frames), self._batch):
-            part = frames[first : first + self._batch]
+            batch = frames[first : first + self._batch]
             with torch.inference_mode():
                 crops = network.render(
-                    units[first : first + self._batch].to(device), subject.faces(part).to(device), known
+                    units[first : first + self._batch].to(device), subject.faces(batch).to(device), gallery
                 )
             pixels = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-            for frame, made in zip(part, pixels, strict=True):
-                yield subject.pasted(frame, made)
+            for frame, generated in zip(batch, pixels, strict=True):
+                yield subject.pasted(frame, generated)
 
-    def _fitted(self, subject: Subject, crops: Iterator[U8]) -> F64:
-        found = []
+    def _fit_landmarks(self, subject: Subject, crops: Iterator[U8]) -> F64:
+        landmarks = []
         for crop in crops:
             picture = ArrayPicture(crop)
             fit = fit_mesh(self._detector, picture, subject.region)
-            fit = fit_mesh(self._detector, picture, region_of_landmarks(fit.landmarks))  # as a tracker follows a face
-            there = fit.score >= MIN_MESH_SCORE
-            found.append(fit.landmarks[:, :2].astype(np.float64) if there else np.full((N_POINTS, 2), np.nan))
-        return np.stack(found)
+            # refine the region, as a tracker does
+            fit = fit_mesh(self._detector, picture, region_of_landmarks(fit.landmarks))
+            is_valid = fit.score >= MIN_MESH_SCORE
+            landmarks.append(fit.landmarks[:, :2].astype(np.float64) if is_valid else np.full((N_POINTS, 2), np.nan))
+        return np.stack(landmarks)
 
 
 class MeshReader:
-    """Takes the mesh that the model says, in the real head's pose, and the prepared landmarks: no picture at all.
+    """Reader of the mesh that the model predicts, in the real head's pose, and of the prepared landmarks.
 
-    Cheap, and good for faces that no face mesh was made for; but it says nothing of what the drawing loses.
+    No picture is rendered: cheap, and good for faces that the face mesh does not fit; but rendering errors are ignored.
     """
 
     def real(self, subject: Subject, frames: Sequence[int]) -> F64:
         return subject.clip.landmarks[list(frames), :, :2].astype(np.float64)
 
     def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
-        """The person's face at rest moved by what is said: nothing of the frame's own mouth is in it."""
+        """Return the person's resting face plus the predicted motion; the frame's own mouth is not used."""
         if not isinstance(network, MeshLips):
             raise ConfigError(
                 f"measure: expected a model that moves a mesh for 'mesh', found {type(network).__name__}; use 'picture'"
@@ -134,13 +135,13 @@ class MeshReader:
         with torch.inference_mode():
             rest = mesh.resting(subject.gallery.seen.to(device))
             motion = torch.einsum("bk,kpc->bpc", network.decoder.motion(units.to(device)).float(), mesh.basis)
-            scale, turn, middle, of_rest = similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
-            points = scale[:, None, None] * ((rest + motion - of_rest) @ turn) + middle
+            scale, rotation, centre, rest_centre = similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
+            points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre
         return points[..., :2].double().cpu().numpy()
 
 
 def check_crops(network: LipModel, like: LipModel | None = None) -> None:
-    """ConfigError unless the network draws crops and hears features that prepared clips have, the same as `like`'s."""
+    """Raise ConfigError unless crop size and frame rate are those of prepared clips, and the mel is that of `like`."""
     found = network.crop_px, network.mel.timing.fps
     if found != (CROP_SIZE_PX, FPS):
         raise ConfigError(
@@ -154,5 +155,5 @@ def check_crops(network: LipModel, like: LipModel | None = None) -> None:
 
 
 def silent(mel: Tensor, network: LipModel) -> Tensor:
-    """As much digital silence."""
+    """Return digital silence of the same length."""
     return torch.full_like(mel, network.mel.floor_db)

@@ -1,4 +1,4 @@
-"""`cals noisy`: mouths made from a sound that noise comes and goes in, and whether it helps to know where (ours)."""
+"""`cals noisy`: mouths from sound with bursts of noise, with and without masking the bursts (protocol ours)."""
 
 import json
 from collections.abc import Sequence
@@ -52,23 +52,23 @@ from cals.types import F32, ProgressCallback
 
 FILES = ("noisy.json", "noisy.md", "noisy.png")
 PAIRS = ((NOISY, SCORED), (NOISY, TOLD), (LEVEL, SCORED))
-"""Whose differences are given with an interval of their own: the same clips under both."""
+"""Pairs whose paired difference is reported with its own interval."""
 CLEAN_PART, CLEAN_CLIPS = "train", 50
-"""What the rules are fitted to: clean clips of this part, at most so many; without splits, of all of them."""
+"""Part, and maximum number, of the clean clips that the rules are fitted to; without splits, of all clips."""
 
 Detection = dict[str, Estimate]
-"""AUC, and of each rule the share of corrupted frames that it hides and that of clean ones."""
+"""AUC, and for each rule the share of corrupted frames that it masks and that of clean ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyReport(StudyReport):
-    """All of it."""
+    """Points and detection of all parts."""
 
     clips: Sequence[NoisyRecord]
     points: dict[str, dict[str, Points]]
     """Part -> condition -> values."""
     detection: dict[str, dict[str, Detection]]
-    """Part -> condition -> how well corrupted frames are told."""
+    """Part -> condition -> detection of corrupted frames."""
 
     def found(self) -> dict[str, Any]:
         detection = {
@@ -96,7 +96,7 @@ class NoisyReport(StudyReport):
         )
 
     def markdown(self) -> str:
-        """The report to read."""
+        """Format the report as Markdown."""
         return self.page(
             f"Mouths of {self.settings['model']} under a noisy sound",
             "![Lines](noisy.png)\n\nOnly truly corrupted frames are judged. clean: the sound without noise; noisy: "
@@ -123,8 +123,8 @@ def noisy(
 ) -> NoisyReport:
     """Measure on a prepared corpus; writes the `FILES` into `out`, all or none.
 
-    `a2l` replaces the model's own Audio-to-Lip. Interrupted work goes on where it stopped. Raises ConfigError for a
-    recogniser that does not score sound, DataError when the corpus has no clips to look at.
+    `a2l` replaces the model's own Audio-to-Lip. Interrupted work is resumed. Raises ConfigError for a recogniser
+    that does not score sound, DataError when the corpus has no clips to measure.
     """
     plotter()
     network, reference = check_speaking(lips.model.network), recogniser.network
@@ -157,62 +157,62 @@ def noisy(
         )
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, _panels(report, config))
+        draw(picture, _build_panels(report, config))
     journal.close()
     return report
 
 
 def load_clean(corpus: Path, splits: Path | None, mel: MelConfig) -> dict[str, F32]:
-    """Load sounds [n] by key that the rules are fitted to and babble is mixed from."""
+    """Load the sounds [n], by key, that the rules are fitted to and babble is mixed from."""
     picks = picked(corpus, splits, ClipsConfig(parts=(CLEAN_PART,), clips=CLEAN_CLIPS))
     return {pick.key: clip.wav for pick, clip in loaded(corpus, picks, mel)}
 
 
 def compare_conditions(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Points]:
-    """Estimate measures and differences of the ways under each condition; differences are of the same resamples."""
-    drawn = draws(len(records), config.seed)
+    """Estimate measures and differences of the methods for each condition; differences are of the same resamples."""
+    resamples = draws(len(records), config.seed)
     return {
-        condition.name: compare_ways(records, {way: series_name(way, condition) for way in WAYS}, PAIRS, drawn)
+        condition.name: compare_ways(records, {way: series_name(way, condition) for way in WAYS}, PAIRS, resamples)
         for condition in config.conditions
     }
 
 
 def judge_rules(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Detection]:
-    """Estimate for each condition how well corrupted frames are told from clean ones."""
-    truth = [record.mask(record.corrupted) for record in records]
-    found = {}
+    """Estimate for each condition how well corrupted frames are detected."""
+    target = [record.mask(record.corrupted) for record in records]
+    by_condition = {}
     for condition in config.conditions:
         scores = [np.array(record.scores[condition.name], dtype=np.float32) for record in records]
-        replicates = auc_replicates(list(zip(scores, truth, strict=True)), config.seed)
-        of_condition = {"AUC": estimate(replicates, len(records))}
+        replicates = auc_replicates(list(zip(scores, target, strict=True)), config.seed)
+        detection = {"AUC": estimate(replicates, len(records))}
         for way in RULES:
             hidden = [record.mask(record.hidden[series_name(way, condition)]) for record in records]
-            for name, kind in ((f"{way}: hit rate", truth), (f"{way}: false alarms", [~mask for mask in truth])):
+            for name, kind in ((f"{way}: hit rate", target), (f"{way}: false alarms", [~mask for mask in target])):
                 parts = np.array([np.sum(a & b) for a, b in zip(hidden, kind, strict=True)], dtype=np.float64)
                 wholes = np.array([np.sum(mask) for mask in kind], dtype=np.float64)
-                of_condition[name] = share_estimate(parts, wholes, config.seed)
-        found[condition.name] = of_condition
-    return found
+                detection[name] = share_estimate(parts, wholes, config.seed)
+        by_condition[condition.name] = detection
+    return by_condition
 
 
-def _panels(report: NoisyReport, config: NoisyConfig) -> list[list[Panel]]:
-    """A row a measure, a panel a kind: of all parts together, or of the only one."""
+def _build_panels(report: NoisyReport, config: NoisyConfig) -> list[list[Panel]]:
+    """Build a row of panels for each measure, a panel for each kind, of all parts together or the only one."""
     part, points = list(report.points.items())[-1]
     return [
-        [_panel(kind, f"{kind}, {part}: {measure}", up, points, measure, config) for kind in config.kinds]
+        [_build_panel(kind, f"{kind}, {part}: {measure}", up, points, measure, config) for kind in config.kinds]
         for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
     ]
 
 
-def _panel(kind: str, title: str, up: str, points: dict[str, Points], measure: str, config: NoisyConfig) -> Panel:
-    """Lines over the strengths of a kind; the ways side by side where it has none."""
+def _build_panel(kind: str, title: str, up: str, points: dict[str, Points], measure: str, config: NoisyConfig) -> Panel:
+    """Build lines over the strengths of a kind, or points side by side where it has none."""
     of_kind = sorted((one for one in config.conditions if one.kind == kind), key=lambda one: one.strength)
     lines = {
         way: (
-            [float(place)] if kind == DROPOUT else [one.strength for one in of_kind],
+            [float(x)] if kind == DROPOUT else [one.strength for one in of_kind],
             [points[one.name][measure][way] for one in of_kind],
         )
-        for place, way in enumerate(WAYS)
+        for x, way in enumerate(WAYS)
     }
     across = "no strengths: one way beside the other" if kind == DROPOUT else "speech over noise, dB"
     return Panel(title=title, across=across, up=up, lines=lines)

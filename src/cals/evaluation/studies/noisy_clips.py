@@ -1,4 +1,4 @@
-"""One clip in the noise study: its sound is corrupted, frames of it are hidden, the mouths made from it are judged."""
+"""One clip of the noise study: its sound is corrupted, frames are masked, the generated mouths are measured."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -23,40 +23,40 @@ from cals.models.speaking import MeshLips, UNetLips
 from cals.types import F32
 
 CLEAN, NOISY, TOLD, SCORED, LEVEL = WAYS = ("clean", "noisy", "told", "scored", "level")
-"""What is heard: the sound without noise; all of the noisy one; that without the truly corrupted frames; without those
-of a low reliability; without those of an unusual level."""
+"""Inputs: the clean sound; the noisy sound; the noisy sound with the truly corrupted frames masked; with those of a low
+reliability masked; with those of an unusual level masked."""
 RULES = (SCORED, LEVEL)
-"""Ways that find by themselves what to hide."""
+"""Methods that detect what to mask."""
 DROPOUT = "dropout"
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What the bursts of a clip are."""
+    """Kind and strength of the bursts of a clip."""
 
     kind: str
     strength: float
-    """Of the speech over the noise, in dB; 1 for dropped sound."""
+    """Ratio of speech to noise, in dB; 1 for dropped sound."""
 
     @property
     def name(self) -> str:
         return self.kind if self.kind == DROPOUT else f"{self.kind} {self.strength:g} dB"
 
     def fill_bursts(self, bursts: Sequence[Burst]) -> list[Burst]:
-        """These bursts as ones of this kind and strength: the same places, the same seeds."""
+        """Return the bursts with this kind and strength, and the same positions and seeds."""
         return [replace(burst, kind=self.kind, strength=self.strength) for burst in bursts]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyConfig(StudyConfig):
-    """Which noise, and how strong; `seed` is also that of the bursts."""
+    """Kinds and strengths of the noise; `seed` is also that of the bursts."""
 
     every: int = 1
-    """Frames from one corrupted frame that is judged to the next."""
+    """Corrupted frames between measured ones."""
     kinds: tuple[str, ...] = ("white", "pink", "music", "babble", DROPOUT)
     snr_db: tuple[float, ...] = (10.0, 0.0, -5.0)
-    """Mean power of the clip over that of the noise in a burst; dropped sound has none."""
+    """Mean power of the clip over that of the noise in a burst; not for dropped sound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,7 @@ class NoisyConfig(StudyConfig):
         for kind in self.kinds:
             check_kind(kind, AUDIO_KINDS)
         for condition in self.conditions:
-            isolate_kind(condition.kind, condition.strength)  # complains of strengths that cannot be
+            isolate_kind(condition.kind, condition.strength)  # raises for impossible strengths
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -77,25 +77,25 @@ class NoisyConfig(StudyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyRecord(ClipRecord):
-    """What was measured of one clip; `series` are by `series_name`."""
+    """Measurements of one clip; `series` are by `series_name`."""
 
     corrupted: list[int]
     """Frames in a burst, the same under every condition."""
     scores: dict[str, list[float]]
     """Condition -> reliability of every frame."""
     hidden: dict[str, list[int]]
-    """Series of one of the `RULES` -> frames that it hides."""
+    """Series of one of the `RULES` -> frames that it masks."""
 
     def mask(self, frames: Sequence[int]) -> Mask:
-        """Which frames [t] of the clip these are."""
-        found = np.zeros(self.frames, dtype=bool)
-        found[list(frames)] = True
-        return found
+        """Build the mask [t] of these frames of the clip."""
+        mask = np.zeros(self.frames, dtype=bool)
+        mask[list(frames)] = True
+        return mask
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NoiseTrial:
-    """All that a clip is tried with."""
+    """Models, rules and settings that a clip is measured with."""
 
     network: MeshLips | UNetLips
     recogniser: AVSR
@@ -103,10 +103,10 @@ class NoiseTrial:
     reader: MouthReader
     config: NoisyConfig
     voices: Mapping[str, F32] = field(default_factory=dict, repr=False)
-    """Sounds [n] of clips by key, of which babble is mixed; those of the clip itself are left out."""
+    """Sounds [n] of clips by key, from which babble is mixed, without that of the clip itself."""
 
     def measure(self, pick: Pick, subject: Subject) -> NoisyRecord:
-        """Judge the corrupted frames of a clip, under every condition and way."""
+        """Measure the corrupted frames of a clip, for every condition and method."""
         clip, step = subject.clip, self.network.mel.timing.samples_per_frame
         bursts = draw_bursts(pick.key, clip.frames, self.config.seed)
         corrupted = mark_frames(bursts, clip.frames)
@@ -114,21 +114,21 @@ class NoiseTrial:
         others = [wav for key, wav in self.voices.items() if key != pick.key]
         real = self.reader.real(subject, moments)
         clean = self.reader.made(self.network, subject, self.hear(clip.mel)[moments], moments)
-        found: dict[str, Series] = {}
+        by_name: dict[str, Series] = {}
         scores: dict[str, list[float]] = {}
         hidden: dict[str, list[int]] = {}
         dropped = 0
         for condition in self.config.conditions:
             wav = corrupt_sound(clip.wav, condition.fill_bursts(bursts), step, others)
-            masks, trust = self.choose_hidden(wav, corrupted)
+            masks, reliability = self.choose_hidden(wav, corrupted)
             units = self.hear_ways(wav, masks)[:, moments]
-            made = self.reader.made(self.network, subject, units.flatten(0, 1), moments * len(units))
-            ways = [clean, *np.split(made, len(units))]
+            generated = self.reader.made(self.network, subject, units.flatten(0, 1), moments * len(units))
+            ways = [clean, *np.split(generated, len(units))]
             named = {series_name(way, condition): points for way, points in zip(WAYS, ways, strict=True)}
-            of_condition, without = series(real, named)
-            found |= of_condition
-            dropped += without
-            scores[condition.name] = trust
+            condition_series, missing = series(real, named)
+            by_name |= condition_series
+            dropped += missing
+            scores[condition.name] = reliability
             hidden |= {series_name(way, condition): np.flatnonzero(masks[way]).tolist() for way in RULES}
         return NoisyRecord(
             part=pick.part,
@@ -136,14 +136,14 @@ class NoiseTrial:
             frames=clip.frames,
             moments=moments,
             dropped=dropped,
-            series=found,
+            series=by_name,
             corrupted=np.flatnonzero(corrupted).tolist(),
             scores=scores,
             hidden=hidden,
         )
 
     def choose_hidden(self, wav: F32, corrupted: Mask) -> tuple[dict[str, Mask], list[float]]:
-        """What each way that hides something hides of a sound [n], and the reliability of its frames."""
+        """Return the mask of each masking method for a sound [n], and the reliability of its frames."""
         scores = score_frames(self.recogniser, wav)
         levels_db = measure_levels(wav, self.network.mel.timing.samples_per_frame)
         masks = {
@@ -154,14 +154,14 @@ class NoiseTrial:
         return masks, [round(float(score), _DIGITS) for score in scores]
 
     def hear_ways(self, wav: F32, masks: Mapping[str, Mask]) -> Tensor:
-        """Units [1 + masks, t, d] of a sound [n]: heard as it is, then with each of the masks [t] hidden."""
+        """Compute units [1 + masks, t, d] of a sound [n]: unmasked, then with each of the masks [t]."""
         mel = log_mel(torch.from_numpy(wav)[None], self.network.mel)[0]
         lost = torch.from_numpy(np.stack(list(masks.values())))
         with torch.inference_mode():
             return torch.cat([self.hear(mel)[None], Way("hidden", self.network, "hidden").heard(mel, lost)])
 
     def hear(self, mel: Tensor) -> Tensor:
-        """Units [t d] of a mel [m f]."""
+        """Compute units [t d] of a mel [m f]."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             return self.network.units(mel[None].to(device))[0]
@@ -174,5 +174,5 @@ def draw_bursts(key: str, frames: int, seed: int) -> tuple[Burst, ...]:
 
 
 def series_name(way: str, condition: Condition) -> str:
-    """What a record calls it."""
+    """Format the name of a series in a record."""
     return f"{way} {condition.name}"

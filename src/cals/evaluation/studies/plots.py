@@ -1,4 +1,4 @@
-"""Curves with their intervals as a picture."""
+"""Plots of curves with their intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from cals.metrics.bootstrap import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One pair of axes."""
+    """Contents of one pair of axes."""
 
     title: str
     across: str
     up: str
     lines: Mapping[str, tuple[Sequence[float], Sequence[Estimate]]]
-    """Label -> where on the axis, and what."""
+    """Label -> x values, and estimates."""
     levels: Mapping[str, float] = field(default_factory=dict)
-    """Label -> a height to compare with, dotted."""
+    """Label -> y of a dotted horizontal line."""
     places: Mapping[str, float] = field(default_factory=dict)
-    """Label -> a place on the axis, dashed."""
+    """Label -> x of a dashed vertical line."""
 
 
 def plotter() -> Any:
-    """matplotlib without a window; ConfigError where it is not installed, so ask before long work."""
+    """Load pyplot without a window; ConfigError where matplotlib is missing, so call it before long work."""
     try:
         import matplotlib
     except ImportError as error:
@@ -37,14 +37,14 @@ def plotter() -> Any:
 
 
 def draw(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
-    """A grid of panels, row by row, as PNG; rows may be of different lengths."""
+    """Draw a grid of panels, row by row, as PNG; rows may be of different lengths."""
     pyplot = plotter()
     columns = max(map(len, panels))
     size = (6.2 * columns, 4.2 * len(panels))
     figure, axes = pyplot.subplots(len(panels), columns, figsize=size, squeeze=False)
     for row, of_row in zip(axes, panels, strict=True):
         for axis, panel in zip(row, of_row, strict=False):
-            _draw(axis, panel)
+            _draw_panel(axis, panel)
         for axis in row[len(of_row) :]:
             axis.set_visible(False)
     figure.tight_layout()
@@ -52,7 +52,7 @@ def draw(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
     pyplot.close(figure)
 
 
-def _draw(axis: Any, panel: Panel) -> None:
+def _draw_panel(axis: Any, panel: Panel) -> None:
     for number, (label, (places, estimates)) in enumerate(panel.lines.items()):
         colour = f"C{number}"
         axis.plot(places, [e.value for e in estimates], label=label, color=colour, marker=".")

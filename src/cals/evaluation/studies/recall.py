@@ -1,4 +1,4 @@
-"""What the sound recalls of the lips, against what the lips are: errors on clips that taught nothing."""
+"""Errors of the lip features that sound recalls, on held-out clips."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from cals.metrics.bootstrap import F64, Estimate, share_estimate
 from cals.models.synctalk import SyncTalkFace
 
 BY_SOUND, BY_LIPS, RIDGE, MEAN = "recalled by sound", "recalled by lips", "ridge regression", "mean"
-"""Predictions of a frame's lip feature: as at inference; as the real frame itself recalls it, the most that the slots
-can say; straight from the audio code, without a memory; and that of all training frames."""
+"""Predictions of a frame's lip feature: recalled by the audio, as at inference; recalled by the real frame, the best of
+the slots; regressed from the audio code, without a memory; and the mean of the training frames."""
 PENALTIES = tuple(10.0**power for power in range(-5, 3))
-"""Of the ridge regression, times the inputs' mean variance: the best one on training clips held out for it is taken."""
+"""Penalties of the ridge regression, times the inputs' mean variance; the best on held-out training clips is used."""
 HELD_BACK = 5
-"""Every so many training clips one is held out to choose the penalty."""
+"""One in so many training clips is held out to choose the penalty."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipFeatures:
-    """What the model makes of one clip, frame by frame."""
+    """Features of one clip, frame by frame."""
 
     pick: Pick
     audio: F64
@@ -35,14 +35,14 @@ class ClipFeatures:
     by_lips: F64
     """Recalled by the real frames, [t d]."""
     key_address: F64
-    """How the sound addresses the slots, [t s]."""
+    """Addresses of the slots by the sound, [t s]."""
     value_address: F64
-    """How the real frames do, [t s]."""
+    """Addresses of the slots by the real frames, [t s]."""
 
 
 @torch.inference_mode()
 def encode_clip(model: SyncTalkFace, pick: Pick, clip: LoadedClip) -> ClipFeatures:
-    """The clip through both encoders and the memory of a model that has one."""
+    """Encode a clip by both encoders and the memory of a model that has one."""
     assert model.memory is not None
     assert model.lips is not None
     device = model.join.weight.device
@@ -54,7 +54,7 @@ def encode_clip(model: SyncTalkFace, pick: Pick, clip: LoadedClip) -> ClipFeatur
 
 
 class Ridge(NamedTuple):
-    """A linear map with a constant, which is all it says of inputs that say nothing."""
+    """Ridge regression with an intercept."""
 
     input_mean: F64
     target_mean: F64
@@ -62,48 +62,48 @@ class Ridge(NamedTuple):
     penalty: float
 
     def predict(self, inputs: F64) -> F64:
-        """[t d] -> [t k]."""
-        found: F64 = self.target_mean + (inputs - self.input_mean) @ self.weights
-        return found
+        """Predict targets from inputs, [t d] -> [t k]."""
+        pred: F64 = self.target_mean + (inputs - self.input_mean) @ self.weights
+        return pred
 
 
 def fit_ridge(clips: Sequence[tuple[F64, F64]], penalty: float) -> Ridge:
-    """The ridge regression of targets [t k] from inputs [t d] over all clips."""
+    """Fit the ridge regression of targets [t k] from inputs [t d] over all clips."""
     inputs, targets = (np.concatenate(part) for part in zip(*clips, strict=True))
     input_mean, target_mean = inputs.mean(axis=0), targets.mean(axis=0)
-    apart = inputs - input_mean
-    gram = apart.T @ apart
+    centred = inputs - input_mean
+    gram = centred.T @ centred
     weight = penalty * (np.trace(gram) / len(gram) + 1e-12)
-    weights = np.linalg.solve(gram + weight * np.eye(len(gram)), apart.T @ (targets - target_mean))
+    weights = np.linalg.solve(gram + weight * np.eye(len(gram)), centred.T @ (targets - target_mean))
     return Ridge(input_mean, target_mean, weights, penalty)
 
 
 def choose_ridge(clips: Sequence[tuple[F64, F64]]) -> Ridge:
-    """The regression over all clips, two or more, with the penalty that is best on those held out to choose it."""
-    held = list(clips[::HELD_BACK])
-    rest = [clip for place, clip in enumerate(clips) if place % HELD_BACK]
+    """Fit the regression to two or more clips, with the penalty that is best on held-out ones of them."""
+    held_out = list(clips[::HELD_BACK])
+    rest = [clip for index, clip in enumerate(clips) if index % HELD_BACK]
 
     def error(penalty: float) -> float:
         ridge = fit_ridge(rest, penalty)
-        return sum(float(np.square(ridge.predict(inputs) - targets).sum()) for inputs, targets in held)
+        return sum(float(np.square(ridge.predict(inputs) - targets).sum()) for inputs, targets in held_out)
 
     return fit_ridge(clips, min(PENALTIES, key=error))
 
 
 def squared_errors(clip: ClipFeatures, ridge: Ridge) -> dict[str, float]:
-    """Squared error of each prediction of the clip's lip features, mean over frames, summed over the width."""
-    predicted = {
+    """Compute the squared error of each prediction of lip features, mean over frames, summed over the width."""
+    predictions = {
         BY_SOUND: clip.by_sound,
         BY_LIPS: clip.by_lips,
         RIDGE: ridge.predict(clip.audio),
         MEAN: np.broadcast_to(ridge.target_mean, clip.lips.shape),
     }
-    return {name: float(np.square(found - clip.lips).sum(axis=1).mean()) for name, found in predicted.items()}
+    return {name: float(np.square(pred - clip.lips).sum(axis=1).mean()) for name, pred in predictions.items()}
 
 
 def relative_errors(clips: Iterable[tuple[int, dict[str, float]]], seed: int) -> dict[str, Estimate]:
-    """Errors as shares of that of the mean, over clips of so many frames and with such errors; intervals over clips."""
-    counted = [(frames, errors) for frames, errors in clips]
-    frames = np.array([number for number, _ in counted], dtype=np.float64)
-    errors = {name: frames * np.array([each[name] for _, each in counted]) for name in counted[0][1]}
-    return {name: share_estimate(found, errors[MEAN], seed) for name, found in errors.items() if name != MEAN}
+    """Compute errors relative to that of the mean, from (frames, errors) of every clip; intervals over clips."""
+    items = [(frames, errors) for frames, errors in clips]
+    frames = np.array([number for number, _ in items], dtype=np.float64)
+    errors = {name: frames * np.array([each[name] for _, each in items]) for name in items[0][1]}
+    return {name: share_estimate(values, errors[MEAN], seed) for name, values in errors.items() if name != MEAN}

@@ -1,4 +1,4 @@
-"""Which frames of a sound are better hidden: where a recogniser does not rely on it, or where its level is unusual."""
+"""Rules that mask frames of a sound: low reliability by a recogniser, or an unusual level."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,37 +18,37 @@ from cals.types import F32
 Mask = NDArray[np.bool_]
 
 CLEAN_SHARE = 0.05
-"""Of clean frames that either rule may hide."""
+"""Share of clean frames that either rule may mask."""
 LASTING = 9
-"""Frames that a level has to last: peaks of speech are shorter, noise and silence longer."""
+"""Frames of the level's filter: peaks of speech are shorter, noise and silence longer."""
 _FLOOR = 1e-10
-"""Mean power of a frame that is silent: -100 dB."""
+"""Smallest mean power of a frame: -100 dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HidingRules:
-    """What is hidden: frames beyond what clean ones have, but for `CLEAN_SHARE` of them."""
+    """Thresholds beyond which frames are masked; `CLEAN_SHARE` of clean frames are beyond them."""
 
     least_score: float
     least_level_db: float
     most_level_db: float
 
     def hide_by_score(self, scores: F64) -> Mask:
-        """Frames [t] whose reliability [t] is under the least."""
+        """Return the mask [t] of frames whose reliability [t] is under the least."""
         return scores < self.least_score
 
     def hide_by_level(self, levels_db: F64) -> Mask:
-        """Frames [t] whose lasting level [t] is under the least or over the most."""
+        """Return the mask [t] of frames whose filtered level [t] is under the least or over the most."""
         return (levels_db < self.least_level_db) | (levels_db > self.most_level_db)
 
 
 def check_scores(recogniser: AVSR) -> None:
-    """ConfigError unless the recogniser scores sound, in frames as prepared clips have them."""
+    """Raise ConfigError unless the recogniser scores sound, at the frame rate of prepared clips."""
     config = recogniser.config
     if not config.has_scores:
-        found = "one without scores" if config.streams == "both" else f"one of {config.streams} alone"
+        kind = "one without scores" if config.streams == "both" else f"one of {config.streams} alone"
         raise ConfigError(
-            f"recogniser: expected one of sound and lips that scores how far it relies on either, found {found}; name "
+            f"recogniser: expected one of sound and lips that scores how far it relies on either, found {kind}; name "
             "one that was trained with scores"
         )
     timing = config.mel.timing
@@ -60,7 +60,7 @@ def check_scores(recogniser: AVSR) -> None:
 
 
 def score_frames(recogniser: AVSR, wav: F32) -> F64:
-    """How far a recogniser that sees nothing relies on each frame [t] of a sound [n], 0..1: the mean over channels."""
+    """Score the reliability of each frame [t] of a sound [n] without video, 0..1, mean over channels."""
     device = next(recogniser.parameters()).device
     frames = len(wav) // recogniser.config.mel.timing.samples_per_frame
     valid = torch.ones(1, frames, dtype=torch.bool, device=device)
@@ -70,9 +70,9 @@ def score_frames(recogniser: AVSR, wav: F32) -> F64:
 
 
 def measure_levels(wav: F32, samples_per_frame: int) -> F64:
-    """The level, in dB of full scale, that is not undercut for `LASTING` frames around each frame [t] of a sound [n].
+    """Measure the level [t] of a sound [n], in dB of full scale, filtered by an opening over `LASTING` frames.
 
-    In morphology, an opening of the level: what is shorter than that is cut off, edges of what lasts stay in place.
+    The opening, as in morphology, removes shorter peaks and keeps the edges of longer ones in place.
     """
     power = np.square(wav.reshape(-1, samples_per_frame), dtype=np.float64).mean(axis=1)
     levels: F64 = 10 * np.log10(np.maximum(power, _FLOOR))
@@ -82,7 +82,7 @@ def measure_levels(wav: F32, samples_per_frame: int) -> F64:
 
 
 def fit_rules(recogniser: AVSR, wavs: Iterable[F32]) -> HidingRules:
-    """Find the rules that hide `CLEAN_SHARE` of the frames of clean sounds [n]; levels a half of it on either side."""
+    """Fit the rules that mask `CLEAN_SHARE` of the frames of clean sounds [n]; for levels half of it on either side."""
     scores, levels = [], []
     for wav in wavs:
         scores.append(score_frames(recogniser, wav))

@@ -1,4 +1,4 @@
-"""Which slots of a memory are addressed at which phones."""
+"""Slots of a memory that are addressed at each phone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,42 +14,42 @@ from cals.types import F32
 
 SHUFFLES = 50
 FEWEST_FRAMES = 10
-"""Phones of fewer frames are not drawn: their rows would be noise."""
+"""Fewest frames of a phone that is plotted: rows of fewer are noise."""
 
 
 class Spoken(NamedTuple):
-    """One phone as it was said once: its name, and how each of its frames addresses the slots, [n s]."""
+    """One spoken phone: its name, and the addresses [n s] of its frames."""
 
     phone: str
     address: F64
 
 
 class Information(NamedTuple):
-    """What the most addressed slot of a frame says of its phone, in bits."""
+    """Mutual information of a frame's most addressed slot and its phone, in bits."""
 
     found: float
     shuffled: float
-    """The mean of the same with the phones' names dealt out anew among all that was said."""
+    """Mean of the same with the phones' names shuffled."""
     highest: float
-    """The highest of these."""
+    """Highest of the shuffled values."""
     phones: float
-    """What there is to say: the entropy of the phones."""
+    """Entropy of the phones, the upper bound."""
 
 
 def find_phones(recogniser: PhoneRecogniser, wav: F32, words: Sequence[Sequence[object]] | None) -> list[Phone]:
-    """The phones of a prepared clip: those of its words where they are known."""
+    """Find the phones of a prepared clip, aligned to its words where they are known."""
     return recogniser.find(wav, " ".join(str(word[2]) for word in words) if words else None)
 
 
 def cut_phones(phones: Sequence[Phone], address: F64, fps: float) -> list[Spoken]:
-    """The frames [t s] of each phone, those whose middle lies in it; phones too short for one are left out."""
+    """Cut the address [t s] into phones by the middles of frames; phones too short for a frame are left out."""
     middles_s = (np.arange(len(address)) + 0.5) / fps
-    found = [Spoken(name, address[(middles_s >= start) & (middles_s < end)]) for name, start, end in phones]
-    return [spoken for spoken in found if len(spoken.address)]
+    segments = [Spoken(name, address[(middles_s >= start) & (middles_s < end)]) for name, start, end in phones]
+    return [segment for segment in segments if len(segment.address)]
 
 
 def measure_information(spoken: Sequence[Spoken], seed: int) -> Information:
-    """Mutual information of slot and phone over all frames, and what it would be if they had nothing to do."""
+    """Measure the mutual information of slot and phone over all frames, and its value by chance."""
     lengths = [len(one.address) for one in spoken]
     slots = np.concatenate([one.address.argmax(axis=1) for one in spoken]).astype(np.int64)
     names = np.unique([one.phone for one in spoken], return_inverse=True)[1].astype(np.int64)
@@ -65,27 +65,27 @@ def measure_information(spoken: Sequence[Spoken], seed: int) -> Information:
 
 
 def tabulate_slots(spoken: Sequence[Spoken]) -> tuple[list[str], F64]:
-    """Phones, and the mean weight of every slot in their frames, [phones s]."""
+    """Return phones, and the mean weight [phones s] of every slot in their frames."""
     frames: dict[str, list[F64]] = {}
     for one in spoken:
         frames.setdefault(one.phone, []).append(one.address)
-    every = {name: np.concatenate(found) for name, found in sorted(frames.items())}
-    names = [name for name, found in every.items() if len(found) >= FEWEST_FRAMES] or list(every)
-    return names, np.stack([every[name].mean(axis=0) for name in names])
+    addresses = {name: np.concatenate(blocks) for name, blocks in sorted(frames.items())}
+    names = [name for name, blocks in addresses.items() if len(blocks) >= FEWEST_FRAMES] or list(addresses)
+    return names, np.stack([addresses[name].mean(axis=0) for name in names])
 
 
 def draw_slots(path: Path, names: Sequence[str], weights: F64, title: str) -> None:
-    """A heat map of phones [p] by slots as PNG, [p s]: how much likelier a slot is at a phone than on the whole.
+    """Draw a heat map of phones [p] by slots, [p s], as PNG: the likelihood ratio of a slot at a phone to its mean.
 
-    Slots that like the same phone stand side by side, and phones that like the same slots one above the other.
+    Slots of the same phone are side by side, and phones of similar slots one above the other.
     """
     pyplot = plotter()
-    likelier = weights / np.maximum(weights.mean(axis=0), 1e-12)
-    rows = _order(likelier)
-    likelier = likelier[rows]
-    columns = np.lexsort((-likelier.max(axis=0), likelier.argmax(axis=0)))
+    ratio = weights / np.maximum(weights.mean(axis=0), 1e-12)
+    rows = _order_rows(ratio)
+    ratio = ratio[rows]
+    columns = np.lexsort((-ratio.max(axis=0), ratio.argmax(axis=0)))
     figure, axis = pyplot.subplots(figsize=(11, 1.5 + 0.2 * len(names)))
-    image = axis.imshow(np.log2(np.clip(likelier[:, columns], 0.25, 4)), aspect="auto", cmap="RdBu_r", vmin=-2, vmax=2)
+    image = axis.imshow(np.log2(np.clip(ratio[:, columns], 0.25, 4)), aspect="auto", cmap="RdBu_r", vmin=-2, vmax=2)
     axis.set_yticks(range(len(names)), [names[row] for row in rows], fontsize=8)
     axis.set(xlabel="slots, by the phone that they are likeliest at", title=title)
     figure.colorbar(image, label="log2 of weight at the phone / mean over phones")
@@ -94,10 +94,10 @@ def draw_slots(path: Path, names: Sequence[str], weights: F64, title: str) -> No
     pyplot.close(figure)
 
 
-def _order(rows: F64) -> list[int]:
-    """Rows one after another, each the nearest to the one before of those that are left; from the first one on."""
-    left, order = list(range(1, len(rows))), [0]
-    while left:
-        away = [float(np.square(rows[place] - rows[order[-1]]).sum()) for place in left]
-        order.append(left.pop(int(np.argmin(away))))
+def _order_rows(rows: F64) -> list[int]:
+    """Order rows greedily from the first, each the nearest to the one before among those that remain."""
+    remaining, order = list(range(1, len(rows))), [0]
+    while remaining:
+        distances = [float(np.square(rows[row] - rows[order[-1]]).sum()) for row in remaining]
+        order.append(remaining.pop(int(np.argmin(distances))))
     return order
