@@ -29,9 +29,9 @@ format: $(READY)
 	$(BIN)/ruff check --no-cache --fix
 	$(BIN)/ruff format
 
-# Build the documentation into site/; every warning is an error.
+# Build the documentation into site/; every warning is an error (with --quiet mkdocs would not see them).
 docs: $(DOCS_READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # A short run of the main benchmark: speed and memory of generation.
 bench: $(READY)
