@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
+WHEEL_BIN := .wheel-venv/bin
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check format docs bench package renew lock clean
 
 demo: $(READY)
 	mkdir -p demo
@@ -23,6 +25,32 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+format: $(READY)
+	$(BIN)/ruff check --no-cache --fix
+	$(BIN)/ruff format
+
+# Build the documentation into site/; every warning is an error (with --quiet mkdocs would not see them).
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A short run of the main benchmark: speed and memory of generation.
+bench: $(READY)
+	$(BIN)/python benchmarks/generate.py --sizes 640x360 --seconds 2 --rounds 1
+
+# Build wheel and sdist, install the wheel in an environment of its own and generate a video with it.
+package: $(READY)
+	rm -rf dist .wheel-venv
+	$(BIN)/python -m build --no-isolation
+	$(PYTHON) -m venv .wheel-venv
+	$(WHEEL_BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock dist/*.whl
+	$(WHEEL_BIN)/python scripts/check_wheel.py
+	ls -l dist
+
+# Write anew what is derived from the code: the picture of rooms and the list of the public API.
+renew: $(READY)
+	$(BIN)/python scripts/rooms.py
+	$(BIN)/python scripts/public_api.py
+
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'cals needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
@@ -30,14 +58,22 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# Write the lock file anew from pyproject.toml's ranges, in a throw-away environment.
+$(DOCS_READY): $(READY) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-docs.lock
+	touch $@
+
+# Write the lock files anew from pyproject.toml's ranges, in a throw-away environment.
 lock:
 	rm -rf .lock-venv && $(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet torch==2.13.0
 	.lock-venv/bin/python -m pip install --quiet -e ".[dev]"
 	( echo "# Made by 'make lock'; torch is pinned because newer ones pull several GB of CUDA."; \
 	  .lock-venv/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu//' ) > requirements.lock
+	.lock-venv/bin/python -m pip install --quiet -e ".[docs]"
+	( echo "# Made by 'make lock': what 'make docs' needs beyond requirements.lock."; \
+	  .lock-venv/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+cpu//' | \
+	  grep -vxFf requirements.lock ) > requirements-docs.lock
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .wheel-venv demo dist site .mypy_cache .ruff_cache .pytest_cache

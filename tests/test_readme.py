@@ -1,9 +1,10 @@
-"""Every command and every Python block of the README runs as it stands, and all links of the docs lead somewhere."""
+"""Commands and Python blocks of the README and the user pages run as they stand; links and names in the docs exist."""
 
 import re
 import shlex
 import shutil
 from pathlib import Path
+from pkgutil import resolve_name
 
 import av
 import pytest
@@ -11,11 +12,17 @@ import pytest
 from cals.cli import main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md"]
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, *pages: Path) -> list[str]:
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    return [
+        b for text in texts for b in re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    ]
 
 
 @pytest.fixture
@@ -26,7 +33,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands(clone: Path) -> None:
-    commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("cals ")]
+    lines = [line for block in blocks("bash", *RUN) for line in block.splitlines()]
+    commands = list(dict.fromkeys(line for line in lines if line.startswith("cals ")))
     assert len(commands) >= 4
     for command in commands:
         main(shlex.split(command, comments=True)[1:])
@@ -39,22 +47,40 @@ def test_commands(clone: Path) -> None:
 
 
 def test_python_blocks(clone: Path) -> None:
-    code = blocks("python")
-    assert code
+    code = dict.fromkeys(blocks("python", *RUN))
+    assert len(code) >= 2
     for block in code:
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, "documentation", "exec"), {})
     assert (clone / "python.mp4").is_file()
 
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    named = set(re.findall(r"^make (\w+)", "\n".join(blocks("bash")), flags=re.MULTILINE))
-    assert named == {"demo", "test"}
-    assert named <= targets
+    assert set(re.findall(r"^make (\w+)", "\n".join(blocks("bash", README)), flags=re.MULTILINE)) == {"demo", "test"}
+    named = {name for page in PAGES for name in re.findall(r"`make (\w+)`", page.read_text(encoding="utf-8"))}
+    assert named - targets == set()
 
 
-def test_links_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
-    for page in [*pages, *sorted((ROOT / "docs").glob("*.md"))]:
-        for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
-            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_of_the_package_exist(page: Path) -> None:
+    """Imports of Python blocks, and dotted names such as `cals.metrics.wer`, whether they are run or not."""
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"`(cals(?:\.\w+)+)`", text) + re.findall(r"^::: (cals[\w.]+)", text, flags=re.MULTILINE)
+    for name in names:
+        resolve_name(name)
+    for line in re.findall(r"^from cals.* import .*$", text, flags=re.MULTILINE):
+        exec(line, {})
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    missing = [
+        page.name for page in DOCS if not re.search(rf"\b{page.relative_to(ROOT / 'docs')}$", config, re.MULTILINE)
+    ]
+    assert missing == []

@@ -3,13 +3,12 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "src" / "cals"
-FILES = sorted(SOURCE.rglob("*.py"))
+from rooms import FILES, SOURCE, imports, room_of
+
 BASE = {"timing", "types", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
 
@@ -62,22 +61,6 @@ ONLY_IN = {
         "checkpoint",
     },
 }
-
-
-def room_of(path: Path) -> str:
-    first = path.relative_to(SOURCE).parts[0]
-    return "cals" if first == "__init__.py" else first.removesuffix(".py")
-
-
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            module = node.module or ""
-            # `from cals import hub` names rooms in the list, not in the module.
-            yield from ([f"cals.{alias.name}" for alias in node.names] if module == "cals" else [module])
 
 
 def find_broken_rules(path: Path, room: str) -> list[str]:
