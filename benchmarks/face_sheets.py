@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals import hub
-from cals.face.align import Aligner, crop
+from cals.face.align import Aligner, sample_crop
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.draw import contact_sheet, draw_track
-from cals.face.mask import lower_face_mask
+from cals.face.draw import draw_track, render_contact_sheet
+from cals.face.mask import build_lower_face_mask
 from cals.face.paste import paste
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
@@ -56,7 +56,7 @@ def meshed(rgb: U8, face: TrackedFace) -> U8:
 
 
 def faces_of(path: Path) -> list[tuple[Frame, TrackedFace, CropTransform]]:
-    tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))), Aligner()
+    tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.read_face_models()))), Aligner()
     found = []
     with VideoReader(path) as reader:
         for frame in reader:
@@ -75,9 +75,9 @@ def row(path: Path) -> list[U8]:
     found = sorted(faces_of(path), key=lambda item: openness(item[1]))
     frame, face, transform = found[len(found) // 4]
     other_frame, _, other_transform = found[-1]
-    rgb, own = frame.rgb(), crop(frame, transform)
-    mask = lower_face_mask(transform.landmarks(face.landmarks), transform, frame.width, frame.height)
-    other = crop(other_frame, other_transform) if len(found) > 1 else np.ascontiguousarray(own[:, ::-1])
+    rgb, own = frame.rgb(), sample_crop(frame, transform)
+    mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, frame.width, frame.height)
+    other = sample_crop(other_frame, other_transform) if len(found) > 1 else np.ascontiguousarray(own[:, ::-1])
     brighter = np.clip(other.astype(int) + 25, 0, 255).astype(np.uint8)
     tint = (own * (1 - 0.5 * mask[..., None]) + np.array([0, 160, 255]) * 0.5 * mask[..., None]).astype(np.uint8)
     unchanged = frame.with_patch(paste(frame, transform, own, own, mask)).rgb()
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = [cell for path in options.files for cell in row(path)]
     names = ["mesh", "crop", "mask", "pasted unchanged", "another mouth, +25"] * len(options.files)
-    sheet = contact_sheet(cells, columns=5, labels=names)
+    sheet = render_contact_sheet(cells, columns=5, labels=names)
     cv2.imwrite(str(options.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
 
 

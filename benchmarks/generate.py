@@ -28,16 +28,16 @@ from torch import Tensor, nn
 
 from cals import hub
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.mask import moving_face_mask
+from cals.face.mask import build_moving_face_mask
 from cals.face.tracker import FaceTracker
-from cals.face.transfer import outer_lips, transfer
-from cals.features.mel import log_mel
+from cals.face.transfer import collect_outer_lips, transfer_pixels
+from cals.features.mel import compute_log_mel
 from cals.inference.lipsync import LipSync
 from cals.inference.load import load_model
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.tracked import FrameTracker, TrackedFrame, tracked
+from cals.inference.tracked import FrameTracker, TrackedFrame, track_and_align
 from cals.media.reader import VideoReader
-from cals.models.mouth import mouth_flow
+from cals.models.mouth import compute_mouth_flow
 from cals.models.speaking import MeshLips
 from cals.models.unet import UNet
 from cals.training.presets import L2F
@@ -73,7 +73,7 @@ def whole(model: str, video: Path, out: Path, precision: str) -> dict[str, float
     """One video through `generate`, after its look ahead alone."""
     lips = LipSync(model, precision=precision)
     start = time.perf_counter()
-    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes())))
+    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.read_face_models())))
     with VideoReader(video) as reader:
         for _ in FrameTracker(tracker, lips.model.network.crop_px).look_ahead(reader):
             pass
@@ -105,9 +105,9 @@ def whole_table(options: argparse.Namespace, folder: Path) -> None:
 
 def track_faces(video: Path, count: int) -> list[TrackedFrame]:
     """The first frames of a video with a face."""
-    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes())))
+    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.read_face_models())))
     with VideoReader(video) as reader:
-        return list(islice((item for item in tracked(reader, tracker, 128) if item.view), count))
+        return list(islice((item for item in track_and_align(reader, tracker, 128) if item.view), count))
 
 
 def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) -> None:
@@ -116,31 +116,36 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
     write_scene(video, 640, 360, options.bank / FPS + 1)
     items = track_faces(video, options.bank)
     wav = 0.1 * torch.randn(1, round(16_000 * options.sound_s))
-    units = network.units(log_mel(wav, network.mel))[0]
+    units = network.units(compute_log_mel(wav, network.mel))[0]
     blocks = [units, *(torch.zeros_like(units) for _ in range(3))]
     painter = MouthPainter(network, iter(blocks), items)
     shown, seen = items[:count], [(item, item.view) for item in items[:count] if item.view]
     bank = painter._bank(0, seen, False)
     landmarks, target = bank.landmarks[:count], bank.landmarks[-count:]
-    places = mouth_flow(decoder.mesh, landmarks, target, 128).numpy()
+    places = compute_mouth_flow(decoder.mesh, landmarks, target, 128).numpy()
     motion, ahead = painter._motion(bank, seen)
     said = torch.cat([motion, ahead])
 
     def transfer_all() -> None:
         for (item, view), at, moved in zip(seen, places, target.numpy(), strict=True):
-            mask = moving_face_mask(view.landmarks, moved, view.transform, *view.frame_px)
+            mask = build_moving_face_mask(view.landmarks, moved, view.transform, *view.frame_px)
             parts = [(bank.sources[0], at, 1.0)]
-            transfer(item.frame, view.transform, view.crop, mask, outer_lips(view.landmarks, moved), parts)
+            transfer_pixels(
+                item.frame, view.transform, view.crop, mask, collect_outer_lips(view.landmarks, moved), parts
+            )
 
     frames = len(seen)
     runs: dict[str, tuple[Run, float]] = {
         "patches, all of it": (lambda: painter.patches([(item, 1.0) for item in shown]), frames),
         "- motion": (lambda: painter._motion(bank, seen), frames),
         "- choice of sources": (lambda: painter._choose(bank, seen, landmarks, said), frames),
-        "- flow": (lambda: mouth_flow(decoder.mesh, landmarks, target, 128), frames),
+        "- flow": (lambda: compute_mouth_flow(decoder.mesh, landmarks, target, 128), frames),
         "- mask and transfer": (transfer_all, frames),
-        f"mel of {options.sound_s:g} s": (lambda: log_mel(wav, network.mel), FPS * options.sound_s),
-        f"A2L of {options.sound_s:g} s": (lambda: network.units(log_mel(wav, network.mel)), FPS * options.sound_s),
+        f"mel of {options.sound_s:g} s": (lambda: compute_log_mel(wav, network.mel), FPS * options.sound_s),
+        f"A2L of {options.sound_s:g} s": (
+            lambda: network.units(compute_log_mel(wav, network.mel)),
+            FPS * options.sound_s,
+        ),
     }
     times = least_ms({name: run for name, (run, _) in runs.items()}, options.rounds)
     each = {name: times[name] / runs[name][1] for name in runs}

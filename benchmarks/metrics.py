@@ -20,22 +20,22 @@ import numpy as np
 import torch
 
 from cals import hub
-from cals.data.windows import lower_halves
+from cals.data.windows import crop_lower_halves
 from cals.evaluation.offsets import load_sync
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.landmarks import MOUTH_68
 from cals.face.tracker import FaceTracker
 from cals.inference.shifts import measure_shifts
-from cals.inference.sync_encoders import OriginalSyncNet, OwnEncoders, own_encoders
-from cals.inference.tracked import TrackedFrame, tracked
+from cals.inference.sync_encoders import CalsEncoders, OriginalSyncNet, load_encoders
+from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
-from cals.metrics.frechet import frechet_distance, trunk_features
+from cals.metrics.frechet import extract_trunk_features, frechet_distance
 from cals.metrics.identity import identity_features, identity_similarity
 from cals.metrics.image import gradient_energy, psnr, ssim, wrapped_psnr
 from cals.metrics.landmarks import landmark_distance
-from cals.metrics.lse import lse, lse_of_shifts
+from cals.metrics.lse import lse, lse_from_distances
 from cals.metrics.motion import correlation, jitter
 from cals.models.interop.syncnet import SyncNet
 from cals.types import F32, U8
@@ -67,7 +67,7 @@ def cost(_: argparse.Namespace) -> None:
     mouth = list(MOUTH_68)
     visual, audio = torch.randn(2, FRAMES, 512)
     features = rng.normal(size=(2, 1000, 256))
-    sync, syncnet = own_encoders(), OriginalSyncNet(SyncNet().eval())
+    sync, syncnet = load_encoders(), OriginalSyncNet(SyncNet().eval())
     wav = (0.1 * rng.normal(size=FRAMES * RATE_HZ // FPS)).astype(np.float32)
     windows = rng.integers(0, 256, (16, 5, 64, 128, 3), dtype=np.uint8)
     big = rng.integers(0, 256, (2, 5, 224, 224, 3), dtype=np.uint8)
@@ -104,7 +104,7 @@ def clip_names(options: argparse.Namespace, count: int) -> list[tuple[str, str]]
 
 def read(path: Path, detector: BlazeFaceMesh) -> list[TrackedFrame]:
     with VideoReader(path) as reader:
-        return list(tracked(reader, FaceTracker(detector), CROP_SIZE_PX))
+        return list(track_and_align(reader, FaceTracker(detector), CROP_SIZE_PX))
 
 
 def shifted(wav: F32, other: F32, late: int) -> F32:
@@ -117,21 +117,21 @@ def shifted(wav: F32, other: F32, late: int) -> F32:
 
 def planted(options: argparse.Namespace) -> None:
     """Sound moved by -10..10 frames: found offset less the planted one, with silence or another clip's sound beyond."""
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models()))
     errors: dict[tuple[str, str], list[int]] = {}
     sure: dict[tuple[str, str], list[float]] = {}
     chosen = clip_names(options, options.clips)
     for number, (part, name) in enumerate(chosen):
         path = options.corpus / f"{name}.mp4"
-        items, wav, encoders = read(path, detector), load_mono(path, RATE_HZ), Remembering(own_encoders())
+        items, wav, encoders = read(path, detector), load_mono(path, RATE_HZ), Remembering(load_encoders())
         neighbour = load_mono(options.corpus / f"{chosen[number - 1][1]}.mp4", RATE_HZ)
         kinds = {"other speech": (neighbour, range(-10, 11)), "silence": (np.zeros_like(wav), (-10, -5, 5, 10))}
         for beyond, (other, offsets) in kinds.items():
             for late in offsets:
-                found = lse_of_shifts(last_distances(items, shifted(wav, other, late), encoders))
+                found = lse_from_distances(last_distances(items, shifted(wav, other, late), encoders))
                 errors.setdefault((part, beyond), []).append(found.offset_frames - late)
                 sure.setdefault((part, beyond), []).append(found.lse_c)
-        wrong = lse_of_shifts(last_distances(items, neighbour, encoders))
+        wrong = lse_from_distances(last_distances(items, neighbour, encoders))
         sure.setdefault((part, "wrong sound"), []).append(wrong.lse_c)
         print(f"{name}: off by {errors[(part, 'other speech')][-21:]}", flush=True)
     rows = []
@@ -148,7 +148,7 @@ def planted(options: argparse.Namespace) -> None:
 class Remembering:
     """Encoders of one clip, which look at its picture only once."""
 
-    def __init__(self, encoders: OwnEncoders) -> None:
+    def __init__(self, encoders: CalsEncoders) -> None:
         self._encoders, self._seen = encoders, dict[bytes, torch.Tensor]()
 
     def __getattr__(self, name: str) -> Any:
@@ -167,7 +167,7 @@ def last_distances(items: list[TrackedFrame], wav: F32, encoders: Any) -> np.nda
 
 
 def crops_of(options: argparse.Namespace, names: list[str]) -> Iterator[tuple[str, U8]]:
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models()))
     for name in names:
         views = [item.view for item in read(options.corpus / f"{name}.mp4", detector)]
         yield name, np.stack([view.crop for view in views if view is not None])
@@ -214,13 +214,13 @@ def identity(options: argparse.Namespace) -> None:
 def features_of(windows: U8) -> np.ndarray:
     """FID-sync features of lower halves [b 5 64 128 3]."""
     pixels = torch.from_numpy(windows).permute(0, 1, 4, 2, 3).float() / 255
-    return trunk_features(visual_encoder(), pixels).numpy()
+    return extract_trunk_features(visual_encoder(), pixels).numpy()
 
 
 @lru_cache(maxsize=1)
 def visual_encoder() -> torch.nn.Module:
     """The one that ships."""
-    return load_sync(hub.SHIPPED / hub.DEFAULT_MODEL / "sync").visual
+    return load_sync(hub.BUILTIN_WEIGHTS / hub.DEFAULT_MODEL / "sync").visual
 
 
 def frechet(options: argparse.Namespace) -> None:
@@ -237,7 +237,7 @@ def frechet(options: argparse.Namespace) -> None:
     first: list[np.ndarray] = []
     second: dict[str, list[np.ndarray]] = {name: [] for name in spoil}
     for number, (_, crops) in enumerate(crops_of(options, names)):
-        lower = np.ascontiguousarray(lower_halves(crops).permute(0, 2, 3, 1).numpy())
+        lower = np.ascontiguousarray(crop_lower_halves(crops).permute(0, 2, 3, 1).numpy())
         half = len(lower) // 2
         parts = (lower[:half], lower[half:])[:: 1 if number % 2 else -1]
         first.append(features_of(fives(parts[0])))

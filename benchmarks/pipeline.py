@@ -38,15 +38,15 @@ class Stopwatch:
 def run(video: Path, out: Path, runtime: str) -> dict[str, float]:
     """The whole way of one video, every face pasted back unchanged."""
     from cals import hub
-    from cals.face.align import Aligner, crop
+    from cals.face.align import Aligner, sample_crop
     from cals.face.detector import BlazeFaceMesh, FaceModels
-    from cals.face.mask import lower_face_mask
+    from cals.face.mask import build_lower_face_mask
     from cals.face.paste import paste
     from cals.face.tracker import FaceTracker
     from cals.media.reader import VideoReader
     from cals.media.writer import VideoWriter
 
-    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes()), runtime=runtime))
+    tracker = FaceTracker(BlazeFaceMesh(FaceModels(*hub.read_face_models()), runtime=runtime))
     aligner, watch, frames, faces = Aligner(), Stopwatch(), 0, 0
     start = time.perf_counter()
     with VideoReader(video) as reader, VideoWriter(out, reader.format, force=True) as writer:
@@ -62,8 +62,10 @@ def run(video: Path, out: Path, runtime: str) -> dict[str, float]:
                 faces += 1
                 with watch("align"):
                     transform = aligner.update(face)
-                    pixels = crop(frame, transform)
-                    mask = lower_face_mask(transform.landmarks(face.landmarks), transform, frame.width, frame.height)
+                    pixels = sample_crop(frame, transform)
+                    mask = build_lower_face_mask(
+                        transform.landmarks(face.landmarks), transform, frame.width, frame.height
+                    )
                 with watch("paste"):
                     frame = frame.with_patch(paste(frame, transform, pixels, pixels, mask))
             with watch("encode"):

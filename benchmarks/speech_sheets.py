@@ -16,12 +16,12 @@ from cals import hub
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
 from cals.evaluation.drives import RealClip, read_clip, write_rolled
-from cals.evaluation.entrants import shown_model
+from cals.evaluation.entrants import generate_output
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.draw import contact_sheet
+from cals.face.draw import render_contact_sheet
 from cals.face.tracker import FaceTracker
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import tracked
+from cals.inference.tracked import track_and_align
 from cals.types import U8
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,7 +44,7 @@ def strip(rows: list[tuple[str, U8]], columns: int, texts: list[str] | None = No
         for row, (name, _) in enumerate(rows)
         for i in range(columns)
     ]
-    return contact_sheet([picture for _, crops in rows for picture in crops], columns, labels)
+    return render_contact_sheet([picture for _, crops in rows for picture in crops], columns, labels)
 
 
 def self_and_cross(clip: RealClip, other: RealClip, lips: LipSync, detector: FaceDetector) -> U8:
@@ -52,8 +52,8 @@ def self_and_cross(clip: RealClip, other: RealClip, lips: LipSync, detector: Fac
     with tempfile.TemporaryDirectory() as place:
         sound = Path(place) / "rolled.wav"
         write_rolled(other, sound)
-        crossed = shown_model(clip, sound, lips, detector).seen
-    own = shown_model(clip, clip.source.video, lips, detector).seen
+        crossed = generate_output(clip, sound, lips, detector).seen
+    own = generate_output(clip, clip.source.video, lips, detector).seen
     count = min(len(clip.frames), len(other.frames))
     at = np.linspace(10, count - 12, COLUMNS).round().astype(int)
     heard = np.roll(np.arange(len(other.frames)), len(other.frames) // 2)[at]
@@ -70,14 +70,14 @@ def closures(clips: list[RealClip], lips: LipSync, detector: FaceDetector) -> U8
     """Frames around the first sound of words that begin with closed lips: real above generated."""
     pictures, labels = [], []
     for clip in clips:
-        own = shown_model(clip, clip.source.video, lips, detector).seen
+        own = generate_output(clip, clip.source.video, lips, detector).seen
         word = next(w for w in clip.source.words or () if w.text in ("bin", "place"))
         first = int(float(word.start_s) * 25)
         at = np.clip(np.arange(first - 3, first + 9), 0, len(clip.frames) - 1)
         for name, seen in (("real", clip.seen), ("generated", own)):
             pictures += lower(seen.crops[at])
             labels += [f"{name} {word.text}" if i == 0 else "" for i in range(len(at))]
-    return contact_sheet(pictures, 12, labels)
+    return render_contact_sheet(pictures, 12, labels)
 
 
 def photo(lips: LipSync, detector: FaceDetector, face: Path, audio: Path) -> U8:
@@ -85,12 +85,12 @@ def photo(lips: LipSync, detector: FaceDetector, face: Path, audio: Path) -> U8:
     with closing(lips.frames(face, audio)) as stream:
         frames = [done.frame for done in stream]
     at = np.linspace(4, len(frames) - 6, 2 * COLUMNS).round().astype(int)
-    first = next(iter(tracked(frames[:1], FaceTracker(detector), 256)))
+    first = next(iter(track_and_align(frames[:1], FaceTracker(detector), 256)))
     assert first.view is not None
-    from cals.face.align import crop
+    from cals.face.align import sample_crop
 
-    crops = [crop(frames[i], first.view.transform)[90:250, 40:216] for i in at]
-    return contact_sheet(crops, COLUMNS, [f"{float(frames[i].time_s):.2f} s" for i in at])
+    crops = [sample_crop(frames[i], first.view.transform)[90:250, 40:216] for i in at]
+    return render_contact_sheet(crops, COLUMNS, [f"{float(frames[i].time_s):.2f} s" for i in at])
 
 
 def main() -> None:
@@ -101,8 +101,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     lips = LipSync(arguments.model)
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))
-    there: dict[str, ClipSource] = {clip.name: clip for clip in grid.clips(arguments.corpus)}
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models()))
+    there: dict[str, ClipSource] = {clip.name: clip for clip in grid.list_clips(arguments.corpus)}
     splits = json.loads(arguments.splits.read_text())
     seen, unseen = sorted(splits["val_seen"]), sorted(splits["val_unseen"])
     pairs = [(unseen[0], unseen[-1]), (unseen[-1], seen[0]), (seen[3], seen[17])]

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.data.synthetic.corpus import rng_of
-from cals.data.synthetic.grammar import chain_of, speak
-from cals.data.synthetic.mouth import Dominance, frame_times, mouth_at
-from cals.data.synthetic.oracle import oracle_curve, window_at
-from cals.data.synthetic.people import speaker
-from cals.data.synthetic.sound import synthesised
-from cals.features.mel import MelConfig, log_mel
+from cals.data.synthetic.corpus import build_rng
+from cals.data.synthetic.grammar import build_chain, speak
+from cals.data.synthetic.mouth import Dominance, compute_frame_times, compute_mouth
+from cals.data.synthetic.oracle import compute_oracle_curve, find_window
+from cals.data.synthetic.people import sample_speaker
+from cals.data.synthetic.sound import synthesize
+from cals.features.mel import MelConfig, compute_log_mel
 
 REACHES_S = (0.0, 0.2, 0.4, 0.6)
 KS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 24)
@@ -48,14 +48,14 @@ class Pool:
 
 def clips(count: int, seed: int, order: str, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Sound [n samples] and mouths [n t r 3] of freshly drawn speech."""
-    chain = chain_of(order)  # type: ignore[arg-type]
+    chain = build_chain(order)  # type: ignore[arg-type]
     sounds, mouths = [], []
     for i in range(count):
-        voice = speaker(i % SPEAKERS, seed).voice
-        spoken = speak(chain, SECONDS, rng_of(seed, "words", i))
-        sounds.append(synthesised(spoken, voice, rng_of(seed, "sound", i)))
-        times = frame_times(FRAMES)
-        mouths.append(np.stack([mouth_at(spoken, times, Dominance.of_reach(r)) for r in REACHES_S], axis=1))
+        voice = sample_speaker(i % SPEAKERS, seed).voice
+        spoken = speak(chain, SECONDS, build_rng(seed, "words", i))
+        sounds.append(synthesize(spoken, voice, build_rng(seed, "sound", i)))
+        times = compute_frame_times(FRAMES)
+        mouths.append(np.stack([compute_mouth(spoken, times, Dominance.of_reach(r)) for r in REACHES_S], axis=1))
     return torch.from_numpy(np.stack(sounds)).to(device), torch.from_numpy(np.stack(mouths)).float().to(device)
 
 
@@ -90,7 +90,7 @@ class Scale:
     mouth_std: Tensor
 
     def mel(self, wav: Tensor) -> Tensor:
-        return (log_mel(wav, MelConfig()) - self.mel_mean) / self.mel_std
+        return (compute_log_mel(wav, MelConfig()) - self.mel_mean) / self.mel_std
 
     def mouth(self, mouth: Tensor) -> Tensor:
         return (mouth - self.mouth_mean) / self.mouth_std
@@ -153,7 +153,7 @@ def results(options: argparse.Namespace) -> dict[str, object]:
     """Everything the plot and the document need."""
     began = time.process_time()
     wav, mouth = clips(options.clips, 0, options.phones)
-    mel = log_mel(wav, MelConfig())
+    mel = compute_log_mel(wav, MelConfig())
     scale = Scale(
         mel_mean=mel.mean(dim=(0, 1)),
         mel_std=mel.std(dim=(0, 1)),
@@ -193,16 +193,16 @@ def compared(found: dict[str, object], order: str) -> dict[str, object]:
 
     `..._gain_window_s` counts the gain over k = 0, as `cals context` does.
     """
-    chain, windows = chain_of(order), (2 * np.array(KS) + 1) / FPS
+    chain, windows = build_chain(order), (2 * np.array(KS) + 1) / FPS
     for reach in REACHES_S:
         one, dominance = found[f"{reach:g}"], Dominance.of_reach(reach)
         one["support_s"] = dominance.support_s
         for name, deaf_s in (("oracle", 0.0), ("hearing", DEAF_S)):
-            one[name] = oracle_curve(chain, dominance, KS, moments=1500, deaf_s=deaf_s).mean.round(4).tolist()
+            one[name] = compute_oracle_curve(chain, dominance, KS, moments=1500, deaf_s=deaf_s).mean.round(4).tolist()
             one[f"{name}_unseen"] = round(1 - one[name][KS.index(2)], 4)
         for name in ("oracle", "hearing", "learned", "never_cut"):
-            one[f"{name}_window_s"] = round(window_at(windows, np.array(one[name])), 3)
-            one[f"{name}_gain_window_s"] = round(window_at(windows, np.array(one[name]), gain=True), 3)
+            one[f"{name}_window_s"] = round(find_window(windows, np.array(one[name])), 3)
+            one[f"{name}_gain_window_s"] = round(find_window(windows, np.array(one[name]), gain=True), 3)
         one["sees_all"] = max(one["learned"])
         one["misses"] = round(1 - one["sees_0.2_s"] / one["sees_all"], 4)
     return found | {"phone_s": round(chain.mean_phone_s(), 4), "windows_s": windows.tolist()}

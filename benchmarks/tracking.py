@@ -15,15 +15,15 @@ import numpy as np
 from skimage.data import astronaut
 
 from cals import hub
-from cals.face.align import EYE_DISTANCE_PX, Aligner, crop
+from cals.face.align import EYE_DISTANCE_PX, Aligner, sample_crop
 from cals.face.detector import BlazeFaceMesh, FaceModels, Runtime
-from cals.face.mask import lower_face_mask
+from cals.face.mask import build_lower_face_mask
 from cals.face.paste import paste
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import similarity, warp
+from cals.face.sampling import build_similarity, warp
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
-from cals.types import U8, affine_apply
+from cals.types import U8, apply_affine
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "grid"
 FACE_CENTRE, EYES_MOUTH, EYES_PX = (224.0, 115.0), np.array([[224.0, 107.0], [224.0, 149.0]]), 42.0
@@ -58,11 +58,11 @@ def steadiness(detector: BlazeFaceMesh, seconds: float = 4.0, zoom: float = 1.5)
         raw, seen, true = [], [], []
         for i, (x, y, angle, log_zoom) in enumerate(moves):
             to = (240 + x * EYES_PX * zoom, 180 + y * EYES_PX * zoom)
-            matrix = similarity(zoom * math.exp(log_zoom), angle, FACE_CENTRE, to)
+            matrix = build_similarity(zoom * math.exp(log_zoom), angle, FACE_CENTRE, to)
             image = warp(portrait, matrix, 480, 360) + rng.normal(0, max(noise, 1e-9), (360, 480, 3))
             picture = ArrayPicture(np.clip(np.rint(image), 0, 255).astype(np.uint8))
             face = tracker.update(picture, Fraction(i, FPS), i)
-            places = affine_apply(matrix, EYES_MOUTH)
+            places = apply_affine(matrix, EYES_MOUTH)
             raw.append(Aligner().update(face).to_crop(places) / EYE_DISTANCE_PX)
             seen.append(aligner.update(face).to_crop(places) / EYE_DISTANCE_PX)
             true.append(places / (EYES_PX * zoom))
@@ -141,7 +141,7 @@ def available() -> list[Runtime]:
 
 def scene(width: int, height: int, face_px: float, shift: float) -> U8:
     """The astronaut with a face of this width, on her own blurred surroundings."""
-    matrix = similarity(face_px / 97, 0.05, FACE_CENTRE, (width / 2 + shift, height / 2))
+    matrix = build_similarity(face_px / 97, 0.05, FACE_CENTRE, (width / 2 + shift, height / 2))
     return np.asarray(warp(astronaut(), matrix, width, height), dtype=np.uint8)
 
 
@@ -157,9 +157,9 @@ def timings(detector: BlazeFaceMesh, scenes: list[U8]) -> str:
             face = tracker.update(picture, Fraction(i, FPS), i)
             marks.append(time.perf_counter())
             transform = aligner.update(face)
-            image = crop(picture, transform)
+            image = sample_crop(picture, transform)
             marks.append(time.perf_counter())
-            mask = lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
+            mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
             marks.append(time.perf_counter())
             paste(picture, transform, image, 255 - image, mask)
             marks.append(time.perf_counter())
@@ -181,8 +181,8 @@ def identity(detector: BlazeFaceMesh) -> None:
         picture = ArrayPicture(rgb)
         face = FaceTracker(detector).update(picture, Fraction(0), 0)
         transform = Aligner().update(face)
-        image = crop(picture, transform)
-        mask = lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
+        image = sample_crop(picture, transform)
+        mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
         patch = paste(picture, transform, image, image, mask)
         box, inside = patch.box, patch.alpha > 0.5
         region = np.s_[box.y0 : box.y1, box.x0 : box.x1]
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every clip of GRID (minutes), not a sample")
     parser.add_argument("--corpus", type=Path, default=CORPUS)
     options = parser.parse_args()
-    models = FaceModels(*hub.face_model_bytes())
+    models = FaceModels(*hub.read_face_models())
     detector = BlazeFaceMesh(models)
     steadiness(detector)
     identity(detector)

@@ -4,12 +4,12 @@ import pytest
 
 from cals.models.mesh import FaceMesh
 from cals.models.motion import MeshDecoder
-from drawn_person import drawn_mesh, mesh_lips
+from drawn_person import build_mesh, mesh_lips
 
 
 @pytest.fixture(scope="module")
 def mesh() -> FaceMesh:
-    return drawn_mesh()
+    return build_mesh()
 
 
 @pytest.fixture(scope="module")

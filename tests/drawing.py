@@ -163,7 +163,7 @@ def encode_sound(out: Any, stream: Any, sound: NDArray[np.float32], rate_hz: int
     out.mux(stream.encode(None))
 
 
-def without_default_duration(path: Path) -> Path:
+def strip_default_duration(path: Path) -> Path:
     """Remove the default frame duration from a Matroska file; browsers and webcam tools do not write it."""
     data = path.read_bytes()
     at = data.index(bytes.fromhex("23e383"))  # the id of DefaultDuration

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 import drawn_face
-from cals.inference.gallery import pictures
+from cals.inference.gallery import stack_crops
 from cals.models.a2l import A2LConfig
 from cals.models.lips import Faces, Gallery
-from cals.models.mesh import FaceMesh, lip_gap, measure_mesh
+from cals.models.mesh import FaceMesh, measure_lip_gap, measure_mesh
 from cals.models.motion import MeshConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
@@ -31,7 +31,7 @@ def clip(person: str, frames: int, seed: int) -> F32:
     return ((np.stack(faces) - middle) * SHAPES[person] + middle).astype(np.float32)
 
 
-def posed(landmarks: F32, seed: int) -> F32:
+def apply_poses(landmarks: F32, seed: int) -> F32:
     """Give every frame another head rotation (some degrees each way), size and position."""
     rng = np.random.default_rng(seed)
     result = []
@@ -48,11 +48,11 @@ def posed(landmarks: F32, seed: int) -> F32:
     return np.stack(result).astype(np.float32)
 
 
-def drawn_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
+def build_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
     """Measure the mesh of all persons."""
     clips = [clip(person, 80, seed) for seed, person in enumerate(SHAPES)]
     if moving_heads:
-        clips = [posed(landmarks, seed) for seed, landmarks in enumerate(clips)]
+        clips = [apply_poses(landmarks, seed) for seed, landmarks in enumerate(clips)]
     return measure_mesh(clips, list(SHAPES), components)
 
 
@@ -68,11 +68,11 @@ def mesh_lips(mesh: FaceMesh) -> MeshLips:
 
 def opening_by(mesh: FaceMesh, pixels: float) -> Tensor:
     """Compute the least motion [k] that opens the mouth by `pixels`."""
-    gaps = lip_gap(mesh.basis)
+    gaps = measure_lip_gap(mesh.basis)
     return pixels * gaps / gaps.square().sum()
 
 
-def saying(model: MeshLips, motion: Tensor) -> Tensor:
+def bias_model(model: MeshLips, motion: Tensor) -> Tensor:
     """Make the model return this motion [k] for every unit; returns a unit to pass, [1 16]."""
     with torch.no_grad():
         last = model.decoder.head[-1]
@@ -81,16 +81,16 @@ def saying(model: MeshLips, motion: Tensor) -> Tensor:
     return torch.zeros(1, 16)
 
 
-def faces_of(crops: list[np.ndarray], landmarks: list[F32], time_s: float = 1.0) -> Faces:
+def build_faces(crops: list[np.ndarray], landmarks: list[F32], time_s: float = 1.0) -> Faces:
     """Build faces at one time."""
     points = torch.from_numpy(np.stack(landmarks))
-    return Faces(crops=pictures(crops), landmarks=points, times_s=torch.full((len(crops),), time_s))
+    return Faces(crops=stack_crops(crops), landmarks=points, times_s=torch.full((len(crops),), time_s))
 
 
-def known(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
+def build_gallery(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
     """Build a gallery of the named frames of a clip, a second apart from 10 s on."""
     return Gallery(
-        crops=pictures([drawn_face.picture(landmarks[i], seed) for i in frames]),
+        crops=stack_crops([drawn_face.picture(landmarks[i], seed) for i in frames]),
         landmarks=torch.from_numpy(landmarks[frames]),
         times_s=10.0 + torch.arange(float(len(frames))),
         seen=torch.from_numpy(landmarks),

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
 
 MOUTHS = {"bin": (26, 3), "now": (10, 14), "red": (26, 14), "at": (10, 3)}
@@ -17,7 +17,7 @@ FRAMES, WORD_S = 44, 0.24
 RATE_HZ, SAMPLES_PER_FRAME = 16_000, 640
 
 
-def speaking(key: str, seed: int, count: int = 5) -> Sample:
+def build_spoken_sample(key: str, seed: int, count: int = 5) -> Sample:
     """Build a sample of a face of one colour that says `count` words in any order."""
     rng = np.random.default_rng(seed)
     texts = [str(word) for word in rng.choice(list(MOUTHS), size=count)]
@@ -40,13 +40,13 @@ def speaking(key: str, seed: int, count: int = 5) -> Sample:
         wav += 0.3 * inside * np.sin(2 * np.pi * PITCHES_HZ[text] * times_s)
     facts = {"clip": key, "speaker": key.split("-")[0], "frames": FRAMES, "words": words, "text": " ".join(texts)}
     landmarks = np.zeros((FRAMES, 468, 3), np.float16)
-    return Sample(key=key, crops=encoded(crops, 25), wav=wav.astype(np.float32), landmarks=landmarks, facts=facts)
+    return Sample(key=key, crops=encode_crops(crops, 25), wav=wav.astype(np.float32), landmarks=landmarks, facts=facts)
 
 
 def write_spoken_corpus(folder: Path) -> Path:
     """Write ten clips, two of them held out, and one of another speaker without a transcript; with `splits.json`."""
-    samples = [speaking(f"a-{i}", i) for i in range(10)]
-    stranger = speaking("b-0", 99)
+    samples = [build_spoken_sample(f"a-{i}", i) for i in range(10)]
+    stranger = build_spoken_sample("b-0", 99)
     samples.append(dataclasses.replace(stranger, facts=stranger.facts | {"words": None, "text": None}))
     write_shard(folder / "shard-00000.tar", samples)
     lines = [json.dumps({"key": s.key, "shard": "shard-00000.tar"} | s.facts) for s in samples]

@@ -11,7 +11,7 @@ PHOTO = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 FRAMES = 40
 
 
-def talking(
+def write_talking_clip(
     path: Path,
     late: int = 0,
     seed: int = 0,

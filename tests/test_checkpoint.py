@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from cals.checkpoint import CONFIG, WEIGHTS, config_from_dict, load_checkpoint, save_checkpoint, weights_sha256
+from cals.checkpoint import CONFIG, WEIGHTS, compute_weights_sha256, config_from_dict, load_checkpoint, save_checkpoint
 from cals.errors import CheckpointError
 from cals.inference.load import available_models, load_model
 from cals.models.debug import DebugConfig, DebugLips
@@ -38,9 +38,9 @@ def test_others_may_read_it(folder: Path) -> None:
 
 
 def test_saving_again_replaces_it_whole(folder: Path) -> None:
-    before = weights_sha256(folder)
+    before = compute_weights_sha256(folder)
     save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
-    assert weights_sha256(folder) != before
+    assert compute_weights_sha256(folder) != before
     assert load_checkpoint(folder).step == 0
 
 
@@ -59,13 +59,13 @@ def break_second_rename(monkeypatch: pytest.MonkeyPatch, error: BaseException) -
 def test_a_save_that_fails_leaves_the_old_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    before = weights_sha256(folder)
+    before = compute_weights_sha256(folder)
     break_second_rename(monkeypatch, error)
     with pytest.raises((CheckpointError, KeyboardInterrupt)) as caught:
         save_checkpoint(folder, to_checkpoint(DebugLips(DebugConfig(seed=4))))
     if isinstance(error, OSError):
         assert "found Input/output error; free some space" in str(caught.value)
-    assert weights_sha256(folder) == before
+    assert compute_weights_sha256(folder) == before
     assert [p.name for p in folder.parent.iterdir()] == ["model"]
 
 
@@ -201,7 +201,7 @@ def test_nan_weights_are_refused(folder: Path) -> None:
 
 def test_no_checksum_without_weights(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="with model.safetensors, found No such file.*; name"):
-        weights_sha256(tmp_path / "gone")
+        compute_weights_sha256(tmp_path / "gone")
 
 
 def test_load_by_name_or_folder(folder: Path) -> None:
@@ -209,6 +209,6 @@ def test_load_by_name_or_folder(folder: Path) -> None:
     assert load_model("debug").fingerprint == load_model("debug").fingerprint
     loaded = load_model(folder)
     assert loaded.name == "model"
-    assert loaded.fingerprint == weights_sha256(folder)[:12]
+    assert loaded.fingerprint == compute_weights_sha256(folder)[:12]
     with pytest.raises(CheckpointError, match="did you mean 'debug'"):
         load_model("debgu")

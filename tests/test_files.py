@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cals.files import WholeFile, hint_for, recover_folder, replacing, replacing_folder
+from cals.files import AtomicFile, recover_folder, replace_atomically, replace_folder_atomically, suggest_path
 
 
 def names_in(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names_in(folder: Path) -> list[str]:
 
 def test_of_two_that_write_one_name_the_first_wins(tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
-    first, second = WholeFile(out, replace=False), WholeFile(out, replace=False)
+    first, second = AtomicFile(out, replace=False), AtomicFile(out, replace=False)
     first.partial.write_text("first")
     second.partial.write_text("second")
     first.commit()
@@ -34,7 +34,7 @@ def test_only_one_of_many_threads_wins(tmp_path: Path) -> None:
 
     def write(index: int) -> None:
         try:
-            with replacing(tmp_path / "out.txt", replace=False) as partial:
+            with replace_atomically(tmp_path / "out.txt", replace=False) as partial:
                 partial.write_text(str(index))
             won.append(index)
         except FileExistsError:
@@ -54,10 +54,10 @@ def test_file_systems_without_links_keep_what_is_there_too(tmp_path: Path, monke
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    with replacing(tmp_path / "a.txt", replace=False) as partial:
+    with replace_atomically(tmp_path / "a.txt", replace=False) as partial:
         partial.write_text("a")
     assert (tmp_path / "a.txt").read_text() == "a"
-    file = WholeFile(tmp_path / "a.txt", replace=False)
+    file = AtomicFile(tmp_path / "a.txt", replace=False)
     with pytest.raises(FileExistsError):
         file.commit()
     file.discard()
@@ -71,7 +71,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, exists: bool) ->
     if exists:
         (folder / "target.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(Path("elsewhere") / "target.txt")
-    with replacing(tmp_path / "link.txt") as partial:
+    with replace_atomically(tmp_path / "link.txt") as partial:
         assert partial.parent == folder
         partial.write_text("new")
     assert (tmp_path / "link.txt").is_symlink()
@@ -81,7 +81,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, exists: bool) ->
 
 def test_a_dangling_link_is_not_replaced_unasked(tmp_path: Path) -> None:
     (tmp_path / "link.txt").symlink_to("nowhere.txt")
-    file = WholeFile(tmp_path / "link.txt", replace=False)
+    file = AtomicFile(tmp_path / "link.txt", replace=False)
     with pytest.raises(FileExistsError):
         file.commit()
     file.discard()
@@ -90,7 +90,7 @@ def test_a_dangling_link_is_not_replaced_unasked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 251 + ".mp4", "ü" * 125 + ".mp4", "🙂" * 62 + ".mp4", "a\nb[*].mp4"])
 def test_any_name_that_the_system_takes(tmp_path: Path, name: str) -> None:
-    with replacing(tmp_path / name, replace=False) as partial:
+    with replace_atomically(tmp_path / name, replace=False) as partial:
         assert len(os.fsencode(partial.name)) < 143
     assert names_in(tmp_path) == [name]
 
@@ -102,8 +102,8 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(tmp_path
     assert len(names_in(tmp_path)) == 1
     (tmp_path / ".out.txt.mine.partial").touch()
     (tmp_path / ".other.txt.01234567.partial").touch()
-    living = WholeFile(out)
-    with replacing(out) as partial:
+    living = AtomicFile(out)
+    with replace_atomically(out) as partial:
         assert set(names_in(tmp_path)) == {
             ".out.txt.mine.partial",
             ".other.txt.01234567.partial",
@@ -117,7 +117,7 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(tmp_path
     ("name", "part"), [("-", "standard input"), ("https://a.b/c.mp4", "download"), ("C:/a.mp4", ""), ("a:b.mp4", "")]
 )
 def test_hints(name: str, part: str) -> None:
-    hint = hint_for(Path(name))
+    hint = suggest_path(Path(name))
     assert part in hint
     assert bool(hint) == bool(part)
 
@@ -151,15 +151,15 @@ def test_a_folder_survives_the_death_of_who_replaces_it(tmp_path: Path, instant:
     assert folder.exists() == (instant == "filling")
     recover_folder(folder)
     assert (folder / "a.txt").read_text() == "old"
-    with replacing_folder(folder) as partial:
+    with replace_folder_atomically(folder) as partial:
         (partial / "a.txt").write_text("new")
     assert (folder / "a.txt").read_text() == "new"
     assert names_in(tmp_path) == ["state"]
 
 
 def test_a_folder_that_a_living_process_fills_stays(tmp_path: Path) -> None:
-    with replacing_folder(tmp_path / "state") as first:
-        with replacing_folder(tmp_path / "state") as second:
+    with replace_folder_atomically(tmp_path / "state") as first:
+        with replace_folder_atomically(tmp_path / "state") as second:
             assert first != second
         assert first.is_dir()
     assert names_in(tmp_path) == ["state"]

@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from cals.errors import ConfigError
-from cals.timing import AVTiming, ticks_until
+from cals.timing import AVTiming, count_ticks
 
 
 def test_published_rates() -> None:
@@ -32,5 +32,5 @@ def test_units_stand_at_frame_middles() -> None:
 def test_ticks_have_their_middle_before_the_end(fps: int) -> None:
     for end_s in (Fraction(number, 1000) for number in range(1, 400, 7)):
         middles = [Fraction(2 * tick + 1, 2 * fps) for tick in range(20)]
-        assert ticks_until(end_s, fps) == sum(middle < end_s for middle in middles)
-    assert ticks_until(Fraction(1, 50), 25) == 0  # not at the end itself
+        assert count_ticks(end_s, fps) == sum(middle < end_s for middle in middles)
+    assert count_ticks(Fraction(1, 50), 25) == 0  # not at the end itself

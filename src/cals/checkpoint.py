@@ -16,14 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cals.errors import CheckpointError, ConfigError
-from cals.files import older_folder, replacing_folder, why
+from cals.files import describe_os_error, get_backup_folder, replace_folder_atomically
 
 T = TypeVar("T")
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-ANEW = "copy or save the checkpoint anew"
+RESAVE_HINT = "copy or save the checkpoint anew"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_folder(folder) as partial:
+        with replace_folder_atomically(folder) as partial:
             write_checkpoint(partial, checkpoint)
     except (OSError, SafetensorError) as error:
-        found = why(error) if isinstance(error, OSError) else error
+        found = describe_os_error(error) if isinstance(error, OSError) else error
         raise CheckpointError(
             f"{folder}: expected to write a checkpoint, found {found}; free some space, or name another folder"
         ) from error
@@ -74,7 +74,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a checkpoint directory; raises CheckpointError for anything missing, damaged or newer."""
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        older = older_folder(folder)
+        older = get_backup_folder(folder)
         advice = (
             f"a save was cut short: rename {older.name} to {folder.name}" if older.is_dir() else "name another folder"
         )
@@ -85,7 +85,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
     except (ValueError, SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}; {ANEW}") from error
+        raise CheckpointError(f"{folder}: expected a whole checkpoint, found {error}; {RESAVE_HINT}") from error
     found = document.pop("format", None) if isinstance(document, dict) else None
     if found != FORMAT:
         raise CheckpointError(
@@ -98,18 +98,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(weights=weights, **fields)
     except (TypeError, CheckpointError) as error:
         raise CheckpointError(
-            f"{folder / CONFIG}: expected the fields of a checkpoint, found {error}; {ANEW}"
+            f"{folder / CONFIG}: expected the fields of a checkpoint, found {error}; {RESAVE_HINT}"
         ) from error
 
 
-def weights_sha256(folder: Path) -> str:
+def compute_weights_sha256(folder: Path) -> str:
     """Compute the checksum by which other checkpoints refer to these weights; CheckpointError when there are none."""
     try:
         with (folder / WEIGHTS).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: expected a checkpoint folder with {WEIGHTS}, found {why(error)}; name another folder"
+            f"{folder}: expected a checkpoint folder with {WEIGHTS}, found {describe_os_error(error)}; name another folder"
         ) from error
 
 
@@ -120,7 +120,9 @@ def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
     type or out of range.
     """
     if not isinstance(values, dict):
-        raise CheckpointError(f"{cls.__name__}: expected fields with values, found {reprlib.repr(values)}; {ANEW}")
+        raise CheckpointError(
+            f"{cls.__name__}: expected fields with values, found {reprlib.repr(values)}; {RESAVE_HINT}"
+        )
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(names))
@@ -132,11 +134,13 @@ def config_from_dict(cls: type[T], values: dict[str, Any]) -> T:
     fields = {name: _convert_field(hints[name], value, f"{cls.__name__}.{name}") for name, value in values.items()}
     for name, value in fields.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise CheckpointError(f"{cls.__name__}.{name}: expected a finite number, found {value}; {ANEW}")
+            raise CheckpointError(f"{cls.__name__}.{name}: expected a finite number, found {value}; {RESAVE_HINT}")
     try:
         return cls(**fields)
     except (TypeError, ConfigError) as error:
-        raise CheckpointError(f"{cls.__name__}: expected a config that can be used, found {error}; {ANEW}") from error
+        raise CheckpointError(
+            f"{cls.__name__}: expected a config that can be used, found {error}; {RESAVE_HINT}"
+        ) from error
 
 
 def _convert_field(hint: Any, value: Any, name: str) -> Any:
@@ -164,7 +168,7 @@ def _convert_field(hint: Any, value: Any, name: str) -> Any:
     elif (origin is typing.Literal and value in arguments) or _is_instance(hint, value):
         return value
     expected = hint.__name__ if isinstance(hint, type) else hint
-    raise CheckpointError(f"{name}: expected {expected}, found {reprlib.repr(value)}; {ANEW}")
+    raise CheckpointError(f"{name}: expected {expected}, found {reprlib.repr(value)}; {RESAVE_HINT}")
 
 
 def _is_instance(hint: Any, value: Any) -> bool:
@@ -173,10 +177,12 @@ def _is_instance(hint: Any, value: Any) -> bool:
     return isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
-def frozen(model: nn.Module, checkpoint: Checkpoint) -> None:
+def load_frozen_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Load the weights of a checkpoint into `model` for inference: strict, in eval mode, without gradients."""
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        raise CheckpointError(f"checkpoint: expected the weights of its config, found {error}; {ANEW}") from error
+        raise CheckpointError(
+            f"checkpoint: expected the weights of its config, found {error}; {RESAVE_HINT}"
+        ) from error
     model.eval().requires_grad_(False)

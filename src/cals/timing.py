@@ -43,6 +43,6 @@ class AVTiming:
         return time_s * self.fps - Fraction(1, 2)
 
 
-def ticks_until(end_s: Fraction, fps: int) -> int:
+def count_ticks(end_s: Fraction, fps: int) -> int:
     """Count the ticks of 1 / `fps` whose middle lies before `end_s`; a tick shows the frame at its middle."""
     return ceil(end_s * fps - Fraction(1, 2))

@@ -75,13 +75,13 @@ class TrackedFace:
     """Why no mouth should be rendered into this face, see `face.hindrance`; None where one may be."""
 
 
-def affine_inverse(matrix: NDArray[Any]) -> NDArray[np.float64]:
+def invert_affine(matrix: NDArray[Any]) -> NDArray[np.float64]:
     """Invert an affine matrix [2 3]."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
 
 
-def affine_apply(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
+def apply_affine(matrix: NDArray[Any], points: NDArray[Any]) -> NDArray[np.float64]:
     """Apply an affine matrix [2 3] to points [n 2]."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
@@ -97,7 +97,7 @@ class CropTransform:
     @property
     def inverse(self) -> NDArray[np.float64]:
         """[2 3], frame = inverse @ (x, y, 1)."""
-        return affine_inverse(self.matrix)
+        return invert_affine(self.matrix)
 
     @property
     def scale(self) -> float:
@@ -106,7 +106,7 @@ class CropTransform:
 
     def to_crop(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points [n 2] from the frame into the crop."""
-        return affine_apply(self.matrix, points)
+        return apply_affine(self.matrix, points)
 
     def landmarks(self, points: NDArray[Any]) -> F32:
         """Map mesh points [n 3] from the frame into the crop, z in its scale as well."""
@@ -114,7 +114,7 @@ class CropTransform:
 
     def to_frame(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Map points [n 2] from the crop into the frame."""
-        return affine_apply(self.inverse, points)
+        return apply_affine(self.inverse, points)
 
 
 @dataclass(frozen=True, eq=False)

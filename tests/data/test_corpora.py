@@ -10,7 +10,7 @@ import pytest
 
 from cals.data.manifest import ClipSource, Region, SourceCorpus, check_keys
 from cals.data.sources import folder, grid, hdtf, lombard, lrs2, lrs3, lrw
-from cals.data.sources.layout import ABSENT, BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES, UNLISTED
+from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES, MISSING_VIDEO, UNLISTED
 from cals.errors import DataError
 from cals.types import Box
 
@@ -65,7 +65,7 @@ def test_grid_of_zenodo_is_aligned_by_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_has_no_parts(tmp_path: Path) -> None:
     corpus = folder.read_corpus(lay_out(tmp_path, {"anna/one.mp4": ""}))
-    assert (corpus.clips, corpus.dropped, corpus.splits) == (folder.clips(tmp_path), {}, None)
+    assert (corpus.clips, corpus.dropped, corpus.splits) == (folder.list_clips(tmp_path), {}, None)
 
 
 def phones(*words: str) -> str:
@@ -168,7 +168,7 @@ def test_lrs2(tmp_path: Path, place: str) -> None:
     assert all(clip.words is None for clip in corpus.clips if clip is not timed)
     assert clips["pretrain/61/00002"].text == "go on"
     lines = "lines of lists that cannot be read"
-    assert corpus.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, ABSENT: 1, UNLISTED: 1, lines: 1}
+    assert corpus.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, MISSING_VIDEO: 1, UNLISTED: 1, lines: 1}
 
 
 def test_lrs2_without_lists_has_no_parts(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_grids_names_are_sentences() -> None:
 
 
 def test_grid_without_any_alignment(tmp_path: Path) -> None:
-    clips = grid.clips(lay_out(tmp_path, {"s1/bbaf3s.mp4": "", "s1/hello.mp4": ""}))
+    clips = grid.list_clips(lay_out(tmp_path, {"s1/bbaf3s.mp4": "", "s1/hello.mp4": ""}))
     assert [(clip.text, clip.words) for clip in clips] == [("bin blue at f three soon", None), (None, None)]
 
 
@@ -276,7 +276,7 @@ def test_hdtf(tmp_path: Path) -> None:
     assert clips["KevinMcCarthy1/0"].region is None
     assert clips["RandPaul0/0"].region is None  # not square
     stretches = {"stretches whose times cannot be read": 2, "stretches without a crop": 1}
-    assert corpus.dropped == {ABSENT: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
+    assert corpus.dropped == {MISSING_VIDEO: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
     assert corpus.splits is not None
     assert Counter(name for names in corpus.splits.values() for name in names) == Counter([*clips])
 

@@ -15,7 +15,7 @@ def test_clips_of_one_key_are_refused_before_work_starts(tmp_path: Path, one: st
         (tmp_path / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "raw" / name).touch()
     with pytest.raises(DataError, match="rename one") as caught:
-        prepare(folder.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig())
+        prepare(folder.list_clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig())
     assert str(tmp_path / "raw" / one) in str(caught.value)
     assert str(tmp_path / "raw" / other) in str(caught.value)
     assert not (tmp_path / "out").exists()

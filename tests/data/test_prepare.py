@@ -17,22 +17,22 @@ from cals.cli import main
 from cals.cli.prepare import prepare as command
 from cals.data import prepare as preparing
 from cals.data import segments
-from cals.data.offset import MIN_CORRELATION, GroupOffset, group_offset, loudness, offset_curve
+from cals.data.offset import MIN_CORRELATION, GroupOffset, compute_loudness, compute_offset_curve, estimate_group_offset
 from cals.data.prepare import PrepareConfig, prepare
 from cals.data.shards import Sample, read_shard, write_shard
 from cals.data.sources import folder, grid
 from cals.errors import ConfigError, DataError
 from cals.face.align import CROP_SIZE_PX
-from cals.face.landmarks import mouth_opening
+from cals.face.landmarks import measure_mouth_opening
 from cals.media.audio import load_mono
-from talking_photo import talking
+from talking_photo import write_talking_clip
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
-    talking(root / "anna" / "one.mp4", seed=1)
-    talking(root / "anna" / "two.mp4", seed=2, frames=70, gap=range(30, 34))
+    write_talking_clip(root / "anna" / "one.mp4", seed=1)
+    write_talking_clip(root / "anna" / "two.mp4", seed=2, frames=70, gap=range(30, 34))
     (root / "anna" / "one.align").write_text("0 5000 sil\n5000 15000 bin\n15000 90000 blue\n")
     (root / "broken").mkdir()
     (root / "broken" / "text.mp4").write_text("no video")
@@ -68,16 +68,16 @@ def test_command_makes_whole_shards(corpus: Path, tmp_path: Path, capsys: pytest
 def test_a_constant_offset_is_corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "MIN_GROUP", 2)
     for i in range(3):
-        talking(tmp_path / "raw" / "late" / f"{i}.mp4", late=5, seed=i)
-    summary = prepare(folder.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
+        write_talking_clip(tmp_path / "raw" / "late" / f"{i}.mp4", late=5, seed=i)
+    summary = prepare(folder.list_clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
     assert abs(summary.offsets["late"].offset_frames - 5) <= 1
     shift = manifest(tmp_path / "out")[0]["offset_corrected_frames"]
     assert shift == summary.offsets["late"].offset_frames
     # Corrected sound has its peak where it belongs.
     sample = next(iter(read_shard(tmp_path / "out" / "shard-00000.tar")))
-    opening = np.array([mouth_opening(points) for points in sample.landmarks])
-    curve = offset_curve(opening, loudness(sample.wav, 640, len(opening)))
-    assert abs(group_offset([curve]).offset_frames) <= 1
+    opening = np.array([measure_mouth_opening(points) for points in sample.landmarks])
+    curve = compute_offset_curve(opening, compute_loudness(sample.wav, 640, len(opening)))
+    assert abs(estimate_group_offset([curve]).offset_frames) <= 1
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_words_and_real_sound_move_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, words: list[object]
 ) -> None:
     offset = GroupOffset(offset_frames=shift, correlation=1.0, clips=1)
-    monkeypatch.setattr(preparing, "group_offset", lambda *_: offset)
+    monkeypatch.setattr(preparing, "estimate_group_offset", lambda *_: offset)
     video = tmp_path / "raw" / "anna" / "two.mp4"
-    talking(video, frames=70, gap=range(30, 34))
+    write_talking_clip(video, frames=70, gap=range(30, 34))
     video.with_suffix(".align").write_text("2000 6000 bin\n8000 14000 red\n31000 36000 at\n")
-    prepare(grid.clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
+    prepare(grid.list_clips(tmp_path / "raw"), tmp_path / "out", PrepareConfig(min_correlation=-1))
     samples = list(read_shard(tmp_path / "out" / "shard-00000.tar"))
     assert [s.facts["words"] for s in samples] == words
     wav = np.pad(load_mono(video)[: 70 * 640], 10 * 640)
@@ -106,7 +106,7 @@ def test_words_and_real_sound_move_together(
 
 
 def test_goes_on_where_it_stopped(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = folder.clips(corpus)
+    clips = folder.list_clips(corpus)
     config = PrepareConfig(min_correlation=-1)
 
     def stop(*_: object) -> None:
@@ -135,14 +135,14 @@ def test_parts_of_another_file_or_config_are_made_anew(
         """Whether the clip is worked on again."""
         (out / "manifest.jsonl").unlink(missing_ok=True)
         steps: list[int] = []
-        prepare(folder.clips(tmp_path / "raw"), out, config, progress=lambda n, total: steps.append(n))
+        prepare(folder.list_clips(tmp_path / "raw"), out, config, progress=lambda n, total: steps.append(n))
         return bool(steps)
 
     def size() -> int:
         (sample,) = read_shard(out / "shard-00000.tar")
         return int(sample.landmarks[:, :, 1].max())
 
-    talking(video, frames=30)
+    write_talking_clip(video, frames=30)
     config = PrepareConfig(min_correlation=-1)
     small = PrepareConfig(min_correlation=-1, crop_px=64)
     assert is_prepared_again(config)
@@ -151,13 +151,13 @@ def test_parts_of_another_file_or_config_are_made_anew(
     assert size() > 64
     assert is_prepared_again(small)
     assert size() < 64
-    talking(video, frames=35)
+    write_talking_clip(video, frames=35)
     assert is_prepared_again(small)
     assert manifest(out)[0]["frames"] == 35
     (out / "parts" / "a.json").write_text("{")
     assert is_prepared_again(small)
     # A clip that broke since must not leave its older samples behind.
-    talking(tmp_path / "raw" / "b.mp4", frames=30)
+    write_talking_clip(tmp_path / "raw" / "b.mp4", frames=30)
     assert is_prepared_again(small)
     assert len(manifest(out)) == 2
     video.write_text("broken")
@@ -169,21 +169,21 @@ def test_parts_of_another_file_or_config_are_made_anew(
 def test_a_folder_that_cannot_be_written_is_named(corpus: Path, tmp_path: Path, where: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="expected to write it, found .*; free some space, or choose another --out"):
-        prepare(folder.clips(corpus), tmp_path / where, PrepareConfig())
+        prepare(folder.list_clips(corpus), tmp_path / where, PrepareConfig())
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_workers_are_counted_from_one(corpus: Path, tmp_path: Path, workers: int) -> None:
     with pytest.raises(ConfigError, match="workers: expected at least 1"):
-        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(), workers=workers)
+        prepare(folder.list_clips(corpus), tmp_path / "out", PrepareConfig(), workers=workers)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(multiprocessing.get_start_method() != "fork", reason="the patch must reach the worker")
 def test_a_worker_that_is_killed_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparing, "samples_of", lambda *_: os._exit(9))
+    monkeypatch.setattr(preparing, "extract_samples", lambda *_: os._exit(9))
     with pytest.raises(DataError, match="found one killed.*fewer --workers"):
-        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig())
+        prepare(folder.list_clips(corpus), tmp_path / "out", PrepareConfig())
 
 
 def no_space(*_: object, **__: object) -> None:
@@ -201,12 +201,12 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_full_temporary_folder_is_not_blamed_on_the_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments.VideoWriter, "__enter__", no_space)
     with pytest.raises(DataError, match="TMPDIR"):
-        segments.encoded([np.zeros((64, 64, 3), np.uint8)], 25)
+        segments.encode_crops([np.zeros((64, 64, 3), np.uint8)], 25)
 
 
 def test_sound_that_does_not_follow_the_lips_is_left_out(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dropped: .*sound does not follow the lips.*; give.*--min-correlation"):
-        prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=1.01))
+        prepare(folder.list_clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=1.01))
 
 
 def test_prepared_folders_are_kept(tmp_path: Path) -> None:
@@ -217,20 +217,20 @@ def test_prepared_folders_are_kept(tmp_path: Path) -> None:
 
 def test_sources_explain_themselves(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found none; name another"):
-        folder.clips(tmp_path / "nowhere")
+        folder.list_clips(tmp_path / "nowhere")
     with pytest.raises(DataError, match="found none below it; name another"):
-        folder.clips(tmp_path)
+        folder.list_clips(tmp_path)
     (tmp_path / "a.mp4").touch()
     (tmp_path / "a.align").write_text("0 5000\n")
     with pytest.raises(DataError, match="a.align:1.*; correct"):
-        grid.clips(tmp_path)
+        grid.list_clips(tmp_path)
     (tmp_path / "a.align").write_text("0 25000 now\n")
-    words = grid.clips(tmp_path)[0].words
+    words = grid.list_clips(tmp_path)[0].words
     assert words == ((Fraction(0), Fraction(1), "now"),)
 
 
 def test_damaged_shards_are_named(corpus: Path, tmp_path: Path) -> None:
-    prepare(folder.clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=-1))
+    prepare(folder.list_clips(corpus), tmp_path / "out", PrepareConfig(min_correlation=-1))
     shard = tmp_path / "out" / "shard-00000.tar"
     shard.write_bytes(shard.read_bytes()[:50_000])
     with pytest.raises(DataError, match="shard-00000.tar"):

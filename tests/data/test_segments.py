@@ -9,10 +9,10 @@ import pytest
 from cals.data.prepare import PrepareConfig, Summary, prepare
 from cals.data.shards import Sample, read_shard
 from cals.data.sources import hdtf, lombard, lrw
-from cals.face.landmarks import mouth_opening
+from cals.face.landmarks import measure_mouth_opening
 from cals.media.audio import load_mono
 from drawing import tones, write_wav
-from talking_photo import talking
+from talking_photo import write_talking_clip
 
 SEGMENTS = "Radio1.mp4 00:01-00:03 00:03-00:30 00:09-00:20 00:01-00:02 00:01-00:03\n"
 CROPS = """Radio1_0.mp4 720 720 0 720
@@ -28,7 +28,7 @@ Radio1_4.mp4 0 720 0 720
 def hdtf_corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Summary]:
     """A drawn HDTF of one video, where it is prepared, and its summary."""
     root = tmp_path_factory.mktemp("hdtf")
-    talking(root / "Radio1.mp4", seed=3, frames=110, beside=True)
+    write_talking_clip(root / "Radio1.mp4", seed=3, frames=110, beside=True)
     (root / "RD_annotion_time.txt").write_text(SEGMENTS)
     (root / "RD_crop_wh.txt").write_text(CROPS)
     (root / "RD_resolution.txt").write_text("Radio1.mp4 720\n")
@@ -43,7 +43,7 @@ def samples(out: Path) -> dict[str, Sample]:
 
 
 def openings(sample: Sample) -> np.ndarray:
-    return np.array([mouth_opening(points) for points in sample.landmarks.astype(np.float32)])
+    return np.array([measure_mouth_opening(points) for points in sample.landmarks.astype(np.float32)])
 
 
 def test_a_segment_has_its_own_frames_and_sound(hdtf_corpus: tuple[Path, Path, Summary]) -> None:
@@ -81,11 +81,11 @@ def test_the_written_parts_name_usable_clips(hdtf_corpus: tuple[Path, Path, Summ
 def test_sound_in_a_file_of_its_own(tmp_path: Path) -> None:
     name = "s2_l_bbim3a"
     video = tmp_path / "lombardgrid" / "front" / f"{name}.mov"
-    talking(video, frames=30, silent=True)
+    write_talking_clip(video, frames=30, silent=True)
     (tmp_path / "lombardgrid" / "audio").mkdir()
     sound = tones(1.2, 16_000)
     write_wav(tmp_path / "lombardgrid" / "audio" / f"{name}.wav", sound)
-    talking(video.with_name("s3_l_bbim3a.mov"), frames=30, silent=True)
+    write_talking_clip(video.with_name("s3_l_bbim3a.mov"), frames=30, silent=True)
     summary = prepare(lombard.read_corpus(tmp_path).clips, tmp_path / "out", PrepareConfig(min_correlation=-1))
     assert summary.dropped == {"clips without sound": 1}
     (sample,) = samples(tmp_path / "out").values()
@@ -97,7 +97,7 @@ def test_sound_in_a_file_of_its_own(tmp_path: Path) -> None:
 def test_words_of_lrw(tmp_path: Path) -> None:
     for part, frames in (("train", 29), ("val", 29), ("test", 20)):
         path = tmp_path / "lipread_mp4" / "ABOUT" / part / "ABOUT_00001.mp4"
-        talking(path, frames=frames)
+        write_talking_clip(path, frames=frames)
         path.with_suffix(".txt").write_text("Channel: BBC\nDuration: 0.36 seconds\n")
     sources = lrw.read_corpus(tmp_path)
     config = PrepareConfig(min_correlation=-1)

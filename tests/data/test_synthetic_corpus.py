@@ -12,18 +12,18 @@ import pytest
 from cals import hub
 from cals.checkpoint import load_checkpoint
 from cals.cli import main
-from cals.data.segments import loudness
+from cals.data.segments import compute_loudness
 from cals.data.shards import read_shard
-from cals.data.store import ClipStore, split_names
+from cals.data.store import ClipStore, load_split_names
 from cals.data.synthetic import corpus as corpus_module
-from cals.data.synthetic.corpus import SyntheticConfig, drawn_clip, generate, spoken_clip
+from cals.data.synthetic.corpus import SyntheticConfig, generate_corpus, render_clip, synthesize_clip
 from cals.data.synthetic.drawing import Portrait
-from cals.data.synthetic.geometry import OPEN_PX, WIDE_PX, Motion, Shape, geometry, posed
+from cals.data.synthetic.geometry import OPEN_PX, WIDE_PX, HeadTrack, Shape, apply_head_motion, load_geometry
 from cals.data.synthetic.mouth import Dominance
-from cals.data.synthetic.people import FRAME_PX, motion, scene, speaker
+from cals.data.synthetic.people import FRAME_PX, sample_head_motion, sample_scene, sample_speaker
 from cals.errors import ConfigError, DataError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.landmarks import MOUTH_68, inter_ocular_px, mouth_opening
+from cals.face.landmarks import MOUTH_68, measure_inter_ocular_px, measure_mouth_opening
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.features.mel import MelConfig
@@ -49,7 +49,7 @@ def test_the_folder_says_what_it_is(corpus: Path) -> None:
     assert document["true_window"]["support_s"] == pytest.approx(0.4)
     assert 0.2 < document["true_window"]["window_95_s"] < 0.4
     assert document["true_window"]["explained"]["5"] == 1.0
-    names = [split_names(corpus / "splits.json", part) for part in ("train", "val_seen", "val_unseen")]
+    names = [load_split_names(corpus / "splits.json", part) for part in ("train", "val_seen", "val_unseen")]
     assert names == [{"p00/c00000", "p01/c00001"}, {"p00/c00003"}, {"p02/c00002"}]
     assert (corpus / "sheet.png").stat().st_size > 10_000
 
@@ -60,7 +60,7 @@ def test_pictures_sound_and_times_belong_together(corpus: Path) -> None:
     for i in range(4):
         clip = store[i]
         assert clip.mel.shape == (4 * FRAMES, 80)
-        opening = np.array([mouth_opening(face) for face in clip.landmarks])
+        opening = np.array([measure_mouth_opening(face) for face in clip.landmarks])
         target = np.array(clip.facts["mouth"])[:, 0]
         assert np.corrcoef(opening, target)[0, 1] > 0.99
         starts, ends, names = zip(*clip.facts["phones"], strict=True)
@@ -86,17 +86,20 @@ def test_the_dark_of_the_mouth_is_where_the_landmarks_say(corpus: Path) -> None:
 
 def test_with_another_reach_only_the_mouth_is_another() -> None:
     near, far = (SyntheticConfig(clips=1, speakers=1, dominance=Dominance.of_reach(r), seconds=1.0) for r in (0.0, 0.4))
-    (_, speech, sound, mouth), (_, other_speech, other_sound, other_mouth) = spoken_clip(near, 0), spoken_clip(far, 0)
+    (_, speech, sound, mouth), (_, other_speech, other_sound, other_mouth) = (
+        synthesize_clip(near, 0),
+        synthesize_clip(far, 0),
+    )
     assert speech.timed() == other_speech.timed()
     assert np.array_equal(sound, other_sound)
     assert np.abs(mouth - other_mouth).max() > 0.1
-    one, two = drawn_clip(near, 0), drawn_clip(near, 0)
+    one, two = render_clip(near, 0), render_clip(near, 0)
     assert one.crops == two.crops
     assert np.array_equal(one.landmarks, two.landmarks)
 
 
 def test_the_mesh_opens_and_widens_by_the_pixels_it_is_told() -> None:
-    mesh = geometry()
+    mesh = load_geometry()
     tracks = np.array([[0, 0, 0], [0.5, 0, 0], [0, 1, 0], [0.25, -0.5, 1]], float)
     faces = mesh.faces(Shape(), tracks, np.zeros(4))
     gap = (faces[:, [178, 14, 402], 1] - faces[:, [81, 13, 311], 1]).mean(axis=1)
@@ -106,41 +109,43 @@ def test_the_mesh_opens_and_widens_by_the_pixels_it_is_told() -> None:
     assert faces[3, [13, 14], 2].mean() < faces[0, [13, 14], 2].mean() - 4  # forward is towards the camera
     shut = mesh.faces(Shape(), tracks[:1], np.ones(1))[0]
     assert np.abs(shut[159] - shut[145]).max() < 1e-9
-    still = Motion(np.zeros((4, 3)), np.ones(4), np.tile([64.0, 34.0], (4, 1)), np.zeros(4))
-    np.testing.assert_allclose(posed(faces, still), faces, atol=1e-9)
+    still = HeadTrack(np.zeros((4, 3)), np.ones(4), np.tile([64.0, 34.0], (4, 1)), np.zeros(4))
+    np.testing.assert_allclose(apply_head_motion(faces, still), faces, atol=1e-9)
 
 
 def test_our_tracker_finds_the_drawn_faces_where_they_are() -> None:
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models()))
     for number in range(6):
-        person, rng = speaker(number, 7), np.random.default_rng(number)
-        portrait = Portrait.of(geometry(), person.look, scene(rng))
-        head_motion = motion(3, rng)
+        person, rng = sample_speaker(number, 7), np.random.default_rng(number)
+        portrait = Portrait.of(load_geometry(), person.look, sample_scene(rng))
+        head_motion = sample_head_motion(3, rng)
         tracks = np.array([[0, 0, 0], [0.8, 0, 0], [0.2, -1, 1]], float)
-        points = posed(portrait.geometry.faces(person.shape, tracks, np.zeros(3)), head_motion)
+        points = apply_head_motion(portrait.geometry.faces(person.shape, tracks, np.zeros(3)), head_motion)
         tracker, opening = FaceTracker(detector), []
         for i, face in enumerate(points):
             tracked = tracker.update(ArrayPicture(portrait.draw(face, WHOLE, FRAME_PX)), Fraction(i, 25), i)
             assert tracked.valid, (number, i)
-            distance = np.hypot(*(tracked.landmarks[:, :2] - face[:, :2]).T) / inter_ocular_px(face)
+            distance = np.hypot(*(tracked.landmarks[:, :2] - face[:, :2]).T) / measure_inter_ocular_px(face)
             assert distance.mean() < 0.08, (number, i)
             assert distance[list(MOUTH_68)].mean() < 0.12, (number, i)
-            opening.append(mouth_opening(tracked.landmarks))
+            opening.append(measure_mouth_opening(tracked.landmarks))
         assert opening[1] > opening[0] + 0.1
 
 
 def test_people_differ_and_light_falls_from_its_side() -> None:
-    one, two = speaker(0, 0), speaker(1, 0)
+    one, two = sample_speaker(0, 0), sample_speaker(1, 0)
     assert one.voice != two.voice
     assert one.look != two.look
-    assert one == speaker(0, 0)
+    assert one == sample_speaker(0, 0)
     rng = np.random.default_rng(0)
-    plain = scene(rng)
-    face = posed(geometry().faces(Shape(), np.zeros((1, 3)), np.zeros(1)), motion(1, rng))[0]
+    plain = sample_scene(rng)
+    face = apply_head_motion(load_geometry().faces(Shape(), np.zeros((1, 3)), np.zeros(1)), sample_head_motion(1, rng))[
+        0
+    ]
     sides = []
     for x in (-0.7, 0.7):
         lit = type(plain)(light=(x, 0.0, -0.71), ambient=0.4, warmth=0.0, ground=plain.ground, seed=1)
-        picture = Portrait.of(geometry(), one.look, lit).draw(face, WHOLE, FRAME_PX)
+        picture = Portrait.of(load_geometry(), one.look, lit).draw(face, WHOLE, FRAME_PX)
         cheeks = [face[point, :2].astype(int) for point in (50, 280)]
         left, right = (picture[y - 4 : y + 4, x - 4 : x + 4].mean() for x, y in cheeks)
         sides.append(left - right)
@@ -158,28 +163,28 @@ def test_broken_off_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        generate(out, config, stop)
+        generate_corpus(out, config, stop)
     assert sorted(path.name for path in out.glob("shard*")) == ["shard-00000.tar", "shard-00001.tar"]
     assert not (out / "manifest.jsonl").exists()
     before = (out / "shard-00000.tar").stat().st_mtime_ns
     with pytest.raises(DataError, match="same parameters"):
-        generate(out, SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.of_reach(0.1)))
-    assert generate(out, config)["samples"] == 3
+        generate_corpus(out, SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.of_reach(0.1)))
+    assert generate_corpus(out, config)["samples"] == 3
     assert (out / "shard-00000.tar").stat().st_mtime_ns == before
     with pytest.raises(DataError, match="not made yet"):
-        generate(out, config)
+        generate_corpus(out, config)
     keys = [sample.key for path in sorted(out.glob("*.tar")) for sample in read_shard(path)]
     assert keys == [f"p00-c{i:05d}-000000" for i in range(3)]
 
 
 def test_a_clip_as_a_video_has_its_sound(tmp_path: Path) -> None:
-    generate(tmp_path / "out", SyntheticConfig(clips=1, speakers=1, seconds=1.0, videos=True))
+    generate_corpus(tmp_path / "out", SyntheticConfig(clips=1, speakers=1, seconds=1.0, videos=True))
     path = tmp_path / "out" / "videos" / "p00" / "c00000.mp4"
     with VideoReader(path) as reader:
         shapes = [frame.rgb().shape for frame in reader]
     assert shapes == [(FRAME_PX, FRAME_PX, 3)] * 25
     sample = next(read_shard(tmp_path / "out" / "shard-00000.tar"))
-    curves = [loudness(sound, 640, 25) for sound in (load_mono(path, 16_000), sample.wav)]
+    curves = [compute_loudness(sound, 640, 25) for sound in (load_mono(path, 16_000), sample.wav)]
     assert np.corrcoef(*curves)[0, 1] > 0.97
 
 
@@ -199,10 +204,10 @@ def test_what_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             SyntheticConfig(**wrong)  # type: ignore[arg-type]
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="new or empty"):
-        generate(tmp_path, SyntheticConfig(clips=1, speakers=1))
+        generate_corpus(tmp_path, SyntheticConfig(clips=1, speakers=1))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="--voice formant"):
-        spoken_clip(SyntheticConfig(clips=1, speakers=1, voice="flite"), 0)
+        synthesize_clip(SyntheticConfig(clips=1, speakers=1, voice="flite"), 0)
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
@@ -211,9 +216,9 @@ def test_flite_says_its_phones_when_it_says_them() -> None:
     assert version.stdout or version.stderr
     config = SyntheticConfig(clips=4, speakers=4, voice="flite", seconds=3.0)
     for index in range(4):
-        _, spoken, wav, mouth = spoken_clip(config, index)
+        _, spoken, wav, mouth = synthesize_clip(config, index)
         assert (len(wav), len(mouth)) == (48_000, 75)
-        loud = loudness(wav, 160, 300)
+        loud = compute_loudness(wav, 160, 300)
         which = np.searchsorted(spoken.edges_s, (np.arange(300) + 0.5) / 100, side="right") - 1
         vowel = np.array([spoken.phones[i] in ("AA", "AE", "IY", "OW", "AY", "EY") for i in which])
         pause = np.array([spoken.phones[i] == "SIL" for i in which])

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from cals.data.synthetic.flite import parsed
-from cals.data.synthetic.grammar import PhoneChain, Spoken, chain_of, draw_lexicon, speak, speak_words
-from cals.data.synthetic.mouth import Dominance, frame_times, mouth_at
-from cals.data.synthetic.oracle import oracle_curve, window_at
+from cals.data.synthetic.flite import parse_phones
+from cals.data.synthetic.grammar import PhoneChain, PhoneSequence, build_chain, draw_lexicon, speak, speak_words
+from cals.data.synthetic.mouth import Dominance, compute_frame_times, compute_mouth
+from cals.data.synthetic.oracle import compute_oracle_curve, find_window
 from cals.data.synthetic.phones import CONSONANTS, PAUSE, PHONES, VOWELS
-from cals.data.synthetic.sound import SAMPLE_RATE_HZ, Voice, synthesised
+from cals.data.synthetic.sound import SAMPLE_RATE_HZ, Voice, synthesize
 from cals.errors import ConfigError, DataError
-from cals.features.mel import MelConfig, log_mel
+from cals.features.mel import MelConfig, compute_log_mel
 
 
-def build_speech(*phones: str, each_s: float = 0.1) -> Spoken:
-    return Spoken(phones, np.arange(len(phones) + 1) * each_s, np.full(len(phones), -1))
+def build_speech(*phones: str, each_s: float = 0.1) -> PhoneSequence:
+    return PhoneSequence(phones, np.arange(len(phones) + 1) * each_s, np.full(len(phones), -1))
 
 
 @pytest.mark.parametrize("order", ["english", "random"])
 def test_speech_fills_its_time_and_repeats_nothing(order: str) -> None:
-    chain = chain_of(order)  # type: ignore[arg-type]
+    chain = build_chain(order)  # type: ignore[arg-type]
     spoken = speak(chain, 4.0, np.random.default_rng(0))
     assert (spoken.edges_s[0], spoken.edges_s[-1]) == (0.0, 4.0)
     assert (np.diff(spoken.edges_s) > 0).all()
@@ -37,7 +37,7 @@ def test_speech_fills_its_time_and_repeats_nothing(order: str) -> None:
 
 def test_english_has_its_phonotactics_and_random_has_none() -> None:
     def pairs(order: str) -> set[tuple[str, str]]:
-        spoken = speak(chain_of(order), 400.0, np.random.default_rng(1))  # type: ignore[arg-type]
+        spoken = speak(build_chain(order), 400.0, np.random.default_rng(1))  # type: ignore[arg-type]
         return set(zip(spoken.phones, spoken.phones[1:], strict=False))
 
     english, uniform = pairs("english"), pairs("random")
@@ -47,7 +47,7 @@ def test_english_has_its_phonotactics_and_random_has_none() -> None:
 
 
 def test_words_cover_all_but_pauses() -> None:
-    spoken = speak(chain_of("english"), 8.0, np.random.default_rng(2))
+    spoken = speak(build_chain("english"), 8.0, np.random.default_rng(2))
     phones = [phone for *_, text in spoken.words for phone in text.split("-")]
     assert phones == [phone for phone in spoken.phones if phone != PAUSE]
     assert all(0 < start < end < 8 for start, end, _ in spoken.words)
@@ -55,7 +55,7 @@ def test_words_cover_all_but_pauses() -> None:
 
 
 def test_a_lexicon_is_spoken_in_any_order() -> None:
-    chain = chain_of("english")
+    chain = build_chain("english")
     lexicon = draw_lexicon(chain, 40, np.random.default_rng(0))
     texts = {"".join(chain.phones[state] for state in word) for word in lexicon}
     assert len(texts) == 40
@@ -69,7 +69,7 @@ def test_a_lexicon_is_spoken_in_any_order() -> None:
     assert max(followers.values()) <= 6  # of some 700 pairs among 1600 possible ones
 
 
-def split_words(spoken: Spoken) -> list[list[str]]:
+def split_words(spoken: PhoneSequence) -> list[list[str]]:
     """The phones between the edges of each word."""
     return [
         [
@@ -82,7 +82,7 @@ def split_words(spoken: Spoken) -> list[list[str]]:
 
 
 def test_backwards_speech_has_the_same_shares_and_pairs() -> None:
-    chain = chain_of("english")
+    chain = build_chain("english")
     shares = chain.stationary()
     np.testing.assert_allclose(shares @ chain.odds, shares, atol=1e-12)
     back = chain.reversed()
@@ -99,11 +99,11 @@ def test_successors_come_as_often_as_the_odds_say() -> None:
 
 
 def test_without_reach_the_mouth_is_the_phones_own() -> None:
-    spoken = speak(chain_of("english"), 3.0, np.random.default_rng(3))
-    times = frame_times(75)
+    spoken = speak(build_chain("english"), 3.0, np.random.default_rng(3))
+    times = compute_frame_times(75)
     which = np.searchsorted(spoken.edges_s, times, side="right") - 1
     target = np.array([PHONES[spoken.phones[i]].target for i in which])
-    np.testing.assert_allclose(mouth_at(spoken, times, Dominance.of_reach(0.0)), target, atol=1e-9)
+    np.testing.assert_allclose(compute_mouth(spoken, times, Dominance.of_reach(0.0)), target, atol=1e-9)
 
 
 def test_dominance_by_hand() -> None:
@@ -111,7 +111,7 @@ def test_dominance_by_hand() -> None:
     # of the way down the cosine.
     aa, iy = PHONES["AA"], PHONES["IY"]
     weight = 0.5 + 0.5 * np.cos(np.pi * 0.25)
-    found = mouth_at(build_speech("AA", "IY"), np.array([0.05]), Dominance.of_reach(0.08))[0]
+    found = compute_mouth(build_speech("AA", "IY"), np.array([0.05]), Dominance.of_reach(0.08))[0]
     pull = weight * iy.strength.width
     target = (aa.strength.width * aa.target.width + pull * iy.target.width) / (aa.strength.width + pull)
     assert found[1] == pytest.approx(target, abs=1e-9)
@@ -128,24 +128,24 @@ def test_nothing_beyond_the_reach_matters_and_what_is_within_does(before_s: floa
             edges = np.array([0.0, min(edge, 0.95), max(edge, 1.05), 2.0])
             first, last = ("AA", "UW"), ("IY", "AA")
             one, other = (("IY", "AH", end) for end in first) if sign > 0 else ((end, "AH", "IY") for end in last)
-            mouths = [mouth_at(Spoken(p, edges, np.zeros(3, int)), now, dominance) for p in (one, other)]
+            mouths = [compute_mouth(PhoneSequence(p, edges, np.zeros(3, int)), now, dominance) for p in (one, other)]
             assert bool(np.abs(mouths[0] - mouths[1]).max() > 1e-4) is changes, (sign, shift)
 
 
 def test_lips_close_for_bilabials_and_round_for_uw() -> None:
     dominance = Dominance.of_reach(0.2)
-    closed = mouth_at(build_speech("AA", "M", "AA"), np.array([0.15]), dominance)[0]
-    opened = mouth_at(build_speech("AA", "N", "AA"), np.array([0.15]), dominance)[0]
+    closed = compute_mouth(build_speech("AA", "M", "AA"), np.array([0.15]), dominance)[0]
+    opened = compute_mouth(build_speech("AA", "N", "AA"), np.array([0.15]), dominance)[0]
     assert closed[0] < 0.5 * opened[0]
-    rounded = mouth_at(build_speech("T", "UW"), np.array([0.05]), dominance)[0]  # UW is heard only 0.05 s later
-    spread = mouth_at(build_speech("T", "IY"), np.array([0.05]), dominance)[0]
+    rounded = compute_mouth(build_speech("T", "UW"), np.array([0.05]), dominance)[0]  # UW is heard only 0.05 s later
+    spread = compute_mouth(build_speech("T", "IY"), np.array([0.05]), dominance)[0]
     assert rounded[2] > 0.4
     assert rounded[1] < 0 < spread[1]
 
 
 def test_every_moment_of_sound_tells_its_phone() -> None:
     """Single mel frames of new voices, by the nearest mean in the training voices' covariance."""
-    chain, mel = chain_of("random"), MelConfig()
+    chain, mel = build_chain("random"), MelConfig()
 
     def sample_frames(seeds: range) -> tuple[np.ndarray, np.ndarray]:
         frames, names = [], []
@@ -153,7 +153,7 @@ def test_every_moment_of_sound_tells_its_phone() -> None:
             rng = np.random.default_rng(seed)
             spoken = speak(chain, 4.0, rng)
             voice = Voice(pitch_hz=rng.uniform(90, 240), tract=rng.uniform(0.93, 1.07))
-            sound = log_mel(torch.from_numpy(synthesised(spoken, voice, rng))[None], mel)[0].numpy()
+            sound = compute_log_mel(torch.from_numpy(synthesize(spoken, voice, rng))[None], mel)[0].numpy()
             times = (np.arange(len(sound)) + 0.5) / 100
             which = np.searchsorted(spoken.edges_s, times, side="right") - 1
             inside = np.minimum(times - spoken.edges_s[which], spoken.edges_s[which + 1] - times) > 0.012
@@ -174,7 +174,7 @@ def test_every_moment_of_sound_tells_its_phone() -> None:
 
 def test_sound_has_the_pitch_and_the_formants_it_is_told() -> None:
     def spectrum(voice: Voice) -> np.ndarray:
-        sound = synthesised(build_speech("IY", each_s=1.0), voice, np.random.default_rng(0))
+        sound = synthesize(build_speech("IY", each_s=1.0), voice, np.random.default_rng(0))
         assert len(sound) == SAMPLE_RATE_HZ
         return np.abs(np.fft.rfft(sound[4000:12_000] * np.hanning(8000)))  # 2 Hz a bin
 
@@ -192,16 +192,18 @@ def test_oracle_against_two_phones_by_hand() -> None:
     # everything when nothing reaches over.
     odds = np.array([[0.0, 1.0], [1.0, 0.0]])
     chain = PhoneChain(((PAUSE, "a"), ("AA", "b")), odds)
-    none = oracle_curve(chain, Dominance.of_reach(0.0), (0, 1), moments=50, completions=4)
+    none = compute_oracle_curve(chain, Dominance.of_reach(0.0), (0, 1), moments=50, completions=4)
     np.testing.assert_array_equal(none.mean, 1.0)
-    some = oracle_curve(chain, Dominance.of_reach(0.12), (0, 1, 2, 3), moments=300, completions=16)
+    some = compute_oracle_curve(chain, Dominance.of_reach(0.12), (0, 1, 2, 3), moments=300, completions=16)
     assert 0.3 < some.mean[0] < 0.999
     assert some.mean[3] == 1.0  # 3.5 frames are 0.14 s
 
 
 @pytest.mark.parametrize("order", ["english", "random"])
 def test_oracle_rises_to_one_where_the_reach_ends(order: str) -> None:
-    curve = oracle_curve(chain_of(order), Dominance.of_reach(0.3), tuple(range(10)), moments=300, completions=16)  # type: ignore[arg-type]
+    curve = compute_oracle_curve(
+        build_chain(order), Dominance.of_reach(0.3), tuple(range(10)), moments=300, completions=16
+    )  # type: ignore[arg-type]
     assert (np.diff(curve.mean) > -0.03).all()
     assert curve.mean[7:].min() == 1.0  # 7.5 frames are 0.3 s
     assert curve.mean[6] < 1
@@ -210,18 +212,22 @@ def test_oracle_rises_to_one_where_the_reach_ends(order: str) -> None:
 
 
 def test_who_is_deaf_at_the_edges_knows_less() -> None:
-    chain, dominance = chain_of("english"), Dominance.of_reach(0.3)
-    sharp, deaf = (oracle_curve(chain, dominance, (3,), moments=500, completions=16, deaf_s=s) for s in (0.0, 0.019))
+    chain, dominance = build_chain("english"), Dominance.of_reach(0.3)
+    sharp, deaf = (
+        compute_oracle_curve(chain, dominance, (3,), moments=500, completions=16, deaf_s=s) for s in (0.0, 0.019)
+    )
     assert deaf.mean[0] < sharp.mean[0] - 0.02
 
 
 def test_oracle_agrees_with_counting() -> None:
     """With long phones and k = 0 only the middle phone is known: the best guess is the mean over all such moments."""
-    chain, dominance = chain_of("random"), Dominance.of_reach(0.1)
-    curve = oracle_curve(chain, dominance, (0,), moments=1500, completions=32)
+    chain, dominance = build_chain("random"), Dominance.of_reach(0.1)
+    curve = compute_oracle_curve(chain, dominance, (0,), moments=1500, completions=32)
     spoken = speak(chain, 3000.0, np.random.default_rng(9))
     times = np.random.default_rng(10).uniform(1, 2999, 6000)
-    mouth = np.concatenate([mouth_at(_near(spoken, part), part, dominance) for part in np.split(np.sort(times), 100)])
+    mouth = np.concatenate(
+        [compute_mouth(_near(spoken, part), part, dominance) for part in np.split(np.sort(times), 100)]
+    )
     which = np.searchsorted(spoken.edges_s, np.sort(times), side="right") - 1
     clear = np.minimum(np.sort(times) - spoken.edges_s[which], spoken.edges_s[which + 1] - np.sort(times)) > 0.02
     error = []
@@ -233,33 +239,33 @@ def test_oracle_agrees_with_counting() -> None:
     assert -0.03 < curve.mean[0] - counted.mean() < 0.2
 
 
-def _near(spoken: Spoken, times: np.ndarray) -> Spoken:
+def _near(spoken: PhoneSequence, times: np.ndarray) -> PhoneSequence:
     low = int(np.searchsorted(spoken.edges_s, times[0] - 1)) - 1
     high = int(np.searchsorted(spoken.edges_s, times[-1] + 1)) + 1
     low = max(low, 0)
-    return Spoken(spoken.phones[low:high], spoken.edges_s[low : high + 1], spoken.places[low:high])
+    return PhoneSequence(spoken.phones[low:high], spoken.edges_s[low : high + 1], spoken.places[low:high])
 
 
 def test_window_is_read_between_the_points() -> None:
-    assert window_at(np.array([0.04, 0.12, 0.2]), np.array([0.5, 0.9, 1.0]), 0.95) == pytest.approx(0.16)
+    assert find_window(np.array([0.04, 0.12, 0.2]), np.array([0.5, 0.9, 1.0]), 0.95) == pytest.approx(0.16)
     steps = np.array([0.04, 0.12, 0.2]), np.array([0.5, 0.9, 1.0])
-    assert window_at(*steps, 0.9, gain=True) == pytest.approx(0.16)  # 0.5 + 0.9 * 0.5
-    assert window_at(np.array([0.04, 0.12]), np.array([1.0, 1.0]), 0.95) == pytest.approx(0.038)
+    assert find_window(*steps, 0.9, gain=True) == pytest.approx(0.16)  # 0.5 + 0.9 * 0.5
+    assert find_window(np.array([0.04, 0.12]), np.array([1.0, 1.0]), 0.95) == pytest.approx(0.038)
 
 
 def test_flites_own_words_are_read() -> None:
-    spoken = parsed("pau:0.195 p:0.280 ax:0.342 pau:0.500 ", 1.0)
+    spoken = parse_phones("pau:0.195 p:0.280 ax:0.342 pau:0.500 ", 1.0)
     assert spoken.phones == (PAUSE, "P", "AH", PAUSE, PAUSE)
     np.testing.assert_allclose(spoken.edges_s, [0, 0.195, 0.28, 0.342, 0.5, 1.0])
-    assert parsed("pau:0.2 p:0.9", 0.5).edges_s[-1] == 0.5
+    assert parse_phones("pau:0.2 p:0.9", 0.5).edges_s[-1] == 0.5
     for wrong in ("pau", "xyz:0.3"):
         with pytest.raises(DataError, match="--voice formant"):
-            parsed(wrong, 1.0)
+            parse_phones(wrong, 1.0)
 
 
 def test_wrong_values_are_named() -> None:
     with pytest.raises(ConfigError, match="reach"):
         Dominance.of_reach(3.0)
     with pytest.raises(ConfigError, match="english or random"):
-        chain_of("latin")  # type: ignore[arg-type]
+        build_chain("latin")  # type: ignore[arg-type]
     assert len(PHONES) == 1 + len(VOWELS) + len(CONSONANTS) == 40

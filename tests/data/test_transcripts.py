@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cals.data.transcripts import transcript
+from cals.data.transcripts import find_transcript
 
 CLIP = {"clip": "s1/bbaf3s", "start_frame": 0, "frames": 75}
 TIMED = [(0.4, 0.6, "bin"), (0.6, 0.9, "red")]
@@ -25,4 +25,4 @@ TIMED = [(0.4, 0.6, "bin"), (0.6, 0.9, "red")]
     ],
 )
 def test_what_is_known_best_comes_first(facts: dict[str, Any], text: str | None) -> None:
-    assert transcript(facts) == text
+    assert find_transcript(facts) == text

@@ -9,8 +9,8 @@ import torch
 from buzzing import prepared
 
 from cals.data.store import ClipStore
-from cals.data.voice_bank import BankConfig, make_bank
-from cals.data.windows import heard, step_rng, stretches, sync_windows
+from cals.data.voice_bank import BankConfig, build_voice_bank
+from cals.data.windows import build_step_rng, sample_mel, sample_sync_windows, sample_windows
 from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 
@@ -36,7 +36,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bank(corpus: Path) -> Path:
-    make_bank(corpus, corpus.parent / "bank", BankConfig(k=2))
+    build_voice_bank(corpus, corpus.parent / "bank", BankConfig(k=2))
     return corpus.parent / "bank"
 
 
@@ -61,12 +61,12 @@ def test_a_bank_that_was_stopped_goes_on(corpus: Path, bank: Path) -> None:
     modified = (bank / "shard-00000.safetensors").stat().st_mtime_ns
     (bank / "shard-00001.safetensors").unlink()
     calls: list[tuple[int, int | None]] = []
-    make_bank(corpus, bank, BankConfig(k=2), progress=lambda done, total: calls.append((done, total)))
+    build_voice_bank(corpus, bank, BankConfig(k=2), progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 2), (2, 2)]
     assert (bank / "shard-00000.safetensors").stat().st_mtime_ns == modified
     assert (bank / "shard-00001.safetensors").read_bytes() == whole
     with pytest.raises(DataError, match="choose another folder"):
-        make_bank(corpus, bank, BankConfig(k=1))
+        build_voice_bank(corpus, bank, BankConfig(k=1))
 
 
 @needs_world
@@ -74,19 +74,19 @@ def test_a_damaged_shard_of_voices_is_made_again(corpus: Path, bank: Path) -> No
     path = bank / "shard-00001.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    make_bank(corpus, bank, BankConfig(k=2))
+    build_voice_bank(corpus, bank, BankConfig(k=2))
     assert path.read_bytes() == whole
 
 
 def test_a_killed_worker_is_explained(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cals.workers.ProcessPoolExecutor", Killed)
     with pytest.raises(DataError, match="found one killed.*fewer --workers"):
-        make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
+        build_voice_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
 
 
 @needs_world
 def test_workers_make_the_same_voices(corpus: Path, bank: Path, tmp_path: Path) -> None:
-    make_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
+    build_voice_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
     one, two = (ClipStore(corpus, MelConfig(), voices=folder).variants(2) for folder in (bank, tmp_path / "bank"))
     torch.testing.assert_close(one, two, rtol=0, atol=0)
 
@@ -94,24 +94,24 @@ def test_workers_make_the_same_voices(corpus: Path, bank: Path, tmp_path: Path) 
 @needs_world
 def test_windows_are_cut_from_drawn_voices(corpus: Path, bank: Path) -> None:
     store = ClipStore(corpus, MelConfig(), voices=bank)
-    batch = sync_windows(store, step_rng(0, 0), clips=4, per_clip=2, frames=5, step=4)
+    batch = sample_sync_windows(store, build_step_rng(0, 0), clips=4, per_clip=2, frames=5, step=4)
     assert batch.mel.shape == (4, 2, 20, 80)
-    sums = {round(float(heard(store, 0, step_rng(0, step)).sum()), 2) for step in range(20)}
+    sums = {round(float(sample_mel(store, 0, build_step_rng(0, step)).sum()), 2) for step in range(20)}
     assert len(sums) == 3
-    windows = stretches(store, step_rng(0, 0), clips=2, frames=10, step=4)
+    windows = sample_windows(store, build_step_rng(0, 0), clips=2, frames=10, step=4)
     assert windows.mel.shape == (2, 40, 80)
 
 
 def test_clips_that_are_all_too_short_are_named(corpus: Path) -> None:
     with pytest.raises(DataError, match="expected clips of 26 frames, found the longest of 25; prepare longer"):
-        stretches(ClipStore(corpus, MelConfig()), step_rng(0, 0), clips=2, frames=26, step=4)
+        sample_windows(ClipStore(corpus, MelConfig()), build_step_rng(0, 0), clips=2, frames=26, step=4)
 
 
 def test_one_voice_draws_nothing(corpus: Path) -> None:
-    store, rng = ClipStore(corpus, MelConfig()), step_rng(0, 0)
-    torch.testing.assert_close(heard(store, 0, rng), store[0].mel)
-    assert rng.random() == step_rng(0, 0).random()
-    batch = sync_windows(store, step_rng(0, 0), clips=2, per_clip=2, frames=5, step=4)
+    store, rng = ClipStore(corpus, MelConfig()), build_step_rng(0, 0)
+    torch.testing.assert_close(sample_mel(store, 0, rng), store[0].mel)
+    assert rng.random() == build_step_rng(0, 0).random()
+    batch = sample_sync_windows(store, build_step_rng(0, 0), clips=2, per_clip=2, frames=5, step=4)
     assert batch.lower.shape == (2, 2, 5, 3, 16, 32)
 
 
@@ -125,6 +125,6 @@ def test_a_bank_of_something_else_is_refused(corpus: Path, bank: Path, tmp_path:
     with pytest.raises(DataError, match="expected voices of a-4"):
         ClipStore(more, MelConfig(), voices=bank)
     with pytest.raises(DataError, match="cals prepare"):
-        make_bank(tmp_path, tmp_path / "bank", BankConfig())
+        build_voice_bank(tmp_path, tmp_path / "bank", BankConfig())
     with pytest.raises(ConfigError, match="workers"):
-        make_bank(corpus, bank, BankConfig(k=2), workers=0)
+        build_voice_bank(corpus, bank, BankConfig(k=2), workers=0)

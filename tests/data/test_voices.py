@@ -6,15 +6,15 @@ import torch
 from buzzing import speech
 
 from cals.data import voices
-from cals.data.voices import Voice, VoiceChange, drawn_voice, put_together, revoiced, taken_apart
+from cals.data.voices import Voice, VoiceChange, analyze_voice, convert_voice, sample_voice, synthesize_voice
 from cals.errors import ConfigError
-from cals.features.mel import MelConfig, log_mel
+from cals.features.mel import MelConfig, compute_log_mel
 
 needs_world = pytest.mark.skipif(importlib.util.find_spec("pyworld") is None, reason="needs pyworld: cals[voices]")
 
 
 def mel(wav: np.ndarray) -> np.ndarray:
-    return np.asarray(log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
+    return np.asarray(compute_log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
 
 
 def lag(one: np.ndarray, other: np.ndarray, reach: int = 8) -> int:
@@ -30,7 +30,7 @@ def test_a_new_voice_says_the_same_at_the_same_time() -> None:
     wav = speech(3.0)
     before = mel(wav).mean(axis=1)
     for seed in range(8):
-        converted = revoiced(wav, np.random.default_rng(seed), VoiceChange())
+        converted = convert_voice(wav, np.random.default_rng(seed), VoiceChange())
         assert converted.shape == wav.shape
         assert converted.dtype == np.float32
         assert np.sqrt(np.mean(converted**2)) == pytest.approx(np.sqrt(np.mean(wav**2)), rel=1e-3)
@@ -46,49 +46,49 @@ def test_loudness_is_in_place_within_half_a_mel_step() -> None:
         smooth: np.ndarray = np.log10(np.convolve(sound**2, np.hanning(640), "same") + 1e-6)
         return smooth
 
-    parts = taken_apart(wav)
+    parts = analyze_voice(wav)
     for pitch_hz in (90.0, 220.0):
-        converted = put_together(parts, Voice(pitch_hz=pitch_hz))
+        converted = synthesize_voice(parts, Voice(pitch_hz=pitch_hz))
         assert abs(lag(envelope(wav), envelope(converted), 160)) <= 80
 
 
 @needs_world
 def test_pitch_and_formants_go_where_they_are_sent() -> None:
-    parts = taken_apart(speech(2.0))
+    parts = analyze_voice(speech(2.0))
     assert parts.median_hz == pytest.approx(110, rel=0.1)  # its melody goes up and down by a tenth
-    higher = put_together(parts, Voice(pitch_hz=220.0))
-    assert taken_apart(higher).median_hz == pytest.approx(220, rel=0.1)
+    higher = synthesize_voice(parts, Voice(pitch_hz=220.0))
+    assert analyze_voice(higher).median_hz == pytest.approx(220, rel=0.1)
 
     def centre(sound: np.ndarray) -> float:
         power = np.abs(np.fft.rfft(sound)) ** 2
         hz = np.fft.rfftfreq(len(sound), 1 / 16_000)
         return float((power * hz).sum() / power.sum())
 
-    shorter = put_together(parts, Voice(pitch_hz=110.0, bends=(1.2,) * 5))
-    same = put_together(parts, Voice(pitch_hz=110.0))
+    shorter = synthesize_voice(parts, Voice(pitch_hz=110.0, bends=(1.2,) * 5))
+    same = synthesize_voice(parts, Voice(pitch_hz=110.0))
     assert centre(shorter) / centre(same) == pytest.approx(1.2, rel=0.05)
-    assert taken_apart(shorter).median_hz == pytest.approx(110, rel=0.1)
+    assert analyze_voice(shorter).median_hz == pytest.approx(110, rel=0.1)
 
 
 @needs_world
 def test_a_whisper_has_no_pitch_and_silence_stays_silent() -> None:
-    whisper = put_together(taken_apart(speech()), Voice(pitch_hz=110.0, whisper=True))
-    voiced = taken_apart(whisper).pitch_hz > 0
+    whisper = synthesize_voice(analyze_voice(speech()), Voice(pitch_hz=110.0, whisper=True))
+    voiced = analyze_voice(whisper).pitch_hz > 0
     assert voiced.mean() < 0.2
-    silence = revoiced(np.zeros(16_000, np.float32), np.random.default_rng(0), VoiceChange())
+    silence = convert_voice(np.zeros(16_000, np.float32), np.random.default_rng(0), VoiceChange())
     assert float(np.abs(silence).max()) < 1e-6
 
 
 @needs_world
 def test_voices_are_seeded() -> None:
     wav = speech(1.0)
-    first = revoiced(wav, np.random.default_rng(1), VoiceChange())
-    np.testing.assert_array_equal(first, revoiced(wav, np.random.default_rng(1), VoiceChange()))
-    assert not np.array_equal(first, revoiced(wav, np.random.default_rng(2), VoiceChange()))
+    first = convert_voice(wav, np.random.default_rng(1), VoiceChange())
+    np.testing.assert_array_equal(first, convert_voice(wav, np.random.default_rng(1), VoiceChange()))
+    assert not np.array_equal(first, convert_voice(wav, np.random.default_rng(2), VoiceChange()))
 
 
 def test_higher_voices_have_shorter_throats() -> None:
-    sampled = [drawn_voice(np.random.default_rng(seed), VoiceChange(), 100.0) for seed in range(200)]
+    sampled = [sample_voice(np.random.default_rng(seed), VoiceChange(), 100.0) for seed in range(200)]
     pitch, tract = np.log([voice.pitch_hz for voice in sampled]), np.log([np.mean(voice.bends) for voice in sampled])
     assert np.corrcoef(pitch, tract)[0, 1] > 0.5
     assert min(pitch) >= np.log(80)
@@ -99,6 +99,6 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     voices._load_world.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'cals\[voices\]'"):
-        taken_apart(np.zeros(100, np.float32))
+        analyze_voice(np.zeros(100, np.float32))
     with pytest.raises(ConfigError, match="0 < low <= high"):
         VoiceChange(pitch_hz=(200.0, 100.0))

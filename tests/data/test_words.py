@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from cals.data.augment import FaceAugment
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
-from cals.data.words import TimedWord, WordStore, drawn_words, joined, mouth_cut, timed_words, word_windows
+from cals.data.words import (
+    TimedWord,
+    WordStore,
+    build_word_windows,
+    collate_words,
+    crop_mouth,
+    quantize_words,
+    sample_words,
+)
 from cals.errors import DataError
 
 CUT, BLANK, FRAMES = (68, 116, 28, 100), -1, 30
@@ -27,7 +35,9 @@ def write_corpus(folder: Path, words_of: dict[str, object]) -> Path:
         facts = {"clip": f"s/{key}", "speaker": "s", "frames": FRAMES, "words": words}
         landmarks = np.zeros((FRAMES, 468, 3), np.float16)
         samples.append(
-            Sample(key=key, crops=encoded(crops, 25), wav=np.zeros(640, np.float32), landmarks=landmarks, facts=facts)
+            Sample(
+                key=key, crops=encode_crops(crops, 25), wav=np.zeros(640, np.float32), landmarks=landmarks, facts=facts
+            )
         )
     write_shard(folder / "shard-00000.tar", samples)
     lines = [json.dumps({"key": s.key, "shard": "shard-00000.tar"} | s.facts) for s in samples]
@@ -47,12 +57,12 @@ def store(corpus: Path, names: set[str] | None = None) -> WordStore:
 
 def test_times_become_the_nearest_frames_and_two_at_least() -> None:
     words = [(0.71, 0.9, "bin"), (1.08, 1.09, "at"), (2.9, 3.1, "late")]
-    assert timed_words(words, 75, 25) == (TimedWord(18, 22, "bin"), TimedWord(27, 29, "at"))
+    assert quantize_words(words, 75, 25) == (TimedWord(18, 22, "bin"), TimedWord(27, 29, "at"))
 
 
 def test_windows_hold_the_word_and_its_context() -> None:
     words = [TimedWord(1, 4, "bin"), TimedWord(6, 12, "blue"), TimedWord(13, 15, "at")]
-    index, own = word_windows(words, 16, 3, BLANK)
+    index, own = build_word_windows(words, 16, 3, BLANK)
     for row, mask, word in zip(index, own, words, strict=True):
         expected = [t for t in range(word.start - 3, word.end + 3) if 0 <= t < 16]
         assert [t for t in row.tolist() if t != BLANK] == expected
@@ -63,7 +73,7 @@ def test_clips_are_joined_with_their_own_frames() -> None:
     mouths = [np.full((length, 4, 4, 3), 10 * n, np.uint8) + np.arange(length, dtype=np.uint8)[:, None, None, None]
               for n, length in ((1, 6), (9, 8))]  # fmt: skip
     words = [[TimedWord(1, 3, "bin")], [TimedWord(0, 5, "blue"), TimedWord(5, 8, "at")]]
-    batch = joined(list(zip(mouths, words, strict=True)), 1, BLANK)
+    batch = collate_words(list(zip(mouths, words, strict=True)), 1, BLANK)
     assert batch.texts == ("bin", "blue", "at")
     values = [batch.mouths[row[mask]][:, 0, 0, 0].tolist() for row, mask in zip(batch.index, batch.own, strict=True)]
     assert values == [[11, 12], [90, 91, 92, 93, 94], [95, 96, 97]]
@@ -87,7 +97,7 @@ def test_the_store_keeps_words_it_knows_and_the_mouth_alone(corpus: Path) -> Non
 
 def test_the_cut_is_a_copy() -> None:
     crops = np.arange(2 * 128 * 128 * 3, dtype=np.int64).astype(np.uint8).reshape(2, 128, 128, 3)
-    mouth = mouth_cut(crops, CUT)
+    mouth = crop_mouth(crops, CUT)
     assert (mouth == crops[:, 68:116, 28:100]).all()
     assert mouth.base is None
 
@@ -97,7 +107,7 @@ def test_what_is_drawn_is_where_it_was(corpus: Path, jitter: int) -> None:
     word_store, times = store(corpus), {"bin": (5, 10), "blue": (10, 16), "at": (22, 25), "now": (10, 20)}
     shifts = set()
     for seed in range(12):
-        batch = drawn_words(
+        batch = sample_words(
             word_store, np.random.default_rng(seed), STILL, clips=2, jitter=jitter, context=2, blank=BLANK
         )
         assert sorted(batch.texts) == ["at", "bin", "blue", "now"]
@@ -114,7 +124,7 @@ def test_what_is_drawn_is_where_it_was(corpus: Path, jitter: int) -> None:
 def test_drawing_is_repeatable_and_changes_pictures(corpus: Path) -> None:
     word_store = store(corpus)
     batches = [
-        drawn_words(word_store, np.random.default_rng(seed), FaceAugment(), clips=1, jitter=1, context=3, blank=BLANK)
+        sample_words(word_store, np.random.default_rng(seed), FaceAugment(), clips=1, jitter=1, context=3, blank=BLANK)
         for seed in (4, 4, 5)
     ]
     assert torch.equal(batches[0].mouths, batches[1].mouths)

@@ -443,7 +443,7 @@ def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError("broken network")
 
-    monkeypatch.setattr("cals.inference.drawing.transfer", broken)
+    monkeypatch.setattr("cals.inference.drawing.transfer_pixels", broken)
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="broken network") as caught:
         list(lips.frames(talking, SPEECH))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cals.cli import main
-from talking_photo import talking
+from talking_photo import write_talking_clip
 
 TABLE = "WORD START END ASDSCORE"
 TEXTS = {
@@ -30,11 +30,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lrs2")
     base = root / "mvlrs_v1"
     for seed, name in enumerate(("main/61/00001", "main/62/00001", "main/63/00001", "pretrain/61/00001")):
-        talking(base / f"{name}.mp4", seed=seed, frames=32)
-    talking(base / "main/61/00002.mp4", frames=30, silent=True)
-    talking(base / "main/61/00003.mp4", frames=62, gap=range(30, 34))
-    talking(base / "main/61/00004.mp4", frames=12)  # and no text
-    talking(base / "main/64/00001.mp4", frames=30)  # in no list
+        write_talking_clip(base / f"{name}.mp4", seed=seed, frames=32)
+    write_talking_clip(base / "main/61/00002.mp4", frames=30, silent=True)
+    write_talking_clip(base / "main/61/00003.mp4", frames=62, gap=range(30, 34))
+    write_talking_clip(base / "main/61/00004.mp4", frames=12)  # and no text
+    write_talking_clip(base / "main/64/00001.mp4", frames=30)  # in no list
     (base / "pretrain/61/00002.mp4").write_text("no video")
     for name, text in TEXTS.items():
         (base / f"{name}.txt").write_text(text)

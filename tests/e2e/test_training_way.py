@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from cals import hub
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.data.shards import read_shard
 from cals.errors import CheckpointError
 from cals.face.align import Aligner
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER, mouth_opening
+from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER, measure_mouth_opening
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
 from cals.models.sync import sync_from_checkpoint
-from cals.nn.warp import draw_triangles, sample_places, source_places, triangulate
+from cals.nn.warp import compute_source_grid, draw_triangles, sample_grid, triangulate
 from cals.types import F32, U8
 from drawing import write_video, write_wav
 
@@ -35,7 +35,7 @@ SIZE, FRAMES = 320, 50
 def detect_landmarks(face: U8) -> F32:
     """Detect the tracker's mesh [468 3] in a picture."""
     try:
-        models = FaceModels(*hub.face_model_bytes())
+        models = FaceModels(*hub.read_face_models())
     except CheckpointError as error:
         pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
     result = FaceTracker(BlazeFaceMesh(models)).update(ArrayPicture(face), Fraction(0), 0)
@@ -71,7 +71,7 @@ def draw_speech(photo: U8, seed: int) -> tuple[list[U8], F32]:
     for points in open_mouth(landmarks, 12 * level):
         after = torch.cat([points, border])[None]
         triangle_map = draw_triangles(after, triangles, SIZE, SIZE)
-        image = sample_places(pixels, source_places(after, before, triangles, triangle_map))[0]
+        image = sample_grid(pixels, compute_source_grid(after, before, triangles, triangle_map))[0]
         pictures.append(image.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy())
     time_s = np.arange(640 * FRAMES) / 16_000
     voice = sum(np.sin(2 * np.pi * (150 + 20 * seed) * k * time_s) / k for k in range(1, 12))
@@ -126,7 +126,7 @@ def test_the_corpus_holds_what_was_drawn(way: Path) -> None:
     assert (summary["samples"], summary["frames"]) == (4, 4 * FRAMES)
     assert set(summary["offsets"]) == {"anna", "bert"}
     for sample in read_shard(way / "corpus" / "shard-00000.tar"):
-        openings = [mouth_opening(points.astype(np.float32)) for points in sample.landmarks]
+        openings = [measure_mouth_opening(points.astype(np.float32)) for points in sample.landmarks]
         assert np.ptp(openings) > 0.03
         assert sample.facts["sync_correlation"] > 0.5
 
@@ -139,7 +139,9 @@ def test_training_was_stopped_and_went_on(way: Path) -> None:
     assert [line["step"] for line in lines if line["kind"] == "train"] == [5, 10, 15, 20]
     checkpoint = load_checkpoint(way / "runs" / "l2f" / "model")
     assert (checkpoint.kind, checkpoint.step) == ("mesh", 20)
-    assert checkpoint.parents == {part: weights_sha256(way / "runs" / part / "model") for part in ("sync", "a2l")}
+    assert checkpoint.parents == {
+        part: compute_weights_sha256(way / "runs" / part / "model") for part in ("sync", "a2l")
+    }
 
 
 def test_the_bundle_is_small_and_whole(way: Path) -> None:
@@ -167,12 +169,12 @@ def test_the_model_makes_them_speak(way: Path, raw: Path, tmp_path: Path, face: 
     main([*arguments, "--model", str(way / "ours"), "--report", str(report)])
     document = json.loads(report.read_text())
     assert (document["frames"], document["generated"]) == (FRAMES, FRAMES)
-    assert document["model"].startswith(f"ours ({weights_sha256(way / 'ours')[:12]}")
+    assert document["model"].startswith(f"ours ({compute_weights_sha256(way / 'ours')[:12]}")
     with VideoReader(source) as before, VideoReader(out) as after:
         originals = [frame.rgb().astype(int) for frame in before]
         originals = originals if face == "video" else originals * FRAMES
         changes = [np.abs(frame.rgb() - old) for frame, old in zip(after, originals, strict=True)]
-    tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.face_model_bytes()))), Aligner()
+    tracker, aligner = FaceTracker(BlazeFaceMesh(FaceModels(*hub.read_face_models()))), Aligner()
     tracked_face = tracker.update(ArrayPicture(originals[0].astype(np.uint8)), Fraction(0), 0)
     mouth = tracked_face.landmarks[list(MOUTH_OUTER), :2]
     (x0, y0), (x1, y1) = mouth.min(axis=0).astype(int), mouth.max(axis=0).astype(int)

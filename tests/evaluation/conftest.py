@@ -48,4 +48,4 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def detector() -> BlazeFaceMesh:
-    return BlazeFaceMesh(FaceModels(*hub.face_model_bytes(None)))
+    return BlazeFaceMesh(FaceModels(*hub.read_face_models(None)))

@@ -12,8 +12,8 @@ from cals.evaluation import clip_offset
 from cals.evaluation.clip_offset import choose_offset, find_offset, read_offsets
 from cals.evaluation.drives import RealClip, read_clip
 from cals.face.detector import FaceDetector
-from cals.inference.shifts import Shifts
-from cals.inference.sync_encoders import own_encoders
+from cals.inference.shifts import SyncDistances
+from cals.inference.sync_encoders import load_encoders
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,14 @@ def test_thirds_have_to_agree(
 ) -> None:
     rng = np.random.default_rng(2)
 
-    def measure(*_: object) -> Iterator[Shifts]:
+    def measure(*_: object) -> Iterator[SyncDistances]:
         distances = [rng.uniform(1.1, 1.2, 31).astype(np.float32) for _ in range(20 * len(thirds))]
         for number, row in enumerate(distances):
             row[15 + thirds[number // 20]] = 0.8
-        yield Shifts(judged=list(range(len(distances))), distances=distances)
+        yield SyncDistances(judged=list(range(len(distances))), distances=distances)
 
     monkeypatch.setattr(clip_offset, "measure_shifts", measure)
-    result = find_offset(clip, own_encoders())
+    result = find_offset(clip, load_encoders())
     assert result.late_frames == late
     assert why in result.why
 
@@ -52,7 +52,7 @@ def test_what_is_told_is_believed(clip: RealClip, tmp_path: Path) -> None:
     (tmp_path / "told.json").write_text('{"one": -1.5}')
     told = read_offsets(tmp_path / "told.json", ["one", "two"])
     assert told == {"one": -1.5}
-    result = choose_offset(clip, own_encoders(), told["one"])
+    result = choose_offset(clip, load_encoders(), told["one"])
     assert (result.late_s, result.why) == (pytest.approx(-0.06), "told")
 
 

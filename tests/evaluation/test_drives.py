@@ -9,8 +9,8 @@ import pytest
 from cals import LipSync
 from cals.data.manifest import ClipSource
 from cals.errors import MediaError
-from cals.evaluation.drives import RealClip, Seen, read_clip, said_by, write_rolled
-from cals.evaluation.entrants import shown_copy, shown_model
+from cals.evaluation.drives import AlignedFaces, RealClip, build_rolled_target, read_clip, write_rolled
+from cals.evaluation.entrants import build_copy_output, generate_output
 from cals.face.detector import FaceDetector
 from cals.media.audio import load_mono
 
@@ -18,7 +18,7 @@ from cals.media.audio import load_mono
 def clip(frames: int, rate: float = 25.0) -> RealClip:
     """Frame k has k in its crop and landmarks."""
     number = np.arange(frames)
-    seen = Seen(
+    seen = AlignedFaces(
         np.broadcast_to(number[:, None, None, None], (frames, 4, 4, 3)).astype(np.uint8),
         np.broadcast_to(number[:, None, None], (frames, 468, 2)).astype(float),
         np.ones(frames, bool),
@@ -30,27 +30,27 @@ def clip(frames: int, rate: float = 25.0) -> RealClip:
 @pytest.mark.parametrize("frames", [60, 75])
 def test_the_mouth_is_rolled_as_the_sound_is(frames: int) -> None:
     face = clip(frames)
-    meant = said_by(clip(frames), face)
+    meant = build_rolled_target(clip(frames), face)
     assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(frames), frames // 2).tolist()
     assert meant.crops[:, 0, 0, 0].tolist() == meant.landmarks[:, 0, 0].tolist()
     assert meant.valid.all()
 
 
 def test_nothing_is_meant_after_the_sounds_end() -> None:
-    meant = said_by(clip(40), clip(50))
+    meant = build_rolled_target(clip(40), clip(50))
     assert meant.valid.tolist() == [True] * 40 + [False] * 10
     assert meant.landmarks[:40, 0, 0].tolist() == np.roll(np.arange(40), 20).tolist()
 
 
 def test_a_speaker_of_another_frame_rate_is_matched_in_time() -> None:
-    meant = said_by(clip(150, rate=75.0), clip(50, rate=25.0))
+    meant = build_rolled_target(clip(150, rate=75.0), clip(50, rate=25.0))
     assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(1, 150, 3), 25).tolist()
 
 
 def test_an_absent_face_is_not_valid_where_it_is_heard() -> None:
     speaker = clip(40)
     speaker.seen.valid[5] = False
-    assert np.flatnonzero(~said_by(speaker, clip(40)).valid).tolist() == [25]
+    assert np.flatnonzero(~build_rolled_target(speaker, clip(40)).valid).tolist() == [25]
 
 
 def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, detector: FaceDetector) -> None:
@@ -84,7 +84,7 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
     assert (len(whole.frames), len(part.frames), part.end_s) == (48, 25, 1.0)
     assert (part.seen.crops == whole.seen.crops[:25]).all()
     assert part.middles_s.tolist() == pytest.approx([(k + 0.5) / 25 for k in range(25)])
-    generated = shown_model(part, source.video, LipSync("debug"), detector).seen
+    generated = generate_output(part, source.video, LipSync("debug"), detector).seen
     assert generated.crops.shape == part.seen.crops.shape
     assert generated.valid.all()
     with pytest.raises(MediaError, match="ends by 0.010 s"):
@@ -93,7 +93,7 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
 
 def test_copied_mouths_are_others_and_the_same_every_time(raw: Path, detector: FaceDetector) -> None:
     real = read_clip(ClipSource(name="anna/two", speaker="anna", video=raw / "anna" / "two.mp4"), detector)
-    first, again = shown_copy(real, detector).seen, shown_copy(real, detector).seen
+    first, again = build_copy_output(real, detector).seen, build_copy_output(real, detector).seen
     assert first.valid.tolist() == [False] * 3 + [True] * 45
     assert (first.crops == again.crops).all()
     upper, lower = np.s_[3:, :40], np.s_[3:, 70:100]

@@ -12,11 +12,11 @@ import torch
 
 from cals.checkpoint import save_checkpoint
 from cals.cli import main
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
 from cals.data.store import ClipStore
 from cals.evaluation.heads import HeadClip, HeadReport, measure_head
-from cals.face.align import Aligner, crop
+from cals.face.align import Aligner, sample_crop
 from cals.face.detector import BlazeFaceMesh
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
@@ -58,14 +58,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, detector: BlazeFaceMesh) ->
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
     face = FaceTracker(detector).update(ArrayPicture(photo), Fraction(0), 0)
     transform = Aligner().update(face)
-    cut, at = crop(ArrayPicture(photo), transform), transform.landmarks(face.landmarks)
+    cut, at = sample_crop(ArrayPicture(photo), transform), transform.landmarks(face.landmarks)
     folder, samples = tmp_path_factory.mktemp("corpus"), []
     for seed, name in enumerate(("anna", "bert")):
         pictures = squeeze_mouth(cut, seed)
         samples.append(
             Sample(
                 key=f"{name}-0",
-                crops=encoded(pictures, 25),
+                crops=encode_crops(pictures, 25),
                 wav=np.random.default_rng(seed).normal(0, 0.1, 640 * FRAMES).astype(np.float32),
                 landmarks=read(pictures, detector, at).astype(np.float16),
                 facts={"clip": f"{name}/0", "speaker": name, "frames": FRAMES, "words": None},

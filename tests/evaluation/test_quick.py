@@ -14,11 +14,11 @@ from cals import LipSync
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError, DataError
-from cals.evaluation.quick import SHEET_FRAMES, QuickConfig, quick
+from cals.evaluation.quick import SHEET_FRAMES, QuickConfig, evaluate_quick
 from cals.face.detector import BlazeFaceMesh
 from cals.face.tracker import FaceTracker
 from cals.inference.stream import GENERATED, LipFrame
-from cals.inference.tracked import tracked
+from cals.inference.tracked import track_and_align
 from cals.media.reader import VideoReader
 from cals.models.sync import SyncConfig, SyncModel
 
@@ -110,7 +110,7 @@ class Cheat(LipSync):
 
     def frames(self, face: str | Path, audio: str | Path, **_: object) -> Iterator[LipFrame]:  # type: ignore[override]
         with VideoReader(face) as reader:
-            items = list(tracked(reader, FaceTracker(self.detector), 128))
+            items = list(track_and_align(reader, FaceTracker(self.detector), 128))
         shift = 0 if Path(audio) == Path(face) else self.shift
         for index, item in enumerate(items):
             shown = items[(index - shift) % len(items)].frame
@@ -126,7 +126,7 @@ def test_cheats(
     (tmp_path / "splits.json").write_text(json.dumps({"only": ["bert/one"]}))
     cheat = Cheat("debug")
     cheat.detector, cheat.shift = detector, shift
-    report = quick(raw, tmp_path / "splits.json", cheat, tmp_path / "out", QuickConfig(parts=("only",)))
+    report = evaluate_quick(raw, tmp_path / "splits.json", cheat, tmp_path / "out", QuickConfig(parts=("only",)))
     result = report.means["only"]
     assert result["self"]["opening"] > 0.999
     assert result["self"]["psnr_lips"] == 100
@@ -146,21 +146,21 @@ def test_cheats(
 def test_wrong_input_is_refused_before_any_work(raw: Path, encoders: Path, tmp_path: Path) -> None:
     lips, splits, out = LipSync("debug"), raw / "splits.json", tmp_path / "out"
     with pytest.raises(DataError, match="expected the parts val"):
-        quick(raw, splits, lips, out, QuickConfig(parts=("val",)))
+        evaluate_quick(raw, splits, lips, out, QuickConfig(parts=("val",)))
     with pytest.raises(DataError, match="clips of 'train'"):
-        quick(raw, splits, lips, out, QuickConfig(parts=("train",)))
+        evaluate_quick(raw, splits, lips, out, QuickConfig(parts=("train",)))
     (tmp_path / "other.json").write_text(json.dumps({"val_seen": ["anna/three"]}))
     with pytest.raises(DataError, match="anna/three"):
-        quick(raw, tmp_path / "other.json", lips, out, QuickConfig(parts=("val_seen",)))
+        evaluate_quick(raw, tmp_path / "other.json", lips, out, QuickConfig(parts=("val_seen",)))
     with pytest.raises(ConfigError, match="clips: expected 1 or more"):
         QuickConfig(clips=0)
     with pytest.raises(CheckpointError, match="expected a checkpoint folder"):
-        quick(raw, splits, lips, out, QuickConfig(), sync=tmp_path)
+        evaluate_quick(raw, splits, lips, out, QuickConfig(), sync=tmp_path)
     assert not out.exists()
 
 
 def test_a_corpus_without_faces_leaves_nothing(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"only": ["carl/gone"]}))
     with pytest.raises(DataError, match="clips with a face"):
-        quick(raw, tmp_path / "splits.json", LipSync("debug"), tmp_path / "out", QuickConfig(parts=("only",)))
+        evaluate_quick(raw, tmp_path / "splits.json", LipSync("debug"), tmp_path / "out", QuickConfig(parts=("only",)))
     assert list((tmp_path / "out").iterdir()) == []

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cals.evaluation.drives import Seen
-from cals.evaluation.scores import EQUAL_DB, Drives, lip_region, scores
+from cals.evaluation.drives import AlignedFaces
+from cals.evaluation.scores import EQUAL_DB, ClipOutputs, build_lip_mask, score_clip
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 
 FRAMES = 40
 TIME = np.arange(FRAMES) * 2 * np.pi / FRAMES
 
 
-def seen(opening_px: np.ndarray) -> Seen:
+def seen(opening_px: np.ndarray) -> AlignedFaces:
     """A mouth about (64, 90) whose lips are so far apart, drawn as a dark box on noise, which moves with it."""
     landmarks = np.zeros((FRAMES, 468, 2))
     landmarks[:, [33, 133]], landmarks[:, [362, 263]] = (44.0, 34.0), (84.0, 34.0)
@@ -24,7 +24,7 @@ def seen(opening_px: np.ndarray) -> Seen:
             landmarks[i, list(ring), 0] = 64 + wide * np.cos(turn)
             landmarks[i, list(ring), 1] = 90 + high * np.sin(turn)
         crops[i, 90 - round(gap / 2) : 90 + round(gap / 2), 54:74] = 10
-    return Seen(crops, landmarks, np.ones(FRAMES, bool))
+    return AlignedFaces(crops, landmarks, np.ones(FRAMES, bool))
 
 
 OWN, OTHER = 10 + 6 * np.sin(TIME), 10 + 6 * np.cos(TIME)  # of correlation 0
@@ -33,8 +33,10 @@ LOUD = np.zeros(FRAMES, bool)
 
 
 def test_a_perfect_model_is_perfect_and_its_baselines_are_not() -> None:
-    result = scores(
-        Drives(real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=seen(OWN * 0 + 10), silent=LOUD)
+    result = score_clip(
+        ClipOutputs(
+            real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=seen(OWN * 0 + 10), silent=LOUD
+        )
     )
     assert list(result) == ["self", "cross", "shuffled", "copy"]
     whole = {"psnr": EQUAL_DB, "ssim": 1, "psnr_lower": EQUAL_DB, "ssim_lower": 1, "psnr_lips": EQUAL_DB}
@@ -47,7 +49,9 @@ def test_a_perfect_model_is_perfect_and_its_baselines_are_not() -> None:
 
 
 def test_a_mouth_that_goes_on_as_before_leaks_all_of_it() -> None:
-    result = scores(Drives(real=REAL, self_driven=REAL, cross_driven=REAL, meant=MEANT, copied=REAL, silent=LOUD))
+    result = score_clip(
+        ClipOutputs(real=REAL, self_driven=REAL, cross_driven=REAL, meant=MEANT, copied=REAL, silent=LOUD)
+    )
     assert result["cross"]["leak"] == pytest.approx(1)
     assert result["cross"]["opening"] == pytest.approx(0, abs=1e-9)
 
@@ -55,9 +59,9 @@ def test_a_mouth_that_goes_on_as_before_leaks_all_of_it() -> None:
 def test_half_the_motion_and_a_flat_picture() -> None:
     timid = seen((OWN + 10) / 2)
     flat = replace(timid, crops=np.full_like(timid.crops, 128))
-    result = scores(Drives(real=REAL, self_driven=flat, cross_driven=flat, meant=MEANT, copied=REAL, silent=LOUD))[
-        "self"
-    ]
+    result = score_clip(
+        ClipOutputs(real=REAL, self_driven=flat, cross_driven=flat, meant=MEANT, copied=REAL, silent=LOUD)
+    )["self"]
     assert result["span"] == pytest.approx(0.5)
     assert result["opening"] == pytest.approx(1)
     assert result["sharpness"] == 0
@@ -65,22 +69,24 @@ def test_half_the_motion_and_a_flat_picture() -> None:
 
 def test_a_mouth_open_in_silence_is_noticed() -> None:
     silent = np.arange(FRAMES) < 8
-    drives = Drives(real=REAL, self_driven=seen(OWN + 4), cross_driven=REAL, meant=REAL, copied=REAL, silent=silent)
-    assert scores(drives)["self"]["silence"] == pytest.approx(0.1 * (1 + 2 * np.cos(np.pi / 5)) / 3)
+    drives = ClipOutputs(
+        real=REAL, self_driven=seen(OWN + 4), cross_driven=REAL, meant=REAL, copied=REAL, silent=silent
+    )
+    assert score_clip(drives)["self"]["silence"] == pytest.approx(0.1 * (1 + 2 * np.cos(np.pi / 5)) / 3)
 
 
 def test_frames_without_a_face_anywhere_count_for_nobody() -> None:
     broken = seen(OWN)
     broken.valid[7] = False
     broken.landmarks[7], broken.crops[7] = np.nan, 0
-    drives = Drives(real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=broken, silent=LOUD)
+    drives = ClipOutputs(real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=broken, silent=LOUD)
     assert np.flatnonzero(~drives.usable).tolist() == [7]
-    assert scores(drives)["copy"]["psnr"] == pytest.approx(EQUAL_DB)
-    assert scores(drives)["self"]["opening"] == pytest.approx(1)
+    assert score_clip(drives)["copy"]["psnr"] == pytest.approx(EQUAL_DB)
+    assert score_clip(drives)["self"]["opening"] == pytest.approx(1)
 
 
 def test_the_lip_region_is_the_mouth_and_a_little_more() -> None:
-    region = lip_region(REAL.landmarks[0], 128)
+    region = build_lip_mask(REAL.landmarks[0], 128)
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     assert columns[[0, -1]] == pytest.approx([64 - 24, 64 + 24], abs=1.1)
     assert rows[[0, -1]] == pytest.approx([90 - 17, 90 + 17], abs=1.6)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cals.evaluation.table import means, score_tables, target_rows, target_table
+from cals.evaluation.table import average_scores, format_score_tables, format_target_table, list_targets
 
 GOOD = {
     "real": {"found": 1.0},
@@ -20,7 +20,7 @@ BAD = {
 
 
 def test_means_and_what_is_compared_with_the_copy() -> None:
-    result = means([("val_seen", GOOD), ("val_seen", BAD), ("other", BAD)])
+    result = average_scores([("val_seen", GOOD), ("val_seen", BAD), ("other", BAD)])
     assert result["val_seen"]["self"] == pytest.approx(
         {
             "clips": 2,
@@ -38,8 +38,8 @@ def test_means_and_what_is_compared_with_the_copy() -> None:
 
 
 def test_targets_are_held_against_their_part() -> None:
-    result = means([("val_seen", GOOD), ("val_unseen", BAD), ("other", GOOD)])
-    met = {(t.label, part): t.met(part, reached) for t, part, reached in target_rows(result)}
+    result = average_scores([("val_seen", GOOD), ("val_unseen", BAD), ("other", GOOD)])
+    met = {(t.label, part): t.met(part, reached) for t, part, reached in list_targets(result)}
     assert {part for _, part in met} == {"val_seen", "val_unseen"}
     assert met["opening correlation, self-driven", "val_seen"]
     assert not met["opening correlation, self-driven", "val_unseen"]
@@ -50,15 +50,17 @@ def test_targets_are_held_against_their_part() -> None:
 
 
 def test_tables_line_up() -> None:
-    result = means([("val_seen", GOOD)])
-    motion, picture = score_tables(result).split("\n\n")
-    for text in (motion, picture, target_table(result)):
+    result = average_scores([("val_seen", GOOD)])
+    motion, picture = format_score_tables(result).split("\n\n")
+    for text in (motion, picture, format_target_table(result)):
         assert len({len(line) for line in text.splitlines()}) == 1
     assert "| val_seen | cross  | 1     | 0.900" in motion
     assert "real" in motion
     assert "real" not in picture  # nothing is said of it there
-    assert "| opening correlation, self-driven  | val_seen | >= 0.9       | 0.950   | yes |" in target_table(result)
+    assert "| opening correlation, self-driven  | val_seen | >= 0.9       | 0.950   | yes |" in format_target_table(
+        result
+    )
 
 
 def test_parts_without_targets_have_no_table_of_them() -> None:
-    assert target_table(means([("other", GOOD)])) == ""
+    assert format_target_table(average_scores([("other", GOOD)])) == ""

@@ -13,7 +13,7 @@ from cals.types import U8
 @pytest.fixture(scope="session")
 def models() -> FaceModels:
     try:
-        return FaceModels(*hub.face_model_bytes())
+        return FaceModels(*hub.read_face_models())
     except CheckpointError as error:
         pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import similarity, warp
+from cals.face.sampling import build_similarity, warp
 from cals.face.tracker import FaceTracker
 from cals.types import U8, TrackedFace
 
@@ -35,7 +35,7 @@ def put_face(
     source, centre = portrait, FACE_CENTRE
     if mirror:
         source, centre = np.ascontiguousarray(portrait[:, ::-1]), (portrait.shape[1] - FACE_CENTRE[0], FACE_CENTRE[1])
-    matrix = similarity(face_px / FACE_PX, math.radians(angle_deg), centre, at)
+    matrix = build_similarity(face_px / FACE_PX, math.radians(angle_deg), centre, at)
     y, x = np.mgrid[: source.shape[0], : source.shape[1]] + 0.5
     reach = np.hypot((x - centre[0]) / 90, (y - centre[1]) / 110)
     alpha = np.clip((1.0 - reach) / 0.1, 0, 1).astype(np.float32)

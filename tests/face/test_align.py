@@ -7,14 +7,22 @@ import numpy as np
 import pytest
 from face_scenes import FACE_CENTRE, GRID, background, grid_frames, run
 
-from cals.face.align import EYE_DISTANCE_PX, EYES_PX, Aligner, crop, face_pose, fit_similarity
+from cals.face.align import EYE_DISTANCE_PX, EYES_PX, Aligner, estimate_pose, fit_similarity, sample_crop
 from cals.face.detector import BlazeFaceMesh
 from cals.face.filters import OneEuro
-from cals.face.landmarks import CHIN, MOUTH_INNER, MOUTH_OUTER, eye_centres, inter_ocular_px, mouth_opening, mouth_width
+from cals.face.landmarks import (
+    CHIN,
+    MOUTH_INNER,
+    MOUTH_OUTER,
+    compute_eye_centres,
+    measure_inter_ocular_px,
+    measure_mouth_opening,
+    measure_mouth_width,
+)
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import sample, similarity, warp
+from cals.face.sampling import build_similarity, sample, warp
 from cals.face.tracker import FaceTracker
-from cals.types import U8, Box, CropTransform, TrackedFace, affine_apply, affine_inverse
+from cals.types import U8, Box, CropTransform, TrackedFace, apply_affine, invert_affine
 
 SPEAKERS = ["s1", "s23", "gA", "gB", "gC", "gD", "gE", "gF", "gG", "gJ", "gN", "gQ", "gR", "gS"]
 
@@ -66,15 +74,15 @@ def test_the_filter_quiets_noise_and_starts_afresh_on_reset() -> None:
 
 def test_fit_similarity_recovers_a_known_one() -> None:
     points = np.random.default_rng(1).normal(size=(8, 2))
-    known = similarity(1.7, 0.4, (0.3, 0.1), (5.0, -2.0))
-    np.testing.assert_allclose(fit_similarity(points, affine_apply(known, points), np.ones(8)), known, atol=1e-12)
+    known = build_similarity(1.7, 0.4, (0.3, 0.1), (5.0, -2.0))
+    np.testing.assert_allclose(fit_similarity(points, apply_affine(known, points), np.ones(8)), known, atol=1e-12)
 
 
 def test_eyes_come_to_their_place(still: TrackedFace) -> None:
     points = Aligner().update(still).to_crop(still.landmarks[:, :2])
-    left, right = eye_centres(points)
+    left, right = compute_eye_centres(points)
     np.testing.assert_allclose((left + right) / 2, EYES_PX, atol=1.5)
-    assert inter_ocular_px(points) == pytest.approx(EYE_DISTANCE_PX, rel=0.04)
+    assert measure_inter_ocular_px(points) == pytest.approx(EYE_DISTANCE_PX, rel=0.04)
     assert right[1] - left[1] == pytest.approx(0, abs=1)
 
 
@@ -110,11 +118,11 @@ def _compute_errors(detector: BlazeFaceMesh, portrait: U8, moves: np.ndarray) ->
     rng = np.random.default_rng(0)
     for i, (x, y, angle, log_zoom) in enumerate(moves):
         to = (240 + x * eye_px * zoom, 180 + y * eye_px * zoom)
-        matrix = similarity(zoom * math.exp(log_zoom), angle, FACE_CENTRE, to)
+        matrix = build_similarity(zoom * math.exp(log_zoom), angle, FACE_CENTRE, to)
         noisy = warp(portrait, matrix, 480, 360) + rng.normal(0, 2, (360, 480, 3))
         face = tracker.update(ArrayPicture(np.clip(noisy, 0, 255).astype(np.uint8)), Fraction(i, 25), i)
-        seen.append(aligner.update(face).to_crop(affine_apply(matrix, anchors)) / EYE_DISTANCE_PX)
-        true.append(affine_apply(matrix, anchors) / (eye_px * zoom))
+        seen.append(aligner.update(face).to_crop(apply_affine(matrix, anchors)) / EYE_DISTANCE_PX)
+        true.append(apply_affine(matrix, anchors) / (eye_px * zoom))
     return np.array(seen), np.array(true)
 
 
@@ -141,22 +149,22 @@ def test_alignment_is_steady_and_prompt(detector: BlazeFaceMesh, portrait: U8, m
 
 def test_crop_replicates_the_frame_edge(still: TrackedFace, portrait: U8) -> None:
     x, y = portrait.shape[1] // 2, 0
-    matrix = similarity(1.0, 0.0, (x, y), (64.0, 64.0))
-    image = crop(ArrayPicture(portrait), CropTransform(matrix=matrix, size_px=128))
+    matrix = build_similarity(1.0, 0.0, (x, y), (64.0, 64.0))
+    image = sample_crop(ArrayPicture(portrait), CropTransform(matrix=matrix, size_px=128))
     np.testing.assert_array_equal(image[:62], np.broadcast_to(image[62], (62, 128, 3)))
     assert np.abs(image[64:].astype(int) - portrait[:64, x - 64 : x + 64]).mean() < 1
 
 
 def test_a_crop_beyond_the_frame_has_its_edge_colour(portrait: U8) -> None:
     flat = np.full((40, 40, 3), 90, np.uint8)
-    matrix = similarity(1.0, 0.3, (500.0, -300.0), (64.0, 64.0))
-    assert (crop(ArrayPicture(flat), CropTransform(matrix=matrix, size_px=128)) == 90).all()
+    matrix = build_similarity(1.0, 0.3, (500.0, -300.0), (64.0, 64.0))
+    assert (sample_crop(ArrayPicture(flat), CropTransform(matrix=matrix, size_px=128)) == 90).all()
 
 
 def test_minifying_is_anti_aliased() -> None:
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 200
-    small = sample(ArrayPicture(stripes), similarity(0.2, 0.0, (256, 256), (40, 40)), 80, 80)
+    small = sample(ArrayPicture(stripes), build_similarity(0.2, 0.0, (256, 256), (40, 40)), 80, 80)
     assert np.abs(small.astype(int) - 100).max() <= 15  # unfiltered: 100
 
 
@@ -167,11 +175,11 @@ def test_resampling_keeps_places(scale: float) -> None:
     sigma = 8.0
     blob = 250 * np.exp(-((x - 97.3) ** 2 + (y - 104.6) ** 2) / (2 * sigma**2))
     rgb = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
-    matrix = similarity(scale, 0.3, (100.0, 100.0), (128.0, 128.0))
+    matrix = build_similarity(scale, 0.3, (100.0, 100.0), (128.0, 128.0))
     out = sample(ArrayPicture(rgb), matrix, 256, 256)[..., 0].astype(float)
     v, u = np.mgrid[:256, :256] + 0.5
     centre = ((u * out).sum() / out.sum(), (v * out).sum() / out.sum())
-    np.testing.assert_allclose(centre, affine_apply(matrix, np.array([[97.3, 104.6]]))[0], atol=0.1)
+    np.testing.assert_allclose(centre, apply_affine(matrix, np.array([[97.3, 104.6]]))[0], atol=0.1)
 
 
 class _Counting(ArrayPicture):
@@ -189,24 +197,24 @@ class _Counting(ArrayPicture):
 def test_only_the_region_is_converted(still: TrackedFace, portrait: U8) -> None:
     large = background(1920, 1080, 1)
     picture = _Counting(large)
-    transform = CropTransform(matrix=similarity(1.0, 0.0, (900.0, 500.0), (64.0, 64.0)), size_px=128)
-    crop(picture, transform)
+    transform = CropTransform(matrix=build_similarity(1.0, 0.0, (900.0, 500.0), (64.0, 64.0)), size_px=128)
+    sample_crop(picture, transform)
     (box,) = picture.boxes
     assert box is not None
     assert box.width * box.height < 150 * 150
 
 
 def test_inverse_is_the_inverse() -> None:
-    matrix = similarity(0.7, 1.1, (30.0, 40.0), (5.0, 6.0))
+    matrix = build_similarity(0.7, 1.1, (30.0, 40.0), (5.0, 6.0))
     points = np.random.default_rng(2).normal(size=(5, 2)) * 50
-    np.testing.assert_allclose(affine_apply(affine_inverse(matrix), affine_apply(matrix, points)), points, atol=1e-9)
+    np.testing.assert_allclose(apply_affine(invert_affine(matrix), apply_affine(matrix, points)), points, atol=1e-9)
 
 
 def test_mouth_measures(still: TrackedFace) -> None:
     """She smiles broadly, teeth showing; shrinking the picture changes neither number."""
-    assert 0.1 < mouth_opening(still.landmarks) < 0.5
-    assert 0.9 < mouth_width(still.landmarks) < 1.5
-    assert mouth_opening(still.landmarks / 3) == pytest.approx(mouth_opening(still.landmarks), rel=1e-4)
+    assert 0.1 < measure_mouth_opening(still.landmarks) < 0.5
+    assert 0.9 < measure_mouth_width(still.landmarks) < 1.5
+    assert measure_mouth_opening(still.landmarks / 3) == pytest.approx(measure_mouth_opening(still.landmarks), rel=1e-4)
 
 
 @pytest.mark.corpus
@@ -230,5 +238,5 @@ def test_a_turned_head_keeps_its_size(still: TrackedFace) -> None:
     points = still.landmarks.astype(np.float64)
     c, s = math.cos(math.radians(40)), math.sin(math.radians(40))
     turned = points @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
-    assert inter_ocular_px(turned) < 0.9 * inter_ocular_px(points)
-    assert face_pose(turned)[0] == pytest.approx(face_pose(points)[0], rel=1e-6)
+    assert measure_inter_ocular_px(turned) < 0.9 * measure_inter_ocular_px(points)
+    assert estimate_pose(turned)[0] == pytest.approx(estimate_pose(points)[0], rel=1e-6)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from face_scenes import run
 
-from cals.face.align import Aligner, crop
-from cals.face.cover import CoverWatch
+from cals.face.align import Aligner, sample_crop
+from cals.face.cover import OcclusionDetector
 from cals.face.detector import BlazeFaceMesh
-from cals.face.landmarks import eye_centres
+from cals.face.landmarks import compute_eye_centres
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
@@ -35,7 +35,7 @@ def faces(detector: BlazeFaceMesh, clip: list[U8]) -> list[TrackedFace]:
 
 def _place(landmarks: F32) -> tuple[float, float, float]:
     """Measure the middle of the lips, and the distance between the eyes."""
-    left, right = eye_centres(landmarks)
+    left, right = compute_eye_centres(landmarks)
     x, y = (landmarks[13, :2] + landmarks[14, :2]) / 2
     return float(x), float(y), float(np.hypot(*(right - left)))
 
@@ -74,7 +74,7 @@ def text(rgb: U8, landmarks: F32, away: float) -> None:
 
 def watch(detector: BlazeFaceMesh, frames: list[U8]) -> list[bool | None]:
     """Return the result for each frame; None where the tracker finds no face, as occluders may cause."""
-    tracker, aligner, cover = FaceTracker(detector), Aligner(), CoverWatch()
+    tracker, aligner, cover = FaceTracker(detector), Aligner(), OcclusionDetector()
     told: list[bool | None] = []
     for i, rgb in enumerate(frames):
         picture, time_s = ArrayPicture(rgb), Fraction(i, 25)
@@ -83,7 +83,9 @@ def watch(detector: BlazeFaceMesh, frames: list[U8]) -> list[bool | None]:
             told.append(None)
             continue
         transform = aligner.update(face)
-        told.append(cover.update(crop(picture, transform), transform.landmarks(face.landmarks), time_s, cut=face.cut))
+        told.append(
+            cover.update(sample_crop(picture, transform), transform.landmarks(face.landmarks), time_s, cut=face.cut)
+        )
     return told
 
 

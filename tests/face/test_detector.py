@@ -8,10 +8,10 @@ from skimage.data import chelsea
 
 from cals.errors import CheckpointError, ConfigError
 from cals.face.detector import MIN_MESH_SCORE, BlazeFaceMesh, FaceModels
-from cals.face.landmarks import MOUTH_OUTER, eye_centres, inter_ocular_px
+from cals.face.landmarks import MOUTH_OUTER, compute_eye_centres, measure_inter_ocular_px
 from cals.face.mesh_fit import fit_mesh, region_of_detection
 from cals.face.picture import ArrayPicture
-from cals.face.search import detect_in, find_faces, tile_levels, whole
+from cals.face.search import build_tile_levels, detect_in, find_faces, whole_region
 from cals.face.tracker import FaceTracker
 from cals.types import F32, U8
 
@@ -33,7 +33,7 @@ def test_runtimes_agree_end_to_end(models: FaceModels, portrait: U8, angle_deg: 
 def test_detection_box_and_keypoints_lie_on_the_face(detector: BlazeFaceMesh, portrait: U8) -> None:
     (face,) = detector.detect(portrait)
     mesh = _landmarks(detector, portrait)[:, :2]
-    eyes_nose_mouth = np.array([*eye_centres(mesh), mesh[1], (mesh[13] + mesh[14]) / 2])
+    eyes_nose_mouth = np.array([*compute_eye_centres(mesh), mesh[1], (mesh[13] + mesh[14]) / 2])
     np.testing.assert_allclose(face.keypoints[:4], eyes_nose_mouth, atol=6)
     assert face.box[0] < eyes_nose_mouth[0, 0] < eyes_nose_mouth[1, 0] < face.box[2]
 
@@ -76,12 +76,12 @@ def test_huge_faces_are_found(detector: BlazeFaceMesh, portrait: U8, share: floa
 def test_the_search_is_bounded(detector: BlazeFaceMesh) -> None:
     for size in ((7680, 4320), (1920, 1080), (640, 360), (1080, 1920), (64, 48)):
         picture = ArrayPicture(np.zeros((size[1], size[0], 3), np.uint8))
-        assert sum(len(level) for level in tile_levels(picture)) + 1 <= 24
+        assert sum(len(level) for level in build_tile_levels(picture)) + 1 <= 24
 
 
 def test_tiles_cover_the_picture() -> None:
     picture = ArrayPicture(np.zeros((1080, 1920, 3), np.uint8))
-    for level in tile_levels(picture):
+    for level in build_tile_levels(picture):
         seen = np.zeros((1080, 1920), bool)
         for x, y, side in level:
             top, left = max(round(y - side / 2), 0), max(round(x - side / 2), 0)
@@ -102,7 +102,7 @@ def test_no_face_no_detection(detector: BlazeFaceMesh) -> None:
 
 def test_mesh_score_tells_a_face_from_none(detector: BlazeFaceMesh, portrait: U8) -> None:
     picture = ArrayPicture(portrait)
-    (face,) = detect_in(detector, picture, whole(picture))
+    (face,) = detect_in(detector, picture, whole_region(picture))
     assert fit_mesh(detector, picture, region_of_detection(face)).score > MIN_MESH_SCORE
     away = face.mapped(np.array([[1.0, 0, 150], [0, 1, 300]]))
     assert fit_mesh(detector, picture, region_of_detection(away)).score < 0.5
@@ -115,7 +115,7 @@ def test_turned_faces(detector: BlazeFaceMesh, portrait: U8, angle_deg: float) -
     turned = _landmarks(detector, scene)
     c, s = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
     expected = (upright[:, :2] - (320, 240)) @ np.array([[c, s], [-s, c]]) + (320, 240)
-    error = np.hypot(*(turned[:, :2] - expected).T).mean() / inter_ocular_px(upright)
+    error = np.hypot(*(turned[:, :2] - expected).T).mean() / measure_inter_ocular_px(upright)
     assert error < 0.03
 
 
@@ -134,7 +134,7 @@ def test_a_drawn_face_has_its_own_mouth(detector: BlazeFaceMesh, portrait: U8) -
     photo, drawn = _landmarks(detector, portrait), _landmarks(detector, np.asarray(cartoon))
     lips = list(MOUTH_OUTER)
     away = np.hypot(*(photo[lips, :2] - drawn[lips, :2]).T)
-    assert away.max() < 0.2 * inter_ocular_px(photo)
+    assert away.max() < 0.2 * measure_inter_ocular_px(photo)
 
 
 def test_bad_model_bytes(models: FaceModels) -> None:

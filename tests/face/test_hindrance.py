@@ -13,11 +13,11 @@ from cals.face.hindrance import (
     TOO_LARGE,
     TOO_SMALL,
     TURNED_AWAY,
-    framing_hindrance,
-    measure_turn_deg,
-    turn_share,
+    check_framing,
+    compute_yaw_opacity,
+    measure_yaw_deg,
 )
-from cals.face.landmarks import eye_centres
+from cals.face.landmarks import compute_eye_centres
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.types import F32, U8
@@ -49,22 +49,22 @@ def turn_face(deg: float, face: F32 = FACE) -> F32:
     ],
 )
 def test_size_and_edge(zoom: float, shift: tuple[float, float], size: tuple[int, int], expected: str | None) -> None:
-    assert framing_hindrance(FACE[:, :2] * zoom + shift, *size) == expected
+    assert check_framing(FACE[:, :2] * zoom + shift, *size) == expected
 
 
 def test_a_face_at_the_limit_does_not_flicker() -> None:
     at_limit = FACE[:, :2] * (25.0 / WIDE)
-    assert framing_hindrance(at_limit, 128, 128, before=False) is None
-    assert framing_hindrance(at_limit, 128, 128, before=True) == TOO_SMALL
+    assert check_framing(at_limit, 128, 128, before=False) is None
+    assert check_framing(at_limit, 128, 128, before=True) == TOO_SMALL
 
 
 @pytest.mark.parametrize("deg", [-60, -30, 0, 20, 45])
 def test_turn_is_measured_to_either_side(deg: float) -> None:
-    assert measure_turn_deg(turn_face(deg)) == pytest.approx(abs(deg), abs=1e-3)
+    assert measure_yaw_deg(turn_face(deg)) == pytest.approx(abs(deg), abs=1e-3)
 
 
 def test_a_mouth_fades_as_the_head_turns() -> None:
-    shares = [turn_share(turn_face(deg)) for deg in range(60)]
+    shares = [compute_yaw_opacity(turn_face(deg)) for deg in range(60)]
     assert shares[:28] == [1.0] * 28
     assert shares[36:] == [0.0] * 24
     assert (np.diff(shares) <= 0).all()
@@ -81,7 +81,9 @@ class Turning:
         scale = rgb.shape[0] / 384
         centre = np.array(rgb.shape[1::-1]) / 2
         points = (self._points()[:, :2] - 64) * scale * 1.1 + centre
-        keypoints = np.stack([*eye_centres(points), points[1], (points[13] + points[14]) / 2, *points[[234, 454]]])
+        keypoints = np.stack(
+            [*compute_eye_centres(points), points[1], (points[13] + points[14]) / 2, *points[[234, 454]]]
+        )
         if not self.faces_us:
             keypoints[3] += 60 * scale
         half = 60 * scale

@@ -5,7 +5,7 @@ import pytest
 
 import drawn_face
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, RIGHT_EYE
-from cals.face.mask import lower_face_mask, moving_face_mask
+from cals.face.mask import build_lower_face_mask, build_moving_face_mask
 from cals.types import F32, CropTransform
 
 AS_IT_IS = CropTransform(matrix=np.eye(2, 3), size_px=128)
@@ -18,7 +18,7 @@ def points(open_px: float) -> F32:
 
 
 def mask(before_px: float, after_px: float, width: int = 128, height: int = 128) -> F32:
-    return moving_face_mask(points(before_px), points(after_px), AS_IT_IS, width, height)
+    return build_moving_face_mask(points(before_px), points(after_px), AS_IT_IS, width, height)
 
 
 def at(found: F32, face: F32, index: int) -> float:
@@ -36,7 +36,7 @@ def test_mouth_and_chin_are_in_it_where_they_were_and_where_they_go(before: floa
 
 
 def test_it_reaches_the_jaw_where_the_other_mask_does_not() -> None:
-    moving, still = mask(0.0, 0.0), lower_face_mask(points(0.0), AS_IT_IS, 128, 128)
+    moving, still = mask(0.0, 0.0), build_lower_face_mask(points(0.0), AS_IT_IS, 128, 128)
     covered = [np.mean([at(found, points(0.0), index) for index in JAW]) for found in (moving, still)]
     assert covered[0] > covered[1] + 0.15
 

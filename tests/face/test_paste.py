@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from face_scenes import GRID, background, grid_frames, put_face, run
 
-from cals.face.align import Aligner, crop
+from cals.face.align import Aligner, sample_crop
 from cals.face.detector import BlazeFaceMesh
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, NOSE_TIP, RIGHT_EYE
-from cals.face.mask import lower_face_mask
-from cals.face.paste import colour_offset, paste
+from cals.face.mask import build_lower_face_mask
+from cals.face.paste import estimate_colour_offset, paste
 from cals.face.picture import ArrayPicture
 from cals.face.sampling import warp
 from cals.face.tracker import FaceTracker
@@ -29,9 +29,9 @@ class Scene:
         self.rgb, self.picture = rgb, ArrayPicture(rgb)
         self.face: TrackedFace = FaceTracker(detector).update(self.picture, Fraction(0), 0)
         self.transform: CropTransform = Aligner().update(self.face)
-        self.crop = crop(self.picture, self.transform)
+        self.crop = sample_crop(self.picture, self.transform)
         landmarks = self.transform.landmarks(self.face.landmarks)
-        self.mask: F32 = lower_face_mask(landmarks, self.transform, self.picture.width, self.picture.height)
+        self.mask: F32 = build_lower_face_mask(landmarks, self.transform, self.picture.width, self.picture.height)
 
     def paste(self, generated: U8, strength: float = 1.0) -> tuple[Patch, U8]:
         patch = paste(self.picture, self.transform, self.crop, generated, self.mask, strength)
@@ -125,9 +125,9 @@ def test_a_colour_cast_is_taken_out(scene: Scene) -> None:
 
 def test_the_colour_offset_is_zero_for_equals_and_bounded_for_garbage(middle: Scene) -> None:
     original = middle.crop.astype(np.float32)
-    assert not colour_offset(original, original, middle.mask).any()
+    assert not estimate_colour_offset(original, original, middle.mask).any()
     for garbage in (np.zeros_like(original), np.full_like(original, 255)):
-        assert np.abs(colour_offset(original, garbage, middle.mask)).max() <= 24
+        assert np.abs(estimate_colour_offset(original, garbage, middle.mask)).max() <= 24
 
 
 def test_a_face_outside_the_frame_gives_an_empty_patch(middle: Scene) -> None:
@@ -191,7 +191,7 @@ def test_masks_of_grid(detector: BlazeFaceMesh, speaker: str) -> None:
     frames = list(grid_frames(speaker, every=5))
     for rgb, face in zip(frames, run(FaceTracker(detector), frames), strict=True):
         transform = aligner.update(face)
-        mask = lower_face_mask(transform.landmarks(face.landmarks), transform, rgb.shape[1], rgb.shape[0])
+        mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, rgb.shape[1], rgb.shape[0])
         _check_mask(face, transform, mask)
 
 
@@ -213,6 +213,6 @@ def test_a_turned_mouth_is_covered(middle: Scene, angle_deg: float) -> None:
     turned = (middle.face.landmarks - centre) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + centre
     face = dataclasses.replace(middle.face, landmarks=turned.astype(np.float32))
     transform = Aligner().update(face)
-    mask = lower_face_mask(transform.landmarks(face.landmarks), transform, 640, 480)
+    mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, 640, 480)
     for x, y in transform.to_crop(face.landmarks[:, :2])[list(MOUTH_OUTER)].astype(int):
         assert mask[y, x] > 0.6

@@ -9,8 +9,8 @@ from face_scenes import run
 
 from cals.errors import DataError
 from cals.face.detector import BlazeFaceMesh
-from cals.face.draw import contact_sheet, draw_track
-from cals.face.record import face_from_record, face_record
+from cals.face.draw import draw_track, render_contact_sheet
+from cals.face.record import face_from_record, face_to_record
 from cals.face.tracker import FaceTracker
 from cals.types import U8, TrackedFace
 
@@ -41,11 +41,11 @@ def _same(one: TrackedFace, other: TrackedFace) -> None:
 
 def test_round_trip_through_json(face: TrackedFace) -> None:
     for each in (face, ABSENT):
-        _same(each, face_from_record(json.loads(json.dumps(face_record(each)))))
+        _same(each, face_from_record(json.loads(json.dumps(face_to_record(each)))))
 
 
 def test_absence_and_exact_time_are_explicit() -> None:
-    record = face_record(ABSENT)
+    record = face_to_record(ABSENT)
     assert record["landmarks"] is None
     assert record["box"] is None
     assert record["time"] == "1001/30000"
@@ -54,7 +54,7 @@ def test_absence_and_exact_time_are_explicit() -> None:
 
 @pytest.mark.parametrize("change", [{"time": "soon"}, {"landmarks": [[1, 2]] * 2}, {"box": [1, 2]}, {"score": None}])
 def test_malformed_records_are_refused(face: TrackedFace, change: dict[str, object]) -> None:
-    record = face_record(face) | change
+    record = face_to_record(face) | change
     with pytest.raises(DataError, match="cals track"):
         face_from_record(record)
     del record["valid"]
@@ -76,7 +76,7 @@ def test_drawing_marks_the_face_and_leaves_the_picture_alone(face: TrackedFace, 
 
 def test_contact_sheet_lays_out_in_rows() -> None:
     images = [np.full((20, 30, 3), v, np.uint8) for v in (10, 20, 30)]
-    sheet = contact_sheet(images, columns=2)
+    sheet = render_contact_sheet(images, columns=2)
     assert sheet.shape == (2 * 24 + 4, 2 * 34 + 4, 3)
     assert sheet[14, 19, 0] == 10
     assert sheet[14, 53, 0] == 20
@@ -85,8 +85,8 @@ def test_contact_sheet_lays_out_in_rows() -> None:
 
 
 def test_contact_sheet_shrinks_and_labels() -> None:
-    sheet = contact_sheet([np.zeros((20, 60, 3), np.uint8), np.zeros((40, 120, 3), np.uint8)], 2, ["a", "b"])
+    sheet = render_contact_sheet([np.zeros((20, 60, 3), np.uint8), np.zeros((40, 120, 3), np.uint8)], 2, ["a", "b"])
     assert sheet.shape == (28, 132, 3)
     assert sheet[4:24, 4:64].max() > 128
     with pytest.raises(ValueError, match="2 labels"):
-        contact_sheet([np.zeros((20, 60, 3), np.uint8)] * 2, 2, ["a"])
+        render_contact_sheet([np.zeros((20, 60, 3), np.uint8)] * 2, 2, ["a"])

@@ -6,7 +6,7 @@ import numpy as np
 from face_scenes import background, put_face, run
 
 from cals.face.detector import BlazeFaceMesh
-from cals.face.looks import Looks
+from cals.face.looks import AppearanceGallery
 from cals.face.person import parse_person
 from cals.face.picture import ArrayPicture
 from cals.face.shots import ShotDetector
@@ -90,7 +90,7 @@ def test_looks_keep_the_first_views() -> None:
     rng = np.random.default_rng(0)
     thumbs = rng.normal(size=(40, 576)).astype(np.float32)
     thumbs /= np.linalg.norm(thumbs, axis=1, keepdims=True)
-    looks = Looks()
+    looks = AppearanceGallery()
     assert not looks
     assert looks.likeness(thumbs[0]) == -1
     for thumb in thumbs:

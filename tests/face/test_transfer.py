@@ -10,12 +10,12 @@ from face_scenes import background
 from numpy.typing import NDArray
 
 import drawn_face
-from cals.face.align import crop
+from cals.face.align import sample_crop
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
-from cals.face.mask import moving_face_mask
+from cals.face.mask import build_moving_face_mask
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import similarity, warp
-from cals.face.transfer import FINEST, SourceFace, keep_source, outer_lips, transfer
+from cals.face.sampling import build_similarity, warp
+from cals.face.transfer import MAX_SOURCE_SCALE, SourceFace, build_source_face, collect_outer_lips, transfer_pixels
 from cals.types import F32, U8, Box, CropTransform, Patch
 
 HERE = np.stack(np.meshgrid(np.arange(128) + 0.5, np.arange(128) + 0.5), axis=-1).astype(np.float32)
@@ -33,18 +33,20 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.picture = ArrayPicture(self.rgb)
-        self.crop = crop(self.picture, self.transform)
-        self.mask: F32 = moving_face_mask(LANDMARKS, LANDMARKS, self.transform, self.picture.width, self.picture.height)
+        self.crop = sample_crop(self.picture, self.transform)
+        self.mask: F32 = build_moving_face_mask(
+            LANDMARKS, LANDMARKS, self.transform, self.picture.width, self.picture.height
+        )
 
     def keep(self, rgb: U8 | None = None) -> SourceFace:
         """Build the source face, optionally with other pixels in the frame."""
         picture = self.picture if rgb is None else ArrayPicture(rgb)
-        return keep_source(picture, self.transform, crop(picture, self.transform))
+        return build_source_face(picture, self.transform, sample_crop(picture, self.transform))
 
     def lay(self, *parts: tuple[SourceFace, F32, float], strength: float = 1.0) -> tuple[Patch, NDArray[np.int64]]:
         """Return the patch, and the frame with it."""
-        lips = outer_lips(LANDMARKS)
-        patch = transfer(self.picture, self.transform, self.crop, self.mask, lips, parts, strength)
+        lips = collect_outer_lips(LANDMARKS)
+        patch = transfer_pixels(self.picture, self.transform, self.crop, self.mask, lips, parts, strength)
         return patch, self.picture.patched(patch).astype(np.int64)
 
     def place(self, points: F32) -> NDArray[np.float64]:
@@ -55,7 +57,7 @@ def scene(face_px: float, at: tuple[float, float] = (300.0, 250.0), size: tuple[
     rng = np.random.default_rng(3)
     texture = rng.normal(0, 4, (size[1], size[0], 3)) + rng.normal(0, 6, (size[1], size[0], 1))
     rgb = np.clip(0.5 * background(*size, seed=1) + 70 + texture, 0, 255).astype(np.uint8)
-    matrix = similarity(92 / face_px, math.radians(-7), at, (64.0, 64.0))
+    matrix = build_similarity(92 / face_px, math.radians(-7), at, (64.0, 64.0))
     made = Scene(rgb, CropTransform(matrix, 128))
     outline = np.rint(made.place(LANDMARKS[list(MOUTH_OUTER)]) - 0.5).astype(np.int32)
     cv2.fillPoly(rgb, [outline], (150, 60, 70))
@@ -111,8 +113,8 @@ def test_a_large_face_keeps_its_detail() -> None:
 
 def test_memory_of_very_large_faces_is_bounded() -> None:
     small, huge = scene(92), scene(1200, at=(700.0, 600.0), size=(1500, 1300))
-    assert max(huge.keep().pixels.shape) < 1.2 * FINEST * 128
-    assert huge.keep().bytes < 1.1 * FINEST**2 * small.keep().bytes
+    assert max(huge.keep().pixels.shape) < 1.2 * MAX_SOURCE_SCALE * 128
+    assert huge.keep().bytes < 1.1 * MAX_SOURCE_SCALE**2 * small.keep().bytes
     patch, out = huge.lay((huge.keep(), HERE, 1.0))
     where = solid(patch, huge.rgb)
     smooth = [cv2.blur(picture.astype(np.float32), (9, 9)) for picture in (out, huge.rgb)]
@@ -195,9 +197,9 @@ def test_a_face_beyond_the_edge_is_nothing() -> None:
 
 def test_an_inner_mouth_is_drawn_between_the_lips_alone() -> None:
     one = scene(350)
-    parts, lips = [(one.keep(), HERE, 1.0)], outer_lips(LANDMARKS)
+    parts, lips = [(one.keep(), HERE, 1.0)], collect_outer_lips(LANDMARKS)
     given = (one.picture, one.transform, one.crop, one.mask, lips, parts)
-    plain, none, drawn = (transfer(*given, inner=inner) for inner in (None, (LANDMARKS, 0.0), (LANDMARKS, 1.0)))
+    plain, none, drawn = (transfer_pixels(*given, inner=inner) for inner in (None, (LANDMARKS, 0.0), (LANDMARKS, 1.0)))
     assert np.array_equal(plain.rgb, none.rgb)
     changed = np.argwhere((drawn.rgb != plain.rgb).any(axis=2))[:, ::-1] + (plain.box.x0 + 0.5, plain.box.y0 + 0.5)
     outline = one.place(LANDMARKS[list(MOUTH_INNER)]).astype(np.float32)

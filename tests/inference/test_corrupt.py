@@ -18,7 +18,7 @@ from cals.media.reader import VideoReader
 from cals.media.sound import AudioSource
 from cals.types import F32, U8
 from drawing import tones, write_video, write_wav
-from talking_photo import FRAMES, PHOTO, talking
+from talking_photo import FRAMES, PHOTO, write_talking_clip
 
 GAP = range(24, 30)
 MOUTH = np.s_[128:164, 140:180]
@@ -37,7 +37,7 @@ def find_seed_over_gap() -> int:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "in.mp4"
-    talking(path, gap=GAP)
+    write_talking_clip(path, gap=GAP)
     return path
 
 
@@ -169,7 +169,7 @@ def test_others_babble(tmp_path: Path) -> None:
 
 def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
     path, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
-    talking(path, frames=30, silent=True)
+    write_talking_clip(path, frames=30, silent=True)
     main(["corrupt", str(path), str(out), "--streams", "video", "--kind", "noise", "--seed", "1"])
     before, after = read_frames(path)[0], read_frames(out)[0]
     mask = [record["video"] for record in read_truth(out)["per_frame"]]

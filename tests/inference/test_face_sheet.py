@@ -12,8 +12,8 @@ import pytest
 
 from cals.cli import main
 from cals.errors import ConfigError, MediaError, NoFaceError
-from cals.face.draw import contact_sheet
-from cals.inference.sheet import CELL_PX, FaceRow, crop_face, sheet_videos
+from cals.face.draw import render_contact_sheet
+from cals.inference.sheet import CELL_PX, FaceRow, crop_face, write_sheet
 from cals.media.frame import Frame
 from cals.types import F32, U8, TrackedFace
 from drawing import write_video
@@ -88,7 +88,7 @@ def test_a_row_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     main(["sheet", str(PHOTO), str(CLIP), "--out", str(out), "--columns", "4"])
     assert str(out) in capsys.readouterr().out
     sheet = np.asarray(cv2.imread(str(out)))[..., ::-1]
-    assert sheet.shape == contact_sheet([np.zeros((CELL_PX, CELL_PX, 3), np.uint8)] * 8, 4).shape
+    assert sheet.shape == render_contact_sheet([np.zeros((CELL_PX, CELL_PX, 3), np.uint8)] * 8, 4).shape
     photo, *blank = cut_cells(sheet, 4, 0)
     assert all(cell.min() == 255 for cell in blank)
     for cell in [photo, *cut_cells(sheet, 4, 1)]:
@@ -103,21 +103,21 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
     write_video(tmp_path / "nobody.mp4", frames=4)
     out = tmp_path / "sheet.png"
     with pytest.raises(NoFaceError, match=r"nobody\.mp4"):
-        sheet_videos([PHOTO, tmp_path / "nobody.mp4"], out)
+        write_sheet([PHOTO, tmp_path / "nobody.mp4"], out)
     assert [path.name for path in tmp_path.iterdir()] == ["nobody.mp4"]
     out.write_bytes(b"mine")
     with pytest.raises(MediaError, match="force"):
-        sheet_videos([PHOTO], out)
+        write_sheet([PHOTO], out)
     assert out.read_bytes() == b"mine"
-    sheet_videos([PHOTO], out, force=True)
+    write_sheet([PHOTO], out, force=True)
     assert out.read_bytes()[:4] == b"\x89PNG"
 
 
 def test_bad_usage_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ending in .png"):
-        sheet_videos([PHOTO], tmp_path / "sheet.jpg")
+        write_sheet([PHOTO], tmp_path / "sheet.jpg")
     with pytest.raises(ConfigError, match="one or more videos"):
-        sheet_videos([], tmp_path / "sheet.png")
+        write_sheet([], tmp_path / "sheet.png")
     with pytest.raises(ConfigError, match="columns: expected 1 or more"):
-        sheet_videos([PHOTO], tmp_path / "sheet.png", columns=0)
+        write_sheet([PHOTO], tmp_path / "sheet.png", columns=0)
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cals.inference.fade import strengths
+from cals.inference.fade import compute_strengths
 from cals.types import TrackedFace
 
 
@@ -28,7 +28,7 @@ def build_faces(pattern: str, rate: int = 25) -> list[TrackedFace]:
 
 def compute(pattern: str) -> list[float]:
     items = build_faces(pattern)
-    result = list(strengths(items, lambda face: face, lambda face: face.time_s + Fraction(1, 25)))
+    result = list(compute_strengths(items, lambda face: face, lambda face: face.time_s + Fraction(1, 25)))
     assert [face.index for face, _ in result] == list(range(len(items)))  # order kept, nothing lost
     return [strength for _, strength in result]
 
@@ -66,7 +66,7 @@ def test_look_ahead_is_bounded() -> None:
             taken += 1
             yield face
 
-    stream = strengths(iterate_faces(), lambda face: face, lambda face: face.time_s + Fraction(1, 25))
+    stream = compute_strengths(iterate_faces(), lambda face: face, lambda face: face.time_s + Fraction(1, 25))
     for count in range(1, 900):
         next(stream)
         assert taken - count <= 7  # 0.2 s at 25 frames/s, and the frame in hand
@@ -77,7 +77,9 @@ def test_a_long_frame_without_a_face_is_a_gap_to_its_end() -> None:
     second = dataclasses.replace(second, time_s=Fraction(1))
     third = dataclasses.replace(third, time_s=Fraction(3))
     ends = {0: Fraction(1), 1: Fraction(3), 2: Fraction(3) + Fraction(1, 25)}
-    values = [strength for _, strength in strengths([first, second, third], lambda f: f, lambda f: ends[f.index])]
+    values = [
+        strength for _, strength in compute_strengths([first, second, third], lambda f: f, lambda f: ends[f.index])
+    ]
     assert values[0] == 1.0  # a whole second before the gap
     assert values[1] == 0.0
     assert 0 < values[2] < 0.2  # and right after it

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cals import hub
-from cals.checkpoint import save_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, save_checkpoint
 from cals.errors import CheckpointError
 from cals.inference.load import load_model
 from cals.models.factory import FRONT_PARENT, to_checkpoint
@@ -18,7 +18,7 @@ from front_end import HEARING, SMALL, save_front
 
 @pytest.fixture
 def front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(hub, "FRONT", save_front(tmp_path / "front"))
+    monkeypatch.setattr(hub, "FRONT_END_WEIGHTS", save_front(tmp_path / "front"))
     return tmp_path / "front"
 
 
@@ -30,16 +30,18 @@ def save_lips(folder: Path, **parents: str) -> Path:
 
 
 def test_its_own_front_end_is_loaded(tmp_path: Path, front: Path) -> None:
-    folder = save_lips(tmp_path / "lips", **{FRONT_PARENT: weights_sha256(front)})
+    folder = save_lips(tmp_path / "lips", **{FRONT_PARENT: compute_weights_sha256(front)})
     network = load_model(folder).network
     assert bool(torch.isfinite(network.units(torch.zeros(1, 40, 80))).all())
 
 
 def test_another_front_end_is_refused(tmp_path: Path, front: Path) -> None:
-    trained_with = weights_sha256(front)
+    trained_with = compute_weights_sha256(front)
     folder = save_lips(tmp_path / "lips", **{FRONT_PARENT: trained_with})
     save_front(front, seed=1)
-    with pytest.raises(CheckpointError, match=f"sha256 {trained_with}, found {weights_sha256(front)}; use the version"):
+    with pytest.raises(
+        CheckpointError, match=f"sha256 {trained_with}, found {compute_weights_sha256(front)}; use the version"
+    ):
         load_model(folder)
 
 

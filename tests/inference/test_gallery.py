@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import drawn_face
-from cals.face.landmarks import mouth_opening
-from cals.inference.gallery import LOOK_S, Growing, build_galleries, gallery, pictures
+from cals.face.landmarks import measure_mouth_opening
+from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, build_gallery, stack_crops
 from cals.inference.painters import CropPainter
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.debug import DebugConfig, DebugLips
-from cals.models.lips import OWN_S, Gallery
-from cals.models.mesh import lip_gap
+from cals.models.lips import MIN_REFERENCE_GAP_S, Gallery
+from cals.models.mesh import measure_lip_gap
 from cals.types import CropTransform, TrackedFace
 
 FACES = [drawn_face.points(float(opening)) for opening in range(13)]
@@ -42,38 +42,38 @@ def find_usable(references: Gallery, time_s: float) -> list[int]:
 
 def test_quiet_first_open_last_and_all_of_them_seen() -> None:
     views, times_s = draw_speech(150)
-    references = gallery(views, times_s)
-    gaps = lip_gap(references.landmarks)
+    references = build_gallery(views, times_s)
+    gaps = measure_lip_gap(references.landmarks)
     assert len(gaps) == 8
-    openings = [mouth_opening(each.landmarks) for each in views]
-    assert float(gaps[0]) == float(lip_gap(torch.from_numpy(views[int(np.argmin(openings))].landmarks)))
-    assert float(gaps[-1]) == float(lip_gap(torch.from_numpy(views[int(np.argmax(openings))].landmarks)))
+    openings = [measure_mouth_opening(each.landmarks) for each in views]
+    assert float(gaps[0]) == float(measure_lip_gap(torch.from_numpy(views[int(np.argmin(openings))].landmarks)))
+    assert float(gaps[-1]) == float(measure_lip_gap(torch.from_numpy(views[int(np.argmax(openings))].landmarks)))
     assert gaps.tolist() == sorted(gaps.tolist())
     assert references.seen.shape == (150, 468, 3)
     for crop, landmarks, time_s in zip(references.crops, references.landmarks, references.times_s, strict=True):
         source = views[round(float(time_s) * 25)]
-        assert torch.equal(crop[None], pictures([source.crop]))
+        assert torch.equal(crop[None], stack_crops([source.crop]))
         assert np.array_equal(landmarks.numpy(), source.landmarks)
 
 
 def test_kept_frames_stand_apart_so_that_one_can_serve_another() -> None:
     times_s = [k / 25 for k in range(60)]
     views = [draw_view(12 - abs(k - 30) // 3) for k in range(60)]  # all open mouths in one place
-    references = gallery(views, times_s)
+    references = build_gallery(views, times_s)
     open_times_s = references.times_s[2:]
     assert len(open_times_s) > 2
     distances = (open_times_s[:, None] - open_times_s).abs() + 10 * torch.eye(len(open_times_s))
-    assert float(distances.min()) >= 2 * OWN_S - 1e-4
+    assert float(distances.min()) >= 2 * MIN_REFERENCE_GAP_S - 1e-4
     for time_s in times_s:  # whatever the frame, there is an open mouth for it that is not its own
         usable = find_usable(references, time_s)
-        assert all(abs(float(references.times_s[k]) - time_s) >= OWN_S - 1e-3 for k in usable)
-        assert float(lip_gap(references.landmarks[usable]).max()) > 5
+        assert all(abs(float(references.times_s[k]) - time_s) >= MIN_REFERENCE_GAP_S - 1e-3 for k in usable)
+        assert float(measure_lip_gap(references.landmarks[usable]).max()) > 5
 
 
 def test_a_photo_is_its_own_gallery() -> None:
-    references = gallery([draw_view(5)], [0.0])
+    references = build_gallery([draw_view(5)], [0.0])
     assert len(references.crops) == len(references.seen) == 1
-    two = gallery([draw_view(5), draw_view(5)], [0.0, 0.04])
+    two = build_gallery([draw_view(5), draw_view(5)], [0.0, 0.04])
     assert len(set(two.times_s.tolist())) == len(two.times_s)
 
 
@@ -94,10 +94,10 @@ def iterate_forever(counter: list[int], tracks: int = 1, gap: int = 0) -> Iterat
 def test_the_look_ahead_ends_however_long_the_video_is() -> None:
     counter = [0]
     painter = CropPainter(DebugLips(DebugConfig()), iter([torch.zeros(1, 16)]), iterate_forever(counter))
-    assert counter[0] <= LOOK_S * 25 + 2
+    assert counter[0] <= MAX_GALLERY_S * 25 + 2
     references = painter._galleries.of(0, [], found_again=False)
-    assert len(references.seen) == pytest.approx(LOOK_S * 25, abs=1)
-    assert float(references.times_s.max()) <= LOOK_S
+    assert len(references.seen) == pytest.approx(MAX_GALLERY_S * 25, abs=1)
+    assert float(references.times_s.max()) <= MAX_GALLERY_S
 
 
 def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -> None:
@@ -122,7 +122,7 @@ def draw_pairs(track: int, start: int, count: int, later_s: int = 0) -> list[tup
 
 
 def test_a_frame_shown_again_is_still_itself() -> None:
-    references = gallery([seen for _, seen in draw_pairs(0, 0, 60)], [k / 25 for k in range(60)])
+    references = build_gallery([seen for _, seen in draw_pairs(0, 0, 60)], [k / 25 for k in range(60)])
     frame = draw_pairs(0, int(references.times_s[-1] * 25), 1, later_s=7)[0][0].frame
     assert float(frame.time_s) != float(frame.source_s) == pytest.approx(float(references.times_s[-1]))
     assert len(references.times_s) - 1 not in find_usable(references, float(frame.source_s))
@@ -130,8 +130,8 @@ def test_a_frame_shown_again_is_still_itself() -> None:
 
 
 def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> None:
-    references = gallery(*draw_speech(50))
-    galleries = Growing({0: references})
+    references = build_gallery(*draw_speech(50))
+    galleries = GalleryCache({0: references})
     assert galleries.of(0, draw_pairs(0, 0, 8), found_again=False) is references
     assert galleries.of(1, draw_pairs(1, 20, 8), found_again=True) is references
     stranger = galleries.of(2, draw_pairs(2, 40, 8), found_again=False)
@@ -142,6 +142,6 @@ def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> Non
 
 
 def test_a_photo_stays_one_frame_however_long_it_is_shown() -> None:
-    galleries = Growing({})
+    galleries = GalleryCache({})
     photo = draw_pairs(0, 0, 1) * 8
     assert all(len(galleries.of(0, photo, found_again=False).seen) == 1 for _ in range(30))

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 import drawn_face
 from cals.face.detector import Detection, FaceDetector
-from cals.face.hindrance import COVERED
+from cals.face.hindrance import OCCLUDED
 from cals.face.picture import ArrayPicture
 from cals.face.read_back import read_back
-from cals.inference.drawing import Drawing
+from cals.inference.drawing import MouthBlend
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.stream import generate_frames
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
-from cals.models.lips import OWN_S
+from cals.models.lips import MIN_REFERENCE_GAP_S
 from cals.models.mesh import FaceMesh
 from cals.models.speaking import MeshLips
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, TrackedFace
@@ -128,7 +128,7 @@ def test_no_frame_lends_itself_its_mouth(lips: MeshLips, monkeypatch: pytest.Mon
     monkeypatch.setattr(painter, "_choose", spy)
     paint(painter, video)
     assert len(distances_s) == len(video)
-    assert min(distances_s) >= OWN_S - 1e-3
+    assert min(distances_s) >= MIN_REFERENCE_GAP_S - 1e-3
 
 
 @pytest.mark.parametrize(("strength", "share"), [(0.5, 0.5), (1.4, 1.4)])
@@ -161,11 +161,11 @@ def test_one_source_goes_over_into_the_next(lips: MeshLips) -> None:
 def test_a_face_that_reads_as_another_is_set_right(lips: MeshLips, monkeypatch: pytest.MonkeyPatch) -> None:
     video = draw_video(VIDEO_OPENING)
 
-    def detect_wrongly(drawing: Drawing, detector: FaceDetector, target: Tensor, flows: list[F32]) -> Tensor:
+    def detect_wrongly(drawing: MouthBlend, detector: FaceDetector, target: Tensor, flows: list[F32]) -> Tensor:
         mesh, rest = lips.decoder.mesh, torch.from_numpy(drawn_face.points(0.0))
         return mesh.moved(target[None], rest, opening_by(mesh, -2.0)[None])[0]
 
-    monkeypatch.setattr(Drawing, "read", detect_wrongly)
+    monkeypatch.setattr(MouthBlend, "read", detect_wrongly)
     uncorrected, corrected = (
         np.array(
             [
@@ -262,7 +262,7 @@ def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
     """Neither are those right before and after it, which may be covered a little."""
     frames = draw_video(VIDEO_OPENING[:40])
     for item in frames[15:20]:
-        object.__setattr__(item.face, "hindrance", COVERED)  # and drawn over, for it keeps its view
+        object.__setattr__(item.face, "hindrance", OCCLUDED)  # and drawn over, for it keeps its view
     painter = MouthPainter(lips, iterate_units(SPEECH_OPENING), frames)
     assert len(paint(painter, frames)) == 40
     indices = painter._banks[0]._arrays.times_s * 25

@@ -8,17 +8,17 @@ import torch
 
 import drawn_face
 from cals.inference import mouths
-from cals.inference.mouths import MouthBank, measure_light, measure_turn, spread_out
+from cals.inference.mouths import MouthBank, estimate_rotation, measure_light, sample_farthest
 from cals.inference.tracked import View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
-from cals.models.lips import OWN_S
-from cals.models.mesh import lip_gap
+from cals.models.lips import MIN_REFERENCE_GAP_S
+from cals.models.mesh import measure_lip_gap
 from cals.models.motion import MeshDecoder
 from cals.models.sources import SourceCosts
 from cals.models.speaker import fit_speaker
 from cals.types import F32, U8, CropTransform
-from drawn_person import clip, openings, posed
+from drawn_person import apply_poses, clip, openings
 
 IDENTITY = CropTransform(np.eye(2, 3), 128)
 GREY = np.full((128, 128, 3), 120, np.uint8)
@@ -89,12 +89,12 @@ def test_own_frames_cost_too_much(decoder: MeshDecoder) -> None:
     bank.add(draw_frames(faces))
     landmarks = torch.from_numpy(faces)
     motion = decoder.mesh.motion(landmarks, bank.speaker.rest)
-    rotation = measure_turn(decoder, bank.speaker, landmarks)
+    rotation = estimate_rotation(decoder, bank.speaker, landmarks)
     light = measure_light(GREY).expand(40, 3)
     costs = bank.measure_costs(motion, rotation, light, torch.arange(40) / 25)
     distances = np.abs(np.subtract.outer(np.arange(40), np.arange(40))) / 25
-    assert (costs[distances < OWN_S - 1e-6] >= 1e3).all()
-    assert (costs[distances >= OWN_S] < 1e3).all()
+    assert (costs[distances < MIN_REFERENCE_GAP_S - 1e-6] >= 1e3).all()
+    assert (costs[distances >= MIN_REFERENCE_GAP_S] < 1e3).all()
     later_costs = bank.measure_costs(motion, rotation, light, 100 + torch.arange(40) / 25)
     assert (later_costs.argmin(axis=1) == np.arange(40)).mean() > 0.9  # shut mouths are all alike
     assert np.abs(np.diag(later_costs)).max() < 0.01
@@ -104,7 +104,7 @@ def test_pose_and_light_speak_against_a_mouth(decoder: MeshDecoder) -> None:
     bank = MouthBank(decoder, SourceCosts(pose=60, light=20))
     faces = clip("anna", 30, 1)
     bank.add(draw_frames(faces[:15]))
-    bank.add(draw_frames(posed(faces[:15], 3), first=15, crop=GREY // 2))
+    bank.add(draw_frames(apply_poses(faces[:15], 3), first=15, crop=GREY // 2))
     motion, rotation = bank._motion[:1], bank._rotation[:1]
     costs = [
         bank.measure_costs(motion, rotation, light[None], torch.tensor([50.0]))[0]
@@ -153,7 +153,9 @@ def test_memory_is_bounded_and_the_extremes_are_kept(
     assert read_times_s(bank) == sorted(read_times_s(bank))
     indices = {round(25 * time_s) for time_s in read_times_s(bank)}
     assert int(np.argmax(mouth_openings)) in indices
-    assert float(lip_gap(bank.landmarks).min()) == pytest.approx(float(lip_gap(torch.from_numpy(faces)).min()), abs=0.3)
+    assert float(measure_lip_gap(bank.landmarks).min()) == pytest.approx(
+        float(measure_lip_gap(torch.from_numpy(faces)).min()), abs=0.3
+    )
     positions = [bank.index(source) for source in first_sources]
     assert None in positions  # some were given up
     assert all(
@@ -168,9 +170,9 @@ def test_memory_is_bounded_and_the_extremes_are_kept(
 def test_what_is_chosen_covers_all() -> None:
     rng = np.random.default_rng(0)
     features = torch.from_numpy(np.concatenate([rng.normal(0, 0.01, (60, 3)), [[9, 0, 0], [0, 9, 0], [0, 0, -9]]]))
-    assert {60, 61, 62} <= set(spread_out(features, 5))
-    assert sorted(spread_out(features, 63)) == list(range(63))
-    assert len(set(spread_out(torch.ones(6, 2), 4))) == 4
+    assert {60, 61, 62} <= set(sample_farthest(features, 5))
+    assert sorted(sample_farthest(features, 63)) == list(range(63))
+    assert len(set(sample_farthest(torch.ones(6, 2), 4))) == 4
 
 
 def test_light_is_that_of_the_lower_face() -> None:

@@ -5,12 +5,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from cals.inference.pieces import LONGEST_S, cut_pieces, find_pause
-from cals.inference.spacing import EvenlySpaced
+from cals.inference.pieces import MAX_SEGMENT_S, find_pause, split_segments
+from cals.inference.spacing import EvenSampler
 from cals.types import F32
 
 FPS = 25
-LONGEST = LONGEST_S * FPS
+LONGEST = MAX_SEGMENT_S * FPS
 
 
 def draw_levels(*parts: tuple[str, int], seed: int = 0) -> F32:
@@ -22,7 +22,7 @@ def draw_levels(*parts: tuple[str, int], seed: int = 0) -> F32:
 
 def measure_lengths(levels: F32, *, pauses: bool = True) -> list[int]:
     items = list(enumerate(levels.tolist()))
-    pieces = list(cut_pieces(items, lambda item: item[1], FPS, pauses=pauses))
+    pieces = list(split_segments(items, lambda item: item[1], FPS, pauses=pauses))
     assert [item for piece in pieces for item in piece] == items
     assert all(0 < len(piece) <= LONGEST for piece in pieces)
     return [len(piece) for piece in pieces]
@@ -75,7 +75,7 @@ def test_memory_does_not_grow_with_the_length() -> None:
     def measure_peak(count: int) -> int:
         tracemalloc.start()
         levels = (float(i % 37) for i in range(count))
-        for _ in cut_pieces(levels, lambda level: level, FPS):
+        for _ in split_segments(levels, lambda level: level, FPS):
             pass
         peak_bytes = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_the_length() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5, 10, 11, 12, 1000])
 def test_kept_items_are_evenly_spaced(count: int) -> None:
-    sampler = EvenlySpaced[int](5)
+    sampler = EvenSampler[int](5)
     for index in range(count):
         sampler.offer(index, lambda: -index)  # noqa: B023  # called at once
     indices = list(sampler.items)

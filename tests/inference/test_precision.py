@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cals.errors import ConfigError
-from cals.inference.precision import draw_in
+from cals.inference.precision import set_precision
 from cals.models.a2l import A2LConfig
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import Gallery
@@ -23,10 +23,10 @@ def test_bf16_stays_within_a_level_and_fp32_brings_every_bit_back() -> None:
 
     with torch.inference_mode():
         fp32 = network.render(units, faces, faces)
-        draw_in(network, "bf16")
-        draw_in(network, "bf16")
+        set_precision(network, "bf16")
+        set_precision(network, "bf16")
         bf16 = network.render(units, faces, faces)
-        draw_in(network, "fp32")
+        set_precision(network, "fp32")
         fp32_again = network.render(units, faces, faces)
 
     assert bf16.dtype == torch.float32
@@ -38,4 +38,4 @@ def test_bf16_stays_within_a_level_and_fp32_brings_every_bit_back() -> None:
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ConfigError, match="fp8"):
-        draw_in(DebugLips(DebugConfig()), "fp8")  # type: ignore[arg-type]
+        set_precision(DebugLips(DebugConfig()), "fp8")  # type: ignore[arg-type]

@@ -16,11 +16,18 @@ from torch import Tensor
 from cals import SyncScorer
 from cals.cli import main
 from cals.errors import ConfigError, MediaError, NoFaceError
-from cals.features.mel import MelConfig, log_mel
-from cals.inference.score import MIN_JUDGED, offset_over_time
-from cals.inference.shifts import BATCH, Heard, Shifts, at_rate, measure_shifts, windows
-from cals.inference.sync_encoders import OriginalSyncNet, OwnEncoders, sliding
-from cals.models.interop.mfcc import mfcc_blocks
+from cals.features.mel import MelConfig, compute_log_mel
+from cals.inference.score import MIN_WINDOWS, compute_offset_segments
+from cals.inference.shifts import (
+    BATCH,
+    AudioEmbeddings,
+    SyncDistances,
+    iterate_windows,
+    measure_shifts,
+    resample_frames,
+)
+from cals.inference.sync_encoders import CalsEncoders, OriginalSyncNet, slide_windows
+from cals.models.interop.mfcc import iterate_mfcc
 from cals.models.interop.syncnet import SyncNet
 from cals.models.sync import SyncConfig, SyncModel
 from cals.types import F32, U8
@@ -69,7 +76,7 @@ def build_item(index: int, level: float, track: int | None = 0, step_s: Fraction
     return SimpleNamespace(frame=frame, face=SimpleNamespace(track=track), view=view)
 
 
-def measure(items: list[Any], sound: list[F32]) -> Shifts:
+def measure(items: list[Any], sound: list[F32]) -> SyncDistances:
     *_, shifts = measure_shifts(items, sound, Flashes())
     return shifts
 
@@ -97,24 +104,24 @@ def test_every_frame_is_accounted_for() -> None:
 
 def test_windows_hold_one_person_and_no_cut() -> None:
     tracks = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, None, 1, 1, 1, 1]
-    result = list(windows([build_item(i, i, track) for i, track in enumerate(tracks)], Flashes()))
+    result = list(iterate_windows([build_item(i, i, track) for i, track in enumerate(tracks)], Flashes()))
     assert [i for i, window in enumerate(result) if window is not None] == [2, 3, 8]
     assert [float(look[0, 0, 0]) for look in result[3] or []] == [1, 2, 3, 4, 5]
     for short in range(5):
-        assert list(windows([build_item(i, 0) for i in range(short)], Flashes())) == [None] * short
+        assert list(iterate_windows([build_item(i, 0) for i in range(short)], Flashes())) == [None] * short
 
 
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(50), Fraction(12), Fraction(25)])
 def test_any_rate_is_read_at_the_encoders_own(rate: Fraction) -> None:
     """Frame n of 1/25 s is what is shown in its middle."""
     items = [build_item(i, 0, step_s=1 / rate) for i in range(int(2 * rate))]
-    times_s = [part.frame.time_s for part in at_rate(items, 25)]
+    times_s = [part.frame.time_s for part in resample_frames(items, 25)]
     length_s = len(items) / rate
     assert times_s == [((n + Fraction(1, 2)) / 25 * rate).__floor__() / rate for n in range(round(length_s * 25))]
 
 
 def test_sound_is_held_only_as_long_as_it_is_needed() -> None:
-    audio = Heard((torch.full((25, 3), float(i)) for i in range(200)), first=2)
+    audio = AudioEmbeddings((torch.full((25, 3), float(i)) for i in range(200)), first=2)
     assert not audio.span(-10, 0)[1].any()
     first, valid = audio.span(-13, 18)
     assert valid.tolist() == [False] * 15 + [True] * 16
@@ -134,25 +141,25 @@ def test_sound_is_held_only_as_long_as_it_is_needed() -> None:
 def test_sliding_windows_are_those_of_the_whole(rows: int) -> None:
     whole = torch.arange(rows, dtype=torch.float32)[:, None]
     blocks = [whole[:3], whole[3:20], whole[20:21], whole[21:]]
-    result = torch.cat(list(sliding(iter(blocks), 20, 4, 8, -1.0)))
+    result = torch.cat(list(slide_windows(iter(blocks), 20, 4, 8, -1.0)))
     ticks = -(-rows // 4)
     padded = torch.cat([torch.full((8, 1), -1.0), whole, torch.full((4 * ticks - rows + 8, 1), -1.0)])
     assert torch.equal(result, padded.unfold(0, 20, 4).transpose(1, 2))
     assert len(result) == ticks
-    inside = list(sliding(iter(blocks), 20, 4))
+    inside = list(slide_windows(iter(blocks), 20, 4))
     assert sum(map(len, inside)) == max(0, (rows - 20) // 4 + 1)
 
 
 def test_own_encoders_stream_what_the_model_says_of_a_whole_clip() -> None:
     torch.manual_seed(0)
     model = SyncModel(SyncConfig(crop_px=64, width=4)).eval()
-    encoders = OwnEncoders(model, "own")
+    encoders = CalsEncoders(model, "own")
     rng = np.random.default_rng(0)
     wav = (0.1 * rng.normal(size=30 * 640)).astype(np.float32)
     crops = rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     lower = torch.from_numpy(crops[:, 32:]).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        visual, audio = model.of_clip(lower, log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
+        visual, audio = model.of_clip(lower, compute_log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
     streamed = torch.cat(list(encoders.audio(wav[i : i + 1000] for i in range(0, len(wav), 1000))))
     assert torch.allclose(streamed, audio, atol=1e-5)
     inputs = [encoders.look(None, SimpleNamespace(crop=crop)) for crop in crops]  # type: ignore[arg-type]
@@ -166,7 +173,7 @@ def test_syncnet_hears_the_mfcc_from_the_windows_first_frame() -> None:
     encoders = OriginalSyncNet(model)
     wav = (0.1 * np.random.default_rng(0).normal(size=10 * 640)).astype(np.float32)
     embeddings = torch.cat(list(encoders.audio([wav])))
-    mfcc = torch.from_numpy(np.concatenate(list(mfcc_blocks([wav]))))
+    mfcc = torch.from_numpy(np.concatenate(list(iterate_mfcc([wav]))))
     third = mfcc[12:32][None]  # belongs to frames 3..7, whose middle is 5
     with torch.inference_mode():
         assert torch.allclose(embeddings[5 - encoders.first_heard], model.audio(third)[0], atol=1e-5)
@@ -176,14 +183,14 @@ def test_the_offset_over_time_follows_a_jump() -> None:
     def distances_to(shift: int) -> np.ndarray:
         return np.abs(np.arange(-15, 16) - shift).astype(np.float32)
 
-    shifts = Shifts(
+    shifts = SyncDistances(
         frames=300, judged=list(range(15, 285)), distances=[distances_to(2 if i < 150 else -6) for i in range(15, 285)]
     )
-    stretches = list(offset_over_time(shifts, 25))
+    stretches = list(compute_offset_segments(shifts, 25))
     assert [part.middle_s for part in stretches] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert [part.offset_frames for part in stretches[:3]] == [2, 2, 2]
     assert [part.offset_frames for part in stretches[-3:]] == [-6, -6, -6]
-    assert list(offset_over_time(Shifts(frames=100, judged=[50], distances=[distances_to(0)]), 25)) == []
+    assert list(compute_offset_segments(SyncDistances(frames=100, judged=[50], distances=[distances_to(0)]), 25)) == []
 
 
 def write_flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, sound: bool = True) -> Path:
@@ -243,7 +250,7 @@ def test_what_cannot_be_judged_says_why(tmp_path: Path, clip: Path, scorer: Sync
         scorer.score(write_flashing(tmp_path / "mute.mp4", sound=False))
     with pytest.raises(NoFaceError, match="found none in any frame"):
         scorer.score(write_flashing(tmp_path / "nobody.mp4", face=False))
-    short = write_wav(tmp_path / "short.wav", draw_tone(draw_levels(30 + MIN_JUDGED - 1)))
+    short = write_wav(tmp_path / "short.wav", draw_tone(draw_levels(30 + MIN_WINDOWS - 1)))
     with pytest.raises(MediaError, match=r"10 or more frames of 40 ms .* found 9 of 60 \(4 without a face, 47 without"):
         scorer.score(clip, short)
     with pytest.raises(ConfigError, match="one kind of encoders"):

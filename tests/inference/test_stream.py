@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import drawn_face
-from cals.face.landmarks import eye_centres
+from cals.face.landmarks import compute_eye_centres
 from cals.inference import painters
 from cals.inference.painters import CropPainter
 from cals.inference.stream import GENERATED, NO_FACE, LipFrame, generate_frames
-from cals.inference.tracked import TrackedFrame, View, tracked
+from cals.inference.tracked import TrackedFrame, View, track_and_align
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
@@ -206,7 +206,7 @@ def test_a_still_is_looked_at_once() -> None:
     picture = from_rgb(np.zeros((32, 32, 3), np.uint8))
     frames = [Frame(picture, k, Fraction(k, 25), Fraction(1, 25)) for k in range(9)]
     tracker = Counting()
-    tracked_frames = list(tracked(frames, tracker, SIZE))  # type: ignore[arg-type]
+    tracked_frames = list(track_and_align(frames, tracker, SIZE))  # type: ignore[arg-type]
     assert tracker.calls == 1
     assert [(item.face.index, item.face.time_s) for item in tracked_frames] == [(k, Fraction(k, 25)) for k in range(9)]
     assert [item.face.cut for item in tracked_frames] == [True] + [False] * 8
@@ -225,11 +225,11 @@ class Fixed:
 
 def test_views_hold_landmarks_in_crop_pixels() -> None:
     frame = Frame(from_rgb(np.zeros((400, 400, 3), np.uint8)), 0, Fraction(0), Fraction(1, 25))
-    (item,) = tracked([frame], Fixed(3.0), 128)  # type: ignore[arg-type]
+    (item,) = track_and_align([frame], Fixed(3.0), 128)  # type: ignore[arg-type]
     assert item.view is not None
     assert item.view.landmarks.shape == (468, 3)
     assert item.view.landmarks.dtype == np.float32
-    left, right = eye_centres(item.view.landmarks)
+    left, right = compute_eye_centres(item.view.landmarks)
     assert (left + right) / 2 == pytest.approx(np.array([64, 34]), abs=2)
     back = item.view.transform.to_frame(item.view.landmarks[:, :2])
     assert back == pytest.approx(item.face.landmarks[:, :2], abs=1e-3)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import drawn_face
-from cals.face.hindrance import COVERED, TOO_SMALL
-from cals.face.mask import lower_face_mask
+from cals.face.hindrance import OCCLUDED, TOO_SMALL
+from cals.face.mask import build_lower_face_mask
 from cals.inference import tracked as tracked_module
 from cals.inference.tracked import FrameTracker, TrackedFrame
 from cals.media.frame import Frame
@@ -57,7 +57,7 @@ def test_no_frame_is_tracked_twice_and_nothing_changes(monkeypatch: pytest.Monke
     expected = list(FrameTracker(Swaying(), 128).track(draw_video(40)))  # type: ignore[arg-type]
     tracker = Swaying()
     frame_tracker = FrameTracker(tracker, 128)  # type: ignore[arg-type]
-    monkeypatch.setattr(tracked_module, "AHEAD_S", 1)
+    monkeypatch.setattr(tracked_module, "MAX_LOOK_AHEAD_S", 1)
     ahead = list(frame_tracker.look_ahead(draw_video(40)))
     assert [item.face.index for item in ahead] == list(range(26))
     frames = list(draw_video(40))
@@ -71,7 +71,7 @@ def test_no_frame_is_tracked_twice_and_nothing_changes(monkeypatch: pytest.Monke
 def test_a_look_ahead_may_stop_early(monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = Swaying()
     frame_tracker = FrameTracker(tracker, 128)  # type: ignore[arg-type]
-    monkeypatch.setattr(tracked_module, "AHEAD_FRAMES", 7)
+    monkeypatch.setattr(tracked_module, "MAX_LOOK_AHEAD_FRAMES", 7)
     assert len(list(frame_tracker.look_ahead(draw_video(40)))) == 7
     assert len(list(frame_tracker.track(draw_video(12)))) == 12
     assert tracker.calls == list(range(12))
@@ -97,7 +97,7 @@ def test_masks_are_those_of_the_landmarks_and_made_once() -> None:
     (item,) = FrameTracker(Swaying(), 128).track(draw_video(1))  # type: ignore[arg-type]
     assert item.view is not None
     mask = item.view.mask
-    np.testing.assert_array_equal(mask, lower_face_mask(item.view.landmarks, item.view.transform, 320, 300))
+    np.testing.assert_array_equal(mask, build_lower_face_mask(item.view.landmarks, item.view.transform, 320, 300))
     assert item.view.mask is mask
 
 
@@ -106,11 +106,11 @@ def test_a_covered_mouth_has_a_view_only_to_be_drawn_over(
     monkeypatch: pytest.MonkeyPatch, covered: Literal["keep", "draw"] | None
 ) -> None:
     monkeypatch.setattr(
-        tracked_module.CoverWatch, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
+        tracked_module.OcclusionDetector, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
     )
     items = list(FrameTracker(Swaying(), 128, covered=covered).track(draw_video(6)))  # type: ignore[arg-type]
     hindrances = [item.face.hindrance for item in items]
-    assert hindrances == [None, None, *([None] * 2 if covered is None else [COVERED] * 2), None, None]
+    assert hindrances == [None, None, *([None] * 2 if covered is None else [OCCLUDED] * 2), None, None]
     assert [item.view is None for item in items] == [False] * 2 + [covered == "keep"] * 2 + [False] * 2
 
 

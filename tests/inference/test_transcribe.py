@@ -17,12 +17,12 @@ from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.data.manifest import ClipSource
 from cals.data.segments import _ticks
-from cals.data.utterances import grey_mouths, middle_view
+from cals.data.utterances import center_crop, extract_grey_mouths
 from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.inference import transcribe as module
-from cals.inference.transcribe import timed_words
-from cals.inference.utterance import Moment, Source, choose_source, read_moments
+from cals.inference.transcribe import build_words
+from cals.inference.utterance import AVFrame, StreamFiles, choose_streams, read_frames
 from cals.models.avsr.beam import BeamConfig, Hypothesis
 from cals.models.avsr.network import AVSR, Encoding
 from cals.models.avsr.recognize import Recognition
@@ -125,13 +125,13 @@ def test_pictures_of_any_rate_are_those_that_prepare_makes(
 ) -> None:
     video = draw_clip(tmp_path / "clip.mp4", rate=rate, frames=round(2 * rate))
     config = transcriber.config
-    models = FaceModels(*hub.face_model_bytes())
-    source = choose_source(video, None, "both", config)
-    moments = list(read_moments(source, config, models, person="largest", keep_going=False, progress=None))
+    models = FaceModels(*hub.read_face_models())
+    source = choose_streams(video, None, "both", config)
+    moments = list(read_frames(source, config, models, person="largest", keep_going=False, progress=None))
     detector = BlazeFaceMesh(models)
     ticks = _ticks(ClipSource(name="c", video=video, speaker="s"), detector, config.mel.timing, config.crop_px, {})  # type: ignore[arg-type]
     crops = [pixels for _, pixels, _, _ in ticks]
-    mouths = middle_view(grey_mouths(np.stack(crops), config.cut, config.mouth_px), config.view_px)  # type: ignore[arg-type]
+    mouths = center_crop(extract_grey_mouths(np.stack(crops), config.cut, config.mouth_px), config.view_px)  # type: ignore[arg-type]
     assert len(moments) == len(mouths) == 50
     assert all((moment.mouth == mouth).all() for moment, mouth in zip(moments, mouths, strict=True))
 
@@ -303,7 +303,7 @@ def test_words_have_the_times_and_probabilities_of_their_frames() -> None:
         probs[frame, token] = 0.9
     probs[3, sentence[1]] = 0.5
     recognition = Recognition("at f", Hypothesis(tokens=tuple(sentence), score=0.0, parts={}), probs.log())
-    first, second = timed_words(recognition, tokens, first=100, fps=25)
+    first, second = build_words(recognition, tokens, first=100, fps=25)
     assert (first.text, first.start_s, first.end_s) == ("at", 4.08, 4.2)
     assert (second.text, second.start_s, second.end_s) == ("f", 4.32, 4.36)
     assert first.confidence == pytest.approx((0.9 * (0.5 * 0.9) ** 0.5) ** 0.5, abs=1e-4)
@@ -351,14 +351,14 @@ def test_memory_holds_one_piece(transcriber: Transcriber, monkeypatch: pytest.Mo
     class Sound(np.ndarray):  # type: ignore[type-arg]
         counted: Counted
 
-    def moments(*_args: Any, **_options: Any) -> Iterator[Moment]:
+    def moments(*_args: Any, **_options: Any) -> Iterator[AVFrame]:
         for _ in range(2000):
             wav = np.zeros(640, np.float32).view(Sound)
             wav.counted = Counted()
-            yield Moment(None, 0.0, wav)
+            yield AVFrame(None, 0.0, wav)
 
-    monkeypatch.setattr(module, "read_moments", moments)
-    monkeypatch.setattr(module, "choose_source", lambda *_: Source(pictures=None, sound=Path("any")))
+    monkeypatch.setattr(module, "read_frames", moments)
+    monkeypatch.setattr(module, "choose_streams", lambda *_: StreamFiles(pictures=None, sound=Path("any")))
     assert transcriber.transcribe("any").frames == 2000
     assert most <= 2 * 250 + 2
 

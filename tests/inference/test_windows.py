@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cals.features.mel import MelConfig, log_mel
-from cals.inference.windows import OVERLAP_S, WINDOW_S, UnitTrack, unit_blocks
+from cals.features.mel import MelConfig, compute_log_mel
+from cals.inference.windows import OVERLAP_S, WINDOW_S, UnitStream, iterate_units
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
 
@@ -38,7 +38,7 @@ def build_sound(seconds: float) -> np.ndarray:
 def compute_units(seconds: float, count: int, block: int) -> Tensor:
     model = DebugLips(DebugConfig()).eval()
     wav = build_sound(seconds)
-    blocks = unit_blocks(model, (wav[i : i + block] for i in range(0, len(wav), block)))
+    blocks = iterate_units(model, (wav[i : i + block] for i in range(0, len(wav), block)))
     units = [next(blocks)]
     while sum(map(len, units)) < count:
         units.append(next(blocks))
@@ -48,13 +48,13 @@ def compute_units(seconds: float, count: int, block: int) -> Tensor:
 def test_windows_join_to_what_one_pass_over_all_the_sound_gives() -> None:
     model = DebugLips(DebugConfig()).eval()
     with torch.inference_mode():
-        expected = model.units(log_mel(torch.from_numpy(build_sound(25.0)[None]), MelConfig()))[0]
+        expected = model.units(compute_log_mel(torch.from_numpy(build_sound(25.0)[None]), MelConfig()))[0]
     units = compute_units(25.0, 625, block=1700)
     torch.testing.assert_close(units, expected, atol=1e-4, rtol=0)
 
 
 def test_joins_have_no_step() -> None:
-    stream = torch.cat(list(islice(unit_blocks(WindowMarker(), [build_sound(1.0)]), 4)))[:, 0]
+    stream = torch.cat(list(islice(iterate_units(WindowMarker(), [build_sound(1.0)]), 4)))[:, 0]
     assert stream[0] == 1
     assert float(stream.diff().abs().max()) <= 1 / OVERLAP + 1e-6
     assert stream[WINDOW] == pytest.approx(2.0)
@@ -66,9 +66,9 @@ def test_after_the_speech_there_is_silence_for_ever() -> None:
     torch.testing.assert_close(silent_units, silent_units[:1].expand_as(silent_units), atol=1e-5, rtol=0)
 
 
-def build_ramp() -> UnitTrack:
+def build_ramp() -> UnitStream:
     blocks = (torch.arange(i, i + 10, dtype=torch.float32)[:, None] for i in range(0, 10**9, 10))
-    return UnitTrack(blocks)
+    return UnitStream(blocks)
 
 
 def test_units_in_between_are_interpolated() -> None:

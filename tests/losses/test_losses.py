@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from cals.losses.contrastive import info_nce, retrieval_accuracy
-from cals.losses.reconstruction import l1, unit_error
+from cals.losses.reconstruction import l1, unit_loss
 from cals.losses.sync import d_av, d_vv
 
 
@@ -54,9 +54,9 @@ def test_d_vv_as_published() -> None:
 def test_unit_error_sums_over_width_and_averages_over_weighted_steps() -> None:
     units, targets = torch.zeros(1, 3, 4), torch.ones(1, 3, 4)
     targets[0, 2] = 5
-    assert float(unit_error(units, targets, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(4.0)
-    assert float(unit_error(units, targets, torch.tensor([[0.0, 0.5, 0.5]]))) == pytest.approx((4 + 100) / 2)
-    assert float(unit_error(units, targets, torch.zeros(1, 3))) == 0.0
+    assert float(unit_loss(units, targets, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(4.0)
+    assert float(unit_loss(units, targets, torch.tensor([[0.0, 0.5, 0.5]]))) == pytest.approx((4 + 100) / 2)
+    assert float(unit_loss(units, targets, torch.zeros(1, 3))) == 0.0
 
 
 def test_l1() -> None:

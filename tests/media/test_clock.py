@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from cals.media.clock import Clock, measured_rate, plausible_rate
+from cals.media.clock import Clock, choose_rate, estimate_rate
 
 MS = Fraction(1, 1000)
 
@@ -35,14 +35,14 @@ def test_missing_stamps_follow_decoding_times_or_durations():
 
 
 def test_absurd_rates_are_replaced():
-    assert plausible_rate(None, Fraction(90_000), Fraction(0), Fraction(30)) == 30
-    assert plausible_rate(None) == 25
+    assert choose_rate(None, Fraction(90_000), Fraction(0), Fraction(30)) == 30
+    assert choose_rate(None) == 25
 
 
 def test_a_tick_is_not_taken_for_a_frame():
-    measured = measured_rate([0, 80, 42, 121, 160, 200], MS)
+    measured = estimate_rate([0, 80, 42, 121, 160, 200], MS)
     assert measured == 25
-    assert plausible_rate(Fraction(1000), measured=measured) == 25
-    assert plausible_rate(Fraction(1000), Fraction(30000, 1001), measured=measured) == Fraction(30000, 1001)
-    assert plausible_rate(Fraction(240), measured=measured_rate([0, 4, 8, 12], MS)) == 240
-    assert measured_rate([7], MS) is None
+    assert choose_rate(Fraction(1000), measured=measured) == 25
+    assert choose_rate(Fraction(1000), Fraction(30000, 1001), measured=measured) == Fraction(30000, 1001)
+    assert choose_rate(Fraction(240), measured=estimate_rate([0, 4, 8, 12], MS)) == 240
+    assert estimate_rate([7], MS) is None

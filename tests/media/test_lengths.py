@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cals.errors import ConfigError
-from cals.media import VideoReader, VideoWriter, lengthened, rewind
-from drawing import index_of, picture, without_default_duration, write_video
+from cals.media import VideoReader, VideoWriter, fit_length, rewind
+from drawing import index_of, picture, strip_default_duration, write_video
 
 RATE = Fraction(30000, 1001)
 OPEN_GOP = {"g": "20", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
@@ -29,7 +29,7 @@ KINDS = {
 
 
 def list_indices(path, policy, seconds):
-    return list(lengthened(path, policy, Fraction(seconds)))
+    return list(fit_length(path, policy, Fraction(seconds)))
 
 
 def compute_bounce_order(count, length):
@@ -86,7 +86,7 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory
     monkeypatch.setattr(
         rewind.Rewinder, "chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
     )
-    frames = lengthened(path, "bounce", Fraction(9))
+    frames = fit_length(path, "bounce", Fraction(9))
     assert [index_of(frame.rgb()) for frame in frames] == compute_bounce_order(120, 225)
     assert max(sizes) == most
 
@@ -130,7 +130,7 @@ def test_a_last_frame_is_held_by_the_steps_between_the_others(tmp_path, suffix, 
         tmp_path / f"a{suffix}", frames=len(times), codec=codec, time_base=Fraction(1, 1000), times=times
     )
     step_s = Fraction(int(np.median(steps_ms)), 1000)
-    with VideoReader(without_default_duration(path)) as reader:
+    with VideoReader(strip_default_duration(path)) as reader:
         assert reader.format.rate == 1 / step_s
         with VideoWriter(tmp_path / "out.mp4", reader.format) as writer:
             writer.write(next(reader))
@@ -167,7 +167,7 @@ def test_two_frames_bounce(tmp_path):
 def test_unknown_policy(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=2)
     with pytest.raises(ConfigError, match="bounce"):
-        next(lengthened(path, "forever", Fraction(1)))
+        next(fit_length(path, "forever", Fraction(1)))
 
 
 def test_a_stream_without_time_stamps_loops_instead_of_bouncing(tmp_path, monkeypatch, caplog):

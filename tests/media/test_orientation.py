@@ -11,7 +11,7 @@ import pytest
 
 from cals.errors import MediaError
 from cals.media import VideoReader, VideoWriter
-from cals.media.pictures import working_format
+from cals.media.pictures import choose_working_format
 from drawing import picture, write_video
 
 
@@ -116,7 +116,7 @@ def test_square_turned_pictures_turn_their_pixel_shape_too(tmp_path):
     ],
 )
 def test_every_format_has_a_working_format(pix_fmt, working):
-    assert working_format(pix_fmt) == working
+    assert choose_working_format(pix_fmt) == working
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from cals.media.color import LAYOUTS, color_space
-from cals.media.frame import Frame, plane_views
+from cals.media.color import LAYOUTS, get_color_space
+from cals.media.frame import Frame, get_plane_views
 from cals.types import Box, Patch
 from drawing import picture
 
@@ -33,7 +33,7 @@ def noise_frame(
     shown.colorspace, shown.color_range = matrix, color_range
     rng = np.random.default_rng(3)
     step = 1 << (LAYOUTS[pix_fmt].bits - 8)
-    for plane, (low, high) in zip(plane_views(shown), [*samples, ALPHA], strict=False):
+    for plane, (low, high) in zip(get_plane_views(shown), [*samples, ALPHA], strict=False):
         plane[...] = rng.integers(low * step, high * step, plane.shape)
     return Frame(shown, 0, Fraction(0), Fraction(1, 25))
 
@@ -56,7 +56,7 @@ def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
     mask[box.y0 : box.y1, box.x0 : box.x1] = alpha > 0
     old, new = frame.planes, patched.planes
     assert np.array_equal(old[0][~mask], new[0][~mask])
-    clear = [plane_views(shown.picture)[3:] for shown in (frame, patched)]
+    clear = [get_plane_views(shown.picture)[3:] for shown in (frame, patched)]
     assert all(np.array_equal(before, after) for before, after in zip(*clear, strict=True))
     for before, after in zip(old[1:], new[1:], strict=True):
         untouched = ~footprint(mask, before.shape, LAYOUTS[pix_fmt])
@@ -133,9 +133,9 @@ def test_a_region_is_the_same_as_the_part_of_the_whole(box):
     [(1, 48, 0.7152), (6, 1080, 0.587), (5, 48, 0.587), (9, 48, 0.678), (2, 720, 0.7152), (2, 576, 0.587)],
 )
 def test_the_matrix_follows_the_tag_or_the_size(matrix, height, green_luma):
-    limited = color_space("yuv420p", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
-    full = color_space("yuv420p", matrix, 2, height).from_rgb @ np.array([0, 255, 0, 1])
-    deep = color_space("yuv420p10le", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
+    limited = get_color_space("yuv420p", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
+    full = get_color_space("yuv420p", matrix, 2, height).from_rgb @ np.array([0, 255, 0, 1])
+    deep = get_color_space("yuv420p10le", matrix, 1, height).from_rgb @ np.array([0, 255, 0, 1])
     assert limited[0] == pytest.approx(16 + 219 * green_luma, abs=0.05)
     assert full[0] == pytest.approx(255 * green_luma, abs=0.05)
     assert deep[0] == pytest.approx(4 * limited[0], abs=0.05)

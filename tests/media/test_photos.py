@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cals.errors import ConfigError, MediaError
-from cals.media import VideoReader, lengthened
+from cals.media import VideoReader, fit_length
 from cals.media.photos import is_image, read_photo
 from drawing import picture, write_video
 
@@ -129,7 +129,7 @@ def test_libraries_are_silent_and_damage_is_said_once(tmp_path, capfd, caplog):
     middle = len(data) // 2
     data[middle : middle + 30] = b"\xff\xd3" * 15  # restart markers where none belong
     (tmp_path / "bad.jpg").write_bytes(data)
-    frames = lengthened(tmp_path / "bad.jpg", "audio", Fraction(1))
+    frames = fit_length(tmp_path / "bad.jpg", "audio", Fraction(1))
     assert len(list(frames)) == 25
     assert "Corrupt JPEG" not in capfd.readouterr().err
     assert [record.getMessage() for record in caplog.records if "the image is damaged (Corrupt JPEG" in record.message]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cals.errors import ConfigError
-from cals.media import VideoReader, VideoWriter, lengthened, load_mono, probe
+from cals.media import VideoReader, VideoWriter, fit_length, load_mono, probe
 from drawing import index_of, tones, write_tracks, write_video
 
 REORDERED = {"preset": "medium", "bf": "3"}
@@ -23,7 +23,7 @@ def test_no_picture_is_lost_where_sound_is_the_first_stream(tmp_path, suffix, co
 
 def test_the_last_pictures_come_back_when_sound_first_is_played_backwards(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=75, options=REORDERED, sound=tones(3.0, 48_000), sound_first=True)
-    shown = [index_of(frame.rgb()) for frame in lengthened(path, "bounce", Fraction(6))]
+    shown = [index_of(frame.rgb()) for frame in fit_length(path, "bounce", Fraction(6))]
     assert shown == [*range(75), *range(73, -1, -1), 1]
 
 

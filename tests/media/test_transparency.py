@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cals.errors import ConfigError
-from cals.media import VideoReader, VideoWriter, lengthened
+from cals.media import VideoReader, VideoWriter, fit_length
 from cals.types import U8, Box, Patch
 
 SOURCES = [
@@ -75,7 +75,7 @@ def test_its_loss_is_said_once(
 @pytest.mark.parametrize(("name", "codec", "pix_fmt"), SOURCES)
 def test_it_plays_backwards(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
     source = write_clear(tmp_path / name, codec, pix_fmt, 60)
-    frames = [frame.picture for frame in lengthened(source, "bounce", Fraction(2 * FRAMES - 2, 25))]
+    frames = [frame.picture for frame in fit_length(source, "bounce", Fraction(2 * FRAMES - 2, 25))]
     assert len(frames) == 2 * FRAMES - 2
     for ahead, back in ((1, -1), (20, -20)):
         assert np.array_equal(frames[ahead].to_ndarray(format="rgba"), frames[back].to_ndarray(format="rgba"))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from cals.metrics.offset import offset_of, shift_similarities, window_offsets
+from cals.metrics.offset import estimate_offset, estimate_window_offsets, shift_similarities
 
 
 def embeddings(frames: int, seed: int = 0) -> torch.Tensor:
@@ -13,8 +13,8 @@ def embeddings(frames: int, seed: int = 0) -> torch.Tensor:
 def test_a_planted_offset_is_found(late: int) -> None:
     visual = embeddings(80)
     audio = visual.roll(late, 0)  # > 0: the sound comes late
-    assert offset_of(visual, audio) == late
-    assert (window_offsets(visual, audio) == late).all()
+    assert estimate_offset(visual, audio) == late
+    assert (estimate_window_offsets(visual, audio) == late).all()
 
 
 def test_every_offset_is_judged_on_the_same_frames() -> None:
@@ -26,4 +26,4 @@ def test_every_offset_is_judged_on_the_same_frames() -> None:
 
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="more than 30 frames"):
-        offset_of(embeddings(30), embeddings(30))
+        estimate_offset(embeddings(30), embeddings(30))

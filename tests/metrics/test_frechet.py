@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from cals.metrics.frechet import frechet_distance, trunk_features
+from cals.metrics.frechet import extract_trunk_features, frechet_distance
 from cals.models.sync import SyncConfig, VisualEncoder
 
 
@@ -49,7 +49,7 @@ def test_features_are_the_trunks_averaged_over_place() -> None:
     torch.manual_seed(0)
     encoder = VisualEncoder(SyncConfig(crop_px=64, width=4)).eval()
     windows = torch.rand(3, 5, 3, 32, 64)
-    features = trunk_features(encoder, windows)
+    features = extract_trunk_features(encoder, windows)
     x = torch.nn.functional.pixel_unshuffle(windows.flatten(1, 2) * 2 - 1, 2)
     assert features.shape == (3, 32)
     assert torch.allclose(features, encoder.layers(x).mean(dim=(2, 3)), atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from cals.face.landmarks import MOUTH_68, MOUTH_INNER, MOUTH_OUTER
 from cals.metrics.landmarks import landmark_distance
-from cals.metrics.motion import correlation, jitter, leak, span
+from cals.metrics.motion import correlation, jitter, leak, span_ratio
 
 RNG = np.random.default_rng(5)
 
@@ -25,9 +25,9 @@ def test_a_mouth_that_does_not_move_correlates_with_nothing() -> None:
 
 def test_span_is_the_ratio_of_the_swings() -> None:
     real = RNG.normal(size=60)
-    assert span(0.5 * real + 7, real) == pytest.approx(0.5)
-    assert span(np.zeros(60), real) == 0.0
-    assert math.isnan(span(real, np.zeros(60)))
+    assert span_ratio(0.5 * real + 7, real) == pytest.approx(0.5)
+    assert span_ratio(np.zeros(60), real) == 0.0
+    assert math.isnan(span_ratio(real, np.zeros(60)))
 
 
 def test_jitter_of_some_frames_only() -> None:

@@ -11,14 +11,14 @@ from cals.features.mel import MelConfig
 from cals.models.audio2head import KEYPOINTS, Audio2Head, Audio2HeadConfig
 from cals.models.dense_motion import DenseMotion, DenseMotionConfig, WarpingGenerator, blend, warp_features
 from cals.models.factory import from_checkpoint, to_checkpoint
-from cals.models.head import head_pose, head_shape, place_head
+from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose
 from cals.models.lips import Faces, Gallery
 from cals.models.sync import SyncConfig
-from cals.nn.warp import pixel_centres
+from cals.nn.warp import build_pixel_centres
 
 CONFIG = Audio2HeadConfig(content=SyncConfig(width=4, embedding=16), lstm=8, layers=2, hidden=16, width=4, blocks=1)
 SMALL = DenseMotionConfig(keypoints=3, unit=16, width=4, blocks=1)
-HERE = 4 * pixel_centres(32, 32, torch.device("cpu"))
+HERE = 4 * build_pixel_centres(32, 32, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_around_a_keypoint_pixels_move_with_it() -> None:
     mark = torch.zeros(1, 1, 128, 128)
     mark[..., 28:33, 28:33] = 1
     shown_at = warp_features(mark, (HERE + shift)[None])[0, 0]
-    centre = (shown_at[..., None] * pixel_centres(128, 128, torch.device("cpu"))).sum((0, 1)) / shown_at.sum()
+    centre = (shown_at[..., None] * build_pixel_centres(128, 128, torch.device("cpu"))).sum((0, 1)) / shown_at.sum()
     assert float(centre[0]) == pytest.approx(30.5 + 5.5, abs=1)
     assert float(centre[1]) == pytest.approx(30.5, abs=0.5)
 
@@ -89,26 +89,26 @@ def test_what_is_trusted_is_warped_and_the_rest_is_drawn() -> None:
 @torch.no_grad()
 def test_without_speech_and_turn_the_keypoints_are_the_references(model: Audio2Head) -> None:
     landmarks = points()
-    before, after = model.move_keypoints(torch.randn(1, 16), landmarks, head_pose(landmarks, 128))
+    before, after = model.move_keypoints(torch.randn(1, 16), landmarks, estimate_head_pose(landmarks, 128))
     torch.testing.assert_close(before, landmarks[:, list(KEYPOINTS), :2])
     torch.testing.assert_close(after, before, atol=1e-3, rtol=0)
     torch.nn.init.normal_(model.speech.head.weight)
-    _, speaking = model.move_keypoints(torch.randn(1, 16), landmarks, head_pose(landmarks, 128))
+    _, speaking = model.move_keypoints(torch.randn(1, 16), landmarks, estimate_head_pose(landmarks, 128))
     assert float((speaking - before).abs().max()) > 1
 
 
 @torch.no_grad()
 def test_a_turned_head_moves_its_keypoints_as_the_mesh_does(model: Audio2Head) -> None:
-    pose = head_pose(points(), 128)
+    pose = estimate_head_pose(points(), 128)
     pose[:, 0] += 0.2
-    turned = place_head(head_shape(points(), 128), pose, 128)
+    turned = apply_head_pose(remove_head_pose(points(), 128), pose, 128)
     known = Gallery(crops=random_crops(0), landmarks=points(), times_s=torch.tensor([0.0]), seen=points())
     faces = Faces(crops=random_crops(0), landmarks=turned, times_s=torch.tensor([torch.inf]))
     units = torch.randn(1, 96)
     expected, keypoints = model.draw(units, random_crops(0), points(), pose)
     torch.testing.assert_close(keypoints, turned[:, list(KEYPOINTS), :2], atol=1e-2, rtol=0)
     torch.testing.assert_close(model.render(units, faces, known), expected, atol=1e-3, rtol=0)
-    still = model.draw(units, random_crops(0), points(), head_pose(points(), 128))[0]
+    still = model.draw(units, random_crops(0), points(), estimate_head_pose(points(), 128))[0]
     assert float((still - expected).abs().max()) > 0.05
 
 
@@ -136,7 +136,7 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: Audio2Head) -> None:
     again = from_checkpoint(checkpoint)
     assert isinstance(again, Audio2Head)
     assert float(again.head.spread.mean()) == 0.25
-    mel, pose = -80 * torch.rand(1, 4, 80), head_pose(points(), 128)
+    mel, pose = -80 * torch.rand(1, 4, 80), estimate_head_pose(points(), 128)
     units = model.units(mel)
     torch.testing.assert_close(again.units(mel), units)
     torch.testing.assert_close(

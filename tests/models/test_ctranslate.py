@@ -110,7 +110,7 @@ def test_a_model_of_other_sizes_is_refused() -> None:
 @pytest.fixture(scope="module")
 def published() -> bytes:
     """Return the source file of the front-end, if it is in the cache."""
-    path = hub.WHISPER.path
+    path = hub.WHISPER_FILE.path
     if not path.is_file():
         pytest.skip(f"{path} is not there: `cals models import --out FOLDER` fetches it (71 MB)")
     return path.read_bytes()

@@ -9,10 +9,10 @@ import torch
 from scipy.fft import dct
 
 from cals.errors import CheckpointError
-from cals.face.sampling import similarity
-from cals.models.interop.mfcc import mfcc_blocks
-from cals.models.interop.syncnet import SyncNet, load_syncnet, syncnet_crop
-from cals.types import CropTransform, affine_inverse
+from cals.face.sampling import build_similarity
+from cals.models.interop.mfcc import iterate_mfcc
+from cals.models.interop.syncnet import SyncNet, compute_syncnet_crop, load_syncnet
+from cals.types import CropTransform, invert_affine
 
 CONVOLUTIONS = {
     "netcnnaud": {
@@ -163,7 +163,7 @@ def test_mfcc_is_that_of_the_public_package() -> None:
         [18.475, 20.271, 7.425, -3.663, -14.631, -24.27, -29.147, -29.806, -25.099, -17.192, -7.256, 1.251, 7.331],
         [18.53, 35.509, 17.53, 0.562, -13.825, -23.797, -26.556, -23.714, -15.355, -5.224, 5.017, 11.29, 13.463],
     ]
-    found = np.concatenate(list(mfcc_blocks([chirp()])))
+    found = np.concatenate(list(iterate_mfcc([chirp()])))
     assert found.shape == (4, 13)
     assert np.allclose(found[[0, 3]], expected, atol=2e-3)
 
@@ -171,7 +171,7 @@ def test_mfcc_is_that_of_the_public_package() -> None:
 def test_mfcc_by_definition() -> None:
     rng = np.random.default_rng(0)
     wav = np.rint(3000 * rng.normal(size=1000))
-    found = np.concatenate(list(mfcc_blocks([(wav / 32768).astype(np.float32)])))
+    found = np.concatenate(list(iterate_mfcc([(wav / 32768).astype(np.float32)])))
     flat = np.concatenate([wav[:1], wav[1:] - 0.97 * wav[:-1]])
     top = 2595 * np.log10(1 + 8000 / 700)
     edges = [int(513 * 700 * (10 ** (j / 27 * top / 2595) - 1) / 16000) for j in range(28)]
@@ -189,23 +189,23 @@ def test_mfcc_by_definition() -> None:
 @pytest.mark.parametrize("block", [160, 137, 4000])
 def test_mfcc_of_a_stream_has_no_seams(block: int) -> None:
     wav = chirp(8000)
-    whole = np.concatenate(list(mfcc_blocks([wav])))
-    parts = np.concatenate(list(mfcc_blocks(wav[i : i + block] for i in range(0, 8000, block))))
+    whole = np.concatenate(list(iterate_mfcc([wav])))
+    parts = np.concatenate(list(iterate_mfcc(wav[i : i + block] for i in range(0, 8000, block))))
     assert len(whole) == 1 + -(-(8000 - 400) // 160)
     assert np.array_equal(whole, parts)
 
 
 def test_mfcc_of_silence_is_finite() -> None:
-    found = np.concatenate(list(mfcc_blocks([np.zeros(100, np.float32)])))
+    found = np.concatenate(list(iterate_mfcc([np.zeros(100, np.float32)])))
     assert found.shape == (1, 13)
     assert np.isfinite(found).all()
 
 
 def test_the_crop_is_upright_and_as_the_public_scripts_cut() -> None:
     """Check that a box of 109 px (of the aligned crop) gives a square of 1.4 times that, aligned with the box's top."""
-    to_frame = similarity(2.0, 0.3, (64.0, 64.0), (300.0, 200.0))
-    aligned = CropTransform(matrix=affine_inverse(to_frame), size_px=128)
-    found = syncnet_crop(aligned)
+    to_frame = build_similarity(2.0, 0.3, (64.0, 64.0), (300.0, 200.0))
+    aligned = CropTransform(matrix=invert_affine(to_frame), size_px=128)
+    found = compute_syncnet_crop(aligned)
     assert found.size_px == 224
     assert found.matrix[0, 1] == found.matrix[1, 0] == 0
     assert found.scale == pytest.approx(224 / (1.4 * 2 * 109))

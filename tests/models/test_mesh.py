@@ -8,15 +8,15 @@ import torch
 
 from cals.errors import DataError
 from cals.face.landmarks import LEFT_BROW, LEFT_EYE, MOUTH_INNER, RIGHT_BROW, RIGHT_EYE
-from cals.models.mesh import FaceMesh, lip_gap, measure_mesh, similarity
-from drawn_person import SHAPES, clip, drawn_mesh, openings, posed
+from cals.models.mesh import FaceMesh, estimate_similarity, measure_lip_gap, measure_mesh
+from drawn_person import SHAPES, apply_poses, build_mesh, clip, openings
 
 UPPER, LOWER = set(MOUTH_INNER[1:10]), set(MOUTH_INNER[11:])
 
 
 def test_motion_does_not_depend_on_the_heads_pose(mesh: FaceMesh) -> None:
     still = clip("anna", 60, 7)
-    turned = posed(still, 8)
+    turned = apply_poses(still, 8)
     assert np.abs(turned - still).max() > 5
     upright, swaying = torch.from_numpy(still), torch.from_numpy(turned)
     rest = mesh.resting(upright)
@@ -25,7 +25,7 @@ def test_motion_does_not_depend_on_the_heads_pose(mesh: FaceMesh) -> None:
 
 @pytest.mark.parametrize("moving_heads", [False, True])
 def test_the_motions_hold_all_of_the_speech(moving_heads: bool) -> None:
-    mesh = drawn_mesh(moving_heads=moving_heads)
+    mesh = build_mesh(moving_heads=moving_heads)
     landmarks = torch.from_numpy(clip("bert", 60, 9))
     rest = mesh.resting(landmarks)
     motion = mesh.motion(landmarks, rest)
@@ -33,7 +33,7 @@ def test_the_motions_hold_all_of_the_speech(moving_heads: bool) -> None:
     mouth = list(MOUTH_INNER)
     wrong = (mesh.moved(landmarks, rest, -motion)[:, mouth] - landmarks.mean(dim=0)[mouth]).std(dim=0).max()
     assert float(wrong) < 0.3  # without its motion every frame shows the same mouth
-    assert np.corrcoef(lip_gap(said), openings(60, 9))[0, 1] > 0.999
+    assert np.corrcoef(measure_lip_gap(said), openings(60, 9))[0, 1] > 0.999
     assert motion.square().mean(dim=0).sqrt().tolist() == pytest.approx([1, 1], abs=0.3)
 
 
@@ -49,13 +49,13 @@ def test_only_the_lower_face_moves(mesh: FaceMesh) -> None:
 
 
 def test_nothing_changed_is_nothing_moved(mesh: FaceMesh) -> None:
-    landmarks = torch.from_numpy(posed(clip("cleo", 12, 3), 4))
+    landmarks = torch.from_numpy(apply_poses(clip("cleo", 12, 3), 4))
     rest = mesh.resting(landmarks)
     assert torch.equal(mesh.moved(landmarks, rest, torch.zeros(12, 2)), landmarks)
 
 
 def test_a_change_of_motion_is_seen_as_that_change(mesh: FaceMesh) -> None:
-    landmarks = torch.from_numpy(posed(clip("cleo", 12, 3), 4))
+    landmarks = torch.from_numpy(apply_poses(clip("cleo", 12, 3), 4))
     rest = mesh.resting(landmarks)
     change = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
     after = mesh.motion(mesh.moved(landmarks, rest, change), rest)
@@ -63,17 +63,17 @@ def test_a_change_of_motion_is_seen_as_that_change(mesh: FaceMesh) -> None:
 
 
 def test_a_person_at_rest_has_closed_lips(mesh: FaceMesh) -> None:
-    landmarks = torch.from_numpy(posed(clip("anna", 60, 5), 6))
-    assert float(lip_gap(landmarks).mean()) > 2
-    assert float(lip_gap(mesh.resting(landmarks))) < 0.5
+    landmarks = torch.from_numpy(apply_poses(clip("anna", 60, 5), 6))
+    assert float(measure_lip_gap(landmarks).mean()) > 2
+    assert float(measure_lip_gap(mesh.resting(landmarks))) < 0.5
 
 
 @pytest.mark.parametrize("person", SHAPES)
 def test_of_one_open_mouth_rest_is_guessed_less_open(mesh: FaceMesh, person: str) -> None:
     landmarks = torch.from_numpy(clip(person, 60, 5))
-    widest = landmarks[lip_gap(landmarks).argmax()][None]
+    widest = landmarks[measure_lip_gap(landmarks).argmax()][None]
     guessed, true = mesh.resting(widest), mesh.resting(landmarks)
-    assert float(lip_gap(guessed)) < 0.6 * float(lip_gap(widest[0]))
+    assert float(measure_lip_gap(guessed)) < 0.6 * float(measure_lip_gap(widest[0]))
     assert float((guessed - true).abs().max()) < 0.6 * float((widest[0] - true).abs().max())
 
 
@@ -81,7 +81,7 @@ def test_shape_is_not_taken_for_motion_where_persons_differ(mesh: FaceMesh) -> N
     knows, ignores = mesh, copy.deepcopy(mesh)
     ignores.identity.zero_()
     odd = mesh.template + 1.5 * mesh.identity[0] * mesh.basis[0]
-    odd = odd if lip_gap(odd) < lip_gap(mesh.template) else 2 * mesh.template - odd
+    odd = odd if measure_lip_gap(odd) < measure_lip_gap(mesh.template) else 2 * mesh.template - odd
     kept = [float((each.resting(odd[None]) - mesh.template).norm()) for each in (knows, ignores)]
     assert float(mesh.identity.max()) > 0.05
     assert kept[1] < 0.05 * float((odd - mesh.template).norm())
@@ -109,13 +109,13 @@ def test_a_similarity_is_found_again() -> None:
     turn = torch.eye(3)
     turn[:2, :2] = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
     target = 1.7 * source @ turn + torch.tensor([3.0, -5.0, 2.0])
-    scale, found, to_middle, from_middle = similarity(source, target, torch.ones(468, dtype=torch.bool))
+    scale, found, to_middle, from_middle = estimate_similarity(source, target, torch.ones(468, dtype=torch.bool))
     assert float(scale[0]) == pytest.approx(1.7, rel=1e-4)
     torch.testing.assert_close(found[0], turn, atol=1e-4, rtol=0)
     again = scale[:, None, None] * (source - from_middle) @ found + to_middle
     torch.testing.assert_close(again, target, atol=0.01, rtol=0)
     mirror = source * torch.tensor([-1.0, 1, 1])
-    assert float(torch.linalg.det(similarity(source, mirror, torch.ones(468, dtype=torch.bool))[1])) > 0.99
+    assert float(torch.linalg.det(estimate_similarity(source, mirror, torch.ones(468, dtype=torch.bool))[1])) > 0.99
 
 
 def test_every_speaker_weighs_the_same() -> None:

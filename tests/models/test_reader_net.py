@@ -7,14 +7,14 @@ import torch
 
 from cals.checkpoint import Checkpoint
 from cals.errors import CheckpointError, ConfigError
-from cals.models.reader import BLANK, GRID_SLOTS, Reader, ReaderConfig, reader_from_checkpoint
+from cals.models.reader import BLANK, GRID_SLOTS, LipReader, ReaderConfig, reader_from_checkpoint
 
 SMALL = ReaderConfig(width=2, hidden=8, layers=2)
 
 
-def reader() -> Reader:
+def reader() -> LipReader:
     torch.manual_seed(0)
-    return Reader(SMALL).eval().requires_grad_(False)
+    return LipReader(SMALL).eval().requires_grad_(False)
 
 
 def window(*places: int, own: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +28,7 @@ def test_the_vocabulary_is_grids() -> None:
     assert [len(words) for words in GRID_SLOTS.values()] == [4, 4, 4, 25, 10, 4]
     assert "w" not in config.words  # the letter that GRID leaves out
     assert config.slot_of["a"] == "letter"
-    assert 5e5 < sum(weight.numel() for weight in Reader(config).parameters()) < 1e6
+    assert 5e5 < sum(weight.numel() for weight in LipReader(config).parameters()) < 1e6
 
 
 def test_only_the_frames_of_the_window_count() -> None:

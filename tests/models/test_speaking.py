@@ -11,13 +11,13 @@ import drawn_face
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.factory import from_checkpoint, to_checkpoint
-from cals.models.lips import OWN_S, Faces, Gallery, prior
-from cals.models.mesh import FaceMesh, lip_gap
-from cals.models.motion import MeshConfig, lip_readout
+from cals.models.lips import MIN_REFERENCE_GAP_S, Faces, Gallery, build_pose_prior
+from cals.models.mesh import FaceMesh, measure_lip_gap
+from cals.models.motion import MeshConfig, build_lip_readout
 from cals.models.speaker import fit_speaker
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.unet import UNetConfig
-from drawn_person import A2L, clip, faces_of, known, mesh_lips, opening_by, openings, saying
+from drawn_person import A2L, bias_model, build_faces, build_gallery, clip, mesh_lips, opening_by, openings
 
 CLIP = clip("anna", 60, 5)
 ORDER = np.argsort(openings(60, 5)).tolist()
@@ -39,12 +39,12 @@ def invert_motion(lips: MeshLips, frame: int) -> Tensor:
 
 @torch.no_grad()
 def render(lips: MeshLips, motion: Tensor, faces: Faces, shown: Gallery) -> Tensor:
-    return lips.render(saying(lips, motion).expand(len(faces.crops), -1), faces, shown)
+    return lips.render(bias_model(lips, motion).expand(len(faces.crops), -1), faces, shown)
 
 
 def test_a_mouth_that_was_seen_is_shown_as_it_was(lips: MeshLips) -> None:
-    shown = known(CLIP, GALLERY)
-    faces = faces_of([drawn_face.picture(CLIP[ORDER[10]])], [CLIP[ORDER[10]]])
+    shown = build_gallery(CLIP, GALLERY)
+    faces = build_faces([drawn_face.picture(CLIP[ORDER[10]])], [CLIP[ORDER[10]]])
     for k, frame in enumerate(GALLERY):
         drawn = render(lips, invert_motion(lips, frame), faces, shown)
         wrong = [float((drawn[0] - crop)[MOUTH].abs().mean()) for crop in shown.crops]
@@ -53,27 +53,27 @@ def test_a_mouth_that_was_seen_is_shown_as_it_was(lips: MeshLips) -> None:
 
 
 def test_a_frame_never_lends_itself_its_mouth(lips: MeshLips) -> None:
-    shown = known(CLIP, GALLERY)
+    shown = build_gallery(CLIP, GALLERY)
     shown.crops[2][MOUTH] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]  # at 12 s
-    faces = faces_of([drawn_face.picture(CLIP[0])] * 4, [CLIP[0]] * 4)
-    away = torch.tensor([0.0, OWN_S / 2, -OWN_S / 2, OWN_S])
+    faces = build_faces([drawn_face.picture(CLIP[0])] * 4, [CLIP[0]] * 4)
+    away = torch.tensor([0.0, MIN_REFERENCE_GAP_S / 2, -MIN_REFERENCE_GAP_S / 2, MIN_REFERENCE_GAP_S])
     drawn = render(lips, invert_motion(lips, GALLERY[2]), dataclasses.replace(faces, times_s=12 + away), shown)
     red = drawn[MOUTH][:, 0].mean(dim=(1, 2)) - drawn[MOUTH][:, 1].mean(dim=(1, 2))
     assert float((red[:3] - red[0]).abs().max()) < 1e-3
     assert float(red[3] - red[0]) > 0.2
-    alone = known(CLIP, GALLERY[:1])
+    alone = build_gallery(CLIP, GALLERY[:1])
     assert bool(
         torch.isfinite(render(lips, torch.zeros(2), dataclasses.replace(faces, times_s=10 + away), alone)).all()
     )
 
 
 def test_of_the_frame_itself_pose_and_light_count_alone(lips: MeshLips) -> None:
-    shown, motion = known(CLIP, GALLERY), opening_by(lips.decoder.mesh, 3.0)
+    shown, motion = build_gallery(CLIP, GALLERY), opening_by(lips.decoder.mesh, 3.0)
     landmarks = drawn_face.points(7.0)
     crop = drawn_face.picture(landmarks)
     shuffled = crop.copy()
     shuffled[64:] = np.random.default_rng(0).permutation(shuffled[64:].reshape(-1, 3)).reshape(64, 128, 3)
-    drawn = render(lips, motion, faces_of([crop, shuffled, crop // 2], [landmarks] * 3), shown)
+    drawn = render(lips, motion, build_faces([crop, shuffled, crop // 2], [landmarks] * 3), shown)
     torch.testing.assert_close(drawn[1], drawn[0], atol=1e-4, rtol=0)
     torch.testing.assert_close(drawn[2], drawn[0] / 2, atol=0.01, rtol=0)
 
@@ -81,7 +81,7 @@ def test_of_the_frame_itself_pose_and_light_count_alone(lips: MeshLips) -> None:
 def test_the_frames_own_motion_does_not_come_through(lips: MeshLips) -> None:
     faces = [drawn_face.points(open_px, wide_px) for open_px, wide_px in ((0.5, 0.0), (7.0, 0.0), (3.0, 1.0))]
     crops = [drawn_face.picture(faces[0])] * 3
-    drawn = render(lips, opening_by(lips.decoder.mesh, 4.0), faces_of(crops, faces), known(CLIP, GALLERY))
+    drawn = render(lips, opening_by(lips.decoder.mesh, 4.0), build_faces(crops, faces), build_gallery(CLIP, GALLERY))
     apart = (drawn[1:] - drawn[:1])[MOUTH].abs().mean(dim=(1, 2, 3))
     shown = torch.from_numpy(np.stack([drawn_face.picture(face) for face in faces])).permute(0, 3, 1, 2) / 255
     assert bool((apart < 0.15 * (shown[1:] - shown[:1])[MOUTH].abs().mean(dim=(1, 2, 3))).all())
@@ -89,7 +89,7 @@ def test_the_frames_own_motion_does_not_come_through(lips: MeshLips) -> None:
 
 def test_a_louder_unit_opens_the_mouth(lips: MeshLips) -> None:
     landmarks = CLIP[ORDER[10]]
-    faces, shown = faces_of([drawn_face.picture(landmarks)], [landmarks]), known(CLIP, GALLERY)
+    faces, shown = build_faces([drawn_face.picture(landmarks)], [landmarks]), build_gallery(CLIP, GALLERY)
     closed, wide = (render(lips, opening_by(lips.decoder.mesh, gap), faces, shown)[0] for gap in (0.0, 6.0))
     between = (..., slice(90, 93), slice(58, 71))  # what was lip is now mouth
     assert float((wide - closed)[between].abs().mean()) > 0.1
@@ -98,7 +98,7 @@ def test_a_louder_unit_opens_the_mouth(lips: MeshLips) -> None:
 
 def test_a_photo_speaks_from_its_own_single_frame(lips: MeshLips) -> None:
     landmarks = drawn_face.points(7.0)
-    photo = faces_of([drawn_face.picture(landmarks)], [landmarks])
+    photo = build_faces([drawn_face.picture(landmarks)], [landmarks])
     alone = Gallery(crops=photo.crops, landmarks=photo.landmarks, times_s=photo.times_s, seen=photo.landmarks)
     still = render(lips, torch.zeros(2), photo, alone)
     torch.testing.assert_close(still, photo.crops, atol=0.02, rtol=0)  # its expression is its own
@@ -119,9 +119,9 @@ def test_hidden_sound_changes_the_motion(lips: MeshLips) -> None:
 def test_opening_and_width_are_read_from_coefficients(mesh: FaceMesh) -> None:
     faces = torch.from_numpy(clip("anna", 20, 9))
     rest = mesh.resting(torch.from_numpy(CLIP))
-    found = mesh.motion(faces, rest) @ lip_readout(mesh)
+    found = mesh.motion(faces, rest) @ build_lip_readout(mesh)
     upright = mesh.upright(faces, rest)
-    torch.testing.assert_close(found[:, 0], lip_gap(upright) - lip_gap(rest), atol=0.2, rtol=0)
+    torch.testing.assert_close(found[:, 0], measure_lip_gap(upright) - measure_lip_gap(rest), atol=0.2, rtol=0)
     width = upright[:, 291, 0] - upright[:, 61, 0] - (rest[291, 0] - rest[61, 0])
     torch.testing.assert_close(found[:, 1], width, atol=0.2, rtol=0)
 
@@ -134,22 +134,22 @@ def test_the_lower_half_of_the_frame_is_nothing_to_the_unet() -> None:
     red, blind = crop.copy(), crop.copy()
     red[64:] = (255, 0, 0)
     blind[:64] = 0
-    faces = faces_of([crop, red, blind], [landmarks, drawn_face.points(0.0), landmarks])
+    faces = build_faces([crop, red, blind], [landmarks, drawn_face.points(0.0), landmarks])
     with torch.no_grad():
-        drawn = model.render(torch.ones(3, 16), faces, known(CLIP, GALLERY))
+        drawn = model.render(torch.ones(3, 16), faces, build_gallery(CLIP, GALLERY))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
-    priors = prior(faces.crops)
+    priors = build_pose_prior(faces.crops)
     assert float(priors[..., 64:, :].abs().max()) == 0
     assert torch.equal(priors[..., :64, :], faces.crops[..., :64, :])
 
 
 def test_the_unets_reference_is_the_quietest_frame_of_another_time() -> None:
-    shown = known(CLIP, GALLERY)
+    shown = build_gallery(CLIP, GALLERY)
     model = UNetLips(UNetLipsConfig(a2l=A2L, decoder=UNET)).eval()
     asked: list[torch.Tensor] = []
     model.decoder.register_forward_pre_hook(lambda _, given: asked.append(given[1]))
-    faces = faces_of([drawn_face.picture(CLIP[0])] * 2, [CLIP[0]] * 2)
+    faces = build_faces([drawn_face.picture(CLIP[0])] * 2, [CLIP[0]] * 2)
     for time_s, frame in ((1.0, 0), (10.0, 1), (10.15, 1), (10.2, 0), (11.0, 0)):
         model.render(torch.zeros(2, 16), Faces(faces.crops, faces.landmarks, torch.full((2,), time_s)), shown)
         assert torch.equal(asked[-1], shown.crops[[frame, frame]]), time_s
@@ -164,9 +164,9 @@ def test_a_checkpoint_brings_back_the_same_model(mesh: FaceMesh, kind: str) -> N
     again = from_checkpoint(checkpoint)
     assert type(again) is type(model)
     assert again.config == model.config
-    faces = faces_of([drawn_face.picture(CLIP[3])], [CLIP[3]])
+    faces = build_faces([drawn_face.picture(CLIP[3])], [CLIP[3]])
     with torch.no_grad():
-        drawn = [each.render(torch.ones(1, 16), faces, known(CLIP, GALLERY)) for each in (model, again)]
+        drawn = [each.render(torch.ones(1, 16), faces, build_gallery(CLIP, GALLERY)) for each in (model, again)]
     assert torch.equal(*drawn)
     mel = torch.full((1, 40, 80), -50.0)
     assert again.units(mel).shape == (1, 10, 16)

@@ -8,7 +8,7 @@ import torch
 from cals.errors import ConfigError
 from cals.models.factory import from_checkpoint, to_checkpoint
 from cals.models.memory import MemoryConfig
-from cals.models.synctalk import LipEncoder, RecallConfig, Stored, SyncTalkFace, SyncTalkFaceConfig
+from cals.models.synctalk import LipEncoder, MemoryOutput, RecallConfig, SyncTalkFace, SyncTalkFaceConfig
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import WindowConfig
 
@@ -72,7 +72,7 @@ def test_units_come_from_sound_by_the_keys(model: SyncTalkFace, batch: tuple[tor
 @torch.no_grad()
 def test_both_generations_know_what_they_may(model: SyncTalkFace, batch: tuple[torch.Tensor, ...]) -> None:
     stored = model(*batch, store=True)
-    assert isinstance(stored, Stored)
+    assert isinstance(stored, MemoryOutput)
     mouths = batch[3].clone()
     mouths[..., 64:, :] = 0.5
     other = model(*batch[:3], mouths, store=True)

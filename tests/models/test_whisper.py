@@ -10,9 +10,9 @@ from torch import Tensor
 from cals import hub
 from cals.checkpoint import config_from_dict, load_checkpoint
 from cals.errors import CheckpointError, ConfigError
-from cals.models.a2l import A2L, A2LConfig, WhisperFront
-from cals.models.factory import load_front
-from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder, normalize_level, weight_shapes
+from cals.models.a2l import A2L, A2LConfig, WhisperFrontEnd
+from cals.models.factory import load_front_end
+from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder, list_weight_shapes, normalize_level
 from front_end import HEARING, SMALL, save_front
 
 STILL = dataclasses.replace(HEARING, dropout=0.0)
@@ -20,7 +20,7 @@ STILL = dataclasses.replace(HEARING, dropout=0.0)
 
 def random_weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in weight_shapes(SMALL).items()}
+    return {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in list_weight_shapes(SMALL).items()}
 
 
 def build_a2l() -> A2L:
@@ -29,7 +29,7 @@ def build_a2l() -> A2L:
     model = A2L(STILL).eval()
     torch.nn.init.normal_(model.front.hidden_step)
     front = model.front
-    assert isinstance(front, WhisperFront)
+    assert isinstance(front, WhisperFrontEnd)
     front.encoder.load_weights(random_weights())
     return model
 
@@ -89,17 +89,17 @@ def test_checkpoints_hold_no_weights_of_the_front_end(tmp_path: Path) -> None:
     assert {"front.mean", "front.join.weight", "front.hidden_step"} <= held.keys()
     assert not any("encoder" in name for name, _ in model.named_parameters())
     other.load_state_dict(held)
-    load_front(model, front, "abc", {})
-    load_front(other, front, "abc", {"front": "abc"})
+    load_front_end(model, front, "abc", {})
+    load_front_end(other, front, "abc", {"front": "abc"})
     assert torch.equal(other(build_mel()), model(build_mel()))
 
 
 def test_another_front_end_is_refused(tmp_path: Path) -> None:
     front, model = load_checkpoint(save_front(tmp_path / "front")), A2L(STILL)
     with pytest.raises(CheckpointError, match="expected a 'whisper' checkpoint, found a 'mesh' one"):
-        load_front(model, dataclasses.replace(front, kind="mesh"), "abc", {})
+        load_front_end(model, dataclasses.replace(front, kind="mesh"), "abc", {})
     with pytest.raises(CheckpointError, match="front-end: expected .*layers=1.* found .*layers=4"):
-        load_front(model, dataclasses.replace(front, config=front.config | {"layers": 4}), "abc", {})
+        load_front_end(model, dataclasses.replace(front, config=front.config | {"layers": 4}), "abc", {})
     with pytest.raises(ConfigError, match="expected 64 mel bins for Whisper, found 80"):
         A2LConfig(whisper=dataclasses.replace(SMALL, bins=64))
 
@@ -132,7 +132,7 @@ def test_hidden_steps_are_a_learned_vector() -> None:
 
 def test_features_are_standardized_over_the_training_set() -> None:
     front = build_a2l().front
-    assert isinstance(front, WhisperFront)
+    assert isinstance(front, WhisperFrontEnd)
     mels = [build_mel(20, seed)[0] for seed in range(5)]
     front.fit_statistics(mels)
     features = torch.cat([(front._features(mel[None])[0] - front.mean) / front.std for mel in mels])
@@ -146,14 +146,14 @@ def test_what_hears_with_it_learns_and_it_does_not() -> None:
     model = build_a2l()
     model(build_mel()).square().mean().backward()  # type: ignore[no-untyped-call]
     front = model.front
-    assert isinstance(front, WhisperFront)
+    assert isinstance(front, WhisperFrontEnd)
     assert front.join.weight.grad is not None
     assert float(front.join.weight.grad.abs().max()) > 0
     assert not any(value.requires_grad for value in front.encoder.buffers())
 
 
 def test_the_front_end_that_ships_is_whole() -> None:
-    checkpoint = load_checkpoint(hub.FRONT)
+    checkpoint = load_checkpoint(hub.FRONT_END_WEIGHTS)
     config = config_from_dict(WhisperConfig, checkpoint.config)
     assert (checkpoint.kind, config) == (KIND, WhisperConfig())
     encoder = WhisperEncoder(config)

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from cals.nn.attention import Transformer, rotary_angles, rotated
-from cals.nn.masking import span_mask
+from cals.nn.attention import Transformer, apply_rotary, compute_rotary_angles
+from cals.nn.masking import sample_span_mask
 
 
 def test_rotary_attention_sees_distances_not_places() -> None:
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    angles = rotary_angles(30, 8, torch.device("cpu"))
+    angles = compute_rotary_angles(30, 8, torch.device("cpu"))
 
     def score(i: int, j: int) -> float:
-        return float((rotated(q, angles[i : i + 1]) * rotated(k, angles[j : j + 1])).sum())
+        return float((apply_rotary(q, angles[i : i + 1]) * apply_rotary(k, angles[j : j + 1])).sum())
 
     assert score(3, 7) == pytest.approx(score(20, 24), abs=1e-4)
     assert score(3, 7) != pytest.approx(score(3, 20), abs=1e-4)
@@ -41,7 +41,7 @@ def test_a_reach_limits_what_comes_to_a_step(reach: int, far: int) -> None:
 
 @pytest.mark.parametrize("length", [2, 5, 40, 250])
 def test_masks_hide_spans_and_leave_something(length: int) -> None:
-    masks = np.stack([span_mask(length, np.random.default_rng(i)) for i in range(200)])
+    masks = np.stack([sample_span_mask(length, np.random.default_rng(i)) for i in range(200)])
     assert masks.any(axis=1).all()
     assert not masks.all(axis=1).any()
     if length >= 40:

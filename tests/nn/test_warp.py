@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from cals.nn.warp import draw_polygon, draw_triangles, pixel_centres, sample_places, source_places, triangulate
+from cals.nn.warp import (
+    build_pixel_centres,
+    compute_source_grid,
+    draw_polygon,
+    draw_triangles,
+    sample_grid,
+    triangulate,
+)
 
 SIZE = 32
 
@@ -26,7 +33,7 @@ def draw_smooth(seed: int = 0) -> Tensor:
 
 def warp_pictures(pictures: Tensor, target: Tensor, source: Tensor, triangles: Tensor) -> Tensor:
     covering = draw_triangles(target, triangles, SIZE, SIZE)
-    return sample_places(pictures, source_places(target, source, triangles, covering))
+    return sample_grid(pictures, compute_source_grid(target, source, triangles, covering))
 
 
 def compute_areas(points: Tensor, triangles: Tensor) -> Tensor:
@@ -67,8 +74,8 @@ def test_places_are_exactly_affine_within_a_triangle() -> None:
     target = source @ linear + torch.tensor([1.5, -2.5])
     triangles = torch.tensor([[0, 1, 2]])
     covering = draw_triangles(target, triangles, SIZE, SIZE)
-    places = source_places(target, source, triangles, covering)[0]
-    here = pixel_centres(SIZE, SIZE, torch.device("cpu")).double()
+    places = compute_source_grid(target, source, triangles, covering)[0]
+    here = build_pixel_centres(SIZE, SIZE, torch.device("cpu")).double()
     expected = (here - torch.tensor([1.5, -2.5])) @ torch.linalg.inv(linear)
     inside = covering[0] >= 0
     torch.testing.assert_close(places[inside], expected[inside], atol=1e-9, rtol=0)
@@ -83,7 +90,7 @@ def test_neighbours_agree_along_their_edges() -> None:
     points, triangles = mesh()
     target = points + torch.from_numpy(np.random.default_rng(3).uniform(-1.5, 1.5, points.shape))
     covering = draw_triangles(target, triangles, SIZE, SIZE)
-    places = source_places(target, points, triangles, covering)[0]
+    places = compute_source_grid(target, points, triangles, covering)[0]
     inside = covering[0] >= 0
     steps = (places[:, 1:] - places[:, :-1])[inside[:, 1:] & inside[:, :-1]].norm(dim=-1)
     assert float(steps.max()) < 3.0  # no jumps where one triangle ends and the next begins
@@ -93,7 +100,7 @@ def test_a_flat_triangle_is_no_trouble() -> None:
     target = torch.tensor([[[2.0, 2.0], [10.0, 2.0], [20.0, 2.0], [10.0, 25.0]]])
     triangles = torch.tensor([[0, 1, 2], [0, 2, 3]])
     covering = draw_triangles(target, triangles, SIZE, SIZE)
-    assert bool(torch.isfinite(source_places(target, target + 1, triangles, covering)).all())
+    assert bool(torch.isfinite(compute_source_grid(target, target + 1, triangles, covering)).all())
 
 
 def test_a_later_triangle_lies_over_an_earlier_one() -> None:
@@ -110,7 +117,7 @@ def test_the_gradient_of_the_places_is_that_of_small_differences() -> None:
     padded[:, 8:16, 8:16] = covering
 
     def places(after: Tensor, before: Tensor) -> Tensor:
-        return source_places(after, before, triangles, padded)[:, 8:16, 8:16]
+        return compute_source_grid(after, before, triangles, padded)[:, 8:16, 8:16]
 
     assert torch.autograd.gradcheck(places, (target.requires_grad_(), points.requires_grad_()), atol=1e-5)
 
@@ -133,7 +140,7 @@ def test_vertices_learn_where_the_picture_went() -> None:
 def test_places_beyond_the_edge_show_the_edge() -> None:
     pictures = torch.rand(1, 3, SIZE, SIZE)
     places = torch.tensor([[[[-5.0, 3.5], [SIZE + 9.0, 3.5]]]])
-    torch.testing.assert_close(sample_places(pictures, places)[0, :, 0], pictures[0, :, 3, [0, SIZE - 1]])
+    torch.testing.assert_close(sample_grid(pictures, places)[0, :, 0], pictures[0, :, 3, [0, SIZE - 1]])
 
 
 def test_a_polygon_is_full_inside_and_empty_outside() -> None:

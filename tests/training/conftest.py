@@ -15,7 +15,7 @@ from cals.cli import main
 from cals.data import noises
 from cals.data.augment import FaceAugment, VoiceAugment
 from cals.data.rooms import RoomAugment
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
 from cals.face.landmarks import MOUTH_INNER
 from cals.types import F32
@@ -61,7 +61,7 @@ def draw_sample(key: str, seed: int) -> Sample:
     facts = {"clip": key, "speaker": key.split("-")[0], "frames": FRAMES, "words": None}
     return Sample(
         key=key,
-        crops=encoded(crops, 25),
+        crops=encode_crops(crops, 25),
         wav=wav.astype(np.float32),
         landmarks=np.stack(landmarks).astype(np.float16),
         facts=facts,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.errors import ConfigError
 from cals.evaluation.ablation import order
@@ -18,8 +18,8 @@ from cals.evaluation.ablation import rows as judging
 from cals.training import ablation as rows_module
 from cals.training import budget
 from cals.training import run as run_module
-from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, settings, train_rows
-from cals.training.journal import Journal
+from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, build_stage_config, train_rows
+from cals.training.journal import RunLog
 from cals.training.run import Corpus
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from evaluation.conftest import talking
@@ -28,7 +28,7 @@ from evaluation.conftest import talking
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def test_rows_are_table_1_and_what_they_leave_out() -> None:
     assert tuple(order.TABLE_1) == TABLE_1
     for decoder in DECODERS:
         for name, row in ROWS.items():
-            config = settings(row, decoder, 7)
+            config = build_stage_config(row, decoder, 7)
             assert config.train.steps == 7
             weights = config.judges.d_av, config.judges.d_vv
             assert weights == (0.2 * row.d_av, 0.2 * row.d_vv), (decoder, name)
             assert row.a2l or (isinstance(config, UNetStageConfig) and config.window is not None)
-    changed = settings(ROWS["window"], "unet"), settings(ROWS["a2l"], "unet")
+    changed = build_stage_config(ROWS["window"], "unet"), build_stage_config(ROWS["a2l"], "unet")
     different = {
         f.name for f in dataclasses.fields(changed[0]) if getattr(changed[0], f.name) != getattr(changed[1], f.name)
     }
@@ -78,9 +78,9 @@ def test_all_rows_see_the_same_batches(
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     for name in TABLE_1:
         torch.manual_seed(0)
-        config, source = settings(ROWS[name], "debug"), Corpus(folder=corpus, splits=corpus / "splits.json")
+        config, source = build_stage_config(ROWS[name], "debug"), Corpus(folder=corpus, splits=corpus / "splits.json")
         options = run_module.RunOptions(run=tmp_path / name)
-        run_module.train_lips(config, source, sync_run / "model", a2l_run / "model", options)
+        run_module.train_l2f_stage(config, source, sync_run / "model", a2l_run / "model", options)
     shown: list[dict[str, torch.Tensor]] = []
     for stage in stages:
         stage.model.register_forward_pre_hook(
@@ -105,7 +105,7 @@ def test_minutes_are_steps_of_the_dearest_row(
             given[-1](step + 1, config.train.steps)  # type: ignore[operator]
 
     now = iter(0.5 * n for n in range(100))
-    monkeypatch.setattr(rows_module, "train_lips", pretend)
+    monkeypatch.setattr(rows_module, "train_l2f_stage", pretend)
     monkeypatch.setattr(budget.time, "monotonic", lambda: next(now))
     config = AblationConfig(decoder="debug", minutes_each=2.0)
     parents = (Corpus(folder=corpus), sync_run / "model", a2l_run / "model")
@@ -138,12 +138,12 @@ def test_the_command_trains_judges_and_goes_on(
     config = AblationConfig(decoder="debug", steps_each=3)
     with pytest.raises(KeyboardInterrupt):
         train_rows(config, source, *parents, out, accelerator="cpu", progress=stop)
-    first = weights_sha256(out / "wav2lip" / "model")
+    first = compute_weights_sha256(out / "wav2lip" / "model")
     arguments = ["ablation", "--corpus", str(corpus), "--videos", str(videos), "--splits", str(videos / "splits.json")]
     arguments += ["--sync", str(parents[0]), "--a2l", str(parents[1]), "--out", str(out), "--decoder", "debug"]
     main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
     said = capsys.readouterr().out
-    assert weights_sha256(out / "wav2lip" / "model") == first
+    assert compute_weights_sha256(out / "wav2lip" / "model") == first
     assert [load_checkpoint(out / row / "model").step for row in TABLE_1] == [3] * 4
     kinds = [load_checkpoint(out / row / "model").kind for row in TABLE_1]
     assert kinds == ["wav2lip", "unet", "unet", "unet"]
@@ -167,13 +167,13 @@ def test_the_command_trains_judges_and_goes_on(
 
     # Judged again, nothing is: not even the strips; another model's clips are judged anew.
     judged: list[str] = []
-    real_judged = judging._judged
+    real_judged = judging._score_clip
 
     def counted(source, *given):  # type: ignore[no-untyped-def]
         judged.append(source.name)
         return real_judged(source, *given)
 
-    monkeypatch.setattr(judging, "_judged", counted)
+    monkeypatch.setattr(judging, "_score_clip", counted)
     main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
     assert judged == []
     assert json.loads((out / "report.json").read_text()) == document

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cals.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
+from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import to_checkpoint
 from cals.models.sync import SyncConfig, SyncModel
-from cals.training.bundle import bundle
+from cals.training.bundle import write_bundle
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def names(folder: Path) -> list[str]:
 
 
 def test_an_older_bundle_is_replaced_whole_but_for_its_card(tmp_path: Path, model: Path, sync: Path) -> None:
-    out = bundle(model, tmp_path / "out", sync)
+    out = write_bundle(model, tmp_path / "out", sync)
     parts = ["README.md", "config.json", "model.safetensors"]
     assert names(out) == [*parts, "sync/config.json", "sync/model.safetensors"]
     (out / "README.md").write_text("mine")
     save_checkpoint(model, to_checkpoint(DebugLips(DebugConfig()), step=9))
     with pytest.raises(CheckpointError, match="or give --force"):
-        bundle(model, out)
-    bundle(model, out, force=True)
+        write_bundle(model, out)
+    write_bundle(model, out, force=True)
     assert names(out) == parts
     assert (out / "README.md").read_text() == "mine"
     assert load_checkpoint(out).step == 9
@@ -55,21 +55,21 @@ def test_a_folder_that_holds_more_is_left_alone(tmp_path: Path, model: Path, for
     place.parent.mkdir(parents=True)
     place.write_text("keep me")
     with pytest.raises(CheckpointError, match="alone to replace, found .*; move that away"):
-        bundle(model, tmp_path / "out", force=True)
+        write_bundle(model, tmp_path / "out", force=True)
     assert place.read_text() == "keep me"
 
 
 def test_what_is_bundled_is_not_replaced(tmp_path: Path, model: Path, sync: Path) -> None:
-    before = weights_sha256(model), weights_sha256(sync)
+    before = compute_weights_sha256(model), compute_weights_sha256(sync)
     out = shutil.copytree(sync, tmp_path / "out" / "sync").parent
     for place, encoders in ((model, sync), (model.parent, sync), (sync, sync), (out, out / "sync")):
         with pytest.raises(CheckpointError, match="expected a folder apart from .*; name another --out"):
-            bundle(model, place, encoders, force=True)
-    assert (weights_sha256(model), weights_sha256(sync)) == before
+            write_bundle(model, place, encoders, force=True)
+    assert (compute_weights_sha256(model), compute_weights_sha256(sync)) == before
 
 
 def test_a_failed_bundle_leaves_the_old_one(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = bundle(model, tmp_path / "out")
+    out = write_bundle(model, tmp_path / "out")
     before = names(out)
 
     def full(*_: object, **__: object) -> None:
@@ -77,7 +77,7 @@ def test_a_failed_bundle_leaves_the_old_one(tmp_path: Path, model: Path, monkeyp
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(CheckpointError, match="No space left on device; free some space"):
-        bundle(model, out, force=True)
+        write_bundle(model, out, force=True)
     assert names(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
 

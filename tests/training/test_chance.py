@@ -17,9 +17,9 @@ from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.losses.contrastive import info_nce
 from cals.training import chance
-from cals.training.chance import ChanceWatch
+from cals.training.chance import ChanceMonitor
 from cals.training.config import TrainConfig
-from cals.training.journal import Journal
+from cals.training.journal import RunLog
 from cals.training.loop import RunOptions, train
 from cals.training.presets import SYNC
 from cals.training.run import Corpus
@@ -87,9 +87,9 @@ class Pairs(Stage):
 @pytest.fixture(autouse=True)
 def check_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check starts after a few steps, and disable the plots."""
-    monkeypatch.setattr(chance, "EARLIEST", 10)
+    monkeypatch.setattr(chance, "MIN_STEP", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def options(run: Path) -> RunOptions:
@@ -164,7 +164,7 @@ def test_a_stage_without_a_loss_of_chance_is_not_judged(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(("loss", "stuck"), [(2.77, True), (2.72, True), (2.6, False), (9.0, True), (math.nan, True)])
 def test_what_chance_is(loss: float, stuck: bool) -> None:
     stage = Pairs()
-    watch = ChanceWatch(stage)
+    watch = ChanceMonitor(stage)
     for stage.step in range(1, DUE + 1):
         assert stage.step == DUE or not watch.is_stuck()
         watch.note(torch.tensor(loss if stage.step > DUE - 10 else 0.0))

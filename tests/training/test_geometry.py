@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cals.data.store import ClipStore
-from cals.models.mesh import FaceMesh, lip_gap
+from cals.models.mesh import FaceMesh, measure_lip_gap
 from cals.training import geometry
 from cals.training.geometry import Geometry, measure_corpus_mesh, measure_geometry
 from cals.types import F32
@@ -38,7 +38,7 @@ def widen(landmarks: F32, share: float) -> F32:
 
 
 def deviation(mesh: FaceMesh, *faces: Geometry) -> float:
-    return float(torch.cat([face.target @ lip_gap(mesh.basis) for face in faces]).std())
+    return float(torch.cat([face.target @ measure_lip_gap(mesh.basis) for face in faces]).std())
 
 
 def test_speakers_are_brought_to_one_deviation(mesh: FaceMesh) -> None:
@@ -48,7 +48,7 @@ def test_speakers_are_brought_to_one_deviation(mesh: FaceMesh) -> None:
     )
     assert deviation(mesh, found[1]) == pytest.approx(average, rel=1e-3)
     assert deviation(mesh, found[0], found[2]) == pytest.approx(average, rel=1e-3)
-    own = [float((face.motion @ lip_gap(mesh.basis)).std()) for face in found]
+    own = [float((face.motion @ measure_lip_gap(mesh.basis)).std()) for face in found]
     assert own[1] > 1.5 * own[0]
     # Within a speaker, who moved less in one clip still does.
     assert deviation(mesh, found[2]) < 0.7 * deviation(mesh, found[0])
@@ -80,7 +80,7 @@ def test_targets_are_in_time_with_the_sound(mesh: FaceMesh, offset: float) -> No
 
 
 def test_the_corpus_mesh_takes_as_many_clips_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geometry, "CLIPS_OF_ONE", 2)
+    monkeypatch.setattr(geometry, "MAX_CLIPS_PER_SPEAKER", 2)
     first = [("a", clip("anna", 40, 1)), ("a", clip("anna", 40, 2)), ("b", clip("bert", 40, 3))]
     few = measure_corpus_mesh(build_store(*first), 2)
     more = measure_corpus_mesh(build_store(*first, ("a", widen(clip("anna", 40, 4), 5.0))), 2)

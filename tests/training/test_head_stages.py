@@ -11,21 +11,21 @@ import pytest
 import torch
 
 from cals import LipSync
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.data.store import ClipStore
-from cals.data.windows import OWN_FRAMES
+from cals.data.windows import MIN_REFERENCE_DISTANCE
 from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.media.reader import VideoReader
 from cals.models.audio2head import Audio2Head
-from cals.models.head import head_pose
+from cals.models.head import estimate_head_pose
 from cals.training import run as run_module
-from cals.training.heads import MIDDLE, draw_heads
-from cals.training.journal import Journal
+from cals.training.heads import MIDDLE, sample_heads
+from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
-from cals.training.run import Corpus, train_lips
+from cals.training.run import Corpus, train_l2f_stage
 from cals.training.stage import Stage
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
@@ -47,7 +47,7 @@ HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def settings(name: str) -> HeadConfig:
@@ -79,7 +79,7 @@ def head_stage(request: pytest.FixtureRequest, corpus: Path, sync_run: Path, mon
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     pure = {name: PLAIN[name] for name in ("voice", "room")}
     config = dataclasses.replace(settings(request.param), **pure)
-    train_lips(config, Corpus(folder=corpus), sync_run / "model", None, RunOptions(run=corpus / "none"))
+    train_l2f_stage(config, Corpus(folder=corpus), sync_run / "model", None, RunOptions(run=corpus / "none"))
     return stages[0]
 
 
@@ -87,7 +87,7 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path) -
     kind, run = trained
     checkpoint = load_checkpoint(run / "model")
     assert (checkpoint.kind, checkpoint.step) == (kind, 20)
-    assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
+    assert checkpoint.parents == {"sync": compute_weights_sha256(sync_run / "model")}
     losses, metrics = read_log(run, "train")[-1], read_log(run, "validation")[-1]
     assert TERMS[kind] <= losses.keys()
     assert losses["total"] == pytest.approx(sum(losses[term] for term in TERMS[kind]), rel=1e-4)
@@ -136,7 +136,7 @@ def test_resumed_training_is_the_same_training(name: str, corpus: Path, sync_run
                 raise KeyboardInterrupt
 
         options = RunOptions(run=run, accelerator="cpu")
-        train_lips(config, Corpus(folder=corpus), sync_run / "model", None, options, stop)
+        train_l2f_stage(config, Corpus(folder=corpus), sync_run / "model", None, options, stop)
 
     go(tmp_path / "through")
     with pytest.raises(KeyboardInterrupt):
@@ -147,12 +147,14 @@ def test_resumed_training_is_the_same_training(name: str, corpus: Path, sync_run
     for one, other in zip(through, resumed, strict=True):
         assert one.pop("kind") == other.pop("kind")
         assert other == pytest.approx(one, rel=1e-4, abs=1e-6)
-    assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
+    assert compute_weights_sha256(tmp_path / "through" / "model") == compute_weights_sha256(
+        tmp_path / "resumed" / "model"
+    )
 
 
 def test_references_are_of_the_same_clip_and_far_enough(corpus: Path) -> None:
     store = ClipStore(corpus, MelConfig())
-    batch = draw_heads(store, np.random.default_rng(0), CPU, clips=4, per_clip=3, step=4, crop_px=128)
+    batch = sample_heads(store, np.random.default_rng(0), CPU, clips=4, per_clip=3, step=4, crop_px=128)
     assert batch.windows.shape == (12, 5, 3, 128, 128)
     assert batch.sound.shape == (12, 20, 80)
     places = []
@@ -167,12 +169,12 @@ def test_references_are_of_the_same_clip_and_far_enough(corpus: Path) -> None:
         ]
         (clip, frame), (same, away) = found[0], found[-1]
         assert clip == same
-        assert abs(frame - away) >= OWN_FRAMES
+        assert abs(frame - away) >= MIN_REFERENCE_DISTANCE
         np.testing.assert_array_equal(store[clip].landmarks[frame], points.numpy())
         places.append(frame - MIDDLE)
     assert len(set(places)) > 4
     with pytest.raises(DataError, match="expected crops of 224 px, found 128; prepare it with --crop-px 224"):
-        draw_heads(store, np.random.default_rng(0), CPU, clips=1, per_clip=1, step=4, crop_px=224)
+        sample_heads(store, np.random.default_rng(0), CPU, clips=1, per_clip=1, step=4, crop_px=224)
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +292,7 @@ def test_head_motion_is_measured_and_cut_with_its_sound(head_stage: Stage, corpu
             if torch.equal(store.mel(clip)[4 * start : 4 * (start + 30)], sound)
         ]
         ((clip, start),) = places
-        expected = head_pose(torch.from_numpy(store.landmarks(clip)[start : start + 30]), 128)
+        expected = estimate_head_pose(torch.from_numpy(store.landmarks(clip)[start : start + 30]), 128)
         torch.testing.assert_close(pose, expected)
     away = torch.cat([whole - whole.mean(dim=0) for whole in head_stage._poses])
     torch.testing.assert_close(head_stage.model.head.spread, away.std(dim=0).clamp_min(1e-4))

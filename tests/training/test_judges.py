@@ -9,7 +9,7 @@ from cals.errors import ConfigError
 from cals.losses.sync import d_av, d_vv
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.sync import SyncConfig, SyncModel
-from cals.training.judges import Judges, JudgesConfig
+from cals.training.judges import PerceptualLossConfig, PerceptualLosses
 
 CRITIC = DiscriminatorConfig(width=4)
 
@@ -28,17 +28,17 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_without_weight_nothing_is_said_nor_computed(sync: SyncModel) -> None:
-    judges = Judges(JudgesConfig(gan=0, d_av=0, d_vv=0), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(gan=0, d_av=0, d_vv=0), CRITIC, sync)
     generated, real, mel = batch()
     assert judges.critic is None
     assert judges.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), 5) == {}
     assert judges.of_windows(generated, real, mel, 5) == {}
-    one = Judges(JudgesConfig(gan=0, d_av=0.5, d_vv=0), CRITIC, sync)
+    one = PerceptualLosses(PerceptualLossConfig(gan=0, d_av=0.5, d_vv=0), CRITIC, sync)
     assert list(one.of_windows(generated, real, mel, 5)) == ["d_av"]
 
 
 def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
-    judges = Judges(JudgesConfig(d_av=0.3, d_vv=0.7, temperature=0.5), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(d_av=0.3, d_vv=0.7, temperature=0.5), CRITIC, sync)
     generated, real, mel = batch()
     said = judges.of_windows(generated.requires_grad_(), real, mel, 0)
     lower = (..., slice(64, None), slice(None))
@@ -54,14 +54,14 @@ def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
 
 
 def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
-    judges = Judges(JudgesConfig(sync_from_step=10), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(sync_from_step=10), CRITIC, sync)
     generated, real, mel = batch()
     assert judges.of_windows(generated, real, mel, 9) == {}
     assert set(judges.of_windows(generated, real, mel, 10)) == {"d_av", "d_vv"}
 
 
 def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
-    judges = Judges(JudgesConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
     assert judges.critic is not None
     generated, real = (windows.flatten(0, 1) for windows in batch()[:2])
     assert judges.of_pictures(generated, real, 3) == {}
@@ -73,7 +73,7 @@ def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
 
 
 def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncModel) -> None:
-    judges = Judges(JudgesConfig(), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(), CRITIC, sync)
     assert judges.critic is not None
     with pytest.raises(RuntimeError, match="shown nothing"):
         judges.critic_losses(judges.critic)
@@ -96,9 +96,9 @@ def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncMode
 
 def test_whole_crops_are_judged_and_their_features_matched(sync: SyncModel) -> None:
     with pytest.raises(ConfigError, match="expected a discriminator with patches"):
-        Judges(JudgesConfig(whole=True), CRITIC, sync)
-    config = JudgesConfig(gan=0.5, match=2.0, d_av=0, d_vv=0, whole=True)
-    judges = Judges(config, DiscriminatorConfig(width=4, patches=True), sync)
+        PerceptualLosses(PerceptualLossConfig(whole=True), CRITIC, sync)
+    config = PerceptualLossConfig(gan=0.5, match=2.0, d_av=0, d_vv=0, whole=True)
+    judges = PerceptualLosses(config, DiscriminatorConfig(width=4, patches=True), sync)
     assert judges.critic is not None
     generated, real, _ = batch()
     crops, true = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)

@@ -13,17 +13,17 @@ import pytest
 import torch
 
 import drawn_face
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.data.noises import NoiseAugment
-from cals.data.store import ClipStore, split_names
-from cals.data.windows import ClipBatch, stretches
+from cals.data.store import ClipStore, load_split_names
+from cals.data.windows import ClipBatch, sample_windows
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
-from cals.inference.gallery import pictures
+from cals.inference.gallery import stack_crops
 from cals.inference.load import load_model
 from cals.models.lips import Faces, Gallery
-from cals.models.mesh import lip_gap
+from cals.models.mesh import measure_lip_gap
 from cals.models.speaking import MeshLips
 from cals.training import run as run_module
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
@@ -69,8 +69,8 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path, a
     assert checkpoint.kind == {"l2f-debug": "mesh", "l2f-debug-unet": "unet"}[name]
     assert checkpoint.step == L2F[name].train.steps
     assert checkpoint.parents == {
-        "sync": weights_sha256(sync_run / "model"),
-        "a2l": weights_sha256(a2l_run / "model"),
+        "sync": compute_weights_sha256(sync_run / "model"),
+        "a2l": compute_weights_sha256(a2l_run / "model"),
     }
     losses, metrics = read_train_log(run)[-1], read_validation_log(run)[-1]
     draws = name == "l2f-debug-unet"
@@ -94,7 +94,7 @@ def test_what_was_trained_is_loaded_and_draws(trained: tuple[str, Path]) -> None
     _, run = trained
     model = load_model(run / "model").network
     face = drawn_face.points(4.0)
-    crop = pictures([drawn_face.picture(face)])
+    crop = stack_crops([drawn_face.picture(face)])
     points = torch.from_numpy(face)[None]
     faces = Faces(
         crops=crop.expand(2, -1, -1, -1), landmarks=points.expand(2, -1, -1), times_s=torch.tensor([3.0, 3.04])
@@ -138,21 +138,23 @@ def test_resumed_training_is_the_same_training(
         for key, value in one.items():
             if key not in ("kind", "time_s", "time"):
                 assert other[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
-    assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
+    assert compute_weights_sha256(tmp_path / "through" / "model") == compute_weights_sha256(
+        tmp_path / "resumed" / "model"
+    )
 
 
 @pytest.mark.parametrize("trained", ["l2f-debug"], indirect=True)
 def test_the_mesh_is_that_of_the_training_clips(trained: tuple[str, Path], corpus: Path) -> None:
     network = load_model(trained[1] / "model").network
     assert isinstance(network, MeshLips)
-    training = ClipStore(corpus, MelConfig(), split_names(corpus / "splits.json", "train"))
+    training = ClipStore(corpus, MelConfig(), load_split_names(corpus / "splits.json", "train"))
     mesh = measure_corpus_mesh(training, L2F["l2f-debug"].decoder.components)  # type: ignore[union-attr]
     assert network.config.decoder.triangles == len(mesh.triangles)
     for buffer, value in mesh.state_dict().items():
         torch.testing.assert_close(network.decoder.mesh.state_dict()[buffer], value, atol=1e-3, rtol=0)
     for motion in mesh.basis.flatten(1):
         assert motion[motion.abs().argmax()] > 0
-    assert float(lip_gap(mesh.basis).abs().max()) > 2  # opening is among its motions
+    assert float(measure_lip_gap(mesh.basis).abs().max()) > 2  # opening is among its motions
     average = measure_geometry(mesh, training)[1]
     assert float(network.decoder.opening_px) == pytest.approx(average, rel=0.05)
 
@@ -190,9 +192,9 @@ def test_stretches_are_cut_to_any_length(build_stage: Callable[[str], Stage], mo
 
     def counted(*given: object, **named: int) -> ClipBatch:
         heard.append((named["clips"], named["frames"]))
-        return stretches(*given, **named)  # type: ignore[arg-type]
+        return sample_windows(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(l2f_mesh, "stretches", counted)
+    monkeypatch.setattr(l2f_mesh, "sample_windows", counted)
     for cut, lengths in ((0.0, {30}), (1.0, set(range(1, 31)))):
         heard.clear()
         stage.config = dataclasses.replace(stage.config, cut=cut, rate=0.0, noise=SPEECH)

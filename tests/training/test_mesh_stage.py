@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cals.data.noises import NoiseAugment
-from cals.losses.motion import concordance
-from cals.models.mesh import lip_gap
+from cals.losses.motion import concordance_loss
+from cals.models.mesh import measure_lip_gap
 from cals.training import run as run_module
 from cals.training.loop import RunOptions
 from cals.training.run import Corpus, train_l2f
@@ -27,7 +27,9 @@ def stage(corpus: Path, sync_run: Path, a2l_run: Path, tmp_path: Path, monkeypat
     """Build the stage of `l2f-debug` as the command does, without augmentation."""
     stages: list[Stage] = []
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
-    monkeypatch.setattr(run_module, "clip_offsets", lambda _encoders, _sha256, store, _place: [0.0] * len(store))
+    monkeypatch.setattr(
+        run_module, "measure_clip_offsets", lambda _encoders, _sha256, store, _place: [0.0] * len(store)
+    )
     torch.manual_seed(0)
     source = Corpus(folder=corpus, splits=corpus / "splits.json")
     options = RunOptions(run=tmp_path / "run", accelerator="cpu")
@@ -59,13 +61,13 @@ def test_a_few_windows_are_learnt_and_noise_leaves_lips_at_rest(stage: MeshStage
     found = train(set_noise(stage, alone=0.3, clips=4), 160)
     assert sum(found[-8:]) < 0.4 * sum(found[:8])
     stage.model.eval()
-    gaps = lip_gap(stage.model.decoder.mesh.basis)
+    gaps = measure_lip_gap(stage.model.decoder.mesh.basis)
     mel, target, spoken = stage._sample_windows(np.random.default_rng(1), 30)
     with torch.no_grad():
         opening = stage.model(mel) @ gaps
     away = (target @ gaps).std()
     assert bool(spoken.any())
-    assert float(concordance(opening[spoken], (target @ gaps)[spoken])) < 0.35
+    assert float(concordance_loss(opening[spoken], (target @ gaps)[spoken])) < 0.35
     with torch.no_grad():
         noise = stage.validate(stage.model, CPU)["noise_opening"]
     assert abs(noise) < 0.6
@@ -90,7 +92,7 @@ def test_sound_and_motion_are_cut_at_the_same_place(stage: MeshStage) -> None:
     assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
     for sound, motion in zip(mel, target, strict=True):
         loud = sound.amax(dim=1).unflatten(0, (30, 4)).mean(dim=1)  # type: ignore[no-untyped-call]
-        assert np.corrcoef(loud, motion @ lip_gap(stage.model.decoder.mesh.basis))[0, 1] > 0.8
+        assert np.corrcoef(loud, motion @ measure_lip_gap(stage.model.decoder.mesh.basis))[0, 1] > 0.8
 
 
 def test_a_rate_changes_both_and_keeps_their_length(stage: MeshStage) -> None:
@@ -100,7 +102,7 @@ def test_a_rate_changes_both_and_keeps_their_length(stage: MeshStage) -> None:
         mel, target, _ = stage._sample_windows(np.random.default_rng(seed), 30)
         assert (mel.shape, target.shape) == ((2, 120, 80), (2, 30, 4))
         loud = mel.amax(dim=2).unflatten(1, (30, 4)).mean(dim=2)  # type: ignore[no-untyped-call]
-        opening = target @ lip_gap(stage.model.decoder.mesh.basis)
+        opening = target @ measure_lip_gap(stage.model.decoder.mesh.basis)
         assert np.corrcoef(loud.flatten(), opening.flatten())[0, 1] > 0.6
         taken.append(float(opening.diff(dim=1).abs().mean()))
     assert max(taken) > 1.5 * min(taken)  # faster and slower

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from cals.training.sheet import DIFFERENCE_GAIN, training_sheet
+from cals.training.sheet import DIFFERENCE_GAIN, write_training_sheet
 
 
 def test_rows_and_columns_are_where_they_belong(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_rows_and_columns_are_where_they_belong(tmp_path: Path) -> None:
     target = shades.clone()
     generated = target - 0.1
     generated[:, 2] = target[:, 2]  # blue agrees
-    training_sheet(tmp_path / "sheet.png", 1 - shades, target, generated)
+    write_training_sheet(tmp_path / "sheet.png", 1 - shades, target, generated)
     sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB) / 255
     assert sheet.shape == (4 * (size + gap) + gap, 3 * (size + gap) + gap, 3)
 
@@ -33,4 +33,4 @@ def test_rows_and_columns_are_where_they_belong(tmp_path: Path) -> None:
 def test_stacks_of_other_shapes_are_refused(tmp_path: Path) -> None:
     pictures = torch.zeros(2, 3, 8, 8)
     with pytest.raises(ValueError, match="three stacks of one shape"):
-        training_sheet(tmp_path / "sheet.png", pictures, pictures[:1], pictures)
+        write_training_sheet(tmp_path / "sheet.png", pictures, pictures[:1], pictures)

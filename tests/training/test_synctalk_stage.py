@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.errors import ConfigError
 from cals.inference.load import load_model
@@ -17,10 +17,10 @@ from cals.losses.reconstruction import l1
 from cals.media.reader import VideoReader
 from cals.models.synctalk import RecallConfig, SyncTalkFace
 from cals.training import run as run_module
-from cals.training.journal import Journal
+from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
-from cals.training.run import Corpus, train_l2f, train_lips
+from cals.training.run import Corpus, train_l2f, train_l2f_stage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from training.conftest import PLAIN
 
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def preset(name: str = NAME) -> UNetStageConfig:
@@ -52,7 +52,7 @@ def build(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path) -> U
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
         source = Corpus(folder=corpus, splits=corpus / "splits.json")
-        train_lips(config, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"))
+        train_l2f_stage(config, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"))
     stages[0].step = 1  # the discriminator has its say
     return stages[0]
 
@@ -69,7 +69,7 @@ def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFacto
 def test_a_run_leaves_a_model_that_generates(trained: Path, sync_run: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(trained / "model")
     assert (checkpoint.kind, checkpoint.step) == ("synctalkface", preset().train.steps)
-    assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
+    assert checkpoint.parents == {"sync": compute_weights_sha256(sync_run / "model")}
     losses = read_log(trained, "train")[-1]
     terms = ("recon", "gan", "d_av", "d_lips", "store", "align")
     assert losses["total"] == pytest.approx(sum(losses[term] for term in terms), rel=1e-4)
@@ -157,7 +157,7 @@ def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp
                 raise KeyboardInterrupt
 
         options = RunOptions(run=run, accelerator="cpu")
-        train_lips(config, Corpus(folder=corpus), sync_run / "model", None, options, stop)
+        train_l2f_stage(config, Corpus(folder=corpus), sync_run / "model", None, options, stop)
 
     go(tmp_path / "through")
     with pytest.raises(KeyboardInterrupt):
@@ -169,7 +169,9 @@ def test_resumed_training_is_the_same_training(corpus: Path, sync_run: Path, tmp
         told = one.keys() - {"kind", "time", "time_s"}
         assert {"store", "align", "d_lips", "critic_total"} <= told
         assert {key: one[key] for key in told} == pytest.approx({key: other[key] for key in told}, rel=1e-4, abs=1e-6)
-    assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
+    assert compute_weights_sha256(tmp_path / "through" / "model") == compute_weights_sha256(
+        tmp_path / "resumed" / "model"
+    )
 
 
 def test_without_memory_it_is_one_generation(corpus: Path, sync_run: Path, tmp_path: Path) -> None:

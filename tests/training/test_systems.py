@@ -12,25 +12,25 @@ from cals.errors import ConfigError
 from cals.evaluation.ablation.order import MEASURES
 from cals.evaluation.ablation.table_3 import TABLE_3
 from cals.training import budget, systems
-from cals.training.journal import Journal
+from cals.training.journal import RunLog
 from cals.training.presets import A2L, L2F
 from cals.training.run import Corpus
-from cals.training.systems import ALL, SYSTEMS, SystemsConfig, train_systems
-from talking_photo import talking
+from cals.training.systems import SYSTEM_NAMES, SYSTEMS, SystemsConfig, train_systems
+from talking_photo import write_talking_clip
 
 
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def test_every_system_has_presets_and_a_published_row() -> None:
     for of_size in SYSTEMS.values():
-        assert tuple(of_size) == ALL
+        assert tuple(of_size) == SYSTEM_NAMES
         assert all(system.l2f in L2F and (system.a2l is None or system.a2l in A2L) for system in of_size.values())
     for rows in TABLE_3.values():
-        assert set(rows) == set(ALL) - {"cals-mesh"}
+        assert set(rows) == set(SYSTEM_NAMES) - {"cals-mesh"}
         assert all(tuple(values) == tuple(MEASURES) for values in rows.values())
         assert max(rows, key=lambda row: rows[row]["psnr"]) == "cals"
 
@@ -63,8 +63,8 @@ def test_minutes_are_steps_of_each_system(
 
         return train
 
-    monkeypatch.setattr(systems, "train_lips", pretend(2.0))
-    monkeypatch.setattr(systems, "train_audio_to_lip", pretend(5.0))
+    monkeypatch.setattr(systems, "train_l2f_stage", pretend(2.0))
+    monkeypatch.setattr(systems, "train_a2l_stage", pretend(5.0))
     monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
     config = SystemsConfig(systems=("wav2lip", "cals"), size="debug", minutes_each=0.5, seed=7)
     source = Corpus(folder=corpus)
@@ -92,8 +92,8 @@ def test_the_command_trains_and_scores(
     corpus: Path, sync_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     videos, out = tmp_path / "videos", tmp_path / "out"
-    talking(videos / "a-3.mp4", seed=1, frames=60)
-    talking(videos / "b-2.mp4", seed=2, frames=60)
+    write_talking_clip(videos / "a-3.mp4", seed=1, frames=60)
+    write_talking_clip(videos / "b-2.mp4", seed=2, frames=60)
     splits = videos / "splits.json"
     splits.write_text(json.dumps({"train": ["a-0", "a-1", "b-0"], "val_seen": ["a-3", "b-2"], "val_unseen": []}))
     arguments = ["compare", str(corpus), "--videos", str(videos), "--splits", str(splits), "--out", str(out)]

@@ -10,17 +10,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.data import store as storing
 from cals.data.shards import write_shard
-from cals.data.store import ClipStore, split_names
+from cals.data.store import ClipStore, load_split_names
 from cals.data.voice_bank import BankConfig
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.training.loop import RunOptions, train
-from cals.training.optim import lr_share
-from cals.training.presets import SYNC, preset
+from cals.training.optim import compute_lr_share
+from cals.training.presets import SYNC, get_preset
 from cals.training.run import Corpus, load_sync
 from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
@@ -85,7 +85,7 @@ def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
 def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
     run = a2l_run
     checkpoint = load_checkpoint(run / "model")
-    assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
+    assert checkpoint.parents == {"sync": compute_weights_sha256(sync_run / "model")}
     last = read_log(run, "validation")[-1]
     assert {"seen_masked", "seen_heard", "seen_mean_unit"} <= last.keys()
     coverage = [line["coverage"] for line in read_log(run, "train")]
@@ -144,15 +144,15 @@ def test_training_that_stays_at_chance_explains_itself(corpus: Path) -> None:
 
 def test_another_preset_does_not_overwrite_a_run(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
     shutil.copytree(sync_run, tmp_path / "run")
-    before = weights_sha256(tmp_path / "run" / "model")
+    before = compute_weights_sha256(tmp_path / "run" / "model")
     with pytest.raises(ConfigError, match=r"other \['lr'\]"):
         train(stage(corpus, lr=0.5), RunOptions(run=tmp_path / "run", accelerator="cpu"))
-    assert weights_sha256(tmp_path / "run" / "model") == before
+    assert compute_weights_sha256(tmp_path / "run" / "model") == before
 
 
 def test_learning_rate_rises_and_falls() -> None:
     config = dataclasses.replace(SYNC["sync-debug"].train, steps=1000, warmup=0.1)
-    shares = [lr_share(step, config) for step in range(1200)]
+    shares = [compute_lr_share(step, config) for step in range(1200)]
     assert shares[0] == pytest.approx(0.01)
     assert shares[99] == shares[100] == 1.0
     assert shares[999] == pytest.approx(0.05, abs=1e-3)
@@ -188,17 +188,17 @@ def test_a_run_killed_while_it_saved_goes_on(sync_run: Path, corpus: Path, tmp_p
 
 def test_unknown_names_are_explained(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'sync-debug'"):
-        preset(SYNC, "sync-debgu")
+        get_preset(SYNC, "sync-debgu")
     with pytest.raises(DataError, match="run `cals prepare`"):
         ClipStore(tmp_path, MelConfig())
     with pytest.raises(DataError, match="expected the parts nobody"):
-        split_names(corpus / "splits.json", "nobody")
+        load_split_names(corpus / "splits.json", "nobody")
 
 
 def test_a_store_keeps_few_decoded_pictures(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "DECODED_BYTES", 2 * 60 * 128 * 128 * 3)
-    decode, decoded = storing.decoded, []
-    monkeypatch.setattr(storing, "decoded", lambda video, frames: decoded.append(frames) or decode(video, frames))
+    monkeypatch.setattr(storing, "MAX_DECODED_BYTES", 2 * 60 * 128 * 128 * 3)
+    decode, decoded = storing.decode_crops, []
+    monkeypatch.setattr(storing, "decode_crops", lambda video, frames: decoded.append(frames) or decode(video, frames))
     store = ClipStore(corpus, MelConfig())
     first = store[0].crops
     for index in (1, 0, 0, 2):  # the last one takes the place of 1

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError
 from cals.inference.load import load_model
 from cals.models.wav2lip import Wav2Lip
 from cals.training import run as run_module
-from cals.training.journal import Journal
+from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
-from cals.training.run import Corpus, train_l2f, train_lips
-from cals.training.stages.l2f_unet import SYNC_START, UNetStage, UNetStageConfig
+from cals.training.run import Corpus, train_l2f, train_l2f_stage
+from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStage, UNetStageConfig
 
 NAME = "l2f-debug-wav2lip"
 
@@ -26,7 +26,7 @@ NAME = "l2f-debug-wav2lip"
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(Journal, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
 
 
 def preset() -> UNetStageConfig:
@@ -47,7 +47,7 @@ def train_until(config: UNetStageConfig, corpus: Path, sync_run: Path, run: Path
 
     torch.manual_seed(0)
     source = Corpus(folder=corpus, splits=corpus / "splits.json")
-    train_lips(config, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"), stop)
+    train_l2f_stage(config, source, sync_run / "model", None, RunOptions(run=run, accelerator="cpu"), stop)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def trained(corpus: Path, sync_run: Path, tmp_path_factory: pytest.TempPathFacto
 def test_a_run_leaves_a_lip_model_of_its_kind(trained: Path, sync_run: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(trained / "model")
     assert (checkpoint.kind, checkpoint.step) == ("wav2lip", preset().train.steps)
-    assert checkpoint.parents == {"sync": weights_sha256(sync_run / "model")}
+    assert checkpoint.parents == {"sync": compute_weights_sha256(sync_run / "model")}
     losses = read_log(trained, "train")[-1]
     assert {"recon", "gan", "d_av", "critic_total"} <= losses.keys()
     assert "d_vv" not in losses  # its expert's loss alone
@@ -96,7 +96,7 @@ def test_sync_losses_wait_for_the_held_out_windows(
     train_until(dataclasses.replace(preset(), train=settings, sync_below=below), corpus, sync_run, tmp_path / "run")
     heard = [line["step"] for line in read_log(tmp_path / "run", "train") if "d_av" in line]
     assert heard == ([] if first is None else list(range(first, 7)))
-    start = tmp_path / "run" / SYNC_START
+    start = tmp_path / "run" / SYNC_START_FILE
     assert start.is_file() == (below == 100)
     if below == 100:
         found = read_log(tmp_path / "run", "validation")[0]
@@ -112,8 +112,10 @@ def test_a_run_that_goes_on_knows_when_they_began(corpus: Path, sync_run: Path, 
     with pytest.raises(KeyboardInterrupt):
         train_until(config, corpus, sync_run, tmp_path / "resumed", stop_at=6)
     train_until(config, corpus, sync_run, tmp_path / "resumed")
-    assert weights_sha256(tmp_path / "through" / "model") == weights_sha256(tmp_path / "resumed" / "model")
-    (tmp_path / "resumed" / SYNC_START).write_text("soon")
+    assert compute_weights_sha256(tmp_path / "through" / "model") == compute_weights_sha256(
+        tmp_path / "resumed" / "model"
+    )
+    (tmp_path / "resumed" / SYNC_START_FILE).write_text("soon")
     with pytest.raises(CheckpointError, match="expected the step of a start"):
         train_until(config, corpus, sync_run, tmp_path / "resumed")
 

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments == ["--version"]:
         print("cals", cals.__version__)
         return
-    hint = hints.hint_for(arguments, COMMANDS)
+    hint = hints.find_hint(arguments, COMMANDS)
     if hint is not None:
         _fail(hint, status=2)
     heap.return_large_blocks()

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.cli.train import check_libraries
 
 
@@ -52,7 +52,7 @@ def ablation(
         device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
-    from cals.evaluation.ablation.rows import judge_rows
+    from cals.evaluation.ablation.rows import score_rows
     from cals.evaluation.clips import ClipsConfig
     from cals.training.ablation import TABLE_1, AblationConfig, train_rows
     from cals.training.run import Corpus
@@ -60,12 +60,12 @@ def ablation(
     scoring = ClipsConfig(parts=parts, clips=clips)
     config = AblationConfig(rows=rows or TABLE_1, decoder=decoder, steps_each=steps_each, minutes_each=minutes_each)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
-    with frame_progress(f"training {len(config.rows)} rows", "steps") as progress:
+    with show_progress(f"training {len(config.rows)} rows", "steps") as progress:
         trained = train_rows(config, source, sync, a2l, out, accelerator=accelerator, progress=progress)
     models = {row.name: row.model for row in trained}
     notes = {row.name: row.note for row in trained}
-    with frame_progress("scoring", "clips") as progress:
-        report = judge_rows(
+    with show_progress("scoring", "clips") as progress:
+        report = score_rows(
             models,
             notes,
             videos,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.cli.train import check_libraries
 
 
@@ -61,18 +61,18 @@ def compare(
     """
     check_libraries()
     from cals.evaluation.ablation.systems import FILES, CompareConfig, compare_systems
-    from cals.evaluation.protocol.run import named_folders
+    from cals.evaluation.protocol.run import parse_folders
     from cals.training.run import Corpus
-    from cals.training.systems import ALL, SystemsConfig, train_systems
+    from cals.training.systems import SYSTEM_NAMES, SystemsConfig, train_systems
 
-    names = ALL if systems == ("all",) else systems
+    names = SYSTEM_NAMES if systems == ("all",) else systems
     config = SystemsConfig(systems=names, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
     scoring = CompareConfig(
         parts=parts,
         clips=clips,
         seed=seed,
         paper=paper,
-        generated=named_folders(generated),
+        generated=parse_folders(generated),
         sync=judge,
         reader=reader,
         workers=workers,
@@ -80,10 +80,10 @@ def compare(
         face_models=face_models,
     )
     source = Corpus(folder=corpus, splits=splits)
-    with frame_progress(f"training {len(names)} systems", "thousandths") as progress:
+    with show_progress(f"training {len(names)} systems", "thousandths") as progress:
         trained = train_systems(config, source, sync, out, accelerator=accelerator, progress=progress)
     models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
-    with frame_progress("scoring", "pairs") as progress:
+    with show_progress("scoring", "pairs") as progress:
         report = compare_systems(models, notes, videos, splits, out, scoring, progress=progress)
     print(report.text())
     print(f"{out}: {', '.join(FILES)}")

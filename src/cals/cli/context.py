@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.cli.study_options import StudyOptions
 
 
@@ -21,7 +21,7 @@ class ContextOptions(StudyOptions):
 
 def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
     """Cut the sound to k frames on either side of a moment, render that moment, and measure its mouth by k."""
-    from cals.evaluation.studies.context import FILES, ContextConfig, context
+    from cals.evaluation.studies.context import FILES, ContextConfig, measure_context
 
     config = ContextConfig(
         **options.shared(),
@@ -29,8 +29,8 @@ def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
         reach=options.reach,
     )
     lips = options.load_lips()
-    with frame_progress(f"context of {lips.model.name}", "clips") as progress:
-        report = context(
+    with show_progress(f"context of {lips.model.name}", "clips") as progress:
+        report = measure_context(
             lips,
             options.corpus,
             options.out,

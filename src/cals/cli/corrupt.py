@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def corrupt(
@@ -45,7 +45,7 @@ def corrupt(
     from cals.inference.corrupt import corrupt_video
 
     truth = truth or out.with_suffix(".truth.json")
-    with frame_progress("corrupting") as progress:
+    with show_progress("corrupting") as progress:
         counts = corrupt_video(
             video,
             out,

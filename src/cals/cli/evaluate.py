@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from cals.evaluation.protocol.pairs import PairList
@@ -103,15 +103,15 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 def _run_protocol(corpus: Path, options: Options) -> None:
     from cals.evaluation.protocol.judge import EvaluationConfig
-    from cals.evaluation.protocol.run import FILES, SHEET, evaluate, named_folders, named_models
+    from cals.evaluation.protocol.run import FILES, SHEET, evaluate, parse_folders, parse_models
 
     pairs = _load_pairs(corpus, options)
     if options.list_only:
         _write_list(corpus, options, pairs)
         return
     config = EvaluationConfig(
-        models=named_models(options.model),
-        generated=named_folders(options.generated),
+        models=parse_models(options.model),
+        generated=parse_folders(options.generated),
         sync=options.sync,
         syncnet=options.syncnet,
         offsets=options.offsets,
@@ -125,7 +125,7 @@ def _run_protocol(corpus: Path, options: Options) -> None:
         batch=options.batch,
         face_models=options.face_models,
     )
-    with frame_progress("evaluating", "pairs") as progress:
+    with show_progress("evaluating", "pairs") as progress:
         report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
     print(report.text())
     print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
@@ -157,12 +157,12 @@ def _load_pairs(corpus: Path, options: Options) -> "PairList":
 def _write_list(corpus: Path, options: Options, pairs: "PairList") -> None:
     """Write pairs and sounds for other systems."""
     from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, write_pairs
-    from cals.evaluation.protocol.rolled import load_tools, read_told, write_rolled_pairs
+    from cals.evaluation.protocol.rolled import load_offset_models, read_given_offsets, write_rolled_pairs
 
-    with frame_progress("writing sounds", "pairs") as progress:
+    with show_progress("writing sounds", "pairs") as progress:
         if pairs.rolled:
-            tools = load_tools(options.sync, options.syncnet, options.face_models, options.device)
-            known_offsets = read_told(options.offsets, pairs)
+            tools = load_offset_models(options.sync, options.syncnet, options.face_models, options.device)
+            known_offsets = read_given_offsets(options.offsets, pairs)
             write_rolled_pairs(
                 pairs, corpus, options.out, *tools, known_offsets, force=options.force, progress=progress
             )
@@ -173,15 +173,15 @@ def _write_list(corpus: Path, options: Options, pairs: "PairList") -> None:
 
 def _run_quick(corpus: Path, options: Options) -> None:
     from cals.errors import ConfigError
-    from cals.evaluation.quick import QuickConfig, quick
+    from cals.evaluation.quick import QuickConfig, evaluate_quick
     from cals.inference.lipsync import LipSync
 
     if len(options.model) != 1 or options.splits is None:
         raise ConfigError("quick: expected one --model and --splits, found others; give one of each")
     config = QuickConfig(parts=options.parts, clips=options.clips)
     lips = LipSync(options.model[0], face_models=options.face_models, device=options.device, batch=options.batch)
-    with frame_progress(f"evaluating {lips.model.name}", "clips") as progress:
-        report = quick(
+    with show_progress(f"evaluating {lips.model.name}", "clips") as progress:
+        report = evaluate_quick(
             corpus,
             options.splits,
             lips,
@@ -208,9 +208,9 @@ def _run_heads(corpus: Path, options: Options) -> None:
         raise ConfigError("heads: expected one --model and --splits, found others; give one of each")
     model = load_model(options.model[0])
     model.network.to(options.device)
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(options.face_models)))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(options.face_models)))
     config = ClipsConfig(parts=options.parts, clips=options.clips)
-    with frame_progress(f"evaluating {model.name}", "clips") as progress:
+    with show_progress(f"evaluating {model.name}", "clips") as progress:
         report = evaluate_heads(
             corpus, options.splits, model, options.out, config, detector, force=options.force, progress=progress
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cals import hub
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def generate(
@@ -72,7 +72,7 @@ def generate(
     from cals.inference.lipsync import LipSync
 
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
-    with frame_progress("generating") as progress:
+    with show_progress("generating") as progress:
         result = lips.generate(
             face,
             audio,

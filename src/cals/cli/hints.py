@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 _FILE_NAME = re.compile(r"-.*\.[A-Za-z]\w{1,4}", re.DOTALL)
 
 
-def hint_for(arguments: Sequence[str], commands: Iterable[str]) -> str | None:
+def find_hint(arguments: Sequence[str], commands: Iterable[str]) -> str | None:
     """Return one line about a misspelt command, or a file name that reads as an option; None if there is neither."""
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
         names = list(commands)

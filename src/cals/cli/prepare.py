@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.data.offset import MIN_CORRELATION
 
 SHOWN = 40
@@ -46,7 +46,7 @@ def prepare(
     readers = {"folder": folder, "grid": grid, "lombard": lombard, "lrw": lrw, "lrs2": lrs2, "lrs3": lrs3, "hdtf": hdtf}
     listing = readers[source].read_corpus(corpus)
     config = PrepareConfig(min_correlation=min_correlation, crop_px=crop_px)
-    with frame_progress("preparing", "clips") as progress:
+    with show_progress("preparing", "clips") as progress:
         summary = prepare_corpus(
             listing.clips,
             out,

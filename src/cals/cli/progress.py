@@ -31,7 +31,7 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def frame_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallback]:
+def show_progress(title: str, unit: str = "frames") -> Iterator[ProgressCallback]:
     """Show the bar on a terminal; yield a callback `(done, total)`, which raises KeyboardInterrupt after Ctrl-C."""
     console = Console(stderr=True)
     columns = (

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def readability(
@@ -45,15 +45,15 @@ def readability(
         force: Overwrite an earlier report.
     """
     from cals.errors import ConfigError
-    from cals.evaluation.reading.readability import FILES, ReadabilityConfig, readability
+    from cals.evaluation.reading.readability import FILES, ReadabilityConfig, measure_readability
     from cals.inference.lipsync import LipSync
 
     if len(set(model)) < len(model):
         raise ConfigError(f"model: expected each once, found {', '.join(model)}")
     config = ReadabilityConfig(parts=parts, clips=clips, seed=seed)
     models = {name: LipSync(name, face_models=face_models, device=device, batch=batch) for name in model}
-    with frame_progress("reading lips", "clips") as progress:
-        report = readability(
+    with show_progress("reading lips", "clips") as progress:
+        report = measure_readability(
             corpus,
             splits,
             reader,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def score(
@@ -39,7 +39,7 @@ def score(
         face_models: Folder with the two face networks, for machines without a network.
         force: Overwrite an older plot.
     """
-    from cals.inference.report import new_file
+    from cals.inference.report import create_file
     from cals.inference.score import SyncScorer
     from cals.inference.score_plot import check_plot, draw_result
 
@@ -48,9 +48,9 @@ def score(
         if plot is not None:
             check_plot(plot)
             inputs = [path for path in (video, audio, syncnet) if path is not None]
-            plot_file = files.enter_context(new_file(plot, force=force, apart_from=inputs))
+            plot_file = files.enter_context(create_file(plot, force=force, apart_from=inputs))
         scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
-        with frame_progress("scoring") as progress:
+        with show_progress("scoring") as progress:
             result = scorer.score(video, audio, person=person, keep_going=keep_going, progress=progress)
         if plot_file is not None:
             draw_result(result, video.name, plot_file)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def sheet(
@@ -29,10 +29,10 @@ def sheet(
         face_models: Folder with the two face networks, for machines without a network.
         force: Overwrite an existing output.
     """
-    from cals.inference.sheet import sheet_videos
+    from cals.inference.sheet import write_sheet
 
-    with frame_progress("drawing") as progress:
-        sheet_videos(
+    with show_progress("drawing") as progress:
+        write_sheet(
             videos,
             out,
             columns=columns,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,11 @@ def study(action: Annotated[_Action, tyro.conf.arg(name="")]) -> None:
 def _make(options: Make) -> None:
     from cals.evaluation.opinion.design import DesignConfig
     from cals.evaluation.opinion.site import make_study
-    from cals.evaluation.protocol.run import named_folders
+    from cals.evaluation.protocol.run import parse_folders
 
     config = DesignConfig(clips=options.clips, catch=options.catch, practice=options.practice)
-    folders = named_folders(options.methods)
-    with frame_progress("writing videos", "videos") as progress:
+    folders = parse_folders(options.methods)
+    with show_progress("writing videos", "videos") as progress:
         study_site = make_study(folders, options.out, config, seed=options.seed, force=options.force, progress=progress)
     methods = ", ".join(study_site.methods)
     print(f"{options.out}: {len(study_site.clips)} clips by {methods}; {len(study_site.stimuli)} videos a rater")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def synthetic(
@@ -38,7 +38,7 @@ def synthetic(
         vocabulary: Make sentences of so many words, drawn once, in any order (for `cals train avsr`); 0 makes new ones
             all the time. Only the formant voice speaks them.
     """
-    from cals.data.synthetic.corpus import SyntheticConfig, generate
+    from cals.data.synthetic.corpus import SyntheticConfig, generate_corpus
     from cals.data.synthetic.mouth import Dominance
 
     config = SyntheticConfig(
@@ -52,8 +52,8 @@ def synthetic(
         videos=videos,
         vocabulary=vocabulary,
     )
-    with frame_progress("drawing", "clips") as progress:
-        document = generate(out, config, progress)
+    with show_progress("drawing", "clips") as progress:
+        document = generate_corpus(out, config, progress)
     window = document["true_window"]
     print(f"{out}: {document['samples']} clips, {document['frames']} frames, {speakers} speakers")
     print(f"  the mouth depends on {window['support_s']:.2f} s of speech around it")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def track(
@@ -33,7 +33,7 @@ def track(
 
     out = out or Path(f"{video.stem}.track.json")
     sheet = sheet or out.with_suffix(".png")
-    with frame_progress("tracking") as progress:
+    with show_progress("tracking") as progress:
         counts = track_video(
             video,
             out,

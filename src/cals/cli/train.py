@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 LIBRARIES = ("lightning", "tensorboard", "matplotlib")
 """Libraries of the extra `cals[train]`."""
@@ -60,7 +60,7 @@ def train(
     source = Corpus(folder=corpus, splits=splits, voices=voices)
     if stage not in ("sync", "reader", "avsr") and sync is None:
         raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
-    with frame_progress(f"training {stage}", "steps") as progress:
+    with show_progress(f"training {stage}", "steps") as progress:
         if stage == "sync":
             metrics = train_sync(preset, source, options, progress)
         elif stage == "reader":

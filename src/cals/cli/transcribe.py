@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 from cals.errors import ConfigError
 
 
@@ -46,7 +46,7 @@ def transcribe(
         face_models: Folder with the two face networks, for machines without a network.
         force: Overwrite existing outputs.
     """
-    from cals.inference.report import new_file
+    from cals.inference.report import create_file
     from cals.inference.score_plot import check_plot
     from cals.inference.transcribe import Transcriber
     from cals.inference.transcript_plot import draw_transcript
@@ -58,14 +58,14 @@ def transcribe(
         inputs = [path for path in (video, audio) if path is not None]
         if scores is not None:
             check_plot(scores, "scores")
-            plot_file = files.enter_context(new_file(scores, force=force, apart_from=inputs))
+            plot_file = files.enter_context(create_file(scores, force=force, apart_from=inputs))
         if out is not None:
             others = inputs if scores is None else [*inputs, scores]
-            out_file = files.enter_context(new_file(out, force=force, apart_from=others))
+            out_file = files.enter_context(create_file(out, force=force, apart_from=others))
         transcriber = Transcriber(model, face_models=face_models, device=device)
         if scores is not None:
             transcriber.check_scores()
-        with frame_progress("reading") as progress:
+        with show_progress("reading") as progress:
             transcript = transcriber.transcribe(
                 video,
                 streams="audio" if audio_only else "video" if video_only else "both",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def voices(
@@ -22,8 +22,8 @@ def voices(
         seed: Seed of the choice of voices.
         workers: Processes.
     """
-    from cals.data.voice_bank import BankConfig, make_bank
+    from cals.data.voice_bank import BankConfig, build_voice_bank
 
-    with frame_progress("voices", "shards") as progress:
-        make_bank(corpus, out, BankConfig(k=k, seed=seed), workers=workers, progress=progress)
+    with show_progress("voices", "shards") as progress:
+        build_voice_bank(corpus, out, BankConfig(k=k, seed=seed), workers=workers, progress=progress)
     print(out)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cals.cli.progress import frame_progress
+from cals.cli.progress import show_progress
 
 
 def wer(
@@ -59,7 +59,7 @@ def wer(
         device: Where the recognisers run, as torch names it.
         force: Overwrite earlier results, and unfinished work with other settings.
     """
-    from cals.evaluation.protocol.run import named_folders
+    from cals.evaluation.protocol.run import parse_folders
     from cals.evaluation.recognition.conditions import WerConfig
     from cals.evaluation.recognition.systems import name_models
     from cals.evaluation.recognition.wer import WerJob, measure_word_errors
@@ -80,11 +80,11 @@ def wer(
         models=name_models(model),
         config=config,
         splits=splits,
-        videos=named_folders(videos),
+        videos=parse_folders(videos),
         face_models=face_models,
         device=device,
     )
-    with frame_progress(f"reading with {len(job.models)} models", "clips") as progress:
+    with show_progress(f"reading with {len(job.models)} models", "clips") as progress:
         report = measure_word_errors(job, out, readability=readability, workers=workers, force=force, progress=progress)
     print(report.tables(brief=True))
     print(f"{out}: {', '.join(report.files)}")

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.data.pictures import Repaint, light_table, planes, reading_map, repainted
+from cals.data.pictures import (
+    AppearanceTransform,
+    apply_appearance,
+    build_lookup_table,
+    build_remap,
+    transpose_channels,
+)
 from cals.types import U8
 
 
@@ -34,7 +40,7 @@ class VoiceAugment:
     """Share of clips that are changed at all."""
 
 
-def voices(mel: Tensor, rng: np.random.Generator, config: VoiceAugment, floor_db: float) -> Tensor:
+def augment_voices(mel: Tensor, rng: np.random.Generator, config: VoiceAugment, floor_db: float) -> Tensor:
     """Convert log-mels [b m f] in dB to other voices that say the same at the same times."""
     batch, _, bins = mel.shape
     is_changed = torch.from_numpy(rng.random(batch) < config.probability).to(mel.device)[:, None, None]
@@ -94,7 +100,7 @@ class FaceAugment:
     jpeg_quality: tuple[int, int] = (20, 90)
 
 
-def faces(crops: Tensor, rng: np.random.Generator, config: FaceAugment) -> Tensor:
+def augment_faces(crops: Tensor, rng: np.random.Generator, config: FaceAugment) -> Tensor:
     """Augment pictures [b t 3 h w], uint8 or in 0..1, to other faces in other light with the same motion, in 0..1.
 
     Works on uint8 on the CPU, one clip per task, in as many threads as torch has. Give it uint8, most cheaply as a view
@@ -106,14 +112,16 @@ def faces(crops: Tensor, rng: np.random.Generator, config: FaceAugment) -> Tenso
     clip_rngs = rng.spawn(len(clips))
 
     def augment_clip(clip: U8, clip_rng: np.random.Generator) -> U8:
-        return planes(repainted(clip, drawn_look(clip_rng, config, *clip.shape[1:3]), clip_rng))
+        return transpose_channels(
+            apply_appearance(clip, sample_appearance(clip_rng, config, *clip.shape[1:3]), clip_rng)
+        )
 
     with ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads())) as pool:
         augmented = torch.from_numpy(np.stack(list(pool.map(augment_clip, clips, clip_rngs))))
     return augmented.to(crops.device).float().div_(255)
 
 
-def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width: int) -> Repaint:
+def sample_appearance(rng: np.random.Generator, config: FaceAugment, height: int, width: int) -> AppearanceTransform:
     """Sample another face and camera within `config`, for pictures of that size."""
 
     def sample(reach: float, *shape: int) -> Any:
@@ -128,13 +136,13 @@ def drawn_look(rng: np.random.Generator, config: FaceAugment, height: int, width
         [[cos * aspect * mirror, -sin * aspect, shift[0]], [sin / aspect * mirror, cos / aspect, shift[1]]]
     )
     knots = (max(2, round(5 * height / width)), 5, 2)  # as far apart up and down as sideways
-    columns, rows = reading_map(height, width, matrix, rng.normal(0, config.bumps * width, knots))
+    columns, rows = build_remap(height, width, matrix, rng.normal(0, config.bumps * width, knots))
     gain = (1 + sample(config.gain)) * (1 + sample(config.colour, 3))
-    light = light_table(gain, math.exp(sample(config.gamma)))
+    light = build_lookup_table(gain, math.exp(sample(config.gamma)))
     has_blur, has_noise, has_jpeg = rng.random(3) < (config.blur, config.noise, config.jpeg)
     blur_px, noise = rng.uniform(0.3, config.blur_px), 255 * rng.uniform(0, config.noise_std)
     quality = int(rng.integers(*config.jpeg_quality, endpoint=True))
-    return Repaint(
+    return AppearanceTransform(
         columns=columns,
         rows=rows,
         light=light,

@@ -19,7 +19,7 @@ MIN_CORRELATION = 0.15
 Curve = NDArray[np.float64]
 
 
-def loudness(wav: F32, samples_per_frame: int, frames: int) -> Curve:
+def compute_loudness(wav: F32, samples_per_frame: int, frames: int) -> Curve:
     """Compute the loudness [t] of each video frame, in dB over a floor at -60 dB."""
     padded = np.zeros(frames * samples_per_frame, np.float64)
     padded[: min(len(wav), len(padded))] = wav[: len(padded)]
@@ -27,7 +27,7 @@ def loudness(wav: F32, samples_per_frame: int, frames: int) -> Curve:
     return np.asarray(10 * np.log10(np.maximum(power, 1e-6)) + 60)
 
 
-def offset_curve(opening: Curve, loud: Curve, max_shift: int = MAX_SHIFT) -> Curve:
+def compute_offset_curve(opening: Curve, loud: Curve, max_shift: int = MAX_SHIFT) -> Curve:
     """Correlate opening at t with loudness at t + shift, for shift = -max..max, [2 max + 1].
 
     A peak at a positive shift means that the sound comes late (`offset_frames` > 0: audio lags video). The correlation
@@ -53,7 +53,7 @@ class GroupOffset:
     clips: int
 
 
-def group_offset(curves: list[Curve], enough: int = 1) -> GroupOffset:
+def estimate_group_offset(curves: list[Curve], min_clips: int = 1) -> GroupOffset:
     """Estimate the offset at which the mean curve of the clips peaks; of equal peaks the one nearest to 0.
 
     With fewer than `enough` clips the offset is taken to be 0.
@@ -61,6 +61,6 @@ def group_offset(curves: list[Curve], enough: int = 1) -> GroupOffset:
     mean = np.mean(curves, axis=0)
     shifts = np.arange(len(mean)) - len(mean) // 2
     best = max(range(len(mean)), key=lambda i: (mean[i], -abs(shifts[i])))
-    if len(curves) < enough:
+    if len(curves) < min_clips:
         best = len(mean) // 2
     return GroupOffset(offset_frames=int(shifts[best]), correlation=float(mean[best]), clips=len(curves))

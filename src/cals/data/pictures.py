@@ -15,7 +15,7 @@ GRAINS, GRAIN_STD = 1 << 20, 32.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Repaint:
+class AppearanceTransform:
     """Another face and camera for one clip; the same for all its frames but for the noise."""
 
     columns: F32 = field(repr=False)
@@ -32,7 +32,7 @@ class Repaint:
     """Quality; 100 is no compression at all."""
 
 
-def repainted(crops: U8, look: Repaint, rng: np.random.Generator) -> U8:
+def apply_appearance(crops: U8, look: AppearanceTransform, rng: np.random.Generator) -> U8:
     """Apply another face and camera to the pictures [t h w 3] of a clip, or to grey ones [t h w]."""
     out = np.empty_like(crops)
     grey = crops.ndim == 3
@@ -52,7 +52,7 @@ def repainted(crops: U8, look: Repaint, rng: np.random.Generator) -> U8:
     return out
 
 
-def planes(crops: U8) -> U8:
+def transpose_channels(crops: U8) -> U8:
     """Transpose [t h w 3] to [t 3 h w], in a tenth of the time of a transposed copy."""
     return np.stack([np.stack(cv2.split(picture)) for picture in crops]).astype(np.uint8, copy=False)
 
@@ -72,14 +72,14 @@ def _draw_grain(size: int) -> U8:
     return grain
 
 
-def light_table(gain: NDArray[Any], gamma: float) -> U8:
+def build_lookup_table(gain: NDArray[Any], gamma: float) -> U8:
     """Build the lookup table [256 3] of gain [3] x value ** gamma, on 0..1."""
     shares = np.linspace(0, 1, 256)[:, None] ** gamma * gain
     table: U8 = np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8)
     return table
 
 
-def reading_map(height: int, width: int, matrix: NDArray[Any], bumps: NDArray[Any] | None = None) -> tuple[F32, F32]:
+def build_remap(height: int, width: int, matrix: NDArray[Any], bumps: NDArray[Any] | None = None) -> tuple[F32, F32]:
     """Build the remap tables [h w], x and y, at which an output pixel reads the source.
 
     `matrix` [2 3] maps output to source, in pixels from the picture's middle. `bumps` [r c 2] is a coarse displacement

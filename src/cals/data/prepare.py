@@ -17,13 +17,13 @@ import numpy as np
 
 from cals import hub
 from cals.data.manifest import ClipSource, check_keys
-from cals.data.offset import MIN_CORRELATION, GroupOffset, group_offset
-from cals.data.segments import samples_of, synced
-from cals.data.shards import Sample, read_shard, write_shard, writing
+from cals.data.offset import MIN_CORRELATION, GroupOffset, estimate_group_offset
+from cals.data.segments import correct_offset, extract_samples
+from cals.data.shards import Sample, convert_write_errors, read_shard, write_shard
 from cals.errors import DataError, MediaError
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.files import replacing
+from cals.files import replace_atomically
 from cals.timing import AVTiming
 from cals.types import ProgressCallback
 from cals.workers import Work, check_workers, run_jobs
@@ -86,13 +86,13 @@ def prepare(
     check_workers(workers, ray)
     check_keys(clips)
     parts = out / "parts"
-    with writing(out):
+    with convert_write_errors(out):
         if (out / "manifest.jsonl").exists():
             raise DataError(
                 f"{out}: expected a folder not prepared yet, found a manifest; remove it or name another --out"
             )
         parts.mkdir(parents=True, exist_ok=True)
-    models = FaceModels(*hub.face_model_bytes(face_models))
+    models = FaceModels(*hub.read_face_models(face_models))
     origins = {clip.key: _describe_origin(clip, config) for clip in clips}
     pending = [clip for clip in clips if not _is_complete(clip, parts, origins[clip.key])]
     done = len(clips) - len(pending)
@@ -165,10 +165,10 @@ def _prepare_clip(job: _Job) -> None:
     clip, parts, config, origin = job
     dropped: Counter[str] = Counter()
     count = 0
-    with writing(parts):  # one made from an older file or config
+    with convert_write_errors(parts):  # one made from an older file or config
         (parts / f"{clip.key}.tar").unlink(missing_ok=True)
     try:
-        samples = samples_of(clip, _detector, config.timing, config.crop_px, dropped)
+        samples = extract_samples(clip, _detector, config.timing, config.crop_px, dropped)
         count = write_shard(parts / f"{clip.key}.tar", samples)
     except MediaError as error:
         logger.warning("%s", error)
@@ -220,9 +220,9 @@ def _estimate_offsets(curves: dict[str, list[Any]]) -> dict[str, GroupOffset]:
     """Estimate the offset of each speaker; speakers with too few samples share that of the whole corpus."""
     if not curves:
         return {}
-    shared = group_offset([curve for group in curves.values() for curve in group], MIN_GROUP)
+    shared = estimate_group_offset([curve for group in curves.values() for curve in group], MIN_GROUP)
     return {
-        speaker: group_offset(group, MIN_GROUP) if len(group) >= MIN_GROUP else shared
+        speaker: estimate_group_offset(group, MIN_GROUP) if len(group) >= MIN_GROUP else shared
         for speaker, group in curves.items()
     }
 
@@ -245,7 +245,7 @@ def _select_samples(clips: list[ClipSource], parts: Path, config: PrepareConfig,
             sample.facts["sync_correlation"] = correlation
             summary.samples += 1
             summary.frames += sample.facts["frames"]
-            yield synced(sample, shift, config.timing)
+            yield correct_offset(sample, shift, config.timing)
 
 
 def _group_samples(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
@@ -277,5 +277,5 @@ def _describe_summary(summary: Summary) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    with writing(path), replacing(path) as partial:
+    with convert_write_errors(path), replace_atomically(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

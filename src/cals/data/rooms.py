@@ -37,7 +37,7 @@ class RoomAugment:
             raise ConfigError(f"drift_s: expected a time above 0, found {self.drift_s}")
 
 
-def in_room(mel: Tensor, rng: np.random.Generator, config: RoomAugment, features: MelConfig) -> Tensor:
+def apply_room(mel: Tensor, rng: np.random.Generator, config: RoomAugment, features: MelConfig) -> Tensor:
     """Add the reverberation and level drift of a random room to a clip's log-mel [m f] in dB."""
     hop_s = features.timing.hop / features.timing.sample_rate_hz
     has_echo, has_drift = rng.random(2) < (config.reverb, config.drift)

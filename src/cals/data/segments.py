@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from cals.data.manifest import ClipSource, Word
-from cals.data.offset import MAX_SHIFT, loudness, offset_curve
+from cals.data.offset import MAX_SHIFT, compute_loudness, compute_offset_curve
 from cals.data.shards import Sample
 from cals.errors import DataError, MediaError
-from cals.face.align import Aligner, crop
+from cals.face.align import Aligner, sample_crop
 from cals.face.detector import FaceDetector
-from cals.face.landmarks import mouth_opening
+from cals.face.landmarks import measure_mouth_opening
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.audio import mono_blocks
@@ -24,7 +24,7 @@ from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
-from cals.timing import AVTiming, ticks_until
+from cals.timing import AVTiming, count_ticks
 from cals.types import F32, U8, TrackedFace
 
 MIN_FRAMES = 25
@@ -43,7 +43,7 @@ class _Segment:
     """[n] blocks, from MAX_SHIFT frames before the first frame to MAX_SHIFT after the last one."""
 
 
-def samples_of(
+def extract_samples(
     clip: ClipSource, detector: FaceDetector, timing: AVTiming, crop_px: int, dropped: Counter[str]
 ) -> Iterator[Sample]:
     """Iterate over the samples of one recording, at the model's rates; count in `dropped` the frames left out.
@@ -102,9 +102,9 @@ def _resample_frames(
             pixels, landmarks = None, None
             if face.valid:
                 transform = aligner.update(face)
-                pixels = crop(picture, transform)
+                pixels = sample_crop(picture, transform)
                 landmarks = transform.landmarks(face.landmarks)
-            while tick != end and tick < ticks_until(ends_s, timing.fps):
+            while tick != end and tick < count_ticks(ends_s, timing.fps):
                 yield face, pixels, landmarks, next(sound)
                 tick += 1
     if tick == first:
@@ -132,12 +132,12 @@ def _build_sample(
         dropped[f"frames in stretches under {MIN_FRAMES}"] += frames
         return
     wav = np.concatenate(segment.wav)
-    opening = np.array([mouth_opening(landmarks) for landmarks in segment.landmarks])
+    opening = np.array([measure_mouth_opening(landmarks) for landmarks in segment.landmarks])
     margin = MAX_SHIFT * timing.samples_per_frame
-    curve = offset_curve(opening, loudness(wav[margin:-margin], timing.samples_per_frame, frames))
+    curve = compute_offset_curve(opening, compute_loudness(wav[margin:-margin], timing.samples_per_frame, frames))
     yield Sample(
         key=f"{clip.key}-{segment.start:06d}",
-        crops=encoded(segment.crops, timing.fps),
+        crops=encode_crops(segment.crops, timing.fps),
         wav=wav,
         landmarks=np.stack(segment.landmarks).astype(np.float16),
         facts={
@@ -167,7 +167,7 @@ def _select_words(
     ]
 
 
-def synced(sample: Sample, shift: int, timing: AVTiming) -> Sample:
+def correct_offset(sample: Sample, shift: int, timing: AVTiming) -> Sample:
     """Cut a sample of `samples_of` to its frames, with sound and words `shift` frames earlier (at most MAX_SHIFT).
 
     Where the times of words are known, its text is that of the words that are completely in it.
@@ -183,7 +183,7 @@ def synced(sample: Sample, shift: int, timing: AVTiming) -> Sample:
     return replace(sample, wav=wav, facts=sample.facts | {"words": words, "text": text})
 
 
-def encoded(crops: list[U8], fps: int) -> bytes:
+def encode_crops(crops: list[U8], fps: int) -> bytes:
     """Encode crops [h w 3] as an mp4 near lossless."""
     height, width = crops[0].shape[:2]
     pictures = [from_rgb(pixels) for pixels in crops]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import DataError
-from cals.files import replacing, why
+from cals.files import describe_os_error, replace_atomically
 from cals.types import F32
 
 CROPS, SOUND, LANDMARKS, FACTS = "crops.mp4", "wav.npy", "landmarks.npy", "json"
@@ -35,20 +35,20 @@ class Sample:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def convert_write_errors(path: Path) -> Iterator[None]:
     """Raise DataError for a full disk or a folder that cannot be written to."""
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"{path}: expected to write it, found {why(error)}; free some space, or choose another --out"
+            f"{path}: expected to write it, found {describe_os_error(error)}; free some space, or choose another --out"
         ) from error
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
     """Write one tar, whole or not at all; return its number of samples. DataError when it cannot be written."""
     count = 0
-    with writing(path), replacing(path) as partial, tarfile.open(partial, "w") as tar:
+    with convert_write_errors(path), replace_atomically(path) as partial, tarfile.open(partial, "w") as tar:
         for sample in samples:
             pcm = np.clip(np.rint(sample.wav * 32767), -32768, 32767).astype(np.int16)
             parts = {

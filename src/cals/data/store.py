@@ -16,10 +16,10 @@ from torch import Tensor
 from cals.data.shards import Sample, read_shard
 from cals.data.voice_bank import VoiceBank
 from cals.errors import DataError
-from cals.features.mel import MelConfig, log_mel
+from cals.features.mel import MelConfig, compute_log_mel
 from cals.types import F32, U8
 
-DECODED_BYTES = 32 << 30
+MAX_DECODED_BYTES = 32 << 30
 """Most bytes of decoded pictures in a store; beyond them the least recently used clips are dropped."""
 
 
@@ -96,7 +96,7 @@ class ClipStore:
     def mel(self, index: int) -> Tensor:
         """Return a clip's mel [m f] in dB, without decoding its pictures."""
         if index not in self._mels:
-            self._mels[index] = log_mel(torch.from_numpy(self._samples[index].wav[None]), self.features)[0]
+            self._mels[index] = compute_log_mel(torch.from_numpy(self._samples[index].wav[None]), self.features)[0]
         return self._mels[index]
 
     def __getitem__(self, index: int) -> LoadedClip:
@@ -106,14 +106,14 @@ class ClipStore:
             clip = LoadedClip(
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
-                crops=decoded(sample.crops, int(sample.facts["frames"])),
+                crops=decode_crops(sample.crops, int(sample.facts["frames"])),
                 mel=self.mel(index),
                 wav=sample.wav,
                 landmarks=sample.landmarks.astype(np.float32),
                 facts=sample.facts,
             )
             self._decoded_bytes += clip.crops.nbytes
-            while self._loaded and self._decoded_bytes > DECODED_BYTES:
+            while self._loaded and self._decoded_bytes > MAX_DECODED_BYTES:
                 self._decoded_bytes -= self._loaded.pop(next(iter(self._loaded))).crops.nbytes
         self._loaded[index] = clip  # as the last one
         return clip
@@ -124,7 +124,7 @@ class ClipStore:
         return [mel] if self._voices is None else [mel, *self._voices[self.key(index)]]
 
 
-def decoded(video: bytes, frames: int) -> U8:
+def decode_crops(video: bytes, frames: int) -> U8:
     """Decode all crops [t h w 3] of a clip; by OpenCV, so that training needs no PyAV where there is none."""
     handle, name = tempfile.mkstemp(suffix=".mp4")
     try:
@@ -145,12 +145,12 @@ def decoded(video: bytes, frames: int) -> U8:
     return np.stack(pictures).astype(np.uint8, copy=False)
 
 
-def split_parts(path: Path) -> dict[str, int]:
+def count_split_clips(path: Path) -> dict[str, int]:
     """Count the clips of each part of a JSON file {part: [names]}; DataError where it is none."""
     return {part: len(names) for part, names in _read_splits(path).items()}
 
 
-def split_names(path: Path, *parts: str) -> set[str]:
+def load_split_names(path: Path, *parts: str) -> set[str]:
     """Read the clip names of some parts of a JSON file {part: [names]}; DataError for a part that is not in it."""
     document = _read_splits(path)
     missing = [part for part in parts if part not in document]

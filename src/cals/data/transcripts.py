@@ -9,7 +9,7 @@ GRID_FRAMES = 74
 """Frames from the first one on that contain all the speech of a GRID clip, which has 75."""
 
 
-def transcript(facts: Mapping[str, Any]) -> str | None:
+def find_transcript(facts: Mapping[str, Any]) -> str | None:
     """Return the text of a sample from its facts, in lower case; None where it is not known.
 
     Folders prepared by older versions have no `text`, or none for GRID clips without an alignment. The text is then

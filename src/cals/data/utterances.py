@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cals.data.augment import FaceAugment, drawn_look
+from cals.data.augment import FaceAugment, sample_appearance
 from cals.data.corruption.bursts import Corruption, draw_corruption
 from cals.data.corruption.config import CorruptionConfig
 from cals.data.corruption.pictures import corrupt_pictures
 from cals.data.corruption.sound import corrupt_sound
-from cals.data.pictures import repainted
+from cals.data.pictures import apply_appearance
 from cals.data.sample_store import SampleStore
 from cals.data.shards import Sample
-from cals.data.store import decoded
-from cals.data.transcripts import transcript
-from cals.data.windows import speaker_weights
-from cals.data.words import Cut, TimedWord, mouth_cut, timed_words
+from cals.data.store import decode_crops
+from cals.data.transcripts import find_transcript
+from cals.data.windows import compute_speaker_weights
+from cals.data.words import Cut, TimedWord, crop_mouth, quantize_words
 from cals.timing import AVTiming
 from cals.types import F32, U8
 
@@ -55,15 +55,15 @@ class UtteranceStore(SampleStore[Utterance]):
         texts: dict[str, str] = {}
 
         def choose(facts: dict[str, Any]) -> bool:
-            text = transcript(facts)
+            text = find_transcript(facts)
             if text:
                 texts[facts["key"]] = text
             return bool(text)
 
         def load(sample: Sample) -> Utterance:
             frames = int(sample.facts["frames"])
-            mouth = grey_mouths(decoded(sample.crops, frames), cut, mouth_px)
-            words = timed_words(sample.facts.get("words") or [], frames, AVTiming().fps)
+            mouth = extract_grey_mouths(decode_crops(sample.crops, frames), cut, mouth_px)
+            words = quantize_words(sample.facts.get("words") or [], frames, AVTiming().fps)
             return Utterance(sample.key, str(sample.facts["speaker"]), mouth, sample.wav, texts[sample.key], words)
 
         super().__init__(folder, names, choose, load)
@@ -71,9 +71,9 @@ class UtteranceStore(SampleStore[Utterance]):
         """Texts in the order of the samples."""
 
 
-def grey_mouths(crops: U8, cut: Cut, mouth_px: int) -> U8:
+def extract_grey_mouths(crops: U8, cut: Cut, mouth_px: int) -> U8:
     """Cut grey mouths [t mouth_px mouth_px] out of crops [t h w 3]."""
-    cuts = mouth_cut(crops, cut)
+    cuts = crop_mouth(crops, cut)
     method = cv2.INTER_AREA if cuts.shape[1] > mouth_px else cv2.INTER_LINEAR
     resized = [
         cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (mouth_px, mouth_px), interpolation=method)
@@ -124,7 +124,7 @@ def build_batch(
         if face is not None and has_video:
             views.append(sample_view(mouth, rng, view_px, face))
         else:
-            views.append(middle_view(mouth, view_px))
+            views.append(center_crop(mouth, view_px))
         corruptions.append(corruption)
     frames = torch.tensor([len(view) for view in views])
     return UtteranceBatch(
@@ -145,7 +145,7 @@ def _pad_batch(arrays: Sequence[NDArray[Any]]) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def middle_view(mouth: U8, view_px: int) -> U8:
+def center_crop(mouth: U8, view_px: int) -> U8:
     """Crop the middle [t view view] of mouths [t size size]."""
     first = (mouth.shape[1] - view_px) // 2
     return mouth[:, first : first + view_px, first : first + view_px]
@@ -153,14 +153,14 @@ def middle_view(mouth: U8, view_px: int) -> U8:
 
 def sample_view(mouth: U8, rng: np.random.Generator, view_px: int, face: FaceAugment) -> U8:
     """Sample a part [t view view] of mouths [t size size], with another face and camera."""
-    mouth = repainted(mouth, drawn_look(rng, face, *mouth.shape[1:3]), rng)
+    mouth = apply_appearance(mouth, sample_appearance(rng, face, *mouth.shape[1:3]), rng)
     top, left = rng.integers(mouth.shape[1] - view_px + 1, size=2)
     return mouth[:, top : top + view_px, left : left + view_px]
 
 
 def sample_utterances(store: UtteranceStore, rng: np.random.Generator, count: int) -> list[Utterance]:
     """Sample utterances; speakers with many of them are weighted down."""
-    weights = speaker_weights(store.speakers)
+    weights = compute_speaker_weights(store.speakers)
     chosen = rng.choice(len(store), size=count, replace=count > len(store), p=weights)
     return [store[int(index)] for index in chosen]
 

@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cals.data.shards import Sample, read_shard, writing
-from cals.data.voices import VoiceChange, drawn_voice, put_together, taken_apart
+from cals.data.shards import Sample, convert_write_errors, read_shard
+from cals.data.voices import VoiceChange, analyze_voice, sample_voice, synthesize_voice
 from cals.errors import ConfigError, DataError
-from cals.features.mel import MelConfig, log_mel
-from cals.files import replacing
+from cals.features.mel import MelConfig, compute_log_mel
+from cals.files import replace_atomically
 from cals.types import ProgressCallback
 from cals.workers import Work, run_jobs
 
@@ -49,7 +49,7 @@ class BankConfig:
         return document
 
 
-def make_bank(
+def build_voice_bank(
     corpus: Path, out: Path, config: BankConfig, *, workers: int = 1, progress: ProgressCallback | None = None
 ) -> None:
     """Write `out`/<shard>.safetensors with float16 mels [k m f] under each sample's key, for every shard of `corpus`.
@@ -80,9 +80,9 @@ def _claim_folder(out: Path, config: BankConfig) -> None:
         if read_settings(out) != config.document:
             raise DataError(f"{out}: expected voices of the same settings, found others; choose another folder")
         return
-    with writing(out):
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(settings) as partial:
+        with replace_atomically(settings) as partial:
             partial.write_text(json.dumps(config.document, indent=2) + "\n", encoding="utf-8")
 
 
@@ -106,19 +106,19 @@ def _convert_shards(shards: list[Path], out: Path, config: BankConfig, workers: 
 
 
 def _convert_shard(shard: Path, out: Path, config: BankConfig) -> Path:
-    mels = {sample.key: other_voices(sample, config) for sample in read_shard(shard)}
+    mels = {sample.key: convert_voices(sample, config) for sample in read_shard(shard)}
     path = bank_path(out, shard.name)
-    with writing(path), replacing(path) as partial:
+    with convert_write_errors(path), replace_atomically(path) as partial:
         save_file(mels, partial, metadata={"source_bytes": str(shard.stat().st_size)})
     return path
 
 
-def other_voices(sample: Sample, config: BankConfig) -> Tensor:
+def convert_voices(sample: Sample, config: BankConfig) -> Tensor:
     """Compute log-mels [k m f] of the sample in other voices, float16 (a sixteenth of a dB)."""
     rng = np.random.default_rng([config.seed, crc32(sample.key.encode())])
-    parts = taken_apart(sample.wav, config.mel.timing.sample_rate_hz)
-    wavs = [put_together(parts, drawn_voice(rng, config.voice, parts.median_hz)) for _ in range(config.k)]
-    return log_mel(torch.from_numpy(np.stack(wavs)), config.mel).half()
+    parts = analyze_voice(sample.wav, config.mel.timing.sample_rate_hz)
+    wavs = [synthesize_voice(parts, sample_voice(rng, config.voice, parts.median_hz)) for _ in range(config.k)]
+    return compute_log_mel(torch.from_numpy(np.stack(wavs)), config.mel).half()
 
 
 def _is_complete(out: Path, shard: Path) -> bool:

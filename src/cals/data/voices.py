@@ -85,16 +85,16 @@ class Voice:
     whisper: bool = False
 
 
-def revoiced(wav: F32, rng: np.random.Generator, config: VoiceChange, sample_rate_hz: int = 16_000) -> F32:
+def convert_voice(wav: F32, rng: np.random.Generator, config: VoiceChange, sample_rate_hz: int = 16_000) -> F32:
     """Convert `wav` [n] to another voice sampled from `rng`: of the same length and level, every sound in its place.
 
     Raises ConfigError where pyworld is missing.
     """
-    parts = taken_apart(wav, sample_rate_hz)
-    return put_together(parts, drawn_voice(rng, config, parts.median_hz))
+    parts = analyze_voice(wav, sample_rate_hz)
+    return synthesize_voice(parts, sample_voice(rng, config, parts.median_hz))
 
 
-def drawn_voice(rng: np.random.Generator, config: VoiceChange, median_hz: float) -> Voice:
+def sample_voice(rng: np.random.Generator, config: VoiceChange, median_hz: float) -> Voice:
     """Sample a voice within `config` for a clip whose own pitch is `median_hz`."""
     low, high = np.log(config.pitch_hz)
     pitch_hz = float(np.exp(rng.uniform(low, high)))
@@ -111,7 +111,7 @@ def drawn_voice(rng: np.random.Generator, config: VoiceChange, median_hz: float)
     )
 
 
-def taken_apart(wav: F32, sample_rate_hz: int = 16_000) -> VoiceParts:
+def analyze_voice(wav: F32, sample_rate_hz: int = 16_000) -> VoiceParts:
     """Analyse `wav` [n] by DIO and StoneMask, CheapTrick, D4C (Morise et al., WORLD, 2016); 27 ms a second of sound.
 
     Harvest finds a tenth more voiced frames than DIO but costs six times all the rest together.
@@ -132,7 +132,7 @@ def taken_apart(wav: F32, sample_rate_hz: int = 16_000) -> VoiceParts:
     )
 
 
-def put_together(parts: VoiceParts, voice: Voice) -> F32:
+def synthesize_voice(parts: VoiceParts, voice: Voice) -> F32:
     """Synthesise the sound [n] of `parts` in `voice`; 10 ms a second of sound."""
     nyquist_hz = parts.sample_rate_hz / 2
     hz = np.linspace(0, nyquist_hz, parts.envelope.shape[1])

@@ -6,23 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.data.rooms import RoomAugment, in_room
+from cals.data.rooms import RoomAugment, apply_room
 from cals.data.store import ClipStore
 from cals.errors import DataError
 from cals.types import U8
 
 SYNC_FRAMES = 5
 """Length of a sync encoder's window (paper section 1)."""
-OWN_FRAMES = 5
+MIN_REFERENCE_DISTANCE = 5
 """Least distance of a reference from its target frame: nearer ones show the target's mouth (paper section 5)."""
 
 
-def step_rng(seed: int, step: int) -> np.random.Generator:
+def build_step_rng(seed: int, step: int) -> np.random.Generator:
     """Return the random generator of one step: the same whether training ran through or was resumed."""
     return np.random.default_rng([seed, step, 0])
 
 
-def speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:
+def compute_speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:
     """Compute the probability of each clip so that a speaker with n clips is drawn in proportion to n ** power.
 
     A power of 1 draws clips evenly, 0 draws speakers evenly; values in between let neither dominate.
@@ -34,7 +34,7 @@ def speaker_weights(speakers: list[str], power: float = 0.5) -> np.ndarray:
     return probabilities
 
 
-def lower_halves(crops: U8) -> Tensor:
+def crop_lower_halves(crops: U8) -> Tensor:
     """Return the lower halves, uint8 [t 3 h/2 w], of crops [t h w 3]: the input of the visual sync encoder."""
     return torch.from_numpy(crops[:, crops.shape[1] // 2 :]).permute(0, 3, 1, 2)
 
@@ -49,14 +49,14 @@ class SyncBatch:
     """[clips per_clip m f] in dB."""
 
 
-def heard(store: ClipStore, index: int, rng: np.random.Generator, room: RoomAugment | None = None) -> Tensor:
+def sample_mel(store: ClipStore, index: int, rng: np.random.Generator, room: RoomAugment | None = None) -> Tensor:
     """Sample the mel [m f] of a clip: one of its voices where it has several, in a random room if given one."""
     variants = store.variants(index)
     mel = variants[int(rng.integers(len(variants)))] if len(variants) > 1 else variants[0]
-    return mel if room is None else in_room(mel, rng, room, store.features)
+    return mel if room is None else apply_room(mel, rng, room, store.features)
 
 
-def sync_windows(
+def sample_sync_windows(
     store: ClipStore,
     rng: np.random.Generator,
     *,
@@ -67,13 +67,13 @@ def sync_windows(
     room: RoomAugment | None = None,
 ) -> SyncBatch:
     """Sample windows of `frames` frames, `step` mel frames each; other windows of a clip are the hard negatives."""
-    weights = speaker_weights(store.speakers)
+    weights = compute_speaker_weights(store.speakers)
     lower, mel = [], []
     for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
         clip = store[int(index)]
         count = clip.frames - frames + 1
         starts = rng.choice(count, size=per_clip, replace=per_clip > count)
-        clip_mel = heard(store, int(index), rng, room)
+        clip_mel = sample_mel(store, int(index), rng, room)
         for start in starts:
             lower.append(clip.crops[start : start + frames, clip.crops.shape[1] // 2 :])
             mel.append(clip_mel[start * step : (start + frames) * step])
@@ -92,7 +92,7 @@ class ClipBatch:
     """[b m f] in dB."""
 
 
-def stretches(
+def sample_windows(
     store: ClipStore,
     rng: np.random.Generator,
     *,
@@ -112,10 +112,13 @@ def stretches(
             f"corpus: expected clips of {frames} frames, found the longest of {lengths.max()}; prepare longer clips or "
             "use a preset with shorter windows"
         )
-    weights = speaker_weights(store.speakers, power) * (lengths >= frames)
+    weights = compute_speaker_weights(store.speakers, power) * (lengths >= frames)
     chosen = rng.choice(len(store), size=clips, p=weights / weights.sum())
     starts = [int(rng.integers(store.frames(int(i)) - frames + 1)) for i in chosen]
-    mel = [heard(store, int(i), rng, room)[s * step : (s + frames) * step] for i, s in zip(chosen, starts, strict=True)]
+    mel = [
+        sample_mel(store, int(i), rng, room)[s * step : (s + frames) * step]
+        for i, s in zip(chosen, starts, strict=True)
+    ]
     return ClipBatch(tuple(int(i) for i in chosen), tuple(starts), torch.stack(mel))
 
 

@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cals.data.augment import FaceAugment, drawn_look
-from cals.data.pictures import planes, repainted
+from cals.data.augment import FaceAugment, sample_appearance
+from cals.data.pictures import apply_appearance, transpose_channels
 from cals.data.sample_store import SampleStore
 from cals.data.shards import Sample
-from cals.data.store import decoded
+from cals.data.store import decode_crops
 from cals.types import U8
 
 I64 = NDArray[np.int64]
 Cut = tuple[int, int, int, int]
 """Top, bottom, left and right within a crop, in pixels."""
-FEWEST_FRAMES = 2
+MIN_WORD_FRAMES = 2
 """Least length of a word: GRID's aligner gives some of them an instant only."""
 
 
@@ -33,7 +33,7 @@ class TimedWord(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class SpokenClip:
+class WordClip:
     """Mouth and words of one clip."""
 
     key: str
@@ -42,24 +42,26 @@ class SpokenClip:
     words: tuple[TimedWord, ...]
 
 
-def mouth_cut(crops: U8, cut: Cut) -> U8:
+def crop_mouth(crops: U8, cut: Cut) -> U8:
     """Cut the mouth [t h w 3] out of crops [t size size 3]; a copy, so that the crops can be freed."""
     top, bottom, left, right = cut
     return crops[:, top:bottom, left:right].copy()
 
 
-def timed_words(words: Iterable[Sequence[object]], frames: int, fps: int) -> tuple[TimedWord, ...]:
+def quantize_words(words: Iterable[Sequence[object]], frames: int, fps: int) -> tuple[TimedWord, ...]:
     """Round words (start s, end s, text) to frames, two at least; those that do not fit in are left out."""
     timed = []
     for start_s, end_s, text in words:
         start = round(float(start_s) * fps)  # type: ignore[arg-type]
-        end = max(start + FEWEST_FRAMES, round(float(end_s) * fps))  # type: ignore[arg-type]
+        end = max(start + MIN_WORD_FRAMES, round(float(end_s) * fps))  # type: ignore[arg-type]
         if start >= 0 and end <= frames:
             timed.append(TimedWord(start, end, str(text)))
     return tuple(timed)
 
 
-def word_windows(words: Sequence[TimedWord], frames: int, context: int, blank: int) -> tuple[I64, NDArray[np.bool_]]:
+def build_word_windows(
+    words: Sequence[TimedWord], frames: int, context: int, blank: int
+) -> tuple[I64, NDArray[np.bool_]]:
     """Compute the frame indices [n l] of each word's window, and a mask [n l] of the word's own frames.
 
     Windows are as long as the longest word needs; places beyond the context or the clip of `frames` frames are `blank`.
@@ -71,7 +73,7 @@ def word_windows(words: Sequence[TimedWord], frames: int, context: int, blank: i
     return np.where(outside, blank, index), (index >= starts) & (index < ends)
 
 
-class WordStore(SampleStore[SpokenClip]):
+class WordStore(SampleStore[WordClip]):
     """Mouths of the clips with known words in a prepared folder; decoded on first access, then kept (small).
 
     `names` are source names, None for all; `vocabulary` says which words count. Raises DataError when the folder is not
@@ -82,13 +84,13 @@ class WordStore(SampleStore[SpokenClip]):
         words: dict[str, tuple[TimedWord, ...]] = {}
 
         def choose(facts: dict[str, Any]) -> bool:
-            timed = timed_words(facts.get("words") or [], int(facts["frames"]), fps)
+            timed = quantize_words(facts.get("words") or [], int(facts["frames"]), fps)
             words[facts["key"]] = tuple(word for word in timed if word.text in vocabulary)
             return bool(words[facts["key"]])
 
-        def load(sample: Sample) -> SpokenClip:
-            mouth = mouth_cut(decoded(sample.crops, int(sample.facts["frames"])), cut)
-            return SpokenClip(sample.key, mouth, words[sample.key])
+        def load(sample: Sample) -> WordClip:
+            mouth = crop_mouth(decode_crops(sample.crops, int(sample.facts["frames"])), cut)
+            return WordClip(sample.key, mouth, words[sample.key])
 
         super().__init__(folder, names, choose, load)
         self.count = sum(len(words) for words in words.values())
@@ -108,11 +110,11 @@ class WordBatch:
     texts: tuple[str, ...]
 
 
-def joined(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int, blank: int) -> WordBatch:
+def collate_words(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int, blank: int) -> WordBatch:
     """Collate mouths [t h w 3] with their words; the frames of words count from the first of their mouth."""
     windows, first = [], 0
     for mouth, words in clips:
-        index, mask = word_windows(words, len(mouth), context, blank)
+        index, mask = build_word_windows(words, len(mouth), context, blank)
         windows.append((np.where(index == blank, blank, index + first), mask))
         first += len(mouth)
     longest = max(index.shape[1] for index, _ in windows)
@@ -123,14 +125,14 @@ def joined(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int, blank:
         return torch.from_numpy(np.concatenate(padded))
 
     return WordBatch(
-        mouths=torch.from_numpy(np.concatenate([planes(mouth) for mouth, _ in clips])),
+        mouths=torch.from_numpy(np.concatenate([transpose_channels(mouth) for mouth, _ in clips])),
         index=pad_and_stack([index for index, _ in windows], blank),
         own=pad_and_stack([mask for _, mask in windows], False),
         texts=tuple(word.text for _, words in clips for word in words),
     )
 
 
-def drawn_words(
+def sample_words(
     store: WordStore, rng: np.random.Generator, face: FaceAugment, *, clips: int, jitter: int, context: int, blank: int
 ) -> WordBatch:
     """Sample clips with all their words: each clip of another face and camera, each word shifted by up to `jitter`."""
@@ -140,15 +142,15 @@ def drawn_words(
         words = [_jitter_word(word, rng, jitter, len(clip.mouth)) for word in clip.words]
         first = max(0, min(word.start for word in words) - context)
         mouth = clip.mouth[first : max(word.end for word in words) + context]
-        mouth = repainted(mouth, drawn_look(rng, face, *mouth.shape[1:3]), rng)
+        mouth = apply_appearance(mouth, sample_appearance(rng, face, *mouth.shape[1:3]), rng)
         sampled.append((mouth, [word._replace(start=word.start - first, end=word.end - first) for word in words]))
-    return joined(sampled, context, blank)
+    return collate_words(sampled, context, blank)
 
 
 def _jitter_word(word: TimedWord, rng: np.random.Generator, jitter: int, frames: int) -> TimedWord:
     """Move each end of a word independently, so that neither its place nor its length is exact."""
     earlier, later = rng.integers(-jitter, jitter, 2, endpoint=True).tolist()
     start, end = word.start + earlier, word.end + later
-    if not 0 <= start <= end - FEWEST_FRAMES <= frames - FEWEST_FRAMES:
+    if not 0 <= start <= end - MIN_WORD_FRAMES <= frames - MIN_WORD_FRAMES:
         return word
     return TimedWord(start, end, word.text)

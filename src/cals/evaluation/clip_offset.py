@@ -13,8 +13,8 @@ from cals.evaluation.drives import RealClip
 from cals.inference.shifts import measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks
-from cals.metrics.lse import lse_of_shifts
-from cals.metrics.offset import MAX_OFFSET, TOLERATED_OFFSET
+from cals.metrics.lse import lse_from_distances
+from cals.metrics.offset import MAX_IN_STEP_OFFSET, MAX_OFFSET
 
 FPS = 25
 """Rate that offsets are given in: frames of 1/25 s, whatever the clip's own rate."""
@@ -46,9 +46,9 @@ def find_offset(clip: RealClip, encoders: SyncEncoders) -> ClipOffset:
     distances = np.array(deque(snapshots, maxlen=1).pop().distances)
     if len(distances) < MIN_WINDOWS:
         return ClipOffset(late_frames=0, why=f"too short to find: {len(distances)} windows")
-    whole = lse_of_shifts(distances)
-    offsets = [lse_of_shifts(part).offset_frames for part in np.array_split(distances, PARTS)]
-    is_consistent = all(abs(part - whole.offset_frames) <= TOLERATED_OFFSET for part in offsets)
+    whole = lse_from_distances(distances)
+    offsets = [lse_from_distances(part).offset_frames for part in np.array_split(distances, PARTS)]
+    is_consistent = all(abs(part - whole.offset_frames) <= MAX_IN_STEP_OFFSET for part in offsets)
     detail = f"{', '.join(str(-part) for part in offsets)} in its thirds"
     if not is_consistent or abs(whole.offset_frames) == MAX_OFFSET:
         return ClipOffset(late_frames=0, why=f"not sure: {-whole.offset_frames} in all, {detail}")

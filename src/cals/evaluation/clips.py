@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from cals.data.manifest import ClipSource
-from cals.data.store import split_names
+from cals.data.store import load_split_names
 from cals.errors import ConfigError, DataError
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ class ClipsConfig:
             raise ConfigError(f"clips: expected 1 or more, found {self.clips}; leave it out for all")
 
 
-def names_of(
+def select_names(
     there: Mapping[str, ClipSource], corpus: Path, splits: Path | None, part: str, *, some: bool = True
 ) -> list[str]:
     """Return the sorted names of a part's clips, or of all clips without splits.
 
     Raises DataError unless the corpus has them. With `some`, an empty part is an error too.
     """
-    names = sorted(there) if splits is None else sorted(split_names(splits, part))
+    names = sorted(there) if splits is None else sorted(load_split_names(splits, part))
     missing = [name for name in names if name not in there]
     if missing or (some and not names):
         raise DataError(
@@ -46,7 +46,7 @@ def names_of(
     return names
 
 
-def evenly(clips: Sequence[T], count: int | None) -> list[T]:
+def sample_evenly(clips: Sequence[T], count: int | None) -> list[T]:
     """Return at most `count` of the clips, evenly spaced; all for None."""
     number = len(clips) if count is None else min(count, len(clips))
     return [clips[index] for index in np.unique(np.linspace(0, len(clips) - 1, number).round().astype(int))]

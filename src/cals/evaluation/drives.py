@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from cals.data.manifest import ClipSource
 from cals.errors import MediaError
-from cals.face.align import CROP_SIZE_PX, crop
+from cals.face.align import CROP_SIZE_PX, sample_crop
 from cals.face.detector import FaceDetector
 from cals.face.landmarks import N_POINTS
 from cals.face.paste import paste
 from cals.face.tracker import FaceTracker
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import TrackedFrame, tracked
+from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import load_mono
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
@@ -31,12 +31,12 @@ F64 = NDArray[np.float64]
 RATE_HZ = AVTiming().sample_rate_hz
 _TOLERANCE_S = 1e-3
 """Tolerance by which sound may end before its frame."""
-COPY_APART = 5
+MIN_COPY_DISTANCE = 5
 """Smallest distance in frames to the source of a copied mouth: nearer ones show nearly the same mouth."""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class AlignedFaces:
     """The face of a video, aligned to the real face, frame by frame."""
 
     crops: U8
@@ -53,7 +53,7 @@ class RealClip:
 
     source: ClipSource
     frames: list[TrackedFrame]
-    seen: Seen
+    seen: AlignedFaces
     starts_s: F64
     """[t], start of each frame."""
     end_s: float
@@ -88,32 +88,32 @@ def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.
     """Decode and track a clip, or its frames that end by `limit_s`; MediaError where it cannot be read."""
     with VideoReader(source.video) as reader:
         selected = takewhile(lambda frame: float(frame.time_s + frame.duration_s) <= limit_s + _TOLERANCE_S, reader)
-        frames = list(tracked(selected, FaceTracker(detector), CROP_SIZE_PX))
+        frames = list(track_and_align(selected, FaceTracker(detector), CROP_SIZE_PX))
     if not frames:
         raise MediaError(f"{source.video}: expected a frame that ends by {limit_s:.3f} s, found none; name another")
     last = frames[-1].frame
     return RealClip(
         source=source,
         frames=frames,
-        seen=seen_at(frames, ((item.frame, item.face) for item in frames)),
+        seen=crop_faces(frames, ((item.frame, item.face) for item in frames)),
         starts_s=np.array([float(item.frame.time_s) for item in frames]),
         end_s=float(last.time_s + last.duration_s),
     )
 
 
-def spoken(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
+def generate_frames(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
     """Generate the clip's frames saying `audio`, each with the strength of its change, 0..1."""
     with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
         for result, _ in zip(stream, clip.frames, strict=False):  # the stream is longer for a clip read in part
             yield result.frame, result.strength
 
 
-def with_copied_mouths(clip: RealClip) -> Iterator[Frame]:
+def copy_mouths(clip: RealClip) -> Iterator[Frame]:
     """Generate the baseline without sound: each frame gets the mouth of a random other, seeded by the clip's name."""
     rng = np.random.default_rng(zlib.crc32(clip.source.name.encode()))
     valid = np.flatnonzero(clip.seen.valid)
     for index, item in enumerate(clip.frames):
-        candidates = valid[abs(valid - index) >= COPY_APART]
+        candidates = valid[abs(valid - index) >= MIN_COPY_DISTANCE]
         if item.view is None or not len(candidates):
             yield item.frame
             continue
@@ -135,29 +135,29 @@ def write_wav(path: Path, wav: F32) -> None:
         file.writeframes(np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def said_by(speaker: RealClip, clip: RealClip) -> Seen:
+def build_rolled_target(speaker: RealClip, clip: RealClip) -> AlignedFaces:
     """Return the real mouth that belongs to the rolled sound of `speaker`, at every frame of `clip`.
 
     Not valid after the end of that sound.
     """
-    index, real = rolled_index(speaker, clip), speaker.seen
-    return Seen(real.crops[index], real.landmarks[index], real.valid[index] & (clip.middles_s < speaker.end_s))
+    index, real = compute_rolled_index(speaker, clip), speaker.seen
+    return AlignedFaces(real.crops[index], real.landmarks[index], real.valid[index] & (clip.middles_s < speaker.end_s))
 
 
-def rolled_index(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
+def compute_rolled_index(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
     """Return the index [t] of the frame of `speaker` that its rolled sound belongs to, at every frame of `clip`."""
     times_s = (clip.middles_s - speaker.shift_s) % speaker.end_s
     return np.asarray(np.searchsorted(speaker.starts_s, times_s, side="right") - 1, dtype=np.int64)
 
 
-def tracked_anew(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
+def track_faces(pictures: Iterable[Frame], detector: FaceDetector) -> Iterator[tuple[Frame, TrackedFace]]:
     """Track the face in frames from scratch, without what is known of the frames they were generated from."""
     tracker = FaceTracker(detector)
     for frame in pictures:
         yield frame, tracker.update(frame, frame.time_s, frame.index)
 
 
-def seen_at(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> Seen:
+def crop_faces(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]) -> AlignedFaces:
     """Crop the faces of frames, one for each real one, with the real face's transform."""
     crops, landmarks, valid = [], [], []
     for item, (frame, face) in zip(real, shown, strict=True):
@@ -165,7 +165,7 @@ def seen_at(real: list[TrackedFrame], shown: Iterable[tuple[Frame, TrackedFace]]
             crops.append(np.zeros((CROP_SIZE_PX, CROP_SIZE_PX, 3), np.uint8))
             landmarks.append(np.full((N_POINTS, 2), np.nan))
         else:
-            crops.append(crop(frame, item.view.transform))
+            crops.append(sample_crop(frame, item.view.transform))
             landmarks.append(item.view.transform.to_crop(face.landmarks[:, :2].astype(np.float64)))
         valid.append(item.view is not None and face.valid)
-    return Seen(np.stack(crops), np.stack(landmarks), np.array(valid))
+    return AlignedFaces(np.stack(crops), np.stack(landmarks), np.array(valid))

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from cals.data.manifest import VIDEO_SUFFIXES
 from cals.errors import MediaError
-from cals.evaluation.drives import RealClip, Seen, seen_at, spoken, tracked_anew, with_copied_mouths
+from cals.evaluation.drives import AlignedFaces, RealClip, copy_mouths, crop_faces, generate_frames, track_faces
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import FaceDetector
 from cals.face.tracker import FaceTracker
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import TrackedFrame, tracked
+from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 
@@ -26,10 +26,10 @@ REAL, COPY = "real", "copy"
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class MethodOutput:
     """The video of one method, in time with the real clip."""
 
-    seen: Seen
+    seen: AlignedFaces
     items: list[TrackedFrame]
     """Tracked frames; a view only where `seen` is valid."""
     own_place: bool = False
@@ -38,26 +38,26 @@ class Shown:
     """Processor seconds for a second of video, all threads together; NaN where it was not generated here."""
 
 
-def shown_real(clip: RealClip) -> Shown:
+def build_real_output(clip: RealClip) -> MethodOutput:
     """Return the clip itself."""
-    return Shown(clip.seen, clip.frames)
+    return MethodOutput(clip.seen, clip.frames)
 
 
-def shown_copy(clip: RealClip, detector: FaceDetector) -> Shown:
+def build_copy_output(clip: RealClip, detector: FaceDetector) -> MethodOutput:
     """Build the baseline with mouths from other frames of the clip."""
-    frames = list(with_copied_mouths(clip))
+    frames = list(copy_mouths(clip))
     return _align_to_clip(clip, frames, detector, np.ones(len(frames), bool))
 
 
-def shown_model(clip: RealClip, sound: Path, lips: LipSync, detector: FaceDetector) -> Shown:
+def generate_output(clip: RealClip, sound: Path, lips: LipSync, detector: FaceDetector) -> MethodOutput:
     """Generate the clip's face saying `sound`; frames that the model left unchanged, even in part, are not valid."""
     began_s = time.process_time()
-    frames, strengths = zip(*spoken(clip, sound, lips), strict=True)
+    frames, strengths = zip(*generate_frames(clip, sound, lips), strict=True)
     compute = (time.process_time() - began_s) / clip.end_s
     return replace(_align_to_clip(clip, frames, detector, np.array(strengths) == 1), compute=compute)
 
 
-def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
+def read_output(clip: RealClip, video: Path, detector: FaceDetector) -> MethodOutput:
     """Read a video of another system; frames after its end are not valid.
 
     A video of the clip's frame size is cropped where the clip has its face, else where its own face is found.
@@ -79,7 +79,7 @@ def shown_video(clip: RealClip, video: Path, detector: FaceDetector) -> Shown:
     return _align_separately(clip, retimed, detector, is_running)
 
 
-def output_of(folder: Path, *names: str) -> Path | None:
+def find_output(folder: Path, *names: str) -> Path | None:
     """Find the video of the first of `names` that a folder of outputs has; None without one."""
     paths = (folder / f"{name}{suffix}" for name in names for suffix in sorted(VIDEO_SUFFIXES))
     return next(filter(Path.is_file, paths), None)
@@ -87,21 +87,21 @@ def output_of(folder: Path, *names: str) -> Path | None:
 
 def _align_to_clip(
     clip: RealClip, frames: Iterable[Frame], detector: FaceDetector, is_valid: NDArray[np.bool_]
-) -> Shown:
+) -> MethodOutput:
     frames = list(frames)
-    seen = seen_at(clip.frames, tracked_anew(frames, detector))
+    seen = crop_faces(clip.frames, track_faces(frames, detector))
     seen = replace(seen, valid=seen.valid & is_valid)
     items = []
     for item, frame, crop, valid in zip(clip.frames, frames, seen.crops, seen.valid, strict=True):
         view = replace(item.view, crop=crop) if valid and item.view is not None else None
         items.append(TrackedFrame(frame, item.face, view))
-    return Shown(seen, items)
+    return MethodOutput(seen, items)
 
 
 def _align_separately(
     clip: RealClip, frames: list[Frame], detector: FaceDetector, is_valid: NDArray[np.bool_]
-) -> Shown:
-    tracked_frames = list(tracked(frames, FaceTracker(detector), CROP_SIZE_PX))
+) -> MethodOutput:
+    tracked_frames = list(track_and_align(frames, FaceTracker(detector), CROP_SIZE_PX))
     valid = is_valid & clip.seen.valid & np.array([item.view is not None for item in tracked_frames])
     crops, landmarks = np.zeros_like(clip.seen.crops), np.full_like(clip.seen.landmarks, np.nan)
     for t in np.flatnonzero(valid):
@@ -109,4 +109,4 @@ def _align_separately(
         assert view is not None
         crops[t], landmarks[t] = view.crop, view.landmarks[:, :2]
     items = [item if keep else replace(item, view=None) for item, keep in zip(tracked_frames, valid, strict=True)]
-    return Shown(Seen(crops, landmarks, valid), items, own_place=True)
+    return MethodOutput(AlignedFaces(crops, landmarks, valid), items, own_place=True)

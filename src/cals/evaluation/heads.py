@@ -16,23 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cals.data.shards import writing
-from cals.data.store import ClipStore, LoadedClip, split_names
+from cals.data.shards import convert_write_errors
+from cals.data.store import ClipStore, LoadedClip, load_split_names
 from cals.errors import ConfigError, DataError
-from cals.evaluation.clips import ClipsConfig, evenly
-from cals.evaluation.scores import openings
-from cals.evaluation.table import plain
+from cals.evaluation.clips import ClipsConfig, sample_evenly
+from cals.evaluation.scores import compute_openings
+from cals.evaluation.table import round_for_json
 from cals.face.detector import FaceDetector
-from cals.face.draw import contact_sheet
-from cals.face.landmarks import mouth_opening
+from cals.face.draw import render_contact_sheet
+from cals.face.landmarks import measure_mouth_opening
 from cals.face.mesh_fit import fit_mesh, region_of_landmarks
 from cals.face.picture import ArrayPicture
 from cals.inference.load import LoadedModel
-from cals.inference.report import new_file
+from cals.inference.report import create_file
 from cals.metrics.identity import identity_similarity
-from cals.metrics.motion import correlation, jitter, span
+from cals.metrics.motion import correlation, jitter, span_ratio
 from cals.models.audio2head import Audio2Head
-from cals.models.head import degrees, head_pose, head_shape, place_head
+from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose, to_degrees
 from cals.models.lips import Faces, Gallery, LipModel
 from cals.models.pcavs import PCAVS
 from cals.types import U8, ProgressCallback
@@ -88,8 +88,8 @@ class HeadReport:
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON has it."""
-        clips = [vars(clip) | {"scores": plain(clip.scores)} for clip in self.clips]
-        return {"format": 1, "model": self.model, "means": plain(self.means()), "clips": clips}
+        clips = [vars(clip) | {"scores": round_for_json(clip.scores)} for clip in self.clips]
+        return {"format": 1, "model": self.model, "means": round_for_json(self.means()), "clips": clips}
 
 
 def evaluate_heads(
@@ -112,11 +112,11 @@ def evaluate_heads(
         raise ConfigError(f"heads: expected a model of PC-AVS or Audio2Head, found {model.name}; name another --model")
     report = HeadReport(model=f"{model.name} ({model.fingerprint})")
     rows: list[tuple[str, U8]] = []
-    with writing(out):
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = ("heads.json", "heads.png")
-        paths = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in names]
+        paths = [files.enter_context(create_file(out / name, force=force, apart_from=(splits,))) for name in names]
         pairs = list(_iterate_pairs(corpus, splits, network, config))
         for index, (part, clip, source) in enumerate(pairs):
             generated, scores = measure_head(network, clip, source, detector)
@@ -127,7 +127,7 @@ def evaluate_heads(
             if progress is not None:
                 progress(index + 1, len(pairs))
         paths[0].write_text(json.dumps(report.document(), indent=1) + "\n", encoding="utf-8")
-        sheet = contact_sheet([picture for _, picture in rows], SHEET_FRAMES, [label for label, _ in rows])
+        sheet = render_contact_sheet([picture for _, picture in rows], SHEET_FRAMES, [label for label, _ in rows])
         paths[1].write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
     return report
 
@@ -138,7 +138,7 @@ def measure_head(
     """Generate crops [t h w 3] of the clip's person saying its sound, and score them."""
     real_landmarks = torch.from_numpy(clip.landmarks)
     frames = min(clip.frames, source.frames)
-    reference = int(np.argmin([mouth_opening(points) for points in clip.landmarks]))
+    reference = int(np.argmin([measure_mouth_opening(points) for points in clip.landmarks]))
     generated = _generate(model, clip, source, reference, frames)
     fits = [
         fit_mesh(detector, ArrayPicture(picture), region_of_landmarks(clip.landmarks[reference]))
@@ -152,13 +152,15 @@ def measure_head(
         scores |= {name: correlation(angles[:, k], target[:, k]) for k, name in enumerate(("yaw", "pitch"))}
     else:
         real_angles = _compute_angles(real_landmarks[:frames], model.crop_px)
-        scores |= {f"{name}_span": span(angles[:, k], real_angles[:, k]) for k, name in enumerate(("yaw", "pitch"))}
+        scores |= {
+            f"{name}_span": span_ratio(angles[:, k], real_angles[:, k]) for k, name in enumerate(("yaw", "pitch"))
+        }
         scores["jitter"] = jitter(angles[:, None], real_angles[:, None])
     opening, real_opening = (
-        openings(points[:frames, :, :2].astype(np.float64)) for points in (landmarks, clip.landmarks)
+        compute_openings(points[:frames, :, :2].astype(np.float64)) for points in (landmarks, clip.landmarks)
     )
     scores["identity"] = identity_similarity(generated, clip.crops)
-    scores["opening"], scores["span"] = correlation(opening, real_opening), span(opening, real_opening)
+    scores["opening"], scores["span"] = correlation(opening, real_opening), span_ratio(opening, real_opening)
     scores["mesh"] = float(np.mean([fit.score for fit in fits]))
     return generated, scores
 
@@ -176,9 +178,11 @@ def _generate(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, r
     ).to(device)
     pose_landmarks = torch.from_numpy(source.landmarks[:frames])
     if isinstance(model, Audio2Head):
-        poses = model.predict_heads(units[None], head_pose(reference_landmarks, model.crop_px).to(device))[0][0].cpu()
-        pose_landmarks = place_head(
-            head_shape(reference_landmarks, model.crop_px).expand(frames, -1, -1), poses, model.crop_px
+        poses = model.predict_heads(units[None], estimate_head_pose(reference_landmarks, model.crop_px).to(device))[0][
+            0
+        ].cpu()
+        pose_landmarks = apply_head_pose(
+            remove_head_pose(reference_landmarks, model.crop_px).expand(frames, -1, -1), poses, model.crop_px
         )
     generated = []
     for first in range(0, frames, BATCH):
@@ -195,7 +199,7 @@ def _to_images(crops: U8) -> Tensor:
 
 def _compute_angles(landmarks: Tensor, crop_px: int) -> NDArray[np.float64]:
     """Compute yaw and pitch in degrees, [t 2]."""
-    return np.asarray(degrees(head_pose(landmarks, crop_px))[:, :2].numpy(), dtype=np.float64)
+    return np.asarray(to_degrees(estimate_head_pose(landmarks, crop_px))[:, :2].numpy(), dtype=np.float64)
 
 
 def _iterate_pairs(
@@ -203,10 +207,10 @@ def _iterate_pairs(
 ) -> Iterator[tuple[str, LoadedClip, LoadedClip]]:
     """Iterate over part, clip and pose source: the next clip of the part, of another speaker if there is one."""
     for part in config.parts:
-        store = ClipStore(corpus, model.mel, split_names(splits, part))
+        store = ClipStore(corpus, model.mel, load_split_names(splits, part))
         if len(store) < 2:
             raise DataError(f"{corpus}: expected two clips of {part} or more, found {len(store)}; name other --parts")
-        for index in evenly(range(len(store)), config.clips):
+        for index in sample_evenly(range(len(store)), config.clips):
             others = [(index + 1 + more) % len(store) for more in range(len(store) - 1)]
             strangers = [other for other in others if store.speakers[other] != store.speakers[index]]
             yield part, store[index], store[(strangers or others)[0]]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.errors import ConfigError
-from cals.files import replacing
+from cals.files import replace_atomically
 
 Record = TypeVar("Record")
 
@@ -39,14 +39,14 @@ class Journal(Generic[Record]):
                 f"{path}: expected unfinished work with these settings, found some with another {', '.join(changed)}; "
                 "give it the same settings to go on, --force to begin anew, or another --out"
             )
-        with writing(path), replacing(path) as partial:  # without a line that a crash cut short
+        with convert_write_errors(path), replace_atomically(path) as partial:  # without a line that a crash cut short
             entries = [json.dumps(settings), *(self._format_line(key, record) for key, record in self.records.items())]
             partial.write_text("".join(f"{line}\n" for line in entries), encoding="utf-8")
 
     def add(self, key: str, record: Record) -> None:
         """Append the record of a finished clip."""
         self.records[key] = record
-        with writing(self._path), self._path.open("a", encoding="utf-8") as file:
+        with convert_write_errors(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(self._format_line(key, record) + "\n")
 
     def close(self) -> None:

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from cals.checkpoint import load_checkpoint
-from cals.data.windows import lower_halves
+from cals.data.windows import crop_lower_halves
 from cals.errors import CheckpointError
-from cals.evaluation.drives import RATE_HZ, RealClip, Seen
+from cals.evaluation.drives import RATE_HZ, AlignedFaces, RealClip
 from cals.face.align import CROP_SIZE_PX
-from cals.features.mel import log_mel
+from cals.features.mel import compute_log_mel
 from cals.metrics.lse import LSE, lse
-from cals.metrics.offset import MIN_FRAMES, in_step
+from cals.metrics.offset import MIN_FRAMES, compute_in_step
 from cals.models.sync import SyncModel, sync_from_checkpoint
 
 
@@ -29,25 +29,25 @@ def load_sync(folder: Path) -> SyncModel:
     return model
 
 
-def offset_scores(clip: RealClip, seen: Seen, model: SyncModel) -> dict[str, float]:
+def score_offset(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> dict[str, float]:
     """Return `found`, 1 where the clip's offset is within a frame, else 0, and `windows_found`, the share of windows.
 
     Empty where `embedded` returns None.
     """
-    embeddings = embedded(clip, seen, model)
+    embeddings = embed_clip(clip, seen, model)
     if embeddings is None:
         return {}
-    found, windows = in_step(*embeddings)
+    found, windows = compute_in_step(*embeddings)
     return {"found": found, "windows_found": windows}
 
 
-def clip_lse(clip: RealClip, seen: Seen, model: SyncModel) -> LSE | None:
+def compute_clip_lse(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> LSE | None:
     """Compute LSE-D, LSE-C and offset of the video against the clip's own sound, by our encoders."""
-    embeddings = embedded(clip, seen, model)
+    embeddings = embed_clip(clip, seen, model)
     return None if embeddings is None else lse(*embeddings)
 
 
-def embedded(clip: RealClip, seen: Seen, model: SyncModel) -> tuple[Tensor, Tensor] | None:
+def embed_clip(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> tuple[Tensor, Tensor] | None:
     """Return visual and audio embeddings [t d] of the longest run with a face, at the encoders' own frame rate.
 
     None where that run is shorter than `MIN_FRAMES`.
@@ -55,17 +55,17 @@ def embedded(clip: RealClip, seen: Seen, model: SyncModel) -> tuple[Tensor, Tens
     timing = model.config.mel.timing
     ticks_s = (np.arange(int(clip.end_s * timing.fps)) + 0.5) / timing.fps
     index = np.searchsorted(clip.starts_s, ticks_s, side="right") - 1
-    first, count = longest_run(seen.valid[index])
+    first, count = find_longest_run(seen.valid[index])
     if count < MIN_FRAMES:
         return None
-    mel = log_mel(torch.from_numpy(clip.wav()[None]), model.config.mel)[0]
+    mel = compute_log_mel(torch.from_numpy(clip.wav()[None]), model.config.mel)[0]
     mel = mel[first * timing.mels_per_frame : (first + count) * timing.mels_per_frame]
-    lower = lower_halves(seen.crops[index[first : first + count]])
+    lower = crop_lower_halves(seen.crops[index[first : first + count]])
     with torch.inference_mode():
         return model.of_clip(lower, mel)
 
 
-def longest_run(valid: np.ndarray) -> tuple[int, int]:
+def find_longest_run(valid: np.ndarray) -> tuple[int, int]:
     """Return start and length of the longest run of True in [t]."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], valid.astype(np.int8), [0]])))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]

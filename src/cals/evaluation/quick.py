@@ -15,19 +15,27 @@ import numpy as np
 import cals
 from cals import hub
 from cals.data.manifest import ClipSource
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.data.sources import grid
 from cals.errors import DataError
-from cals.evaluation.clips import ClipsConfig, evenly, names_of
-from cals.evaluation.drives import RealClip, read_clip, said_by, write_rolled
-from cals.evaluation.entrants import shown_copy, shown_model
-from cals.evaluation.offsets import load_sync, offset_scores
-from cals.evaluation.scores import Drives, scores
-from cals.evaluation.table import LEGEND, Means, means, plain, score_tables, target_rows, target_table
+from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
+from cals.evaluation.drives import RealClip, build_rolled_target, read_clip, write_rolled
+from cals.evaluation.entrants import build_copy_output, generate_output
+from cals.evaluation.offsets import load_sync, score_offset
+from cals.evaluation.scores import ClipOutputs, score_clip
+from cals.evaluation.table import (
+    LEGEND,
+    Means,
+    average_scores,
+    format_score_tables,
+    format_target_table,
+    list_targets,
+    round_for_json,
+)
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.draw import contact_sheet
+from cals.face.draw import render_contact_sheet
 from cals.inference.lipsync import LipSync
-from cals.inference.report import new_file
+from cals.inference.report import create_file
 from cals.models.sync import SyncModel
 from cals.types import U8, ProgressCallback
 
@@ -68,7 +76,7 @@ class QuickReport:
 
     @property
     def means(self) -> Means:
-        return means([(result.part, result.scores) for result in self.clips if result.scores])
+        return average_scores([(result.part, result.scores) for result in self.clips if result.scores])
 
     def counts(self) -> str:
         """Format how many clips and frames were scored."""
@@ -82,14 +90,16 @@ class QuickReport:
     def tables(self) -> str:
         """Format scores, targets and counts as text that is Markdown too."""
         means_by_part = self.means
-        return "\n\n".join(filter(None, (score_tables(means_by_part), target_table(means_by_part), self.counts())))
+        return "\n\n".join(
+            filter(None, (format_score_tables(means_by_part), format_target_table(means_by_part), self.counts()))
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
         means_by_part = self.means
         targets = [
             {"target": t.label, "part": part, "wanted": t.wanted[part], "reached": reached, "met": t.met(part, reached)}
-            for t, part, reached in target_rows(means_by_part)
+            for t, part, reached in list_targets(means_by_part)
         ]
         report = {
             "settings": self.settings,
@@ -97,7 +107,7 @@ class QuickReport:
             "targets": targets,
             "clips": list(map(asdict, self.clips)),
         }
-        return {"format": 1} | {name: plain(value) for name, value in report.items()}
+        return {"format": 1} | {name: round_for_json(value) for name, value in report.items()}
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
@@ -105,7 +115,7 @@ class QuickReport:
         return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}"
 
 
-def quick(
+def evaluate_quick(
     corpus: Path,
     splits: Path,
     lips: LipSync,
@@ -123,14 +133,14 @@ def quick(
     """
     selection = _select_clips(corpus, splits, config)
     encoders = None if sync is None else load_sync(sync)
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
     report = QuickReport(_describe_settings(corpus, splits, lips, config, sync))
     strips: list[tuple[str, U8]] = []
-    with writing(out):
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         paths = [
-            files.enter_context(new_file(out / name, force=force, apart_from=(splits,)))
+            files.enter_context(create_file(out / name, force=force, apart_from=(splits,)))
             for name in ("quick.json", "quick.md", "sheet.png")
         ]
         for index, (part, source, partner) in enumerate(selection):
@@ -145,7 +155,7 @@ def quick(
         if progress is not None:
             progress(len(selection), len(selection))
         texts = json.dumps(report.document(), indent=1, allow_nan=False), report.markdown()
-        sheet = contact_sheet([image for _, image in strips], SHEET_FRAMES, [label for label, _ in strips])
+        sheet = render_contact_sheet([image for _, image in strips], SHEET_FRAMES, [label for label, _ in strips])
         for path, text in zip(paths[:2], texts, strict=True):
             path.write_text(text + "\n", encoding="utf-8")
         encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
@@ -175,11 +185,11 @@ def _describe_settings(
 
 def _select_clips(corpus: Path, splits: Path, config: QuickConfig) -> list[tuple[str, ClipSource, ClipSource]]:
     """Select part, clip and the clip whose sound cross-drives it: its speaker's next one in the part, or itself."""
-    clips = {clip.name: clip for clip in grid.clips(corpus)}
+    clips = {clip.name: clip for clip in grid.list_clips(corpus)}
     selection = []
     for part in config.parts:
-        names = names_of(clips, corpus, splits, part)
-        for clip in (clips[name] for name in evenly(names, config.clips)):
+        names = select_names(clips, corpus, splits, part)
+        for clip in (clips[name] for name in sample_evenly(names, config.clips)):
             same_speaker = [clips[name] for name in names if clips[name].speaker == clip.speaker]
             partner = same_speaker[(same_speaker.index(clip) + 1) % len(same_speaker)]
             selection.append((part, clip, partner))
@@ -193,7 +203,7 @@ def _score_clip(
     lips: LipSync,
     detector: FaceDetector,
     encoders: SyncModel | None,
-) -> tuple[ClipResult, Drives | None]:
+) -> tuple[ClipResult, ClipOutputs | None]:
     """Score one clip; returns its result, and its generated videos if enough frames are usable."""
     clip = read_clip(source, detector)
     drives, by_method, used = None, {}, int(clip.seen.valid.sum())
@@ -202,10 +212,10 @@ def _score_clip(
         drives = _generate_drives(clip, speaker, lips, detector)
         used = int(drives.usable.sum())
     if drives is not None and used >= MIN_FRAMES:
-        by_method = scores(drives)
+        by_method = score_clip(drives)
         if encoders is not None:
-            by_method["real"] = offset_scores(clip, clip.seen, encoders)
-            by_method["self"] |= offset_scores(clip, drives.self_driven, encoders)
+            by_method["real"] = score_offset(clip, clip.seen, encoders)
+            by_method["self"] |= score_offset(clip, drives.self_driven, encoders)
     else:
         logger.warning("%s: left out, with %d usable frames of %d", source.name, used, len(clip.frames))
         drives = None
@@ -215,22 +225,22 @@ def _score_clip(
     return result, drives
 
 
-def _generate_drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector: FaceDetector) -> Drives:
+def _generate_drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector: FaceDetector) -> ClipOutputs:
     """Generate the videos of a clip that `speaker` cross-drives."""
     with tempfile.TemporaryDirectory() as folder:
         rolled = Path(folder) / "rolled.wav"
         write_rolled(speaker, rolled)
-        return Drives(
+        return ClipOutputs(
             real=clip.seen,
-            self_driven=shown_model(clip, clip.source.video, lips, detector).seen,
-            cross_driven=shown_model(clip, rolled, lips, detector).seen,
-            meant=said_by(speaker, clip),
-            copied=shown_copy(clip, detector).seen,
+            self_driven=generate_output(clip, clip.source.video, lips, detector).seen,
+            cross_driven=generate_output(clip, rolled, lips, detector).seen,
+            meant=build_rolled_target(speaker, clip),
+            copied=build_copy_output(clip, detector).seen,
             silent=clip.silent,
         )
 
 
-def _iterate_strips(name: str, drives: Drives) -> Iterator[tuple[str, U8]]:
+def _iterate_strips(name: str, drives: ClipOutputs) -> Iterator[tuple[str, U8]]:
     """Iterate over labelled crops: a row of the real clip and one for each method, at the same moments."""
     usable = np.flatnonzero(drives.usable)
     moments = usable[np.linspace(0, len(usable) - 1, SHEET_FRAMES).round().astype(int)]

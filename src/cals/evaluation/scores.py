@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.evaluation.drives import F64, Seen
-from cals.face.landmarks import MOUTH_68, MOUTH_OUTER, mouth_opening, mouth_width
+from cals.evaluation.drives import F64, AlignedFaces
+from cals.face.landmarks import MOUTH_68, MOUTH_OUTER, measure_mouth_opening, measure_mouth_width
 from cals.metrics.image import gradient_energy, psnr, ssim
 from cals.metrics.landmarks import landmark_distance
-from cals.metrics.motion import correlation, leak, span
+from cals.metrics.motion import correlation, leak, span_ratio
 from cals.types import U8
 
 LIP_MARGIN_PX = 4
@@ -22,15 +22,15 @@ EQUAL_DB = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Drives:
+class ClipOutputs:
     """A real clip and the videos generated from it; see `evaluation.drives`."""
 
-    real: Seen
-    self_driven: Seen
-    cross_driven: Seen
-    meant: Seen
+    real: AlignedFaces
+    self_driven: AlignedFaces
+    cross_driven: AlignedFaces
+    meant: AlignedFaces
     """The real mouth that belongs to the sound of `cross_driven`."""
-    copied: Seen
+    copied: AlignedFaces
     silent: NDArray[np.bool_]
     """[t], frames before the first word, where it is known."""
 
@@ -41,7 +41,7 @@ class Drives:
         return np.asarray(np.all([part.valid for part in parts], axis=0))
 
 
-def scores(drives: Drives) -> dict[str, dict[str, float]]:
+def score_clip(drives: ClipOutputs) -> dict[str, dict[str, float]]:
     """Compute method -> measure -> value over the usable frames.
 
     `shuffled` is `cross` scored as if it had been driven by the clip's own sound: the score of a mouth that moves
@@ -51,49 +51,52 @@ def scores(drives: Drives) -> dict[str, dict[str, float]]:
     real, target = drives.real.landmarks[use], drives.meant.landmarks[use]
     generated = {"self": drives.self_driven, "shuffled": drives.cross_driven, "copy": drives.copied}
     by_method = {
-        method: motion(seen.landmarks[use], real) | pixels(seen.crops[use], drives.real.crops[use], real)
+        method: score_motion(seen.landmarks[use], real) | score_pixels(seen.crops[use], drives.real.crops[use], real)
         for method, seen in generated.items()
     }
     cross = drives.cross_driven.landmarks[use]
     silent = use & drives.silent
     if silent.sum() >= MIN_SILENT:
-        silence = openings(drives.self_driven.landmarks[silent]).mean() - openings(drives.real.landmarks[silent]).mean()
+        silence = (
+            compute_openings(drives.self_driven.landmarks[silent]).mean()
+            - compute_openings(drives.real.landmarks[silent]).mean()
+        )
         by_method["self"]["silence"] = float(silence)
-    leakage = {"leak": leak(openings(cross), openings(real), openings(target))}
-    return {"self": by_method["self"], "cross": motion(cross, target) | leakage} | by_method
+    leakage = {"leak": leak(compute_openings(cross), compute_openings(real), compute_openings(target))}
+    return {"self": by_method["self"], "cross": score_motion(cross, target) | leakage} | by_method
 
 
-def openings(landmarks: F64) -> F64:
+def compute_openings(landmarks: F64) -> F64:
     """Compute the mouth opening of every frame, [t 468 2] -> [t] in inter-ocular distances."""
-    return np.array([mouth_opening(points) for points in landmarks])
+    return np.array([measure_mouth_opening(points) for points in landmarks])
 
 
-def motion(generated: F64, real: F64) -> dict[str, float]:
+def score_motion(generated: F64, real: F64) -> dict[str, float]:
     """Score the motion of the mouth, from landmarks [t 468 2] in crop pixels."""
-    widths = [np.array([mouth_width(points) for points in landmarks]) for landmarks in (generated, real)]
-    opening, real_opening = openings(generated), openings(real)
+    widths = [np.array([measure_mouth_width(points) for points in landmarks]) for landmarks in (generated, real)]
+    opening, real_opening = compute_openings(generated), compute_openings(real)
     mouth = list(MOUTH_68)
     return {
         "opening": correlation(opening, real_opening),
         "width": correlation(widths[0], widths[1]),
-        "span": span(opening, real_opening),
+        "span": span_ratio(opening, real_opening),
         "lmd": landmark_distance(generated[:, mouth], real[:, mouth]),
     }
 
 
-def pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
+def score_pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
     """Score the pixels of crops [t size size 3], with the real landmarks [t 468 2]."""
-    means = {name: float(values.mean()) for name, values in pixel_rows(generated, real, landmarks).items()}
+    means = {name: float(values.mean()) for name, values in score_pixels_by_frame(generated, real, landmarks).items()}
     energy, real_energy = means.pop("energy"), means.pop("true_energy")
-    return means | {"sharpness": sharpness(energy, real_energy)}
+    return means | {"sharpness": compute_sharpness(energy, real_energy)}
 
 
-def pixel_rows(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
+def score_pixels_by_frame(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
     """Score the pixels of each frame, measure -> [t], with the gradient energies whose means `sharpness` compares."""
     half = real.shape[1] // 2
     rows = []
     for pred, target, points in zip(generated, real, landmarks, strict=True):
-        mask = lip_region(points, len(target))
+        mask = build_lip_mask(points, len(target))
         rows.append(
             (
                 min(psnr(pred, target), EQUAL_DB),
@@ -109,12 +112,12 @@ def pixel_rows(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
     return dict(zip(names, np.array(rows, dtype=np.float64).reshape(-1, len(names)).T, strict=True))
 
 
-def sharpness(energy: float, true_energy: float) -> float:
+def compute_sharpness(energy: float, true_energy: float) -> float:
     """Return the gradient energy over the real one's."""
     return energy / max(true_energy, 1e-9)
 
 
-def lip_region(points: F64, size_px: int, margin_px: int = LIP_MARGIN_PX) -> NDArray[np.bool_]:
+def build_lip_mask(points: F64, size_px: int, margin_px: int = LIP_MARGIN_PX) -> NDArray[np.bool_]:
     """Build the mask [size size] of the outer lips of one face [468 2], with a margin."""
     canvas = np.zeros((size_px, size_px), np.uint8)
     outline = np.rint(points[list(MOUTH_OUTER)] - 0.5).astype(np.int32)  # pixel centres of cv2 are whole numbers

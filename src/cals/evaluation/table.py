@@ -11,7 +11,7 @@ Means = dict[str, dict[str, dict[str, float]]]
 """Part -> method -> measure -> mean over clips; `clips` is their number."""
 
 METHODS = ("real", "self", "cross", "shuffled", "copy")
-MOTION = {
+MOTION_TITLES = {
     "opening": "opening r",
     "width": "width r",
     "span": "span",
@@ -22,7 +22,7 @@ MOTION = {
     "found": "clips in step",
     "windows_found": "windows in step",
 }
-PICTURE = {
+PIXEL_TITLES = {
     "psnr": "PSNR dB",
     "ssim": "SSIM",
     "psnr_lower": "lower PSNR",
@@ -80,7 +80,7 @@ TARGETS = (
 )
 
 
-def means(clips: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Means:
+def average_scores(clips: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Means:
     """Average (part, scores) over clips; a mean leaves out values that are not finite."""
     result: Means = {}
     for part in dict.fromkeys(part for part, _ in clips):
@@ -100,14 +100,16 @@ def means(clips: Sequence[tuple[str, dict[str, dict[str, float]]]]) -> Means:
 
 
 def _average(scores: list[dict[str, float]]) -> dict[str, float]:
-    columns = {name: [values[name] for values in scores if name in values] for name in (*MOTION, *PICTURE)}
+    columns = {name: [values[name] for values in scores if name in values] for name in (*MOTION_TITLES, *PIXEL_TITLES)}
     numbers = {name: [value for value in column if math.isfinite(value)] for name, column in columns.items()}
     return {name: float(np.mean(column)) for name, column in numbers.items() if column}
 
 
-def score_tables(found: Means) -> str:
+def format_score_tables(found: Means) -> str:
     """Format the motion scores, then the pixel scores: one line a part and method."""
-    return "\n\n".join(filter(None, (_format_score_table(found, MOTION), _format_score_table(found, PICTURE))))
+    return "\n\n".join(
+        filter(None, (_format_score_table(found, MOTION_TITLES), _format_score_table(found, PIXEL_TITLES)))
+    )
 
 
 def _format_score_table(found: Means, titles: Mapping[str, str]) -> str:
@@ -122,10 +124,10 @@ def _format_score_table(found: Means, titles: Mapping[str, str]) -> str:
         [part, method, f"{values['clips']:.0f}", *(_format_number(values.get(name)) for name in columns)]
         for part, method, values in lines
     ]
-    return table(["part", "method", "clips", *(titles[name] for name in columns)], rows) if rows else ""
+    return format_table(["part", "method", "clips", *(titles[name] for name in columns)], rows) if rows else ""
 
 
-def target_rows(found: Means) -> list[tuple[Target, str, float]]:
+def list_targets(found: Means) -> list[tuple[Target, str, float]]:
     """List every target of every part that was measured, with the value reached."""
     return [
         (target, part, values[target.measure])
@@ -135,7 +137,7 @@ def target_rows(found: Means) -> list[tuple[Target, str, float]]:
     ]
 
 
-def target_table(found: Means) -> str:
+def format_target_table(found: Means) -> str:
     """Format the targets beside the values reached."""
     rows = [
         [
@@ -145,12 +147,12 @@ def target_table(found: Means) -> str:
             _format_number(reached),
             "yes" if target.met(part, reached) else "no",
         ]
-        for target, part, reached in target_rows(found)
+        for target, part, reached in list_targets(found)
     ]
-    return table(["target", "part", "wanted", "reached", "met"], rows) if rows else ""
+    return format_table(["target", "part", "wanted", "reached", "met"], rows) if rows else ""
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a Markdown table whose columns line up as plain text too."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
@@ -160,13 +162,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def plain(value: Any) -> Any:
+def round_for_json(value: Any) -> Any:
     """Convert a value to what JSON can hold: rounded, NaN and infinity as None."""
     if isinstance(value, float):
         return round(value, 5) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {name: round_for_json(item) for name, item in value.items()}
+    return [round_for_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _format_number(value: float | None) -> str:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from cals.face.filters import OneEuro
 from cals.face.landmarks import RIGID
-from cals.face.sampling import sample, similarity
-from cals.types import U8, CropTransform, Picture, TrackedFace, affine_apply, affine_inverse
+from cals.face.sampling import build_similarity, sample
+from cals.types import U8, CropTransform, Picture, TrackedFace, apply_affine, invert_affine
 
 CROP_SIZE_PX = 128
 EYES_PX = (64.0, 34.0)
@@ -56,7 +56,7 @@ def fit_similarity(
     return np.concatenate([linear, (to_mid - linear @ from_mid)[:, None]], axis=1)
 
 
-def face_pose(landmarks: NDArray[Any]) -> tuple[float, float, tuple[float, float]]:
+def estimate_pose(landmarks: NDArray[Any]) -> tuple[float, float, tuple[float, float]]:
     """Estimate the frontal inter-ocular distance in pixels, the in-plane angle and the middle between the eyes.
 
     The distance is computed in three dimensions, so it hardly changes as the head turns or nods: at 30 degrees it
@@ -69,7 +69,7 @@ def face_pose(landmarks: NDArray[Any]) -> tuple[float, float, tuple[float, float
     mean = _WEIGHTS @ RIGID_SHAPE[:, :2] / _WEIGHTS.sum()
     x, y = (
         _WEIGHTS @ points[:, :2] / _WEIGHTS.sum()
-        - affine_apply(similarity(scale, angle, (0, 0), (0, 0)), mean[None])[0]
+        - apply_affine(build_similarity(scale, angle, (0, 0), (0, 0)), mean[None])[0]
     )
     return scale, angle, (float(x), float(y))
 
@@ -98,7 +98,7 @@ class Aligner:
         """Return the transform for a valid face; smoothing restarts with each track and after a gap."""
         if not face.valid:
             raise ValueError(f"aligner: expected a valid face, found none in frame {face.index}")
-        scale, angle, (x_px, y_px) = face_pose(face.landmarks)
+        scale, angle, (x_px, y_px) = estimate_pose(face.landmarks)
         if face.track != self._track or face.cut:
             self._filter.reset()
             self._track, self._unit_px, self._angle = face.track, scale, angle
@@ -111,11 +111,11 @@ class Aligner:
     def _build_transform(self, x: float, y: float, angle: float, eye_distance_px: float) -> CropTransform:
         scale = self._size_px / CROP_SIZE_PX
         eyes = (EYES_PX[0] * scale, EYES_PX[1] * scale)
-        to_frame = similarity(eye_distance_px / (EYE_DISTANCE_PX * scale), angle, eyes, (x, y))
-        return CropTransform(matrix=affine_inverse(to_frame), size_px=self._size_px)
+        to_frame = build_similarity(eye_distance_px / (EYE_DISTANCE_PX * scale), angle, eyes, (x, y))
+        return CropTransform(matrix=invert_affine(to_frame), size_px=self._size_px)
 
 
-def crop(picture: Picture, transform: CropTransform) -> U8:
+def sample_crop(picture: Picture, transform: CropTransform) -> U8:
     """Sample the aligned face [size size 3]; the frame's edge is replicated where the crop reaches outside.
 
     Large faces are reduced by area first, small ones enlarged bicubically; only the region needed is converted.

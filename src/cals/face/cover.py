@@ -68,7 +68,7 @@ only: then the light has changed."""
 _N_WORST = 3
 
 
-class CoverWatch:
+class OcclusionDetector:
     """Detector of occluded mouths, view by view; takes the aligned views of a person in order."""
 
     def __init__(self) -> None:

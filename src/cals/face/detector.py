@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cals.errors import CheckpointError, ConfigError
 from cals.face.landmarks import N_POINTS
-from cals.face.sampling import similarity, warp
-from cals.types import F32, U8, affine_apply, affine_inverse
+from cals.face.sampling import build_similarity, warp
+from cals.types import F32, U8, apply_affine, invert_affine
 
 MIN_DETECTION_SCORE = 0.6
 MIN_MESH_SCORE = 0.9
@@ -63,12 +63,12 @@ class Detection:
 
     def mapped(self, matrix: NDArray[Any]) -> "Detection":
         """Return the same face in other coordinates; `matrix` [2 3] may rotate by quarter turns only."""
-        corners = affine_apply(matrix, np.array(self.box).reshape(2, 2))
+        corners = apply_affine(matrix, np.array(self.box).reshape(2, 2))
         (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
         return Detection(
             box=(float(x0), float(y0), float(x1), float(y1)),
             score=self.score,
-            keypoints=affine_apply(matrix, self.keypoints),
+            keypoints=apply_affine(matrix, self.keypoints),
         )
 
 
@@ -105,7 +105,7 @@ class BlazeFaceMesh:
         """Detect faces as `FaceDetector.detect`, with scores of at least `MIN_DETECTION_SCORE`."""
         height, width = rgb.shape[:2]
         size = DETECTION_SIZE_PX
-        matrix = similarity(size / max(width, height), 0.0, (width / 2, height / 2), (size / 2, size / 2))
+        matrix = build_similarity(size / max(width, height), 0.0, (width / 2, height / 2), (size / 2, size / 2))
         letterboxed = rgb
         if (width, height) != (size, size):
             letterboxed = warp(rgb, matrix, size, size, border=cv2.BORDER_CONSTANT, sharp=False)
@@ -115,7 +115,7 @@ class BlazeFaceMesh:
         values = raw.reshape(-1, 8, 2)[keep].astype(np.float64)
         # rows: centre, size, six points; all but the size are relative to the anchor
         values[:, [0, 2, 3, 4, 5, 6, 7]] += self._build_anchors[keep, None]
-        back = affine_inverse(matrix)
+        back = invert_affine(matrix)
         return [detection.mapped(back) for detection in _merge_detections(values, scores[keep].astype(np.float64))]
 
     def mesh(self, rgb: U8) -> tuple[F32, float]:
@@ -146,7 +146,7 @@ def _merge_detections(values: NDArray[np.float64], scores: NDArray[np.float64]) 
     detections = []
     while len(remaining):
         best = remaining[0]
-        overlapping = overlap(boxes[best], boxes[remaining]) > _MAX_IOU
+        overlapping = compute_iou(boxes[best], boxes[remaining]) > _MAX_IOU
         overlapping[0] = True  # a degenerate box overlaps nothing, itself included
         group = remaining[overlapping]
         weights = scores[group] / scores[group].sum()
@@ -158,7 +158,7 @@ def _merge_detections(values: NDArray[np.float64], scores: NDArray[np.float64]) 
     return detections
 
 
-def overlap(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float64]:
+def compute_iou(box: NDArray[Any], boxes: NDArray[Any]) -> NDArray[np.float64]:
     """Compute the intersection over union of one box [4] with boxes [n 4]."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)

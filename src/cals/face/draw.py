@@ -57,7 +57,7 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
     )
 
 
-def contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[str] | None = None) -> U8:
+def render_contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[str] | None = None) -> U8:
     """Lay out images [h w 3] row by row on a white sheet, shrunk to the first one's size and labelled."""
     if not images or columns < 1:
         raise ValueError(f"contact sheet: expected images and columns >= 1, found {len(images)} and {columns}")

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.landmarks import MOUTH_OUTER, RIGID, inter_ocular_px
+from cals.face.landmarks import MOUTH_OUTER, RIGID, measure_inter_ocular_px
 
 TOO_SMALL, TOO_LARGE, AT_EDGE = "too small", "larger than the picture", "cut by the picture's edge"
-TURNED_AWAY, COVERED = "turned away", "covered"
+TURNED_AWAY, OCCLUDED = "turned away", "covered"
 
 MIN_FACE_PX = 24
 """Least size of a face whose mesh is reliable."""
@@ -17,24 +17,24 @@ _LIP_MARGIN = 0.1
 _HYSTERESIS = 1.1
 _MIN_RIGID_INSIDE = 5
 """How many of the eight points used for alignment must be inside the picture."""
-TURNED_DEG = (28.0, 35.0)
+YAW_FADE_DEG = (28.0, 35.0)
 """Yaw of the mesh at which a mouth starts to fade and at which it is gone. A true yaw of 50 degrees is measured as 35,
 and none as more than 44. Beyond a true 60 degrees the mesh errs by 0.2 inter-ocular distances and more."""
 
 
-def framing_hindrance(landmarks: NDArray[Any], width: int, height: int, *, before: bool = False) -> str | None:
+def check_framing(landmarks: NDArray[Any], width: int, height: int, *, was_skipped: bool = False) -> str | None:
     """Return `TOO_SMALL`, `TOO_LARGE` or `AT_EDGE` for a mesh [468 2+] in a picture of that size, None if it fits.
 
     `before` means that the previous frame had a reason; the limits are then a little stricter, against flicker.
     """
-    factor = _HYSTERESIS if before else 1.0
+    factor = _HYSTERESIS if was_skipped else 1.0
     points = landmarks[:, :2].astype(np.float64)
     size = np.ptp(points, axis=0)
     if size.min() < MIN_FACE_PX * factor:
         return TOO_SMALL
     if (size * factor > (width, height)).any():
         return TOO_LARGE
-    margin = factor**2 * _LIP_MARGIN * inter_ocular_px(points)
+    margin = factor**2 * _LIP_MARGIN * measure_inter_ocular_px(points)
     lips = points[list(MOUTH_OUTER)]
     lips_inside = (lips.min(axis=0) - margin >= 0).all() and (lips.max(axis=0) + margin <= (width, height)).all()
     rigid_inside = ((points[list(RIGID)] >= 0) & (points[list(RIGID)] <= (width, height))).all(
@@ -43,14 +43,14 @@ def framing_hindrance(landmarks: NDArray[Any], width: int, height: int, *, befor
     return None if lips_inside and rigid_inside else AT_EDGE
 
 
-def measure_turn_deg(landmarks: NDArray[Any]) -> float:
+def measure_yaw_deg(landmarks: NDArray[Any]) -> float:
     """Measure the absolute yaw of a mesh [468 3] in degrees, 0 from the front."""
     eye_axis = (landmarks[263] - landmarks[33]).astype(np.float64)
     return float(np.degrees(np.arctan2(abs(eye_axis[2]), np.hypot(eye_axis[0], eye_axis[1]))))
 
 
-def turn_share(landmarks: NDArray[Any]) -> float:
+def compute_yaw_opacity(landmarks: NDArray[Any]) -> float:
     """Compute the opacity 0..1 of a mouth in this mesh [468 3]: 1, falling to 0 as the head turns away."""
-    start, end = TURNED_DEG
-    remaining = float(np.clip((end - measure_turn_deg(landmarks)) / (end - start), 0, 1))
+    start, end = YAW_FADE_DEG
+    remaining = float(np.clip((end - measure_yaw_deg(landmarks)) / (end - start), 0, 1))
     return remaining * remaining * (3 - 2 * remaining)

@@ -43,25 +43,25 @@ MOUTH_68 = (
 """Mesh points for points 48..67 of the 68-point scheme: the nearest along the arc of the lip."""
 
 
-def eye_centres(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def compute_eye_centres(points: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Compute the left and right eye, each the middle of its two corners, from points [468 2+]."""
     left = (points[33, :2].astype(np.float64) + points[133, :2]) / 2
     right = (points[362, :2].astype(np.float64) + points[263, :2]) / 2
     return left, right
 
 
-def inter_ocular_px(points: NDArray[Any]) -> float:
+def measure_inter_ocular_px(points: NDArray[Any]) -> float:
     """Measure the distance between the eye centres in the picture plane."""
-    left, right = eye_centres(points)
+    left, right = compute_eye_centres(points)
     return float(np.hypot(*(right - left)))
 
 
-def mouth_opening(points: NDArray[Any]) -> float:
+def measure_mouth_opening(points: NDArray[Any]) -> float:
     """Measure the mean gap between the inner lips, in inter-ocular distances; about 0 when closed."""
     upper, lower = points[[81, 13, 311], :2], points[[178, 14, 402], :2]
-    return float(np.hypot(*(lower - upper).T).mean() / inter_ocular_px(points))
+    return float(np.hypot(*(lower - upper).T).mean() / measure_inter_ocular_px(points))
 
 
-def mouth_width(points: NDArray[Any]) -> float:
+def measure_mouth_width(points: NDArray[Any]) -> float:
     """Measure the distance between the outer mouth corners, in inter-ocular distances."""
-    return float(np.hypot(*(points[291, :2] - points[61, :2])) / inter_ocular_px(points))
+    return float(np.hypot(*(points[291, :2] - points[61, :2])) / measure_inter_ocular_px(points))

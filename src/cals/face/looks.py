@@ -9,7 +9,7 @@ _MAX_SIMILARITY = 0.9
 """A view whose correlation with all stored ones is lower is stored too: another pose, expression or light."""
 
 
-class Looks:
+class AppearanceGallery:
     """A gallery of views of a person, as `MeshFit.thumb`; empty at first."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, inter_ocular_px
+from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, measure_inter_ocular_px
 from cals.types import F32, U8, CropTransform
 
 _JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
@@ -35,7 +35,7 @@ _CHEEK_INSET, _CHIN_OUTSET, _EDGE_FEATHER = 0.03, 0.05, 0.15
 the fade; in inter-ocular distances."""
 
 
-def lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, width: int, height: int) -> F32:
+def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, width: int, height: int) -> F32:
     """Build a soft mask [size size] of the lower face with `landmarks` [468 2+] in crop pixels.
 
     It is 1 over mouth, chin and cheeks. It is exactly 0 beyond the jaw and its margin, over the eyes, and where the
@@ -43,7 +43,7 @@ def lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, width: in
     """
     size = transform.size_px
     points = np.asarray(landmarks[:, :2], dtype=np.float64)
-    unit = inter_ocular_px(points)
+    unit = measure_inter_ocular_px(points)
     down = _compute_down_axis(points)
     jaw = points[list(_JAW)]
     reach = np.clip((jaw - jaw[0]) @ down / max(float(((jaw - jaw[0]) @ down).max()), 1e-6), 0, 1)
@@ -62,7 +62,7 @@ def lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, width: in
     return _blur(canvas, feather) * _build_allowed_mask(points, unit, transform, width, height)
 
 
-def moving_face_mask(
+def build_moving_face_mask(
     landmarks: NDArray[Any], target: NDArray[Any], transform: CropTransform, width: int, height: int
 ) -> F32:
     """Build a soft mask [size size] for a face [468 2+] whose lower part moves to `target` [468 2+], in crop pixels.
@@ -72,7 +72,7 @@ def moving_face_mask(
     """
     size = transform.size_px
     points, moved = (np.asarray(part[:, :2], dtype=np.float64) for part in (landmarks, target))
-    unit = inter_ocular_px(points)
+    unit = measure_inter_ocular_px(points)
     edge, chins = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
     cheeks = points[list(_CHEEKS)] - _CHEEK_MARGIN * unit * _compute_down_axis(points)
     cv2.fillPoly(

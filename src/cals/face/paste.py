@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from cals.face.sampling import covered_box, warp
-from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_inverse
+from cals.face.sampling import compute_source_box, warp
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, invert_affine
 
 _CELL_PX = 8
 """Cell size, in crop pixels, of the grid of the colour offset, which holds low frequencies only."""
@@ -45,13 +45,13 @@ def paste(
     to_part = np.array(transform.matrix, dtype=np.float64)
     to_part[:, 2] -= (x0, y0)
     height, width = alpha_crop.shape
-    box = covered_box(to_part, width, height, margin_px=0).clipped(picture.width, picture.height)
+    box = compute_source_box(to_part, width, height, margin_px=0).clipped(picture.width, picture.height)
     if not box.width or not box.height:
         return _EMPTY_PATCH
     original, generated = original_crop[part].astype(np.float32), generated_crop[part].astype(np.float32)
-    matched = generated + colour_offset(original, generated, alpha_crop)
+    matched = generated + estimate_colour_offset(original, generated, alpha_crop)
     agreement = _compute_agreement(original, matched)
-    to_box = affine_inverse(to_part)
+    to_box = invert_affine(to_part)
     to_box[:, 2] -= (box.x0, box.y0)
     # detail is the difference of the frame from its crop: pasted + agreement * (frame - original crop)
     pasted = warp(matched - agreement[..., None] * original, to_box, box.width, box.height)
@@ -62,7 +62,7 @@ def paste(
     return Patch(box=box, rgb=rgb, alpha=alpha.astype(np.float32))
 
 
-def colour_offset(original: F32, generated: F32, mask: F32) -> F32:
+def estimate_colour_offset(original: F32, generated: F32, mask: F32) -> F32:
     """Estimate a smooth offset [h w 3] from the colour of `generated` to that of `original` along the mask's rim.
 
     Zero where the two agree, at most `_MAX_OFFSET` levels.

@@ -15,7 +15,7 @@ _FORMS = "largest, left, right, a number counted from the left (1, 2, ...) or x,
 _NUMBER = r"\d+(?:\.\d+)?"
 _MIN_RELATIVE_SIZE = 0.35
 """Faces smaller than this share of the largest one are background: left, right and N skip them."""
-NEAR = 1.0
+MAX_POINT_DISTANCE = 1.0
 """A point selects a face if it lies within this many face sizes of its middle."""
 
 
@@ -44,7 +44,7 @@ class Person:
         if self.kind == "point":
             distances = np.hypot(*(centres - (self.x, self.y)).T) / sizes
             best = int(distances.argmin())
-            return best if distances[best] <= NEAR else None
+            return best if distances[best] <= MAX_POINT_DISTANCE else None
         order = [int(i) for i in np.argsort(centres[:, 0]) if sizes[i] >= _MIN_RELATIVE_SIZE * sizes.max()]
         if self.kind == "number":
             return order[self.number - 1] if self.number <= len(order) else None

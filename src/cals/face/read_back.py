@@ -10,7 +10,7 @@ from cals.face.detector import MESH_SIZE_PX, FaceDetector
 from cals.face.mesh_fit import region_of_landmarks
 from cals.face.picture import ArrayPicture
 from cals.face.sampling import sample
-from cals.types import F32, CropTransform, Patch, Picture, affine_inverse
+from cals.types import F32, CropTransform, Patch, Picture, invert_affine
 
 
 def read_back(
@@ -27,8 +27,6 @@ def read_back(
     """
     region = region_of_landmarks(landmarks)
     resampled = ArrayPicture(sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False))
-    local_transform = CropTransform(
-        transform.matrix @ np.vstack([affine_inverse(region), (0, 0, 1)]), transform.size_px
-    )
+    local_transform = CropTransform(transform.matrix @ np.vstack([invert_affine(region), (0, 0, 1)]), transform.size_px)
     points, _ = detector.mesh(resampled.patched(draw(resampled, local_transform)))
     return local_transform.landmarks(points)

@@ -11,7 +11,7 @@ from cals.types import Box, TrackedFace
 _DECIMALS = 2
 
 
-def face_record(face: TrackedFace) -> dict[str, Any]:
+def face_to_record(face: TrackedFace) -> dict[str, Any]:
     """Convert a face for `json.dumps`; landmarks are rounded to 0.01 pixel, absent ones are null."""
     time_s = Fraction(face.time_s)
     return {

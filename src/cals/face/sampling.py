@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.types import U8, Box, Picture, affine_apply, affine_inverse
+from cals.types import U8, Box, Picture, apply_affine, invert_affine
 
 _MARGIN_PX = 3
 """Source pixels fetched around the sampled area, so that the filters see real pixels, not replicated ones."""
@@ -17,7 +17,9 @@ _CUBIC_FACTORS = (3, 4)
 warp, 2 adds a tenth to the error, 4 gains nothing."""
 
 
-def similarity(scale: float, angle_rad: float, centre: tuple[float, float], to: tuple[float, float]) -> NDArray[Any]:
+def build_similarity(
+    scale: float, angle_rad: float, centre: tuple[float, float], to: tuple[float, float]
+) -> NDArray[Any]:
     """Build a matrix [2 3] that rotates clockwise (y down) by `angle_rad`, scales, and maps `centre` to `to`."""
     c, s = scale * np.cos(angle_rad), scale * np.sin(angle_rad)
     linear = np.array([[c, -s], [s, c]])
@@ -64,10 +66,10 @@ def _average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def covered_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:
+def compute_source_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:
     """Compute the source box that `matrix` (source -> output) maps onto a `width` x `height` output, plus a margin."""
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-    source = affine_apply(affine_inverse(matrix), corners)
+    source = apply_affine(invert_affine(matrix), corners)
     low, high = np.floor(source.min(axis=0)), np.ceil(source.max(axis=0))
     return Box(*(int(v) - margin_px for v in low), *(int(v) + margin_px for v in high))
 
@@ -86,8 +88,8 @@ def sample(
     Only that part is converted to RGB. The border mode applies where the output reaches outside the frame.
     """
     # whole blocks of the source are averaged when it is minified, so its margin grows with them
-    margin_px = _MARGIN_PX + 2 * round(np.hypot(*affine_inverse(matrix)[:, 0]))
-    box = covered_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
+    margin_px = _MARGIN_PX + 2 * round(np.hypot(*invert_affine(matrix)[:, 0]))
+    box = compute_source_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
     if box.width == 0 or box.height == 0:
         # outside the frame: only the nearest edge pixel can be replicated
         x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)

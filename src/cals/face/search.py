@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.detector import DETECTION_SIZE_PX, MIN_MESH_SCORE, Detection, FaceDetector, overlap
-from cals.face.landmarks import eye_centres
+from cals.face.detector import DETECTION_SIZE_PX, MIN_MESH_SCORE, Detection, FaceDetector, compute_iou
+from cals.face.landmarks import compute_eye_centres
 from cals.face.mesh_fit import MeshFit, fit_mesh, region_of_detection, region_of_landmarks
-from cals.face.sampling import sample, similarity
-from cals.types import Picture, affine_inverse
+from cals.face.sampling import build_similarity, sample
+from cals.types import Picture, invert_affine
 
 Region = tuple[float, float, float]
 """A square to search: centre x, centre y, side, in frame pixels; it may reach outside the frame."""
@@ -23,7 +23,7 @@ _LEVELS = (2, 4)
 the detector needs some 20 of its 256 pixels, 20 / 256 * (1920 / 4) = 37.5."""
 _MIN_TILE_PX = 240.0
 """Smaller tiles would only enlarge the picture without more detail."""
-QUARTERS = (2, 1, 3)
+QUARTER_TURNS = (2, 1, 3)
 """Quarter turns of the picture for faces that are not upright: upside down first, then on their sides."""
 _SURE_SCORE = 0.85
 """Faces upside down are detected as upright ones at scores up to 0.8; in the right orientation they have 0.86."""
@@ -43,28 +43,28 @@ def detect_in(detector: FaceDetector, picture: Picture, region: Region, quarters
     """
     x, y, side = region
     middle = DETECTION_SIZE_PX / 2
-    matrix = similarity(DETECTION_SIZE_PX / side, quarters * np.pi / 2, (x, y), (middle, middle))
+    matrix = build_similarity(DETECTION_SIZE_PX / side, quarters * np.pi / 2, (x, y), (middle, middle))
     rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT, sharp=False)
-    back = affine_inverse(matrix)
+    back = invert_affine(matrix)
     return [detection.mapped(back) for detection in detector.detect(rgb)]
 
 
-def whole(picture: Picture) -> Region:
+def whole_region(picture: Picture) -> Region:
     """Return the smallest square that contains the picture."""
     return picture.width / 2, picture.height / 2, float(max(picture.width, picture.height))
 
 
-def around(centre: NDArray[Any], size_px: float) -> Region:
+def region_around(centre: NDArray[Any], size_px: float) -> Region:
     """Return the region to search for a face of `size_px` last seen at `centre`."""
     return float(centre[0]), float(centre[1]), max(3.0 * size_px, 48.0)
 
 
-def tile_levels(picture: Picture) -> list[list[Region]]:
+def build_tile_levels(picture: Picture) -> list[list[Region]]:
     """Build regions finer than the whole picture, one list a level; the first level is a zoomed-out view.
 
     That view, the whole picture at 60 %, is for faces that fill or exceed the frame.
     """
-    x, y, side = whole(picture)
+    x, y, side = whole_region(picture)
     levels: list[list[Region]] = [[(x, y, side / 0.6)]]
     for parts in _LEVELS:
         tile = side / parts
@@ -81,17 +81,17 @@ def find_faces(detector: FaceDetector, picture: Picture, *, thorough: bool = Fal
     """
     detections: list[Detection] = []
     fits: list[MeshFit] = []
-    for level in [[whole(picture)], *tile_levels(picture)]:
+    for level in [[whole_region(picture)], *build_tile_levels(picture)]:
         new = [face for region in level for face in detect_in(detector, picture, region)]
-        detections = unique(detections + new)
+        detections = drop_duplicates(detections + new)
         # detections without a valid mesh must not stop the search at this level
         fits = fit_faces(detector, picture, detections) if new else fits
         if fits and not thorough:
             break
-    for quarters in QUARTERS:
+    for quarters in QUARTER_TURNS:
         if fits:
             break
-        fits = fit_faces(detector, picture, detect_in(detector, picture, whole(picture), quarters))
+        fits = fit_faces(detector, picture, detect_in(detector, picture, whole_region(picture), quarters))
     return fits
 
 
@@ -105,7 +105,7 @@ def fit_faces(detector: FaceDetector, picture: Picture, detections: Iterable[Det
             # the region of a detection is coarser than that of a mesh
             fit = fit_mesh(detector, picture, region_of_landmarks(fit.landmarks))
         duplicates = [np.hypot(*(fit.centre - other.centre)) < 0.5 * other.size_px for other in fits]
-        if fit.score >= MIN_MESH_SCORE and agrees(face, fit) and not any(duplicates):
+        if fit.score >= MIN_MESH_SCORE and is_consistent(face, fit) and not any(duplicates):
             fits.append(fit)
         if len(fits) == _MAX_FITS:
             break
@@ -116,28 +116,28 @@ def _check_upside_down(detector: FaceDetector, picture: Picture, detection: Dete
     """Return `detection`, or the one found there upside down if that has a sure score."""
     if detection.score >= _SURE_SCORE:
         return detection
-    flipped = detect_in(detector, picture, around(np.array(detection.centre), detection.size_px), quarters=2)
+    flipped = detect_in(detector, picture, region_around(np.array(detection.centre), detection.size_px), quarters=2)
     return flipped[0] if flipped and flipped[0].score >= _SURE_SCORE else detection
 
 
-def agrees(detection: Detection, fit: MeshFit) -> bool:
+def is_consistent(detection: Detection, fit: MeshFit) -> bool:
     """Return whether the two networks, detector and mesh, agree on the positions of eyes, nose and mouth."""
     points = fit.landmarks[:, :2].astype(np.float64)
-    mesh_points = np.stack([*eye_centres(points), points[_NOSE_POINT], (points[13] + points[14]) / 2])
+    mesh_points = np.stack([*compute_eye_centres(points), points[_NOSE_POINT], (points[13] + points[14]) / 2])
     return float(np.hypot(*(detection.keypoints[:4] - mesh_points).T).max()) <= _MAX_DISAGREEMENT * fit.size_px
 
 
-def unique(detections: Iterable[Detection]) -> list[Detection]:
+def drop_duplicates(detections: Iterable[Detection]) -> list[Detection]:
     """Drop duplicate detections, keeping the better scored; returns the largest first."""
     result: list[Detection] = []
     for face in sorted(detections, key=lambda face: -face.score):
         boxes = np.array([other.box for other in result]).reshape(-1, 4)
-        if not (overlap(np.array(face.box), boxes) > _DUPLICATE_IOU).any():
+        if not (compute_iou(np.array(face.box), boxes) > _DUPLICATE_IOU).any():
             result.append(face)
     return sorted(result, key=lambda face: -face.size_px)
 
 
-class TileRound:
+class TileCycle:
     """Cycle over the finer regions, a few at a time, for a face that is absent for long."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class TileRound:
         while len(regions) < count:
             region = next(self._regions, None)
             if region is None:
-                self._regions = iter([region for level in tile_levels(picture) for region in level])
+                self._regions = iter([region for level in build_tile_levels(picture) for region in level])
                 continue
             regions.append(region)
         return regions

@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.face.detector import MIN_MESH_SCORE, FaceDetector, overlap
-from cals.face.mesh_fit import SAME_LOOKS, fit_mesh, region_of_box
-from cals.face.person import NEAR, Person
-from cals.face.search import around, detect_in, find_faces, unique, whole
+from cals.face.detector import MIN_MESH_SCORE, FaceDetector, compute_iou
+from cals.face.mesh_fit import MIN_SAME_FACE_SIMILARITY, fit_mesh, region_of_box
+from cals.face.person import MAX_POINT_DISTANCE, Person
+from cals.face.search import detect_in, drop_duplicates, find_faces, region_around, whole_region
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture
 
@@ -60,7 +60,7 @@ def trace_back(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fractio
     centres, sizes = (lasts[:, :2] + lasts[:, 2:]) / 2, np.ptp(lasts[:, [0, 2]], axis=1)
     distances = np.hypot(*(centres - (person.x, person.y)).T) / sizes
     best = int(distances.argmin())
-    if distances[best] > NEAR:
+    if distances[best] > MAX_POINT_DISTANCE:
         return person
     x, y = (chains[best].first[:2] + chains[best].first[2:]) / 2
     return dataclasses.replace(person, x=float(x), y=float(y), time_s=chains[best].first_s)
@@ -70,27 +70,30 @@ def _is_same_face(detector: FaceDetector, previous: Picture, picture: Picture, b
     """Return whether the face in `box` looks the same in two consecutive pictures."""
     first = fit_mesh(detector, previous, region_of_box(box))
     second = fit_mesh(detector, picture, region_of_box(box))
-    return min(first.score, second.score) >= MIN_MESH_SCORE and float(first.thumb @ second.thumb) >= SAME_LOOKS
+    return (
+        min(first.score, second.score) >= MIN_MESH_SCORE
+        and float(first.thumb @ second.thumb) >= MIN_SAME_FACE_SIMILARITY
+    )
 
 
 def _find_boxes(detector: FaceDetector, picture: Picture, chains: list[_Chain]) -> list[NDArray[np.float64]]:
     """Find the boxes of all faces; faces of chains that the whole-picture view misses are searched up close."""
     if not chains:
         return [np.array(fit.box, dtype=np.float64) for fit in find_faces(detector, picture, thorough=True)]
-    detections = detect_in(detector, picture, whole(picture))
+    detections = detect_in(detector, picture, whole_region(picture))
     for chain in chains:
         boxes = np.array([face.box for face in detections]).reshape(-1, 4)
-        if not (overlap(chain.last, boxes) > _MIN_LINK_IOU).any():
+        if not (compute_iou(chain.last, boxes) > _MIN_LINK_IOU).any():
             centre, size_px = (chain.last[:2] + chain.last[2:]) / 2, float(chain.last[2] - chain.last[0])
-            detections += detect_in(detector, picture, around(centre, size_px))
-    return [np.array(face.box) for face in unique(detections)]
+            detections += detect_in(detector, picture, region_around(centre, size_px))
+    return [np.array(face.box) for face in drop_duplicates(detections)]
 
 
 def _link_boxes(chains: list[_Chain], boxes: list[NDArray[np.float64]], time_s: Fraction) -> None:
     """Link each box to the chain that it overlaps most, each chain once; the others start new chains."""
     unlinked = list(chains)
     for box in boxes:
-        ious = overlap(box, np.array([chain.last for chain in unlinked]).reshape(-1, 4))
+        ious = compute_iou(box, np.array([chain.last for chain in unlinked]).reshape(-1, 4))
         if len(ious) and ious.max() > _MIN_LINK_IOU:
             chain = unlinked.pop(int(ious.argmax()))
             chain.last, chain.last_s = box, time_s

@@ -7,29 +7,29 @@ from itertools import cycle
 import numpy as np
 
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
-from cals.face.hindrance import TURNED_AWAY, TURNED_DEG, framing_hindrance, measure_turn_deg
-from cals.face.looks import Looks
+from cals.face.hindrance import TURNED_AWAY, YAW_FADE_DEG, check_framing, measure_yaw_deg
+from cals.face.looks import AppearanceGallery
 from cals.face.mesh_fit import (
-    SAME_LOOKS,
+    MIN_SAME_FACE_SIMILARITY,
     MeshFit,
     fit_mesh,
     region_of_detection,
     region_of_landmarks,
-    shifted,
-    steady_region,
+    shift_region,
+    smooth_region,
 )
 from cals.face.person import Person
 from cals.face.search import (
-    QUARTERS,
+    QUARTER_TURNS,
     Region,
-    TileRound,
-    agrees,
-    around,
+    TileCycle,
     detect_in,
+    drop_duplicates,
     find_faces,
     fit_faces,
-    unique,
-    whole,
+    is_consistent,
+    region_around,
+    whole_region,
 )
 from cals.face.shots import Shot, ShotDetector
 from cals.types import Picture, TrackedFace
@@ -75,11 +75,11 @@ class FaceTracker:
         self._detector = detector
         self._person = person or Person()
         self._shots = ShotDetector()
-        self._tiles = TileRound()
-        self._quarters = cycle(QUARTERS)
+        self._tiles = TileCycle()
+        self._quarters = cycle(QUARTER_TURNS)
         self._last: MeshFit | None = None
         """The last mesh of the face in this shot."""
-        self._gallery = Looks()
+        self._gallery = AppearanceGallery()
         """Views of the person who was found first, never of another one tracked in their absence."""
         self._is_other_person = False
         """Whether the tracked face is not similar to that person."""
@@ -102,7 +102,9 @@ class FaceTracker:
         shot = self._shots.update(picture, time_s)
         fit = self._track_face(picture, float(time_s - self._last_time_s)) if self._tracking else None
         # in doubt the face decides: it is the same, or another one is in its place; a lost one decides nothing
-        if fit is not None and self._is_same_face(fit, _OTHER_SIMILARITY if shot is Shot.SAME else SAME_LOOKS):
+        if fit is not None and self._is_same_face(
+            fit, _OTHER_SIMILARITY if shot is Shot.SAME else MIN_SAME_FACE_SIMILARITY
+        ):
             returned = self._find_returned(picture, time_s)
             if returned is not None:
                 return self._begin(picture, returned, index, time_s, cut=False)
@@ -168,11 +170,11 @@ class FaceTracker:
         shift = self._speed * min(elapsed_s, _MAX_PREDICTION_S)
         distance = float(np.hypot(*shift)) / max(last.eye_distance_px, 1.0)
         shift *= max(0.0, 1.0 - _JITTER / max(distance, 1e-6))
-        region = steady_region(shifted(last.region, shift), region_of_landmarks(last.landmarks[:, :2] + shift))
+        region = smooth_region(shift_region(last.region, shift), region_of_landmarks(last.landmarks[:, :2] + shift))
         fit = fit_mesh(self._detector, picture, region)
         if fit.score >= MIN_MESH_SCORE:
             return fit
-        detections = detect_in(self._detector, picture, around(last.centre, last.size_px))
+        detections = detect_in(self._detector, picture, region_around(last.centre, last.size_px))
         detections.sort(key=lambda detection: float(np.hypot(*(last.centre - detection.centre))))
         for detection in detections[:2]:
             fit = fit_mesh(self._detector, picture, region_of_detection(detection))
@@ -200,7 +202,7 @@ class FaceTracker:
         absent_s = time_s - self._lost_s
         regions: list[Region] = []
         if self._last is not None and absent_s < _DENSE_SEARCH_S:
-            regions.append(around(self._last.centre, self._last.size_px))
+            regions.append(region_around(self._last.centre, self._last.size_px))
         first = self._last_search_s is None
         if first or time_s - (self._last_search_s or 0) >= (
             _SEARCH_INTERVAL_S if absent_s < _IDLE_AFTER_S else _IDLE_INTERVAL_S
@@ -209,11 +211,11 @@ class FaceTracker:
             if first and self._last is None:  # a new shot: search everything
                 fits = find_faces(self._detector, picture, thorough=self._person.kind != "largest")
                 return self._select(fits, time_s)
-            regions += [whole(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_AFTER_S else 1)]
-        detections = unique(face for region in regions for face in detect_in(self._detector, picture, region))
+            regions += [whole_region(picture), *self._tiles.take(picture, 2 if absent_s < _IDLE_AFTER_S else 1)]
+        detections = drop_duplicates(face for region in regions for face in detect_in(self._detector, picture, region))
         fits = fit_faces(self._detector, picture, detections)
         if len(regions) > 1 and not fits:
-            detections = detect_in(self._detector, picture, whole(picture), next(self._quarters))
+            detections = detect_in(self._detector, picture, whole_region(picture), next(self._quarters))
             fits = fit_faces(self._detector, picture, detections)
         return self._select(fits, time_s)
 
@@ -282,17 +284,19 @@ class FaceTracker:
         if self._is_turned_away(fit, picture):
             self._hindrance = TURNED_AWAY
         else:
-            self._hindrance = framing_hindrance(fit.landmarks, picture.width, picture.height, before=before)
+            self._hindrance = check_framing(fit.landmarks, picture.width, picture.height, before=before)
 
     def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
         """Return whether the yaw exceeds the mesh's range; once it does, until the face is surely frontal again."""
-        turn_deg = measure_turn_deg(fit.landmarks)
+        turn_deg = measure_yaw_deg(fit.landmarks)
         if self._hindrance != TURNED_AWAY:
-            return turn_deg >= TURNED_DEG[1]
+            return turn_deg >= YAW_FADE_DEG[1]
         # the mesh of a profile may look frontal: the detector has to agree with the mesh
-        middle = (TURNED_DEG[0] + TURNED_DEG[1]) / 2
-        detections = detect_in(self._detector, picture, around(fit.centre, fit.size_px)) if turn_deg < middle else []
-        return not any(agrees(detection, fit) for detection in detections)
+        middle = (YAW_FADE_DEG[0] + YAW_FADE_DEG[1]) / 2
+        detections = (
+            detect_in(self._detector, picture, region_around(fit.centre, fit.size_px)) if turn_deg < middle else []
+        )
+        return not any(is_consistent(detection, fit) for detection in detections)
 
 
 def _build_absent(index: int, time_s: Fraction, track: int, *, cut: bool) -> TrackedFace:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from cals.face.inner_mouth import render_inner_mouth
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
-from cals.face.paste import colour_offset
-from cals.face.sampling import covered_box
-from cals.types import F32, U8, Box, CropTransform, Patch, Picture, affine_apply, affine_inverse
+from cals.face.paste import estimate_colour_offset
+from cals.face.sampling import compute_source_box
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, apply_affine, invert_affine
 
-FINEST = 4.0
+MAX_SOURCE_SCALE = 4.0
 """Most source pixels per pixel of a crop of 128: faces larger than 512 px are reduced to that."""
 _SOURCE_BOX = Box(4, 36, 124, 128)
 """The part of a crop of 128 whose pixels are stored: the lower face with some margin."""
@@ -24,7 +24,7 @@ _LIFT_RANGE = (1.4, 1.8)
 """Ratio of the changes of the skin's contrast and brightness from which on lift starts to count, and at which it counts
 fully. Mouth and head motion alone reach the first."""
 _LIP_MARGIN_PX = 4
-NOTHING = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
+EMPTY_PATCH = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +48,27 @@ class SourceFace:
         return self.pixels.nbytes + self.crop.nbytes
 
 
-def keep_source(picture: Picture, transform: CropTransform, crop: U8) -> SourceFace:
+def build_source_face(picture: Picture, transform: CropTransform, crop: U8) -> SourceFace:
     """Build the source face of `picture` for other frames; `crop` is its aligned face [128 128 3]."""
     part = np.array(transform.matrix, dtype=np.float64)
     part[:, 2] -= (_SOURCE_BOX.x0, _SOURCE_BOX.y0)
-    box = covered_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clipped(picture.width, picture.height)
+    box = compute_source_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clipped(
+        picture.width, picture.height
+    )
     if not box.width or not box.height:  # a face outside the frame
         return SourceFace(crop, crop, np.eye(2, 3))
     pixels = picture.rgb(box)
-    scale = min(1.0, FINEST * transform.scale)
+    scale = min(1.0, MAX_SOURCE_SCALE * transform.scale)
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
     if scale < 1:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    matrix = affine_inverse(transform.matrix)
+    matrix = invert_affine(transform.matrix)
     matrix[:, 2] -= (box.x0, box.y0)
     matrix *= np.array([[size[0] / box.width], [size[1] / box.height]])
     return SourceFace(crop, np.ascontiguousarray(pixels), matrix)
 
 
-def transfer(
+def transfer_pixels(
     picture: Picture,
     transform: CropTransform,
     crop: U8,
@@ -85,17 +87,17 @@ def transfer(
     """
     box, to_box = _compute_box(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
-        return NOTHING
+        return EMPTY_PATCH
     centres, frame_pixels = (
         _compute_pixel_centres(np.eye(2, 3), mask.shape),
-        _compute_pixel_centres(affine_inverse(to_box), (box.height, box.width)),
+        _compute_pixel_centres(invert_affine(to_box), (box.height, box.width)),
     )
     skin = mask * (1 - _build_lip_mask(lips, mask.shape))
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
         warped = _sample_bicubic(source.crop, places).astype(np.float32)
         gain, lift = _fit_light(crop, warped, skin)
-        offset = lift + colour_offset(crop.astype(np.float32), warped * gain + lift, mask)
+        offset = lift + estimate_colour_offset(crop.astype(np.float32), warped * gain + lift, mask)
         # cv2 rounds positions to 1/32 of a pixel: displacements are smooth enough for that, absolute positions are not.
         upsampled = _warp_bilinear(np.dstack([places - centres, offset]), to_box, box)
         matrix = source.matrix
@@ -119,8 +121,8 @@ def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple
     x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     part = np.array(transform.matrix, dtype=np.float64)
     part[:, 2] -= (x0, y0)
-    box = covered_box(part, x1 - x0, y1 - y0, margin_px=0).clipped(picture.width, picture.height)
-    to_box = affine_inverse(transform.matrix)
+    box = compute_source_box(part, x1 - x0, y1 - y0, margin_px=0).clipped(picture.width, picture.height)
+    to_box = invert_affine(transform.matrix)
     to_box[:, 2] -= (box.x0, box.y0)
     return box, to_box
 
@@ -128,7 +130,7 @@ def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple
 def _compute_pixel_centres(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> F32:
     """Compute the pixel centres of an image [h w], mapped by an affine matrix, [h w 2]."""
     grid = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), axis=-1)
-    return affine_apply(matrix, grid.reshape(-1, 2)).reshape(grid.shape).astype(np.float32)
+    return apply_affine(matrix, grid.reshape(-1, 2)).reshape(grid.shape).astype(np.float32)
 
 
 def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:
@@ -150,13 +152,13 @@ def _draw_inner_mouth(
     rgb: F32, to_box: NDArray[np.float64], landmarks: NDArray[Any], share: float, light: float
 ) -> None:
     """Draw an inner mouth into `rgb` [h w 3], at the resolution of `rgb`."""
-    lips = affine_apply(to_box, landmarks[list(MOUTH_INNER), :2].astype(np.float64))
+    lips = apply_affine(to_box, landmarks[list(MOUTH_INNER), :2].astype(np.float64))
     low, high = np.floor(lips.min(axis=0)).astype(int), np.ceil(lips.max(axis=0)).astype(int) + 1
     x0, y0, x1, y1 = Box(*low, *high).clipped(rgb.shape[1], rgb.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
     grid = np.stack(np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y0, y1) + 0.5), axis=-1)
-    places = affine_apply(affine_inverse(to_box), grid.reshape(-1, 2)).reshape(grid.shape)
+    places = apply_affine(invert_affine(to_box), grid.reshape(-1, 2)).reshape(grid.shape)
     colours, cover = render_inner_mouth(places, landmarks, light)
     part = rgb[y0:y1, x0:x1]
     part += (share * cover)[..., None] * (colours - part)
@@ -199,6 +201,6 @@ def _build_lip_mask(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
     return np.asarray(cv2.dilate(canvas, disc), dtype=np.float32)
 
 
-def outer_lips(*landmarks: NDArray[Any]) -> NDArray[Any]:
+def collect_outer_lips(*landmarks: NDArray[Any]) -> NDArray[Any]:
     """Collect the outer lip points [n 2] of several faces [468 2+], for `transfer`."""
     return np.concatenate([points[list(MOUTH_OUTER), :2] for points in landmarks])

@@ -44,7 +44,7 @@ class MelConfig:
         return (self.window - self.timing.hop) // 2
 
 
-def log_mel(wav: Tensor, config: MelConfig) -> Tensor:
+def compute_log_mel(wav: Tensor, config: MelConfig) -> Tensor:
     """Compute the log-mel power in dB, [b n] -> [b m f] with m = ceil(n / hop); silence is assumed beyond the ends.
 
     Mel frame j is centred on samples [j hop, (j + 1) hop), so k mel frames belong to a video frame exactly.
@@ -55,7 +55,7 @@ def log_mel(wav: Tensor, config: MelConfig) -> Tensor:
     return _compute_from_padded(torch.nn.functional.pad(wav, (config.margin, right_padding)), config)
 
 
-def mel_blocks(blocks: Iterable[F32], config: MelConfig) -> Iterator[Tensor]:
+def iterate_log_mel(blocks: Iterable[F32], config: MelConfig) -> Iterator[Tensor]:
     """Compute `log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams."""
     hop, margin = config.timing.hop, config.margin
     buffer = np.zeros(margin, np.float32)
@@ -78,13 +78,13 @@ def _compute_from_padded(wav: Tensor, config: MelConfig) -> Tensor:
         wav, config.window, config.timing.hop, window=window, center=False, return_complex=True
     )  # [b k m]
     power = spectrum.real.square() + spectrum.imag.square()
-    bank = slaney_filterbank(config).to(wav)
+    bank = build_slaney_filterbank(config).to(wav)
     mel = torch.einsum("bkm,kf->bmf", power, bank)
     return 10.0 * torch.log10(mel.clamp_min(10.0 ** (config.floor_db / 10.0)))
 
 
 @lru_cache(maxsize=8)
-def slaney_filterbank(config: MelConfig) -> Tensor:
+def build_slaney_filterbank(config: MelConfig) -> Tensor:
     """Build triangular equal-area filters on Slaney's mel scale, [window // 2 + 1, bins] (Auditory Toolbox, 1998)."""
     edges_hz = _mel_to_hz(
         np.linspace(float(_hz_to_mel(config.low_hz)), float(_hz_to_mel(config.high_hz)), config.bins + 2)

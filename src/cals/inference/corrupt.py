@@ -17,9 +17,9 @@ from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.corrupt_sound import SoundCorruptor, load_babble
-from cals.inference.following import follow, no_face
+from cals.inference.following import build_no_face_error, build_tracker
 from cals.inference.mouth_places import MouthTrack, track_mouths
-from cals.inference.report import new_file
+from cals.inference.report import create_file
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.media.writer import VideoWriter
@@ -59,7 +59,7 @@ def corrupt_video(
     if config.corrupts_audio and not has_audio:
         raise MediaError(f"{video}: expected sound to corrupt, found none; use --streams video")
     with ExitStack() as files:
-        truth_file = files.enter_context(new_file(truth, force=force, apart_from=(video, out)))
+        truth_file = files.enter_context(create_file(truth, force=force, apart_from=(video, out)))
         sound = SoundCorruptor(video, keep_going=keep_going)
         writer = files.enter_context(
             VideoWriter(
@@ -101,11 +101,11 @@ def _track_mouths(
     """Read the frames' times and, `with_faces`, track the mouths; NoFaceError where no frame has one."""
     tracker: FaceTracker | None = None
     if with_faces:
-        detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
-        tracker = follow(video, person, detector, keep_going=keep_going)
+        detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
+        tracker = build_tracker(video, person, detector, keep_going=keep_going)
     track = track_mouths(video, tracker, keep_going=keep_going, progress=progress)
     if tracker is not None and not any(track.places):
-        raise no_face(video, person, tracker)
+        raise build_no_face_error(video, person, tracker)
     return track
 
 

@@ -15,7 +15,7 @@ from cals.data.corruption.sound import SoundBurst, build_sound_burst
 from cals.errors import DataError, MediaError
 from cals.inference.mouth_places import MouthTrack
 from cals.media.audio import mono_blocks
-from cals.media.channels import mono_shares
+from cals.media.channels import get_mono_weights
 from cals.media.sound import AudioSource
 from cals.types import F32
 
@@ -52,7 +52,7 @@ class SoundCorruptor:
     def prepare(self, bursts: Sequence[Burst], track: MouthTrack, others: Sequence[F32]) -> None:
         """Measure the sound and build the bursts; babble is mixed from `others`, sound at 16 kHz."""
         with closing(AudioSource(self._path, keep_going=self._keep_going)) as source:
-            self.rate_hz, mono_share = source.rate_hz, float(mono_shares(source.channel_names).sum())
+            self.rate_hz, mono_share = source.rate_hz, float(get_mono_weights(source.channel_names).sum())
         energy, self.samples = 0.0, 0
         for block in mono_blocks(self._path, self.rate_hz, keep_going=self._keep_going, quiet=True):
             energy += measure_power(block) * len(block)

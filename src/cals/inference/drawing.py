@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from cals.face.detector import FaceDetector
-from cals.face.mask import moving_face_mask
+from cals.face.mask import build_moving_face_mask
 from cals.face.read_back import read_back
-from cals.face.transfer import SourceFace, outer_lips, transfer
+from cals.face.transfer import SourceFace, collect_outer_lips, transfer_pixels
 from cals.inference.tracked import TrackedFrame, View
 from cals.models.mesh import FaceMesh
-from cals.models.mouth import mouth_flow, unknown_inside
+from cals.models.mouth import compute_mouth_flow, estimate_hidden_share
 from cals.types import F32, CropTransform, Patch, Picture
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class MouthBlend:
     """A frame and the source mouths that are blended into it."""
 
     item: TrackedFrame
@@ -45,10 +45,10 @@ class Drawing:
             (source.reduced if reduced else source, flow, weight)
             for source, flow, weight in zip(self.sources, flows, self.shares, strict=True)
         ]
-        mask = moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
-        inner = target_points, unknown_inside(self.landmarks[0], target)
-        lips = outer_lips(self.view.landmarks, target_points)
-        return transfer(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
+        mask = build_moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
+        inner = target_points, estimate_hidden_share(self.landmarks[0], target)
+        lips = collect_outer_lips(self.view.landmarks, target_points)
+        return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 
     def read(self, detector: FaceDetector, target: Tensor, flows: Sequence[F32]) -> Tensor:
         """Render the face and return the landmarks [468 3] in crop pixels that the mesh detects in it."""
@@ -62,11 +62,11 @@ class Drawing:
         return torch.from_numpy(landmarks)
 
 
-def flows_of(mesh: FaceMesh, drawings: Sequence[Drawing], target: Tensor) -> list[list[F32]]:
+def compute_flows(mesh: FaceMesh, drawings: Sequence[MouthBlend], target: Tensor) -> list[list[F32]]:
     """Compute the flow [128 128 2] into each source of each drawing, for `target` [t 468 3]."""
     counts = [len(drawing.sources) for drawing in drawings]
     sources = torch.cat([drawing.landmarks for drawing in drawings])
-    flows = mouth_flow(
+    flows = compute_mouth_flow(
         mesh, sources, target.repeat_interleave(torch.tensor(counts), dim=0), drawings[0].view.crop.shape[0]
     )
     return [list(part.numpy()) for part in torch.split(flows, counts)]

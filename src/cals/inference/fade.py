@@ -12,7 +12,7 @@ T = TypeVar("T")
 FADE_S = Fraction(1, 5)
 
 
-def strengths(
+def compute_strengths(
     items: Iterable[T],
     face_of: Callable[[T], TrackedFace],
     end_of: Callable[[T], Fraction],
@@ -51,10 +51,10 @@ def strengths(
     yield from release(None)
 
 
-def frame_strengths(
+def compute_frame_strengths(
     items: Iterable[TrackedFrame], is_drawn: Callable[[TrackedFrame], bool]
 ) -> Iterator[tuple[TrackedFrame, float]]:
     """Yield tracked frames with their strengths, as `strengths` does."""
-    return strengths(
+    return compute_strengths(
         items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=is_drawn
     )

@@ -13,7 +13,7 @@ from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 
 
-def follow(video: Path, who: str | int, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
+def build_tracker(video: Path, who: str | int, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
     """Build a tracker for the person that `who` names (see `parse_person`).
 
     A person named at a later time is first traced back to the frame where they appear.
@@ -39,7 +39,7 @@ def follow(video: Path, who: str | int, detector: FaceDetector, *, keep_going: b
     return FaceTracker(detector, person)
 
 
-def no_face(video: Path, who: str | int, tracker: FaceTracker) -> NoFaceError:
+def build_no_face_error(video: Path, who: str | int, tracker: FaceTracker) -> NoFaceError:
     """Build the error for a video in which no frame shows the person, with or without other faces."""
     if tracker.most_seen:
         return NoFaceError(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from cals.face.landmarks import mouth_opening
+from cals.face.landmarks import measure_mouth_opening
 from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
-from cals.models.lips import OWN_S, Gallery
+from cals.models.lips import MIN_REFERENCE_GAP_S, Gallery
 from cals.types import U8
 
-LOOK_S = 8.0
+MAX_GALLERY_S = 8.0
 """Length of video that galleries are built from."""
 _CLOSED_COUNT, _OPEN_COUNT = 2, 6
 """Numbers of reference frames with closed and with open mouths."""
@@ -39,10 +39,10 @@ def build_galleries(items: Iterable[TrackedFrame]) -> dict[int, Gallery]:
     for item in items:
         if item.view is not None:
             tracks[item.face.track].add(item.view, item.frame)
-    return {track: gallery(frames.views, frames.times_s) for track, frames in tracks.items()}
+    return {track: build_gallery(frames.views, frames.times_s) for track, frames in tracks.items()}
 
 
-class Growing:
+class GalleryCache:
     """Galleries by track: those of the look-ahead, and for other tracks one that grows with their frames."""
 
     def __init__(self, galleries: dict[int, Gallery]) -> None:
@@ -66,32 +66,32 @@ class Growing:
 
     def _grow(self, track: int, items: list[tuple[TrackedFrame, View]]) -> None:
         frames, count = self._frames, len(self._frames.views)
-        if frames.times_s and float(items[0][0].frame.source_s) - frames.times_s[0] > LOOK_S:
+        if frames.times_s and float(items[0][0].frame.source_s) - frames.times_s[0] > MAX_GALLERY_S:
             return
         for item, view in items:
             frames.add(view, item.frame)
         if count and len(frames.views) < 2 * frames.gallery_size:
             return  # rebuilt each time the number of views has doubled
-        self._galleries = {track: gallery(frames.views, frames.times_s)}  # earlier tracks do not come back
+        self._galleries = {track: build_gallery(frames.views, frames.times_s)}  # earlier tracks do not come back
         frames.gallery_size = len(frames.views)
 
 
-def gallery(views: list[View], times_s: list[float]) -> Gallery:
+def build_gallery(views: list[View], times_s: list[float]) -> Gallery:
     """Build a gallery of closed and open mouths, most closed first, so far apart that one can replace another."""
-    openings = np.array([mouth_opening(view.landmarks) for view in views])
+    openings = np.array([measure_mouth_opening(view.landmarks) for view in views])
     order = np.argsort(openings, kind="stable").tolist()
     indices = _select_spaced(order, times_s, _CLOSED_COUNT)
     indices += [i for i in reversed(_select_spaced(order[::-1], times_s, _OPEN_COUNT)) if i not in indices]
     landmarks = torch.from_numpy(np.stack([view.landmarks for view in views]))
     return Gallery(
-        crops=pictures([views[i].crop for i in indices]),
+        crops=stack_crops([views[i].crop for i in indices]),
         landmarks=landmarks[indices],
         times_s=torch.tensor([times_s[i] for i in indices]),
         seen=landmarks,
     )
 
 
-def pictures(crops: Iterable[U8]) -> torch.Tensor:
+def stack_crops(crops: Iterable[U8]) -> torch.Tensor:
     """Stack crops [h w 3] into a network's input, [b 3 h w] in 0..1."""
     return torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2).float() / 255
 
@@ -99,6 +99,6 @@ def pictures(crops: Iterable[U8]) -> torch.Tensor:
 def _select_spaced(order: list[int], times_s: list[float], count: int) -> list[int]:
     indices: list[int] = []
     for i in order:
-        if len(indices) < count and all(abs(times_s[i] - times_s[j]) >= 2 * OWN_S for j in indices):
+        if len(indices) < count and all(abs(times_s[i] - times_s[j]) >= 2 * MIN_REFERENCE_GAP_S for j in indices):
             indices.append(i)
     return indices

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from cals.errors import ConfigError, NoFaceError
-from cals.inference.gallery import gallery, pictures
-from cals.inference.painters import Painter, Seen, unit_positions
+from cals.inference.gallery import build_gallery, stack_crops
+from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.tracked import TrackedFrame, View
-from cals.inference.windows import UnitTrack
+from cals.inference.windows import UnitStream
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.audio2head import Audio2Head
-from cals.models.head import head_pose, head_shape, place_head
+from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose
 from cals.models.lips import Faces, LipModel
 from cals.models.pcavs import PCAVS
 from cals.types import Box, CropTransform, Patch
@@ -29,7 +29,7 @@ class HeadMotion(ABC):
     """Source of head poses over time."""
 
     @abstractmethod
-    def faces(self, batch: Seen, units: Tensor) -> Faces:
+    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return faces in the poses for the frames of `batch`; `units` [b d] are the speech at their times."""
 
 
@@ -42,11 +42,11 @@ class PoseVideo(HeadMotion):
         self._next_item = next(self._items, None)
         self._last_view: View | None = None
 
-    def faces(self, batch: Seen, units: Tensor) -> Faces:
+    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return the faces shown at each frame's middle; their times are infinite, so any reference frame may serve."""
         views = [self._find_view(item.frame.time_s + item.frame.duration_s / 2) for item, _ in batch]
         return Faces(
-            crops=pictures(view.crop for view in views),
+            crops=stack_crops(view.crop for view in views),
             landmarks=torch.stack([torch.from_numpy(view.landmarks) for view in views]),
             times_s=torch.full((len(views),), torch.inf),
         )
@@ -68,15 +68,15 @@ class PredictedHeads(HeadMotion):
         self._state: tuple[Tensor, Tensor] | None = None
 
     @torch.inference_mode()
-    def faces(self, batch: Seen, units: Tensor) -> Faces:
+    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return the photo's face in the predicted poses."""
         size_px, photo = self._model.crop_px, torch.from_numpy(batch[0][1].landmarks)[None]
-        initial_pose, device = head_pose(photo, size_px), next(self._model.parameters()).device
+        initial_pose, device = estimate_head_pose(photo, size_px), next(self._model.parameters()).device
         poses, self._state = self._model.predict_heads(units[None].to(device), initial_pose.to(device), self._state)
-        shape = head_shape(photo, size_px).expand(len(units), -1, -1)
+        shape = remove_head_pose(photo, size_px).expand(len(units), -1, -1)
         return Faces(
-            crops=pictures(view.crop for _, view in batch),
-            landmarks=place_head(shape, poses[0].float().cpu(), size_px),
+            crops=stack_crops(view.crop for _, view in batch),
+            landmarks=apply_head_pose(shape, poses[0].float().cpu(), size_px),
             times_s=torch.full((len(units),), torch.inf),
         )
 
@@ -86,13 +86,13 @@ class HeadPainter(Painter):
 
     def __init__(self, model: LipModel, units: Iterator[Tensor], motion: HeadMotion) -> None:
         super().__init__()
-        self._model, self._units, self._motion = model, UnitTrack(units), motion
+        self._model, self._units, self._motion = model, UnitStream(units), motion
 
-    def _paint(self, track: int, batch: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.at(unit_positions(self._model.mel.timing, batch))
+    def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
+        units = self._units.at(compute_unit_positions(self._model.mel.timing, batch))
         device = next(self._model.parameters()).device
         faces = self._motion.faces(batch, units)
-        person_gallery = gallery([batch[0][1]], [0.0])
+        person_gallery = build_gallery([batch[0][1]], [0.0])
         with torch.inference_mode():
             crops = self._model.render(units.to(device), faces.to(device), person_gallery.to(device))
         images = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -101,7 +101,7 @@ class HeadPainter(Painter):
         return [Patch(Box(0, 0, size, size), image, alpha) for image in images]
 
 
-def as_crops(items: Iterable[TrackedFrame], size_px: int) -> Iterator[TrackedFrame]:
+def crop_to_face(items: Iterable[TrackedFrame], size_px: int) -> Iterator[TrackedFrame]:
     """Yield a photo's frames cropped to the face; NoFaceError for a face that cannot be rendered."""
     crop: Frame | None = None
     for item in items:
@@ -119,19 +119,19 @@ def as_crops(items: Iterable[TrackedFrame], size_px: int) -> Iterator[TrackedFra
         yield TrackedFrame(crop.retimed(frame.index, frame.time_s, frame.duration_s), item.face, view)
 
 
-def moves_heads(model: LipModel, name: str, *, still: bool, posed: bool) -> bool:
+def has_head_motion(model: LipModel, name: str, *, is_photo: bool, has_pose: bool) -> bool:
     """Whether the head motion differs from the picture's: for photos, `posed` by another video or by Audio2Head.
 
     Raises ConfigError where a pose video is given and the model or the face does not allow it.
     """
-    if not posed:
-        return still and isinstance(model, Audio2Head)
+    if not has_pose:
+        return is_photo and isinstance(model, Audio2Head)
     if not isinstance(model, PCAVS | Audio2Head):
         raise ConfigError(
             f"pose: expected a model of PC-AVS or Audio2Head, found {name}, whose heads are held as in the picture; "
             "leave --pose out"
         )
-    if not still:
+    if not is_photo:
         raise ConfigError(
             "pose: expected a photo as face, found a video, into whose frames a head held otherwise does not fit; give "
             "one frame of it, or leave --pose out: then every frame has its own pose"

@@ -17,19 +17,19 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
-from cals.inference.following import follow, no_face
-from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, as_crops, moves_heads
+from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
-from cals.inference.precision import Precision, draw_in
-from cals.inference.report import GenerateReport, new_file
+from cals.inference.precision import Precision, set_precision
+from cals.inference.report import GenerateReport, create_file
 from cals.inference.stream import LipFrame, generate_frames
-from cals.inference.tracked import Covered, FrameTracker, TrackedFrame
-from cals.inference.windows import unit_blocks
+from cals.inference.tracked import FrameTracker, OcclusionPolicy, TrackedFrame
+from cals.inference.windows import iterate_units
 from cals.media import audio as sound
 from cals.media.reader import VideoReader
-from cals.media.timeline import LengthPolicy, lengthened
+from cals.media.timeline import LengthPolicy, fit_length
 from cals.media.writer import VideoWriter
 from cals.models.audio2head import Audio2Head
 from cals.models.speaking import MeshLips
@@ -71,9 +71,9 @@ class LipSync:
             raise ConfigError(
                 f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
             ) from error
-        draw_in(self.model.network, precision)
+        set_precision(self.model.network, precision)
         self.batch = batch
-        self._face_models = FaceModels(*hub.face_model_bytes(face_models))
+        self._face_models = FaceModels(*hub.read_face_models(face_models))
 
     def frames(
         self,
@@ -83,7 +83,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
-        covered: Covered = "keep",
+        covered: OcclusionPolicy = "keep",
         audio_track: str | int | None = None,
         keep_going: bool = False,
         size: int | None = None,
@@ -121,7 +121,7 @@ class LipSync:
         length: LengthPolicy,
         person: str | int,
         strength: float,
-        covered: Covered,
+        covered: OcclusionPolicy,
         keep_going: bool,
         size: int | None,
         pose: str | Path | None,
@@ -129,42 +129,42 @@ class LipSync:
         network = self.model.network
         # One detector per job: its runtime is not thread-safe.
         detector = BlazeFaceMesh(self._face_models)
-        tracker = follow(face, person, detector, keep_going=keep_going)
+        tracker = build_tracker(face, person, detector, keep_going=keep_going)
         frame_tracker = FrameTracker(tracker, network.crop_px, covered=covered)
         any_face = False
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
-            units = unit_blocks(network, _close_with(stages, wav))
+            units = iterate_units(network, _close_with(stages, wav))
             motion = self._build_head_motion(stages, is_photo, pose, audio_s, keep_going)
             painter = (
                 self._build_painter(face, is_photo, frame_tracker, detector, units, strength, keep_going)
                 if motion is None
                 else HeadPainter(network, units, motion)
             )
-            frames = _close_with(stages, lengthened(face, length, audio_s, keep_going=keep_going, size=size))
+            frames = _close_with(stages, fit_length(face, length, audio_s, keep_going=keep_going, size=size))
             items = _close_with(stages, frame_tracker.track(frames))
             if motion is not None:
-                items = as_crops(items, network.crop_px)
+                items = crop_to_face(items, network.crop_px)
             for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch)):
                 any_face = any_face or lip_frame.face.valid
                 if is_photo and not any_face:
                     break
                 yield lip_frame
         if not any_face:
-            raise no_face(face, person, tracker)
+            raise build_no_face_error(face, person, tracker)
 
     def _build_head_motion(
         self, stages: ExitStack, is_photo: bool, pose: str | Path | None, audio_s: Fraction, keep_going: bool
     ) -> HeadMotion | None:
         """Build the source of head poses, None where heads keep the picture's pose."""
         network = self.model.network
-        if not moves_heads(network, self.model.name, still=is_photo, posed=pose is not None):
+        if not has_head_motion(network, self.model.name, still=is_photo, posed=pose is not None):
             return None
         if pose is None:
             assert isinstance(network, Audio2Head)
             return PredictedHeads(network)
         tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
-        frames = _close_with(stages, lengthened(pose, "bounce", audio_s, keep_going=keep_going))
+        frames = _close_with(stages, fit_length(pose, "bounce", audio_s, keep_going=keep_going))
         return PoseVideo(_close_with(stages, tracker.track(frames)), str(pose))
 
     def _build_painter(
@@ -197,7 +197,7 @@ class LipSync:
         length: LengthPolicy = "bounce",
         person: str | int = "largest",
         strength: float = 1.0,
-        covered: Covered = "keep",
+        covered: OcclusionPolicy = "keep",
         audio_track: str | int | None = None,
         keep_tracks: bool = True,
         keep_going: bool = False,
@@ -222,13 +222,13 @@ class LipSync:
         result = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             video_format, frame_estimate = reader.format, reader.frame_count_estimate
-        if moves_heads(self.model.network, self.model.name, still=video_format.is_image, posed=pose is not None):
+        if has_head_motion(self.model.network, self.model.name, still=video_format.is_image, posed=pose is not None):
             video_format = replace(video_format, width=self.model.network.crop_px, height=self.model.network.crop_px)
         if video_format.rate < MIN_RATE_HZ:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, video_format.rate, MIN_RATE_HZ)
         with ExitStack() as files:
             if report is not None:
-                report_path = files.enter_context(new_file(Path(report), force=force, apart_from=(face, audio, out)))
+                report_path = files.enter_context(create_file(Path(report), force=force, apart_from=(face, audio, out)))
                 result.per_frame = []
             writer = VideoWriter(
                 out,
@@ -264,8 +264,8 @@ class LipSync:
                 result.write(report_path)
         return result
 
-    def _check_options(self, strength: float, covered: Covered) -> None:
-        if covered not in get_args(Covered):
+    def _check_options(self, strength: float, covered: OcclusionPolicy) -> None:
+        if covered not in get_args(OcclusionPolicy):
             raise ConfigError(
                 f"covered: expected keep or draw, found {covered!r}; keep leaves covered mouths as they are"
             )

@@ -8,13 +8,13 @@ from pathlib import Path
 from torch import nn
 
 from cals import hub
-from cals.checkpoint import Checkpoint, load_checkpoint, weights_sha256
+from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
 from cals.errors import CheckpointError
 from cals.models.avsr.language import NGram
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.debug import DebugConfig, DebugLips
-from cals.models.factory import from_checkpoint, load_front
+from cals.models.factory import from_checkpoint, load_front_end
 from cals.models.lips import LipModel
 from cals.models.whisper import WhisperEncoder
 
@@ -67,7 +67,7 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     checkpoint = load_checkpoint(folder)
     network = from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
-    return LoadedModel(name, weights_sha256(folder)[:12], network)
+    return LoadedModel(name, compute_weights_sha256(folder)[:12], network)
 
 
 def load_recognizer(folder: str | Path) -> LoadedRecognizer:
@@ -76,13 +76,18 @@ def load_recognizer(folder: str | Path) -> LoadedRecognizer:
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
-    return LoadedRecognizer(folder.resolve().name, weights_sha256(folder)[:12], network, language)
+    return LoadedRecognizer(folder.resolve().name, compute_weights_sha256(folder)[:12], network, language)
 
 
 def _attach_front_end(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Load the pretrained audio front-end into a network that has one."""
     if any(isinstance(part, WhisperEncoder) for part in network.modules()):
-        load_front(network, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), checkpoint.parents)
+        load_front_end(
+            network,
+            load_checkpoint(hub.FRONT_END_WEIGHTS),
+            compute_weights_sha256(hub.FRONT_END_WEIGHTS),
+            checkpoint.parents,
+        )
 
 
 def _build_debug_model() -> LoadedModel:

@@ -13,18 +13,18 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from cals.face.detector import FaceDetector
-from cals.face.hindrance import COVERED
+from cals.face.hindrance import OCCLUDED
 from cals.face.transfer import SourceFace
 from cals.inference import painters
-from cals.inference.drawing import Drawing, flows_of
-from cals.inference.fade import frame_strengths
-from cals.inference.mouths import MouthBank, measure_light, measure_turn
-from cals.inference.painters import Painter, Seen, unit_positions
+from cals.inference.drawing import MouthBlend, compute_flows
+from cals.inference.fade import compute_frame_strengths
+from cals.inference.mouths import MouthBank, estimate_rotation, measure_light
+from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.tracked import TrackedFrame
-from cals.inference.windows import UnitTrack
-from cals.models.mesh import lip_gap
+from cals.inference.windows import UnitStream
+from cals.models.mesh import measure_lip_gap
 from cals.models.sources import SourceCosts, choose_sources
-from cals.models.speaker import move_face, speak_as
+from cals.models.speaker import replace_motion, retarget_motion
 from cals.models.speaking import MeshLips
 from cals.types import Patch
 
@@ -66,7 +66,7 @@ class MouthPainter(Painter):
         self._strength = strength
         self._banks, self._track = self._build_banks(ahead), -1
         first_units = list(islice(units, _GAIN_BLOCKS))
-        self._units = UnitTrack(chain(first_units, units))
+        self._units = UnitStream(chain(first_units, units))
         self._gain = self._estimate_gain(torch.cat(first_units))
         self._source: SourceFace | None = None
         self._fading_source: tuple[SourceFace, Fraction] | None = None
@@ -78,7 +78,7 @@ class MouthPainter(Painter):
         """Build a bank of mouths for each track in the look-ahead."""
         banks: dict[int, MouthBank] = {}
         # frames next to a covered one may be partly covered
-        items = (item for item, strength in frame_strengths(ahead, _is_uncovered) if strength == 1)
+        items = (item for item, strength in compute_frame_strengths(ahead, _is_uncovered) if strength == 1)
         with torch.inference_mode():
             for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
                 if track is None:
@@ -97,7 +97,7 @@ class MouthPainter(Painter):
 
         A network that is unsure of its input, an unfamiliar voice or a noisy room, predicts less motion.
         """
-        opening = self._decoder.motion(units) @ lip_gap(self._decoder.mesh.basis)
+        opening = self._decoder.motion(units) @ measure_lip_gap(self._decoder.mesh.basis)
         is_speech = _compute_speech_activity(opening / self._decoder.opening_px) > _SPEECH_THRESHOLD
         if int(is_speech.sum()) < _MIN_SPEECH_UNITS:
             return 1.0
@@ -105,26 +105,26 @@ class MouthPainter(Painter):
         return min(max(gain, _GAIN_RANGE[0]), _GAIN_RANGE[1])
 
     @torch.inference_mode()
-    def _paint(self, track: int, batch: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
+    def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         bank = self._bank(track, batch, found_again)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, future_motion = self._motion(bank, batch)
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in batch])
-        target = move_face(mesh, speaker, landmarks, motion)
+        target = replace_motion(mesh, speaker, landmarks, motion)
         sources = self._choose(bank, batch, landmarks, torch.cat([motion, future_motion]))
         drawings = [
-            Drawing(item, view, [bank.sources[i] for i in indices], bank.landmarks[indices], weights)
+            MouthBlend(item, view, [bank.sources[i] for i in indices], bank.landmarks[indices], weights)
             for (item, view), (indices, weights) in zip(batch, self._blend_sources(bank, batch, sources), strict=True)
         ]
         if self._detector is not None:
             target = mesh.moved(
                 target, speaker.rest, -self._estimate_correction(self._detector, bank, drawings, target)
             )
-        flows = flows_of(mesh, drawings, target)
+        flows = compute_flows(mesh, drawings, target)
         return [d.patch(*args) for d, *args in zip(drawings, target, flows, strengths, strict=True)]
 
     def _estimate_correction(
-        self, detector: FaceDetector, bank: MouthBank, drawings: list[Drawing], target: Tensor
+        self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Tensor
     ) -> Tensor:
         """Estimate the landmark error of the rendered faces as motion [t k], scaled for subtraction.
 
@@ -139,7 +139,7 @@ class MouthPainter(Painter):
         selected, selected_target = [drawings[i] for i in indices], target[indices]
         detected = [
             d.read(detector, *args)
-            for d, *args in zip(selected, selected_target, flows_of(mesh, selected, selected_target), strict=True)
+            for d, *args in zip(selected, selected_target, compute_flows(mesh, selected, selected_target), strict=True)
         ]
         errors = (mesh.motion(torch.stack(detected), rest) - mesh.motion(selected_target, rest)).numpy()
         if self._last_error is not None:
@@ -148,7 +148,7 @@ class MouthPainter(Painter):
         interpolated = np.stack([np.interp(range(len(drawings)), indices, curve) for curve in errors.T], axis=1)
         return _CORRECTION * torch.from_numpy(interpolated).float()
 
-    def _bank(self, track: int, batch: Seen, found_again: bool) -> MouthBank:
+    def _bank(self, track: int, batch: ViewBatch, found_again: bool) -> MouthBank:
         if track != self._track:
             previous = self._banks.get(self._track)
             if track not in self._banks:
@@ -162,22 +162,24 @@ class MouthPainter(Painter):
         bank.add([(item.frame, view) for item, view in (uncovered if uncovered or bank.sources else batch)])
         return bank
 
-    def _motion(self, bank: MouthBank, batch: Seen) -> tuple[Tensor, Tensor]:
+    def _motion(self, bank: MouthBank, batch: ViewBatch) -> tuple[Tensor, Tensor]:
         """Return this person's motion at the frames [t k], and in the units after them [_LOOK_AHEAD_UNITS k]."""
-        positions = [max(position, Fraction(0)) for position in unit_positions(self._timing, batch)]
+        positions = [max(position, Fraction(0)) for position in compute_unit_positions(self._timing, batch)]
         first, last = floor(min(positions)), ceil(max(positions)) + _LOOK_AHEAD_UNITS
         start = max(0, first - _SPEECH_RADIUS)
         units = self._units.window(start, last)
         motion = self._decoder.motion(units) * self._gain
-        activity = _compute_speech_activity((motion @ lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px)
-        person_motion = speak_as(self._decoder, bank.speaker, motion, activity, strength=self._strength)
+        activity = _compute_speech_activity(
+            (motion @ measure_lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px
+        )
+        person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=self._strength)
         lower = torch.tensor([floor(position) - start for position in positions])
         fraction = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
         return torch.lerp(person_motion[lower], person_motion[lower + 1], fraction), person_motion[-_LOOK_AHEAD_UNITS:]
 
-    def _choose(self, bank: MouthBank, batch: Seen, landmarks: Tensor, motion: Tensor) -> list[int]:
+    def _choose(self, bank: MouthBank, batch: ViewBatch, landmarks: Tensor, motion: Tensor) -> list[int]:
         """Choose the source of each frame; frames after them are assumed to have the last one's pose and light."""
-        rotation = measure_turn(self._decoder, bank.speaker, landmarks)
+        rotation = estimate_rotation(self._decoder, bank.speaker, landmarks)
         light = torch.stack([measure_light(view.crop) for _, view in batch])
         future_s = torch.arange(1, _LOOK_AHEAD_UNITS + 1) / self._timing.fps
         times_s = torch.tensor([float(item.frame.source_s) for item, _ in batch])
@@ -191,7 +193,9 @@ class MouthPainter(Painter):
         previous = None if self._source is None else bank.index(self._source)
         return choose_sources(costs, bank.neighbours, self._costs.jump, previous)[: len(batch)]
 
-    def _blend_sources(self, bank: MouthBank, batch: Seen, sources: list[int]) -> list[tuple[list[int], list[float]]]:
+    def _blend_sources(
+        self, bank: MouthBank, batch: ViewBatch, sources: list[int]
+    ) -> list[tuple[list[int], list[float]]]:
         """Return sources and their blend weights for each frame; after a jump the previous source fades out."""
         blends = []
         for (item, _), source in zip(batch, sources, strict=True):
@@ -213,7 +217,7 @@ class MouthPainter(Painter):
 
 def _is_uncovered(item: TrackedFrame) -> bool:
     """Whether nothing covers the mouth, so that it can serve as a source."""
-    return item.face.hindrance != COVERED
+    return item.face.hindrance != OCCLUDED
 
 
 def _compute_speech_activity(opening: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cals.face.transfer import SourceFace, keep_source
+from cals.face.transfer import SourceFace, build_source_face
 from cals.inference.tracked import View
 from cals.media.frame import Frame
-from cals.models.lips import OWN_S
-from cals.models.mesh import similarity
+from cals.models.lips import MIN_REFERENCE_GAP_S
+from cals.models.mesh import estimate_similarity
 from cals.models.motion import MeshDecoder
 from cals.models.sources import SourceCosts
-from cals.models.speaker import Speaker, fit_speaker, match_weights
+from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
 from cals.types import U8
 
 BANK_BYTES = 96 * 2**20
@@ -71,7 +71,7 @@ class MouthBank:
         arrays.light = torch.cat([arrays.light, torch.stack([measure_light(view.crop) for _, view in new])])
         times_s = torch.tensor([float(frame.source_s) for frame, _ in new], dtype=torch.float64)
         arrays.times_s = torch.cat([arrays.times_s, times_s])
-        self.sources += [keep_source(frame, view.transform, view.crop) for frame, view in new]
+        self.sources += [build_source_face(frame, view.transform, view.crop) for frame, view in new]
         if self._speaker is None or len(self._fit_landmarks) >= 2 * self._fit_count:
             self.fit()
         else:
@@ -112,17 +112,17 @@ class MouthBank:
     def measure_costs(self, motion: Tensor, rotation: Tensor, light: Tensor, times_s: Tensor) -> NDArray[np.float64]:
         """Compute each mouth's cost [t n] for motions [t k], rotations [t 3 3], lights [t 3] at source times [t]."""
         costs = self._costs
-        weights = match_weights(self._decoder.mesh).sqrt()
+        weights = compute_match_weights(self._decoder.mesh).sqrt()
         distances = torch.cdist(motion * weights, self._motion * weights).square()
         distances += costs.pose * torch.cdist(rotation.flatten(1), self._rotation.flatten(1)).square()
         distances += costs.light * torch.cdist(light, self._arrays.light).square()
-        is_own = (times_s[:, None].double() - self._arrays.times_s).abs() < OWN_S - 1e-3
+        is_own = (times_s[:, None].double() - self._arrays.times_s).abs() < MIN_REFERENCE_GAP_S - 1e-3
         return (distances + costs.own * is_own).double().numpy()
 
     def _measure(self) -> None:
         mesh, rest = self._decoder.mesh, self.speaker.rest
         self._motion = mesh.motion(self.landmarks, rest)
-        self._rotation = measure_turn(self._decoder, self.speaker, self.landmarks)
+        self._rotation = estimate_rotation(self._decoder, self.speaker, self.landmarks)
 
     def _thin(self) -> None:
         """Drop mouths similar to others when there are more than memory allows."""
@@ -130,9 +130,9 @@ class MouthBank:
         if len(self.sources) <= limit:
             return
         count = round((1 - _REDUNDANT_SHARE) * limit)
-        weights = match_weights(self._decoder.mesh).sqrt()
+        weights = compute_match_weights(self._decoder.mesh).sqrt()
         features = torch.cat([self._motion * weights, self._costs.pose**0.5 * self._rotation.flatten(1)], dim=1)
-        self._select(torch.tensor(sorted(spread_out(features, count))))
+        self._select(torch.tensor(sorted(sample_farthest(features, count))))
         self._measure()
 
     def _select(self, indices: Tensor) -> None:
@@ -145,7 +145,7 @@ class MouthBank:
         self.sources = [self.sources[i] for i in indices.tolist()]
 
 
-def spread_out(features: Tensor, count: int) -> list[int]:
+def sample_farthest(features: Tensor, count: int) -> list[int]:
     """Sample rows of `features` [n d] by farthest-point sampling, beginning with the farthest from the mean."""
     indices = [int((features - features.mean(dim=0)).square().sum(dim=1).argmax())]
     distances = (features - features[indices[0]]).square().sum(dim=1)
@@ -162,7 +162,7 @@ def measure_light(crop: U8) -> Tensor:
     return torch.from_numpy(crop[_LIGHT_REGION].mean(axis=(0, 1)).astype(np.float32)) / 255
 
 
-def measure_turn(decoder: MeshDecoder, speaker: Speaker, landmarks: Tensor) -> Tensor:
+def estimate_rotation(decoder: MeshDecoder, speaker: Speaker, landmarks: Tensor) -> Tensor:
     """Estimate the rotation [n 3 3] of heads [n 468 3] from the speaker's rest shape."""
     rest = speaker.rest.expand_as(landmarks)
-    return similarity(rest, landmarks, decoder.mesh.upper)[1]
+    return estimate_similarity(rest, landmarks, decoder.mesh.upper)[1]

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cals.face.paste import paste
-from cals.inference.gallery import LOOK_S, Growing, build_galleries, pictures
+from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, stack_crops
 from cals.inference.tracked import TrackedFrame, View
-from cals.inference.windows import UnitTrack
+from cals.inference.windows import UnitStream
 from cals.models.lips import Faces, LipModel
 from cals.timing import AVTiming
 from cals.types import Patch
 
-Seen = list[tuple[TrackedFrame, View]]
+ViewBatch = list[tuple[TrackedFrame, View]]
 BATCH_BYTES = 16 << 20
 """Memory of the frames in one batch: 8 and more of 720p, 5 of 1080p, one of 4K."""
 
@@ -42,7 +42,7 @@ class Painter(ABC):
         return patches
 
     @abstractmethod
-    def _paint(self, track: int, batch: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
+    def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         """Render patches for frames of one track; `found_again` after a gap without a cut."""
 
 
@@ -51,15 +51,17 @@ class CropPainter(Painter):
 
     def __init__(self, model: LipModel, units: Iterator[Tensor], ahead: Iterable[TrackedFrame]) -> None:
         super().__init__()
-        self._galleries = Growing(build_galleries(takewhile(lambda item: item.frame.time_s <= LOOK_S, ahead)))
-        self._model, self._units = model, UnitTrack(units)
+        self._galleries = GalleryCache(
+            build_galleries(takewhile(lambda item: item.frame.time_s <= MAX_GALLERY_S, ahead))
+        )
+        self._model, self._units = model, UnitStream(units)
 
-    def _paint(self, track: int, batch: Seen, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.at(unit_positions(self._model.mel.timing, batch))
+    def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
+        units = self._units.at(compute_unit_positions(self._model.mel.timing, batch))
         person_gallery = self._galleries.of(track, batch, found_again=found_again)
         device = next(self._model.parameters()).device
         faces = Faces(
-            crops=pictures(view.crop for _, view in batch),
+            crops=stack_crops(view.crop for _, view in batch),
             landmarks=torch.stack([torch.from_numpy(view.landmarks) for _, view in batch]),
             times_s=torch.tensor([float(item.frame.source_s) for item, _ in batch]),
         )
@@ -72,6 +74,6 @@ class CropPainter(Painter):
         ]
 
 
-def unit_positions(timing: AVTiming, batch: Seen) -> list[Fraction]:
+def compute_unit_positions(timing: AVTiming, batch: ViewBatch) -> list[Fraction]:
     """Return the positions of the frames' middles on the unit axis."""
     return [timing.unit_position(item.frame.time_s + item.frame.duration_s / 2) for item, _ in batch]

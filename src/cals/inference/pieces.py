@@ -9,7 +9,7 @@ from cals.types import F32
 
 T = TypeVar("T")
 
-LONGEST_S, SHORTEST_S = 10, 1
+MAX_SEGMENT_S, MIN_SEGMENT_S = 10, 1
 """Length of the longest piece, and of the shortest that ends in a pause."""
 PAUSE_S = 0.4
 """The shortest silence that separates sentences."""
@@ -19,7 +19,9 @@ end to end, are split at 45 of 45 joins and 1 other place, and 0 of 60 single se
 _SMOOTH_S = 0.2
 
 
-def cut_pieces(items: Iterable[T], level: Callable[[T], float], fps: int, *, pauses: bool = True) -> Iterator[list[T]]:
+def split_segments(
+    items: Iterable[T], level: Callable[[T], float], fps: int, *, pauses: bool = True
+) -> Iterator[list[T]]:
     """Split items, `fps` a second, into pieces of at most `LONGEST_S`; concatenated they are the items again.
 
     `level` measures speech at an item: loudness in dB, or with `pauses` False anything that is low between words,
@@ -28,7 +30,7 @@ def cut_pieces(items: Iterable[T], level: Callable[[T], float], fps: int, *, pau
     """
     pending: list[T] = []
     levels: list[float] = []
-    max_length = LONGEST_S * fps
+    max_length = MAX_SEGMENT_S * fps
     for item in items:
         pending.append(item)
         levels.append(level(item))
@@ -56,7 +58,7 @@ def find_pause(levels: F32, fps: int) -> int | None:
         if (
             has_speech_around
             and end - start >= PAUSE_S * fps
-            and SHORTEST_S * fps <= middle <= len(levels) - SHORTEST_S * fps
+            and MIN_SEGMENT_S * fps <= middle <= len(levels) - MIN_SEGMENT_S * fps
         ):
             return int(middle)
     return None

@@ -14,7 +14,7 @@ from cals.nn.precision import is_bf16_fast
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def draw_in(network: LipModel, precision: Precision) -> None:
+def set_precision(network: LipModel, precision: Precision) -> None:
     """Set the precision of the network's convolutions over pixels, on its present device; weights do not change.
 
     Nothing else runs in bfloat16: coordinates would lose a fraction of a pixel.

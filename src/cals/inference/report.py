@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cals.errors import MediaError
-from cals.files import replacing, why
+from cals.files import describe_os_error, replace_atomically
 from cals.inference.stream import GENERATED, LipFrame
-from cals.media.target import check_place, taken_meanwhile
+from cals.media.target import build_conflict_error, check_output_path
 
 
 @dataclass
@@ -94,16 +94,18 @@ class GenerateReport:
 
 
 @contextmanager
-def new_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
+def create_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
     """Create a partial file to write to, before any work, so that its location cannot fail later on.
 
     Raises MediaError where `check_place` does, or when the file cannot be made.
     """
-    check_place(path, force=force, apart_from=apart_from)
+    check_output_path(path, force=force, apart_from=apart_from)
     try:
-        with replacing(path, replace=force) as partial:
+        with replace_atomically(path, replace=force) as partial:
             yield partial
     except FileExistsError as error:
-        raise taken_meanwhile(path) from error
+        raise build_conflict_error(path) from error
     except OSError as error:
-        raise MediaError(f"{path}: expected a place to write to, found {why(error)}; choose another name") from error
+        raise MediaError(
+            f"{path}: expected a place to write to, found {describe_os_error(error)}; choose another name"
+        ) from error

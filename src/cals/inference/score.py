@@ -11,25 +11,25 @@ import numpy as np
 from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.inference.following import follow, no_face
-from cals.inference.shifts import Shifts, measure_shifts
-from cals.inference.sync_encoders import OriginalSyncNet, SyncEncoders, own_encoders
-from cals.inference.tracked import TrackedFrame, tracked
+from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.shifts import SyncDistances, measure_shifts
+from cals.inference.sync_encoders import OriginalSyncNet, SyncEncoders, load_encoders
+from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import mono_blocks
 from cals.media.reader import VideoReader
-from cals.metrics.lse import LSE, lse_of_shifts
-from cals.metrics.offset import MAX_OFFSET, TOLERATED_OFFSET
+from cals.metrics.lse import LSE, lse_from_distances
+from cals.metrics.offset import MAX_IN_STEP_OFFSET, MAX_OFFSET
 from cals.models.interop.syncnet import load_syncnet
 from cals.types import ProgressCallback
 
-MIN_JUDGED = 10
+MIN_WINDOWS = 10
 """Fewer windows than this are not enough to score a clip."""
 STRETCH_S, STRETCH_STEP_S = 4, 1
 """Length of the stretches that have an offset of their own, and the step between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class OffsetSegment:
     """Offset and LSE-C of one stretch of the video."""
 
     middle_s: float
@@ -53,7 +53,7 @@ class SyncResult:
     """Frames dropped because a frame of their window lacks the face, or lies beyond the ends or a cut."""
     no_sound: int
     """Frames dropped because the sound does not reach 15 frames to either side."""
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[OffsetSegment, ...]
     """The offset over time; empty where the video is too short for two of them."""
 
     @property
@@ -119,14 +119,14 @@ class SyncScorer:
         try:
             self.encoders: SyncEncoders
             if syncnet is None:
-                self.encoders = own_encoders(None if sync is None else Path(sync), device)
+                self.encoders = load_encoders(None if sync is None else Path(sync), device)
             else:
                 self.encoders = OriginalSyncNet(load_syncnet(Path(syncnet)), device)
         except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
             raise ConfigError(
                 f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
             ) from error
-        self._face_models = FaceModels(*hub.face_model_bytes(face_models))
+        self._face_models = FaceModels(*hub.read_face_models(face_models))
 
     def score(
         self,
@@ -144,9 +144,9 @@ class SyncScorer:
         video = Path(video)
         sound = video if audio is None else Path(audio)
         shifts = self._measure(video, sound, person, keep_going, progress)
-        if len(shifts.judged) < MIN_JUDGED:
+        if len(shifts.judged) < MIN_WINDOWS:
             raise MediaError(
-                f"{video}: expected {MIN_JUDGED} or more frames of {1000 // self.encoders.fps} ms that have a face and "
+                f"{video}: expected {MIN_WINDOWS} or more frames of {1000 // self.encoders.fps} ms that have a face and "
                 f"{MAX_OFFSET} frames of sound on either side, found {len(shifts.judged)} of {shifts.frames} "
                 f"({shifts.no_face} without a face, {shifts.no_sound} without the sound); give a longer video"
             )
@@ -155,29 +155,29 @@ class SyncScorer:
         return SyncResult(
             encoders=self.encoders.name,
             fps=self.encoders.fps,
-            total=lse_of_shifts(distances),
-            in_step=float((np.abs(offsets) <= TOLERATED_OFFSET).mean()),
+            total=lse_from_distances(distances),
+            in_step=float((np.abs(offsets) <= MAX_IN_STEP_OFFSET).mean()),
             frames=shifts.frames,
             judged=len(shifts.judged),
             no_face=shifts.no_face,
             no_sound=shifts.no_sound,
-            stretches=tuple(offset_over_time(shifts, self.encoders.fps)),
+            stretches=tuple(compute_offset_segments(shifts, self.encoders.fps)),
         )
 
     def _measure(
         self, video: Path, sound: Path, person: str | int, keep_going: bool, progress: ProgressCallback | None
-    ) -> Shifts:
+    ) -> SyncDistances:
         with VideoReader(video, keep_going=keep_going) as reader:
             if reader.format.is_image:
                 raise MediaError(f"{video}: expected a video, found a picture, which has nothing to be in step with")
             wav = mono_blocks(sound, self.encoders.sample_rate_hz, keep_going=keep_going)
             with closing(wav):  # type: ignore[type-var]  # a generator
-                tracker = follow(video, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+                tracker = build_tracker(video, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
                 any_face = False
 
                 def items() -> Iterator[TrackedFrame]:
                     nonlocal any_face
-                    for item in tracked(reader, tracker, self.encoders.crop_px):
+                    for item in track_and_align(reader, tracker, self.encoders.crop_px):
                         any_face = any_face or item.view is not None
                         yield item
 
@@ -186,17 +186,17 @@ class SyncScorer:
                     if progress is not None:
                         progress(shifts.frames, total)
         if not any_face:
-            raise no_face(video, person, tracker)
+            raise build_no_face_error(video, person, tracker)
         return shifts
 
 
-def offset_over_time(shifts: Shifts, fps: int) -> Iterator[Stretch]:
+def compute_offset_segments(shifts: SyncDistances, fps: int) -> Iterator[OffsetSegment]:
     """Yield the stretches with distances for half of their frames or more; none where there would be only one."""
     frame_numbers, distances = np.array(shifts.judged), np.array(shifts.distances)
     starts = range(0, max(shifts.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
     for start in starts if len(starts) > 1 else ():
         window_distances = distances[(frame_numbers >= start) & (frame_numbers < start + STRETCH_S * fps)]
         if len(window_distances) >= STRETCH_S * fps / 2:
-            window_lse = lse_of_shifts(window_distances)
+            window_lse = lse_from_distances(window_distances)
             middle_s = start / fps + STRETCH_S / 2
-            yield Stretch(middle_s=middle_s, offset_frames=window_lse.offset_frames, lse_c=window_lse.lse_c)
+            yield OffsetSegment(middle_s=middle_s, offset_frames=window_lse.offset_frames, lse_c=window_lse.lse_c)

@@ -10,17 +10,17 @@ import numpy as np
 
 from cals import hub
 from cals.errors import ConfigError
-from cals.face.align import CROP_SIZE_PX, face_pose
+from cals.face.align import CROP_SIZE_PX, estimate_pose
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.draw import contact_sheet
-from cals.face.sampling import sample, similarity
-from cals.inference.following import follow, no_face
-from cals.inference.report import new_file
+from cals.face.draw import render_contact_sheet
+from cals.face.sampling import build_similarity, sample
+from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.report import create_file
 from cals.inference.stream import NO_FACE
 from cals.inference.tracked import FrameTracker
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
-from cals.types import U8, ProgressCallback, TrackedFace, affine_inverse
+from cals.types import U8, ProgressCallback, TrackedFace, invert_affine
 
 COLUMNS = 10
 CELL_PX = 216
@@ -61,7 +61,7 @@ class FaceRow:
             self._cells = self._cells[::2]
             self._spacing *= 2
         if self._count % self._spacing == 0:
-            self._cells.append(_Cell(frame.time_s, status_of(face), crop_face(frame, face)))
+            self._cells.append(_Cell(frame.time_s, find_status(face), crop_face(frame, face)))
         self._count += 1
         self._end_s = frame.time_s + frame.duration_s
 
@@ -85,13 +85,13 @@ def crop_face(frame: Frame, face: TrackedFace) -> U8:
     """Crop the upright face [CELL_PX CELL_PX 3], scaled by the eyes only; without a face, shrink the frame."""
     if not face.valid:
         return _letterbox(frame.rgb())
-    eye_distance_px, angle, middle = face_pose(face.landmarks)
+    eye_distance_px, angle, middle = estimate_pose(face.landmarks)
     eyes = (_EYES[0] * CELL_PX, _EYES[1] * CELL_PX)
-    to_frame = similarity(eye_distance_px / (_EYE_DISTANCE * CELL_PX), angle, eyes, middle)
-    return sample(frame, affine_inverse(to_frame), CELL_PX, CELL_PX)
+    to_frame = build_similarity(eye_distance_px / (_EYE_DISTANCE * CELL_PX), angle, eyes, middle)
+    return sample(frame, invert_affine(to_frame), CELL_PX, CELL_PX)
 
 
-def status_of(face: TrackedFace) -> str:
+def find_status(face: TrackedFace) -> str:
     """Return the reason why no mouth would be rendered, empty where one would."""
     return face.hindrance or "" if face.valid else NO_FACE
 
@@ -118,11 +118,11 @@ def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
     cells = [row.cells(name) for name, row in rows]
     pictures = [picture for row_items, _ in cells for picture in row_items]
     labels = [label for _, row_items in cells for label in row_items]
-    sheet = contact_sheet(pictures, rows[0][1].columns, labels)
+    sheet = render_contact_sheet(pictures, rows[0][1].columns, labels)
     path.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
-def sheet_videos(
+def write_sheet(
     videos: Sequence[Path],
     out: Path,
     *,
@@ -141,11 +141,11 @@ def sheet_videos(
     if not videos:
         raise ConfigError("sheet: expected one or more videos, found none; name them")
     rows = [(video.stem, FaceRow(columns)) for video in videos]
-    with new_file(out, force=force, apart_from=videos) as partial:
-        detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    with create_file(out, force=force, apart_from=videos) as partial:
+        detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
         frame_count = 0
         for video, (_, row) in zip(videos, rows, strict=True):
-            tracker = follow(video, person, detector, keep_going=keep_going)
+            tracker = build_tracker(video, person, detector, keep_going=keep_going)
             frame_tracker = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
             any_face = False
             with VideoReader(video, keep_going=keep_going) as reader:
@@ -156,5 +156,5 @@ def sheet_videos(
                     if progress is not None:
                         progress(frame_count, None)
             if not any_face:
-                raise no_face(video, person, tracker)
+                raise build_no_face_error(video, person, tracker)
         draw_sheet(rows, partial)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cals.inference.sync_encoders import SyncEncoders, stacked
+from cals.inference.sync_encoders import SyncEncoders, stack_windows
 from cals.inference.tracked import TrackedFrame
 from cals.metrics.offset import MAX_OFFSET
-from cals.timing import ticks_until
+from cals.timing import count_ticks
 from cals.types import F32, U8
 
 BATCH = 16
@@ -19,7 +19,7 @@ Window = list[U8]
 
 
 @dataclass
-class Shifts:
+class SyncDistances:
     """Distances frame by frame, at the encoders' own rate, and counts of the frames that have none."""
 
     frames: int = 0
@@ -33,12 +33,14 @@ class Shifts:
     """Distances [31] of each of those frames to the sound shifted by -15..15 frames."""
 
 
-def measure_shifts(items: Iterable[TrackedFrame], sound: Iterable[F32], encoders: SyncEncoders) -> Iterator[Shifts]:
+def measure_shifts(
+    items: Iterable[TrackedFrame], sound: Iterable[F32], encoders: SyncEncoders
+) -> Iterator[SyncDistances]:
     """Compare frames and sound as they stream; yield the same growing result after every batch of frames."""
-    shifts = Shifts()
-    audio = Heard(encoders.audio(sound), encoders.first_heard)
+    shifts = SyncDistances()
+    audio = AudioEmbeddings(encoders.audio(sound), encoders.first_heard)
     pending: list[tuple[int, Window]] = []
-    for number, window in enumerate(windows(at_rate(items, encoders.fps), encoders)):
+    for number, window in enumerate(iterate_windows(resample_frames(items, encoders.fps), encoders)):
         shifts.frames += 1
         if window is None:
             shifts.no_face += 1
@@ -54,8 +56,8 @@ def measure_shifts(items: Iterable[TrackedFrame], sound: Iterable[F32], encoders
     yield shifts
 
 
-def _compare(pending: list[tuple[int, Window]], audio: "Heard", encoders: SyncEncoders, shifts: Shifts) -> None:
-    visual = encoders.visual(stacked([window for _, window in pending]))
+def _compare(pending: list[tuple[int, Window]], audio: "Heard", encoders: SyncEncoders, shifts: SyncDistances) -> None:
+    visual = encoders.visual(stack_windows([window for _, window in pending]))
     for (number, _), embedding in zip(pending, visual, strict=True):
         audio_span, valid = audio.span(number - MAX_OFFSET, number + MAX_OFFSET + 1)
         if not (valid.all() if encoders.edges == "drop" else valid[MAX_OFFSET]):
@@ -66,7 +68,7 @@ def _compare(pending: list[tuple[int, Window]], audio: "Heard", encoders: SyncEn
         shifts.distances.append(distances.copy())  # a copy does not hold the tensor: half the memory
 
 
-class Heard:
+class AudioEmbeddings:
     """Audio embeddings by frame index, requested in rising order; keeps only those still needed."""
 
     def __init__(self, blocks: Iterator[Tensor], first: int = 0) -> None:
@@ -89,16 +91,16 @@ class Heard:
         return embeddings, valid
 
 
-def at_rate(items: Iterable[TrackedFrame], fps: int) -> Iterator[TrackedFrame]:
+def resample_frames(items: Iterable[TrackedFrame], fps: int) -> Iterator[TrackedFrame]:
     """Yield the frame shown in the middle of every 1 / `fps` s, whatever the video's own rate."""
     number = 0
     for item in items:
-        while number < ticks_until(item.frame.time_s + item.frame.duration_s, fps):
+        while number < count_ticks(item.frame.time_s + item.frame.duration_s, fps):
             yield item
             number += 1
 
 
-def windows(items: Iterable[TrackedFrame], encoders: SyncEncoders) -> Iterator[Window | None]:
+def iterate_windows(items: Iterable[TrackedFrame], encoders: SyncEncoders) -> Iterator[Window | None]:
     """Yield each frame's window; None where one of its frames has no face, at a cut, and at the ends."""
     side = encoders.frames // 2
     buffer: deque[tuple[int, U8] | None] = deque([None] * side, maxlen=encoders.frames)

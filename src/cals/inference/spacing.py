@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class EvenlySpaced(Generic[T]):
+class EvenSampler(Generic[T]):
     """Keeps `count` to 2 x `count` items of a stream (all of a shorter one); the spacing doubles as it grows."""
 
     def __init__(self, count: int) -> None:

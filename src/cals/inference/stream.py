@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cals.face.hindrance import turn_share
+from cals.face.hindrance import compute_yaw_opacity
 from cals.inference import painters
-from cals.inference.fade import frame_strengths
+from cals.inference.fade import compute_frame_strengths
 from cals.inference.painters import Painter
 from cals.inference.tracked import TrackedFrame
 from cals.media.frame import Frame
@@ -29,9 +29,10 @@ class LipFrame:
 
 def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int) -> Iterator[LipFrame]:
     """Render the mouths, `batch` frames at a time or fewer of large ones; frames without a view pass through."""
-    with_strength = frame_strengths(items, lambda item: item.view is not None)
+    with_strength = compute_frame_strengths(items, lambda item: item.view is not None)
     weighted = (
-        (item, strength * (turn_share(item.view.landmarks) if item.view else 0.0)) for item, strength in with_strength
+        (item, strength * (compute_yaw_opacity(item.view.landmarks) if item.view else 0.0))
+        for item, strength in with_strength
     )
     for first in weighted:
         batch_items = [first, *islice(weighted, first[0].frame.count_within(painters.BATCH_BYTES, batch) - 1)]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cals import hub
-from cals.checkpoint import load_checkpoint, weights_sha256
-from cals.face.align import CROP_SIZE_PX, crop
-from cals.features.mel import mel_blocks
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
+from cals.face.align import CROP_SIZE_PX, sample_crop
+from cals.features.mel import iterate_log_mel
 from cals.inference.tracked import TrackedFrame, View
 from cals.metrics.lse import Edges
 from cals.models.interop import mfcc, syncnet
@@ -48,7 +48,7 @@ class SyncEncoders(Protocol):
         ...
 
 
-class OwnEncoders:
+class CalsEncoders:
     """Encoders of `cals train sync`: lower halves of aligned crops and log-mel; the sound is silent beyond its ends."""
 
     edges: Edges = "drop"
@@ -70,9 +70,9 @@ class OwnEncoders:
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
         config, step = self._model.config, self._model.config.mel.timing.mels_per_frame
-        blocks = mel_blocks(sound, config.mel)
+        blocks = iterate_log_mel(sound, config.mel)
         side = self.frames // 2 * step
-        for windows in sliding(blocks, config.mels, step, side, config.mel.floor_db):
+        for windows in slide_windows(blocks, config.mels, step, side, config.mel.floor_db):
             with torch.inference_mode():
                 yield self._model.audio(windows.to(self._device)).cpu()
 
@@ -89,21 +89,21 @@ class OriginalSyncNet:
         self._model, self._device = model.to(device), device
 
     def look(self, item: TrackedFrame, view: View) -> U8:
-        return crop(item.frame, syncnet.syncnet_crop(view.transform))
+        return sample_crop(item.frame, syncnet.compute_syncnet_crop(view.transform))
 
     def visual(self, windows: U8) -> Tensor:
         with torch.inference_mode():
             return self._model.visual(torch.from_numpy(windows).to(self._device)).cpu()
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
-        blocks = (torch.from_numpy(block) for block in mfcc.mfcc_blocks(sound))
+        blocks = (torch.from_numpy(block) for block in mfcc.iterate_mfcc(sound))
         step = mfcc.RATE_HZ // mfcc.HOP // syncnet.FPS
-        for windows in sliding(blocks, syncnet.MFCC_WINDOWS, step):
+        for windows in slide_windows(blocks, syncnet.MFCC_WINDOWS, step):
             with torch.inference_mode():
                 yield self._model.audio(windows.to(self._device)).cpu()
 
 
-def own_encoders(folder: Path | None = None, device: str = "cpu") -> OwnEncoders:
+def load_encoders(folder: Path | None = None, device: str = "cpu") -> CalsEncoders:
     """Load the encoders of a checkpoint folder, by default those that ship beside the default model."""
     shipped = hub.MODELS[hub.DEFAULT_MODEL].folder
     if folder is None and shipped is not None:
@@ -113,10 +113,10 @@ def own_encoders(folder: Path | None = None, device: str = "cpu") -> OwnEncoders
     else:
         raise ValueError("hub: the default model ships with sync encoders")
     model = sync_from_checkpoint(load_checkpoint(folder))
-    return OwnEncoders(model, f"{name} ({weights_sha256(folder)[:12]})", device)
+    return CalsEncoders(model, f"{name} ({compute_weights_sha256(folder)[:12]})", device)
 
 
-def sliding(
+def slide_windows(
     blocks: Iterable[Tensor], size: int, step: int, side: int | None = None, fill: float = 0.0
 ) -> Iterator[Tensor]:
     """Yield windows [n size f] every `step` rows of a stream of blocks [m f], across block borders too.
@@ -143,6 +143,6 @@ def _unfold_windows(rows: Tensor, size: int, step: int) -> list[Tensor]:
     return [rows.unfold(0, size, step).transpose(1, 2)] if len(rows) >= size else []
 
 
-def stacked(windows: list[list[U8]]) -> U8:
+def stack_windows(windows: list[list[U8]]) -> U8:
     """Stack windows of crops into the input of `visual`, [b frames h w 3]."""
     return np.stack([np.stack(window) for window in windows])

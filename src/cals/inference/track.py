@@ -10,11 +10,11 @@ import cv2
 from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.draw import contact_sheet, draw_track
-from cals.face.record import face_record
-from cals.inference.following import follow, no_face
-from cals.inference.report import new_file
-from cals.inference.spacing import EvenlySpaced
+from cals.face.draw import draw_track, render_contact_sheet
+from cals.face.record import face_to_record
+from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.report import create_file
+from cals.inference.spacing import EvenSampler
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace
@@ -40,21 +40,21 @@ def track_video(
     """
     if sheet_file.suffix.lower() != ".png":
         raise ConfigError(f"sheet: expected a name ending in .png, found {sheet_file.name}; rename it")
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
-    tracker = follow(video, person, detector, keep_going=keep_going)
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
+    tracker = build_tracker(video, person, detector, keep_going=keep_going)
     counts: Counter[str] = Counter()
-    sheet = EvenlySpaced[U8](SHEET_FRAMES)
+    sheet = EvenSampler[U8](SHEET_FRAMES)
     with (
         VideoReader(video, keep_going=keep_going) as reader,
-        new_file(track_file, force=force, apart_from=(video, sheet_file)) as partial_track,
-        new_file(sheet_file, force=force, apart_from=(video,)) as partial_sheet,
+        create_file(track_file, force=force, apart_from=(video, sheet_file)) as partial_track,
+        create_file(sheet_file, force=force, apart_from=(video,)) as partial_sheet,
     ):
         with partial_track.open("w", encoding="utf-8") as lines:
             header = {"video": video.name, "width": reader.width, "height": reader.height}
             lines.write(json.dumps(header)[:-1] + ', "frames": [')
             for frame in reader:
                 face = tracker.update(frame, frame.time_s, frame.index)
-                lines.write(("," if frame.index else "") + "\n" + json.dumps(face_record(face)))
+                lines.write(("," if frame.index else "") + "\n" + json.dumps(face_to_record(face)))
                 sheet.offer(frame.index, partial(_draw_thumbnail, frame, face))
                 counts.update(["frames", "faces"] if face.valid else ["frames"])
                 counts["tracks"] = max(counts["tracks"], face.track + 1 if face.valid else 0)
@@ -62,7 +62,7 @@ def track_video(
                     progress(counts["frames"], reader.frame_count_estimate)
             lines.write("\n]}\n")
         if not counts["faces"]:
-            raise no_face(video, person, tracker)
+            raise build_no_face_error(video, person, tracker)
         encoded = cv2.imencode(".png", cv2.cvtColor(_build_sheet(sheet.items), cv2.COLOR_RGB2BGR))[1]
         partial_sheet.write_bytes(encoded.tobytes())
     return counts
@@ -78,6 +78,6 @@ def _build_sheet(thumbnails: dict[int, U8]) -> U8:
     """Build the contact sheet [h w 3] of thumbnails by frame index."""
     step = -(-len(thumbnails) // SHEET_FRAMES)
     selected = list(thumbnails.items())[::step]
-    return contact_sheet(
+    return render_contact_sheet(
         [image for _, image in selected], columns=6, labels=[f"frame {index}" for index, _ in selected]
     )

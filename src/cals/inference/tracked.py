@@ -8,19 +8,19 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
-from cals.face.align import Aligner, crop
-from cals.face.cover import CoverWatch
-from cals.face.hindrance import COVERED
-from cals.face.mask import lower_face_mask
+from cals.face.align import Aligner, sample_crop
+from cals.face.cover import OcclusionDetector
+from cals.face.hindrance import OCCLUDED
+from cals.face.mask import build_lower_face_mask
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
 from cals.types import F32, U8, CropTransform, TrackedFace
 
-Covered = Literal["keep", "draw"]
+OcclusionPolicy = Literal["keep", "draw"]
 """What happens to a covered mouth: the frame keeps its pixels, or the mouth is drawn over what covers it."""
-AHEAD_S = 20
+MAX_LOOK_AHEAD_S = 20
 """Length of the look-ahead before the first frame is rendered."""
-AHEAD_FRAMES = 600
+MAX_LOOK_AHEAD_FRAMES = 600
 """Largest number of frames in the look-ahead, whose faces stay in memory."""
 
 
@@ -38,7 +38,7 @@ class View:
     @cached_property
     def mask(self) -> F32:
         """Weight of a generated crop at each pixel, [size size]."""
-        return lower_face_mask(self.landmarks, self.transform, *self.frame_px)
+        return build_lower_face_mask(self.landmarks, self.transform, *self.frame_px)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ class FrameTracker:
     no view with "keep" and keeps its view with "draw".
     """
 
-    def __init__(self, tracker: FaceTracker, crop_px: int, *, covered: Covered | None = None) -> None:
+    def __init__(self, tracker: FaceTracker, crop_px: int, *, covered: OcclusionPolicy | None = None) -> None:
         self._tracker, self._aligner = tracker, Aligner(crop_px)
-        self._covered, self._cover_watch, self._had_cut = covered, CoverWatch(), False
+        self._covered, self._cover_watch, self._had_cut = covered, OcclusionDetector(), False
         self._last_item: TrackedFrame | None = None
         self._tracked_ahead: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
 
@@ -71,7 +71,7 @@ class FrameTracker:
     def look_ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
         """Track the beginning of a video, and keep the faces for `track`."""
         for count, frame in enumerate(frames):
-            if frame.time_s > AHEAD_S or count >= AHEAD_FRAMES:
+            if frame.time_s > MAX_LOOK_AHEAD_S or count >= MAX_LOOK_AHEAD_FRAMES:
                 break
             item = self._track_frame(frame)
             self._tracked_ahead.append((frame.source_s, item.face, item.view))
@@ -98,9 +98,9 @@ class FrameTracker:
             transform = self._aligner.update(face)
         if face.valid and not (self._covered and face.hindrance):
             landmarks = transform.landmarks(face.landmarks)
-            view = View(transform, crop(frame, transform), landmarks, (frame.width, frame.height))
+            view = View(transform, sample_crop(frame, transform), landmarks, (frame.width, frame.height))
         if view is not None and self._covered and self._is_covered(view, frame.time_s):
-            face = dataclasses.replace(face, hindrance=COVERED)
+            face = dataclasses.replace(face, hindrance=OCCLUDED)
             view = view if self._covered == "draw" else None
         self._last_item = TrackedFrame(frame, face, view)
         return self._last_item
@@ -110,6 +110,6 @@ class FrameTracker:
         return self._cover_watch.update(view.crop, view.landmarks, time_s, cut=cut)
 
 
-def tracked(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iterator[TrackedFrame]:
+def track_and_align(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iterator[TrackedFrame]:
     """Track and align one person's face through `frames`."""
     return FrameTracker(tracker, crop_px).track(frames)

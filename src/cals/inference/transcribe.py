@@ -13,10 +13,10 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import FaceModels
 from cals.inference.load import load_recognizer
-from cals.inference.pieces import cut_pieces
-from cals.inference.spacing import EvenlySpaced
+from cals.inference.pieces import split_segments
+from cals.inference.spacing import EvenSampler
 from cals.inference.transcript import Reliability, Segment, Transcript, TranscriptWord
-from cals.inference.utterance import Moment, Source, choose_source, read_moments
+from cals.inference.utterance import AVFrame, StreamFiles, choose_streams, read_frames
 from cals.models.avsr.beam import BeamConfig, align_ctc
 from cals.models.avsr.config import AVSRConfig, Streams
 from cals.models.avsr.network import AVSR, STREAMS
@@ -76,20 +76,18 @@ class Transcriber:
         Raises MediaError for an unreadable file or one without a stream that the recogniser takes, and ConfigError for
         streams that the recogniser lacks. Raises NoFaceError where lips alone are read and no face is found.
         """
-        source = choose_source(Path(video), None if audio is None else Path(audio), streams, self.config)
-        face_models = None if source.pictures is None else FaceModels(*hub.face_model_bytes(self._face_models))
-        moments = read_moments(
-            source, self.config, face_models, person=person, keep_going=keep_going, progress=progress
-        )
+        source = choose_streams(Path(video), None if audio is None else Path(audio), streams, self.config)
+        face_models = None if source.pictures is None else FaceModels(*hub.read_face_models(self._face_models))
+        moments = read_frames(source, self.config, face_models, person=person, keep_going=keep_going, progress=progress)
         builder = _TranscriptBuilder(self.config, source)
         with closing(moments):  # type: ignore[type-var]  # a generator
             fps, pauses = self.config.mel.timing.fps, source.sound is not None
-            for piece in cut_pieces(moments, lambda moment: moment.level, fps, pauses=pauses):
+            for piece in split_segments(moments, lambda moment: moment.level, fps, pauses=pauses):
                 builder.add(piece, *self._recognize(piece, beam))
         return builder.build(self.name)
 
     @torch.no_grad()
-    def _recognize(self, piece: Sequence[Moment], beam: BeamConfig) -> tuple[Recognition | None, dict[str, Tensor]]:
+    def _recognize(self, piece: Sequence[AVFrame], beam: BeamConfig) -> tuple[Recognition | None, dict[str, Tensor]]:
         """Recognise one segment and return the reliability [t features] of its streams.
 
         The recognition is None where the segment has neither a face nor sound.
@@ -117,17 +115,17 @@ class Transcriber:
 class _TranscriptBuilder:
     """Collects recognised segments into a `Transcript`."""
 
-    def __init__(self, config: AVSRConfig, source: Source) -> None:
+    def __init__(self, config: AVSRConfig, source: StreamFiles) -> None:
         self._config, self._source = config, source
         self._frames = 0
         self._segments: list[Segment] = []
         self._faces: list[bool] = []
         self._peaks: list[float] = []
-        self._mouths = EvenlySpaced[U8 | None](_MOUTH_COUNT)
+        self._mouths = EvenSampler[U8 | None](_MOUTH_COUNT)
         scored_streams = [stream for stream in STREAMS if config.has_scores and source.streams in ("both", stream)]
         self._scores: dict[str, list[Tensor]] = {stream: [] for stream in scored_streams}
 
-    def add(self, piece: Sequence[Moment], recognition: Recognition | None, scores: dict[str, Tensor]) -> None:
+    def add(self, piece: Sequence[AVFrame], recognition: Recognition | None, scores: dict[str, Tensor]) -> None:
         """Add the next segment."""
         fps, first = self._config.mel.timing.fps, self._frames
         for number, moment in zip(count(first), piece, strict=False):
@@ -135,7 +133,7 @@ class _TranscriptBuilder:
             self._peaks.append(0.0 if moment.wav is None else float(np.abs(moment.wav).max()))
             self._mouths.offer(number, lambda mouth=moment.mouth: mouth)  # type: ignore[misc]
         self._frames += len(piece)
-        words = () if recognition is None else timed_words(recognition, self._config.tokens, first, fps)
+        words = () if recognition is None else build_words(recognition, self._config.tokens, first, fps)
         self._segments.append(Segment(start_s=first / fps, end_s=self._frames / fps, words=words))
         for stream, parts in self._scores.items():
             parts.append(_summarize(scores[stream]) if stream in scores else torch.full((3, len(piece)), torch.nan))
@@ -162,7 +160,7 @@ def _summarize(scores: Tensor) -> Tensor:
     return torch.stack([scores.mean(dim=1), low, high])
 
 
-def timed_words(recognition: Recognition, tokens: Tokens, first: int, fps: int) -> tuple[TranscriptWord, ...]:
+def build_words(recognition: Recognition, tokens: Tokens, first: int, fps: int) -> tuple[TranscriptWord, ...]:
     """Return the words of a segment that begins with frame `first`, with times in the video and CTC probabilities."""
     sentence, log_probs = recognition.hypothesis.tokens, recognition.log_probs
     spans = align_ctc(log_probs, sentence)

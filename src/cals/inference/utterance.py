@@ -10,25 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cals.data.offset import loudness
-from cals.data.utterances import grey_mouths, middle_view
+from cals.data.offset import compute_loudness
+from cals.data.utterances import center_crop, extract_grey_mouths
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.landmarks import mouth_opening
-from cals.inference.following import follow, no_face
-from cals.inference.shifts import at_rate
-from cals.inference.tracked import TrackedFrame, tracked
+from cals.face.landmarks import measure_mouth_opening
+from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.shifts import resample_frames
+from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import mono_blocks
 from cals.media.opening import check_file
 from cals.media.photos import is_image
-from cals.media.reader import VideoReader, first_picture_s
+from cals.media.reader import VideoReader, find_video_start_s
 from cals.models.avsr.config import AVSRConfig, Streams
 from cals.types import F32, U8, ProgressCallback
 
 log = logging.getLogger(__name__)
 
 
-class Moment(NamedTuple):
+class AVFrame(NamedTuple):
     """Mouth and sound of one frame at the model's rate."""
 
     mouth: U8 | None
@@ -41,11 +41,11 @@ class Moment(NamedTuple):
     @property
     def level(self) -> float:
         """Speech level: loudness in dB, or the opening of the lips where no sound is read."""
-        return self.opening if self.wav is None else float(loudness(self.wav, len(self.wav), 1)[0])
+        return self.opening if self.wav is None else float(compute_loudness(self.wav, len(self.wav), 1)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class StreamFiles:
     """The file of each stream; None where a stream is not read."""
 
     pictures: Path | None
@@ -56,7 +56,7 @@ class Source:
         return "both" if self.pictures and self.sound else "video" if self.pictures else "audio"
 
 
-def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVSRConfig) -> Source:
+def choose_streams(video: Path, audio: Path | None, streams: Streams, config: AVSRConfig) -> StreamFiles:
     """Find the streams that the files have and the recogniser takes; a missing stream of "both" is logged.
 
     Raises ConfigError where the recogniser lacks the stream, MediaError where the files have no stream that it takes.
@@ -70,7 +70,7 @@ def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVS
         raise ConfigError("streams: expected lips alone or the sound of another file, found both; leave one out")
     check_file(video)
     is_photo = is_image(video)
-    has_video = not is_photo and first_picture_s(video) is not None
+    has_video = not is_photo and find_video_start_s(video) is not None
     sound = audio or (None if is_photo or (has_video and not _has_sound(video)) else video)
     available = {"audio": sound, "video": video if has_video else None}
     requested = [
@@ -84,7 +84,7 @@ def choose_source(video: Path, audio: Path | None, streams: Streams, config: AVS
     for stream in requested:
         if available[stream] is None:
             log.warning("%s: no %s; reading the %s alone", video, _STREAM_NAMES[stream], _OTHER_STREAM_NAMES[stream])
-    return Source(
+    return StreamFiles(
         pictures=available["video"] if "video" in requested else None,
         sound=available["audio"] if "audio" in requested else None,
     )
@@ -99,15 +99,15 @@ def _has_sound(video: Path) -> bool:
         return reader.has_audio
 
 
-def read_moments(
-    source: Source,
+def read_frames(
+    source: StreamFiles,
     config: AVSRConfig,
     face_models: FaceModels | None,
     *,
     person: str | int,
     keep_going: bool,
     progress: ProgressCallback | None,
-) -> Iterator[Moment]:
+) -> Iterator[AVFrame]:
     """Yield one person's mouth and the sound, frame by frame, until both streams have ended.
 
     Frames without the person have no mouth. If no frame has one, this is logged, or NoFaceError without sound.
@@ -119,8 +119,8 @@ def read_moments(
         tracker, total, any_face = None, None, False
         if source.pictures is not None and face_models is not None:
             reader = files.enter_context(VideoReader(source.pictures, keep_going=keep_going))
-            tracker = follow(source.pictures, person, BlazeFaceMesh(face_models), keep_going=keep_going)
-            items = at_rate(tracked(reader, tracker, config.crop_px), timing.fps)
+            tracker = build_tracker(source.pictures, person, BlazeFaceMesh(face_models), keep_going=keep_going)
+            items = resample_frames(track_and_align(reader, tracker, config.crop_px), timing.fps)
             total = None if reader.duration_s is None else round(reader.duration_s * timing.fps)
         if source.sound is not None:
             blocks = mono_blocks(source.sound, timing.sample_rate_hz, timing.samples_per_frame, keep_going=keep_going)
@@ -134,19 +134,21 @@ def read_moments(
             if progress is not None:
                 progress(number + 1, total if total is None else max(total, number + 1))
         if tracker is not None and source.pictures is not None and not any_face:
-            error = no_face(source.pictures, person, tracker)
+            error = build_no_face_error(source.pictures, person, tracker)
             if source.sound is None:
                 raise error
             log.warning("%s; the sound alone was read", error)
 
 
-def _build_moment(item: TrackedFrame | None, block: F32 | None, source: Source, config: AVSRConfig) -> Moment:
+def _build_moment(item: TrackedFrame | None, block: F32 | None, source: StreamFiles, config: AVSRConfig) -> AVFrame:
     mouth, opening, wav = None, 0.0, None
     if item is not None and item.view is not None:
-        mouth = middle_view(grey_mouths(item.view.crop[None], config.cut, config.mouth_px), config.view_px)[0].copy()
-        opening = mouth_opening(item.view.landmarks)
+        mouth = center_crop(extract_grey_mouths(item.view.crop[None], config.cut, config.mouth_px), config.view_px)[
+            0
+        ].copy()
+        opening = measure_mouth_opening(item.view.landmarks)
     if source.sound is not None:
         wav = np.zeros(config.mel.timing.samples_per_frame, np.float32)
         if block is not None:
             wav[: len(block)] = block
-    return Moment(mouth, opening, wav)
+    return AVFrame(mouth, opening, wav)

@@ -8,7 +8,7 @@ from math import floor
 import torch
 from torch import Tensor
 
-from cals.features.mel import mel_blocks
+from cals.features.mel import iterate_log_mel
 from cals.models.lips import LipModel
 from cals.types import F32
 
@@ -16,13 +16,13 @@ WINDOW_S = 10  # about eight times the context the paper finds useful
 OVERLAP_S = 2  # shared by neighbours and cross-faded
 
 
-def unit_blocks(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
+def iterate_units(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
     """Yield blocks [t d] of units for blocks [n] of mono sound; endless silence follows the sound."""
     device = next(model.parameters()).device
     step = model.mel.timing.mels_per_frame
     window, overlap = WINDOW_S * model.mel.timing.fps, OVERLAP_S * model.mel.timing.fps
     silence = torch.full((window * step, model.mel.bins), model.mel.floor_db)
-    mels = chain(mel_blocks(sound, model.mel), repeat(silence))
+    mels = chain(iterate_log_mel(sound, model.mel), repeat(silence))
     ramp = ((torch.arange(overlap) + 0.5) / overlap)[:, None]
     mel = torch.zeros(0, model.mel.bins)
     previous_tail: Tensor | None = None
@@ -39,7 +39,7 @@ def unit_blocks(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
         mel = mel[(window - overlap) * step :]
 
 
-class UnitTrack:
+class UnitStream:
     """Units at any times, requested in rising order; keeps only the blocks that are still needed."""
 
     def __init__(self, blocks: Iterator[Tensor]) -> None:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def concordance(pred: Tensor, real: Tensor) -> Tensor:
+def concordance_loss(pred: Tensor, real: Tensor) -> Tensor:
     """Compute 1 minus Lin's concordance over time, mean over the rest; [... t]. 0 when equal.
 
     Unlike a squared error, it does not decrease when the motion is smaller than the real curve's (Lin, 1989).

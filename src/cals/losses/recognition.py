@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """Label of a position beyond a sentence's end."""
 
 
@@ -14,7 +14,7 @@ def shift_tokens(sentences: Sequence[Sequence[int]], end: int) -> tuple[Tensor, 
     """Return a decoder's inputs [b n], beginning with `end`, and its targets [b n], ending with it."""
     longest = max(map(len, sentences)) + 1
     inputs = torch.full((len(sentences), longest), end)
-    targets = torch.full((len(sentences), longest), IGNORED)
+    targets = torch.full((len(sentences), longest), IGNORE_INDEX)
     for row, tokens in enumerate(sentences):
         inputs[row, 1 : len(tokens) + 1] = torch.tensor(tokens, dtype=torch.long)
         targets[row, : len(tokens) + 1] = torch.tensor([*tokens, end])

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def unit_error(units: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def unit_loss(units: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Compute the squared error, summed over the unit's width, averaged by `weights` over steps; [b t d] twice, [b t].
 
     With weights 1 at masked steps and 0 elsewhere this is the published L_a2l (up to its constant).

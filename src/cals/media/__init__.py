@@ -1,21 +1,21 @@
 """Video, image and sound files in and out; the only room that knows PyAV."""
 
-from cals.media.audio import AudioFacts, load_mono, mono_blocks, probe
+from cals.media.audio import AudioInfo, load_mono, mono_blocks, probe
 from cals.media.frame import Frame
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.sound import AudioSource
-from cals.media.timeline import LengthPolicy, lengthened
+from cals.media.timeline import LengthPolicy, fit_length
 from cals.media.writer import VideoWriter
 
 __all__ = [
-    "AudioFacts",
+    "AudioInfo",
     "AudioSource",
     "Frame",
     "LengthPolicy",
     "VideoFormat",
     "VideoReader",
     "VideoWriter",
-    "lengthened",
+    "fit_length",
     "load_mono",
     "mono_blocks",
     "probe",

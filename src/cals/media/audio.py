@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from cals.errors import MediaError
-from cals.media.channels import from_frame, mono_shares, to_frame
+from cals.media.channels import from_frame, get_mono_weights, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
 
@@ -22,7 +22,7 @@ _MIN_MIX_ENERGY = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioFacts:
+class AudioInfo:
     """Properties of the sound of a file, measured by decoding all of it."""
 
     sample_rate_hz: int
@@ -39,7 +39,7 @@ def _build_empty_error(path: Path) -> MediaError:
     return MediaError(f"{path}: expected speech, found sound of no length; record or export it again")
 
 
-def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool = False) -> AudioFacts:
+def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool = False) -> AudioInfo:
     """Decode the whole sound and measure it; MediaError if it is missing, empty, broken or holds NaN or infinity."""
     with closing(AudioSource(path, track=track, keep_going=keep_going)) as source:
         samples, peak = 0, 0.0
@@ -48,7 +48,7 @@ def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool 
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
         if not samples:
             raise _build_empty_error(Path(path))
-        return AudioFacts(
+        return AudioInfo(
             sample_rate_hz=source.rate_hz,
             channels=len(source.channel_names),
             layout=source.layout,
@@ -60,7 +60,7 @@ def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool 
 
 def _compute_mix_weights(source: AudioSource) -> F32:
     """Compute the weight of each channel in the mono mix; the loudest alone counts where the channels cancel."""
-    weights = mono_shares(source.channel_names)
+    weights = get_mono_weights(source.channel_names)
     if len(weights) == 1:
         return weights
     energy, mix_energy = np.zeros(len(weights)), 0.0

@@ -17,7 +17,7 @@ class _EndOfQueue:
         self.error = error
 
 
-def prefetched(source: Iterator[T], depth: int) -> Iterator[T]:
+def prefetch(source: Iterator[T], depth: int) -> Iterator[T]:
     """Iterate over `source` in a thread, at most `depth` items ahead; its errors are raised here.
 
     Closing this generator stops the thread and waits for it, so `source` is never running afterwards.

@@ -14,8 +14,8 @@ from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
 from cals.media.opening import open_input
-from cals.media.reader import first_picture_s
-from cals.media.tracks import choose_track, facts_of
+from cals.media.reader import find_video_start_s
+from cals.media.tracks import choose_track, describe_track
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class _StreamCopy:
             return None
 
 
-class CarriedTracks:
+class PassthroughTracks:
     """Copier of sound tracks, subtitles and chapters of `path`, in step with the picture, except one sound track.
 
     `replaced` names the sound track that is left out, in the form that `pick_sound` takes. Streams that the container
@@ -86,7 +86,7 @@ class CarriedTracks:
 
     def __init__(self, container: OutputContainer, path: Path, replaced: str | int | None) -> None:
         self._container = container
-        self._origin_s = first_picture_s(path) or Fraction(0)
+        self._origin_s = find_video_start_s(path) or Fraction(0)
         self._tracks: dict[int, _StreamCopy] = {}
         self._pending: Packet[Stream] | None = None
         self._input = open_input(path)
@@ -107,7 +107,7 @@ class CarriedTracks:
             if _supports_stream(container.format.name, stream) or _is_text(stream):
                 self._tracks[stream.index] = _StreamCopy(container, stream, self._origin_s)
             else:
-                unsupported.append(f"{'sound' if stream.type == 'audio' else 'subtitles'} ({facts_of(stream)})")
+                unsupported.append(f"{'sound' if stream.type == 'audio' else 'subtitles'} ({describe_track(stream)})")
         if unsupported:
             log.warning("%s: left out, as %s cannot hold it: %s", path, container.format.name, ", ".join(unsupported))
 

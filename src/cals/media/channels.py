@@ -13,19 +13,19 @@ _MONO_WEIGHTS = {"FL": 0.5, "FR": 0.5, "FC": 0.7071, "LFE": 0.0, "LFE2": 0.0}
 _SURROUND_WEIGHT = 0.3536
 
 
-def named_layout(layout: av.AudioLayout) -> str:
+def resolve_layout_name(layout: av.AudioLayout) -> str:
     """Return the FFmpeg name of a layout; a mere number of channels gets the default layout for it."""
     return (
         layout.name if not layout.name.endswith(" channels") else _DEFAULT_LAYOUTS.get(layout.nb_channels, layout.name)
     )
 
 
-def channel_names(layout: str) -> tuple[str, ...]:
+def get_channel_names(layout: str) -> tuple[str, ...]:
     """Return the FFmpeg names of the channels, in order."""
     return tuple(channel.name for channel in av.AudioLayout(layout).channels)
 
 
-def encoded_layout(codec: str, channels: int) -> str:
+def choose_encoded_layout(codec: str, channels: int) -> str:
     """Choose the layout to encode: the default one, 5.1 for 6.1 and 7.1, mono for numbers without a default."""
     if channels not in _DEFAULT_LAYOUTS:
         return "mono"
@@ -34,7 +34,7 @@ def encoded_layout(codec: str, channels: int) -> str:
     return _DEFAULT_LAYOUTS[min(channels, _MAX_ENCODED_CHANNELS)]
 
 
-def mono_shares(names: tuple[str, ...]) -> F32:
+def get_mono_weights(names: tuple[str, ...]) -> F32:
     """Return the weight [channels] of each channel in the mono mix."""
     if len(names) == 1:
         return np.ones(1, np.float32)

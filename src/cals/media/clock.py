@@ -17,7 +17,7 @@ _MAX_STATED_RATIO = Fraction(3, 2)
 _RESTART_FRAMES = 16
 
 
-def plausible_rate(*candidates: Fraction | None, measured: Fraction | None = None) -> Fraction:
+def choose_rate(*candidates: Fraction | None, measured: Fraction | None = None) -> Fraction:
     """Choose the first plausible candidate that is not far above the measured rate, else that rate, else 25."""
     highest = _MAX_RATE if measured is None else min(_MAX_RATE, measured * _MAX_STATED_RATIO)
     for rate in candidates:
@@ -26,7 +26,7 @@ def plausible_rate(*candidates: Fraction | None, measured: Fraction | None = Non
     return measured or DEFAULT_RATE
 
 
-def measured_rate(stamps: Sequence[int], time_base: Fraction) -> Fraction | None:
+def estimate_rate(stamps: Sequence[int], time_base: Fraction) -> Fraction | None:
     """Estimate frames per second from the median step of unordered time stamps; None if there are too few."""
     steps = [after - before for before, after in pairwise(sorted(set(stamps)))]
     return 1 / (median_low(steps) * time_base) if steps else None

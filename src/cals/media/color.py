@@ -59,7 +59,7 @@ class ColorSpace:
 
 
 @lru_cache(maxsize=64)
-def color_space(pix_fmt: str, matrix: int, color_range: int, height: int) -> ColorSpace:
+def get_color_space(pix_fmt: str, matrix: int, color_range: int, height: int) -> ColorSpace:
     """Return the colour space of a picture from its tags; an unknown `matrix` means 709 from 720 rows up, else 601.
 
     Source: ITU-R BT.601, BT.709 and BT.2020 quantisation; tag numbers of ITU-T H.273.
@@ -111,7 +111,7 @@ def _convert_to_rgb(stored: Plane, space: ColorSpace) -> U8:
     return np.asarray(rgb, dtype=np.uint8).reshape(stored.shape)
 
 
-def region_rgb(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
+def convert_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
     """Convert `box` to RGB [h w 3], rounded to 8 bits and clipped to the RGB cube."""
     return _convert_to_rgb(_read_region(planes, space.layout, box), space)
 

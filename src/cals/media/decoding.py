@@ -15,10 +15,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cals.errors import MediaError
-from cals.media.clock import Clock, measured_rate, plausible_rate
+from cals.media.clock import Clock, choose_rate, estimate_rate
 from cals.media.demuxing import Demuxer
-from cals.media.opening import Damage, open_input, reason, thread_type
-from cals.media.pictures import UPRIGHT, converter, hdr_kinds, turn_of
+from cals.media.opening import Damage, choose_thread_type, describe_error, open_input
+from cals.media.pictures import UPRIGHT, build_converter, list_hdr_kinds, read_turn
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _COLLECT_PX = 500_000
 """From this size on pictures are freed at once, which takes a tenth of a second; smaller ones may wait."""
 
 
-class Stamped(NamedTuple):
+class DecodedPicture(NamedTuple):
     """An upright picture and its time stamp."""
 
     ticks: int
@@ -43,7 +43,7 @@ class Stamped(NamedTuple):
     picture: av.VideoFrame
 
 
-def video_stream(container: av.container.InputContainer) -> VideoStream | None:
+def find_video_stream(container: av.container.InputContainer) -> VideoStream | None:
     """Find the video stream to use: the first moving one; cover art in sound files does not count."""
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
@@ -84,7 +84,7 @@ class Decoder:
         self._resized = False
 
     def _select_stream(self) -> VideoStream:
-        stream = video_stream(self.container)
+        stream = find_video_stream(self.container)
         if stream is None:
             kinds = sorted({str(other.type) for other in self.container.streams}) or ["nothing"]
             raise MediaError(f"{self.path}: expected a video or an image, found only {', '.join(kinds)}; give a video")
@@ -93,7 +93,7 @@ class Decoder:
         if max(stream.width, stream.height) > _MAX_SIDE_PX:
             size = f"{stream.width}x{stream.height}"
             raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
-        stream.thread_type = thread_type(stream.width, stream.height)
+        stream.thread_type = choose_thread_type(stream.width, stream.height)
         return stream
 
     def _open_codec(self) -> VideoCodecContext:
@@ -110,12 +110,12 @@ class Decoder:
         stream = self.stream
         stated = [rate for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
         if stated and stated[0] <= _MAX_TRUSTED_RATE:
-            return plausible_rate(*stated)
+            return choose_rate(*stated)
         # Containers need not state a rate; FFmpeg may then mistake their tick for the frame duration.
         with closing(open_input(self.path)) as container:
             packets = Demuxer(container, Damage(self.path, keep_going=True)).packets(stream, Fraction)
             stamps = [packet.pts for packet in islice(packets, _RATE_SAMPLE_PICTURES) if packet.pts is not None]
-        return plausible_rate(*stated, measured=measured_rate(stamps, self.time_base))
+        return choose_rate(*stated, measured=estimate_rate(stamps, self.time_base))
 
     @property
     def reached_s(self) -> Fraction:
@@ -153,33 +153,33 @@ class Decoder:
         except EOFError:
             return
         except (av.FFmpegError, OSError, ValueError) as error:
-            self.damage.note(f"a picture that cannot be decoded ({reason(error)})", self.reached_s, error)
+            self.damage.note(f"a picture that cannot be decoded ({describe_error(error)})", self.reached_s, error)
             return
         for picture in pictures:
             if picture.is_corrupt:
                 self.damage.note("a picture with decoding errors", self.reached_s)
             yield picture
 
-    def __iter__(self) -> Iterator[Stamped]:
+    def __iter__(self) -> Iterator[DecodedPicture]:
         """Yield upright pictures in display order with strictly increasing time stamps."""
         for picture in self.raw():
             if self._convert is None:
-                self._convert = converter(picture)
+                self._convert = build_converter(picture)
                 self._read_facts(picture)
             self._ticks = self.clock.stamp(picture.pts, picture.dts, picture.duration)
             if self.first_ticks is None:
                 self.first_ticks = self._ticks
             if not self._resized and self._size != (picture.width, picture.height):
                 self._report_size(picture)
-            yield Stamped(self._ticks, self._is_key(picture), self._convert(picture))
+            yield DecodedPicture(self._ticks, self._is_key(picture), self._convert(picture))
         self._check_end()
         if not self._quiet:
             self.damage.report()
             self.clock.report(self.path)
 
     def _read_facts(self, first: av.VideoFrame) -> None:
-        turn = turn_of(first)
-        self.transposed, self.hdr = turn[0], hdr_kinds(first)
+        turn = read_turn(first)
+        self.transposed, self.hdr = turn[0], list_hdr_kinds(first)
         self._size = first.width, first.height
         if first.interlaced_frame and turn == UPRIGHT:
             self.field_order = "bff" if self.stream.codec_context.field_order in _BOTTOM_FIRST else "tff"
@@ -203,7 +203,7 @@ class Decoder:
             stated_s = float(self._demuxer.end_s + missing_s)
             self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
 
-    def from_near(self, ticks: int) -> Iterator[Stamped]:
+    def from_near(self, ticks: int) -> Iterator[DecodedPicture]:
         """Seek to a key frame at or before `ticks` and yield upright pictures, with the file's unrepaired time stamps.
 
         Some containers seek elsewhere; pictures before the first key frame may be broken.
@@ -221,7 +221,7 @@ class Decoder:
             return
         for picture in self.raw():
             if picture.pts is not None:
-                yield Stamped(picture.pts, self._is_key(picture), convert(picture))
+                yield DecodedPicture(picture.pts, self._is_key(picture), convert(picture))
 
     def _is_key(self, picture: av.VideoFrame) -> bool:
         """Return whether decoding can start at the picture; for libvpx the packet just read says so."""

@@ -8,7 +8,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from cals.media.opening import Damage, reason
+from cals.media.opening import Damage, describe_error
 
 
 class Demuxer:
@@ -33,7 +33,7 @@ class Demuxer:
             except IndexError:  # PyAV fails at the very end of a file in which further streams appeared on the way
                 return
             except (av.FFmpegError, OSError) as error:
-                self._damage.note(f"an unreadable part ({reason(error)})", reached_s(), error)
+                self._damage.note(f"an unreadable part ({describe_error(error)})", reached_s(), error)
                 return
             if packet is None:
                 return

@@ -13,8 +13,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
-from cals.media.frame import from_planes, plane_views
-from cals.media.opening import thread_type
+from cals.media.frame import from_planes, get_plane_views
+from cals.media.opening import choose_thread_type
 from cals.media.reader import VideoFormat
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ _ALPHA_FORMATS = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
 _ALIASES = {"avc": "h264", "hevc": "h265"} | {encoder.codec: name for name, encoder in _ENCODERS.items()}
 
 
-def choose(codec: str, container: str, like: VideoFormat) -> Encoder:
+def choose_encoder(codec: str, container: str, like: VideoFormat) -> Encoder:
     """Choose the encoder for `codec` (auto, h264, h265, vp9, prores).
 
     auto decides by container, bit depth and transparency. Raises ConfigError.
@@ -87,7 +87,7 @@ def choose(codec: str, container: str, like: VideoFormat) -> Encoder:
     return _ENCODERS[name]
 
 
-def options_for(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
+def build_options(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
     """Build the codec's options for a constant quality and a speed preset; ConfigError if it has no such value."""
     if encoder.codec == "prores_ks":
         if crf is not None or preset is not None:
@@ -129,11 +129,11 @@ def _compute_padded_size(codec: str, pix_fmt: str, width: int, height: int) -> t
     return width + (width % 2 if even_x else 0), height + (height % 2 if even_y else 0)
 
 
-def padded(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+def pad_picture(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
     """Pad `picture` to that size by repeating its last column and row."""
     result = av.VideoFrame(width, height, picture.format.name)
     planes: list[Any] = []
-    for old, new in zip(plane_views(picture), plane_views(result), strict=True):
+    for old, new in zip(get_plane_views(picture), get_plane_views(result), strict=True):
         down, right = new.shape[0] - old.shape[0], new.shape[1] - old.shape[1]
         planes.append(np.pad(old, ((0, down), (0, right)), mode="edge"))
     return from_planes(planes, picture.format.name, like=picture)
@@ -165,7 +165,7 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     context.time_base = like.time_base
     context.framerate = like.rate
     context.flags |= Flags.frame_duration
-    context.thread_type = thread_type(width, height)
+    context.thread_type = choose_thread_type(width, height)
     full_range = like.pix_fmt.startswith("yuvj")
     context.colorspace, context.color_range = like.colorspace, 2 if full_range else like.color_range
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
@@ -185,6 +185,6 @@ def _build_interlaced_options(encoder: Encoder, like: VideoFormat) -> dict[str, 
     return {}
 
 
-def ticks(time_s: Fraction, time_base: Fraction) -> int:
+def to_ticks(time_s: Fraction, time_base: Fraction) -> int:
     """Convert `time_s` to ticks; exact for the times of the video that the time base comes from."""
     return round(time_s / time_base)

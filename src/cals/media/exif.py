@@ -11,7 +11,7 @@ _ORIENTATION = 0x0112
 _TIFF = re.compile(rb"II\*\0|MM\0\*")
 
 
-def orientation_of(data: bytes) -> int:
+def read_orientation(data: bytes) -> int:
     """Read the EXIF orientation, 1 (upright) to 8, of a PNG, WebP or JPEG, or the same from an AVIF's properties.
 
     A TIFF counts as upright, since OpenCV always rotates it.
@@ -54,7 +54,7 @@ def _read_avif_orientation(data: bytes) -> int:
     return ((4, 5, 2, 7), (2, 7, 4, 5))[data[mirror + 8] & 1][quarters]
 
 
-def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def apply_orientation(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return an upright view of `pixels` [h w c] that are stored with an EXIF `orientation`."""
     if orientation >= 5:
         pixels = np.swapaxes(pixels, 0, 1)

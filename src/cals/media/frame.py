@@ -8,14 +8,14 @@ import av
 import cv2
 import numpy as np
 
-from cals.media.color import LAYOUTS, ColorSpace, Plane, blend, color_space, region_rgb
+from cals.media.color import LAYOUTS, ColorSpace, Plane, blend, convert_region, get_color_space
 from cals.media.fields import merge_fields
 from cals.types import U8, Box, Patch
 
 Planes = tuple[Plane, Plane, Plane]
 
 
-def plane_views(picture: av.VideoFrame) -> tuple[Plane, ...]:
+def get_plane_views(picture: av.VideoFrame) -> tuple[Plane, ...]:
     """Return views [h w] of Y, Cb, Cr and, if present, alpha, without copying and without row padding."""
     dtype: np.dtype[Any] = np.dtype(np.uint8 if LAYOUTS[picture.format.name].bits == 8 else np.uint16)
     views = []
@@ -31,7 +31,7 @@ def from_planes(planes: Sequence[Plane], pix_fmt: str, like: av.VideoFrame | Non
     """Build a picture with a copy of `planes` and the colour tags of `like`."""
     height, width = planes[0].shape
     picture = av.VideoFrame(width, height, pix_fmt)
-    for target, source in zip(plane_views(picture), planes, strict=True):
+    for target, source in zip(get_plane_views(picture), planes, strict=True):
         target[...] = source
     if like is not None:
         picture.colorspace, picture.color_range = like.colorspace, like.color_range
@@ -74,7 +74,7 @@ class Frame:
     @property
     def nbytes(self) -> int:
         """Memory of the pixels in bytes."""
-        return sum(plane.nbytes for plane in plane_views(self._picture))
+        return sum(plane.nbytes for plane in get_plane_views(self._picture))
 
     def count_within(self, memory_bytes: int, most: int) -> int:
         """Return how many frames of this size fit into that memory, at least 1 and no more than `most`."""
@@ -88,7 +88,7 @@ class Frame:
     @property
     def planes(self) -> Planes:
         """Y, Cb and Cr as stored, [h w] each, uint8 or uint16; shared, so they must not be written to."""
-        luma, blue, red = plane_views(self._picture)[:3]
+        luma, blue, red = get_plane_views(self._picture)[:3]
         return luma, blue, red
 
     @property
@@ -96,7 +96,7 @@ class Frame:
         """The colour space that `rgb` and `with_patch` work in."""
         if self._space is None:
             picture = self._picture
-            self._space = color_space(
+            self._space = get_color_space(
                 picture.format.name, int(picture.colorspace), int(picture.color_range), picture.height
             )
         return self._space
@@ -113,7 +113,7 @@ class Frame:
 
     def rgb(self, box: Box | None = None) -> U8:
         """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
-        return region_rgb(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height))
+        return convert_region(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height))
 
     def luma(self, width: int, height: int) -> U8:
         """Return the stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""
@@ -131,7 +131,7 @@ class Frame:
         """Return a copy with one region changed; samples where alpha is 0 stay bit exact."""
         # The decoder and other frames may share these buffers, so they are always copied.
         patched = self._copy_with(
-            from_planes(plane_views(self._picture), self.pix_fmt, like=self._picture),
+            from_planes(get_plane_views(self._picture), self.pix_fmt, like=self._picture),
             self.index,
             self.time_s,
             self.duration_s,

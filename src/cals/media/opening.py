@@ -9,7 +9,7 @@ import av
 from av.container import InputContainer
 
 from cals.errors import MediaError
-from cals.files import hint_for
+from cals.files import suggest_path
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def is_huge(width: int, height: int) -> bool:
     return width * height > _HUGE_PX
 
 
-def thread_type(width: int, height: int) -> Literal["AUTO", "SLICE"]:
+def choose_thread_type(width: int, height: int) -> Literal["AUTO", "SLICE"]:
     """Choose how a codec uses threads: a picture each, or slices of one picture where pictures are huge."""
     return "SLICE" if is_huge(width, height) else "AUTO"
 
@@ -31,7 +31,7 @@ def check_file(path: Path) -> None:
     """Raise MediaError unless `path` is a readable, non-empty file."""
     try:
         if not path.exists():
-            raise MediaError(f"{path}: expected a file, found nothing there; {hint_for(path) or 'check the path'}")
+            raise MediaError(f"{path}: expected a file, found nothing there; {suggest_path(path) or 'check the path'}")
         if path.is_dir():
             raise MediaError(f"{path}: expected a file, found a directory; give a file inside it")
         if path.is_fifo():
@@ -41,7 +41,9 @@ def check_file(path: Path) -> None:
         with path.open("rb"):
             pass
     except (OSError, ValueError) as error:
-        raise MediaError(f"{path}: expected a readable file, found: {reason(error)}; check path and rights") from error
+        raise MediaError(
+            f"{path}: expected a readable file, found: {describe_error(error)}; check path and rights"
+        ) from error
 
 
 def open_input(path: Path) -> InputContainer:
@@ -56,12 +58,12 @@ def open_input(path: Path) -> InputContainer:
         )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(
-            f"{path}: expected a video, image or audio file, found data that cannot be read ({reason(error)}); "
+            f"{path}: expected a video, image or audio file, found data that cannot be read ({describe_error(error)}); "
             "it may be cut short or of another kind: copy it again or convert it to mp4"
         ) from error
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the error of a library as one short line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())

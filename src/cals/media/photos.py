@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import ConfigError, MediaError
-from cals.media.exif import orientation_of, upright
+from cals.media.exif import apply_orientation, read_orientation
 from cals.media.opening import open_input
 from cals.types import U8
 
@@ -116,7 +116,7 @@ def _decode(path: Path, data: bytes) -> tuple[NDArray[Any], str]:
     if stored is None:
         raise MediaError(f"{path}: expected an image, found data that cannot be decoded; convert it to PNG")
     stored = cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA if stored.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    return upright(stored, orientation_of(data)), next(iter(damage), "")
+    return apply_orientation(stored, read_orientation(data)), next(iter(damage), "")
 
 
 def _is_heic(data: bytes) -> bool:

@@ -7,8 +7,8 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
-from cals.media.color import LAYOUTS, Plane, blend, color_space
-from cals.media.frame import from_planes, plane_views
+from cals.media.color import LAYOUTS, Plane, blend, get_color_space
+from cals.media.frame import from_planes, get_plane_views
 from cals.types import U8, Box, Patch
 
 Turn = tuple[bool, bool, bool]
@@ -27,14 +27,14 @@ _LIMITED, _FULL = 1, 2
 _STRIP_ROWS = 256
 
 
-def working_format(pix_fmt: str, *, clear: bool = False) -> str:
+def choose_working_format(pix_fmt: str, *, keep_alpha: bool = False) -> str:
     """Choose the patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10.
 
     Alpha is kept of `clear` pictures only: in others it carries nothing, and few encoders support it.
     """
-    if pix_fmt in LAYOUTS and clear == pix_fmt.startswith("yuva"):
+    if pix_fmt in LAYOUTS and keep_alpha == pix_fmt.startswith("yuva"):
         return pix_fmt
-    prefix = "yuva" if clear else "yuv"
+    prefix = "yuva" if keep_alpha else "yuv"
     pix_format = av.VideoFormat(pix_fmt)
     depth = "10le" if max(part.bits for part in pix_format.components) > 8 else ""
     components = [part for part in pix_format.components if not part.is_alpha]
@@ -58,7 +58,7 @@ def _make_unnamed_kind(kinds: Any, value: int) -> Any:
 Type._missing_ = classmethod(_make_unnamed_kind)  # type: ignore[method-assign,assignment]
 
 
-def turn_of(picture: av.VideoFrame) -> Turn:
+def read_turn(picture: av.VideoFrame) -> Turn:
     """Read the quarter turn and mirroring that bring `picture` upright from its display matrix."""
     data = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
@@ -69,13 +69,13 @@ def turn_of(picture: av.VideoFrame) -> Turn:
     return (True, c < 0, b < 0)
 
 
-def hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
+def list_hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
     """Return the common names of the HDR metadata of this picture, beyond its colour tags."""
     found = {data.type.name for data in cast(Any, picture.side_data)}
     return tuple(name for name, kinds in _HDR_KINDS.items() if found & kinds)
 
 
-def is_clear(picture: av.VideoFrame) -> bool:
+def has_transparency(picture: av.VideoFrame) -> bool:
     """Return whether a picture has transparent parts."""
     has_alpha = any(part.is_alpha for part in picture.format.components)
     return has_alpha and int(picture.to_ndarray(format="rgba")[..., 3].min()) < 255
@@ -89,10 +89,10 @@ def _rotate(plane: Plane, turn: Turn) -> Plane:
     return rotated
 
 
-def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
+def build_converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """Build a function that converts every picture of a video to upright, in the format and size of `first`."""
-    turn = turn_of(first)
-    target = working_format(first.format.name, clear=is_clear(first))
+    turn = read_turn(first)
+    target = choose_working_format(first.format.name, clear=has_transparency(first))
     if turn[0] and "422" in target:
         # A quarter turn of 4:2:2 has its chroma subsampled along the other axis, a format that no encoder has.
         target = target.replace("422", "444")
@@ -104,7 +104,7 @@ def converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
         if any(plane.line_size < 0 for plane in picture.planes):
             picture = picture.reformat(format="rgb48le").reformat(format=target)
         if turn != UPRIGHT:
-            planes = [_rotate(plane, turn) for plane in plane_views(picture)]
+            planes = [_rotate(plane, turn) for plane in get_plane_views(picture)]
             return from_planes(planes, target, like=picture)
         return picture
 
@@ -139,7 +139,7 @@ def _add_grey_chroma(picture: av.VideoFrame, width: int, height: int, pix_fmt: s
     grey = picture.reformat(width=width, height=height, format="gray" if bits == 8 else "gray10le")
     result = av.VideoFrame(width, height, pix_fmt)
     result.color_primaries, result.color_trc = picture.color_primaries, picture.color_trc
-    luma, *chroma = plane_views(result)
+    luma, *chroma = get_plane_views(result)
     stored = np.frombuffer(memoryview(cast(Any, grey.planes[0])), luma.dtype)
     luma[...] = stored.reshape(height, -1)[:, :width]
     for plane in chroma:
@@ -152,8 +152,8 @@ def from_rgb(rgb: U8) -> av.VideoFrame:
     height, width = rgb.shape[:2]
     picture = av.VideoFrame(width, height, "yuv420p")
     picture.colorspace, picture.color_range, picture.color_primaries = _BT709, _LIMITED, _BT709
-    luma, blue, red = plane_views(picture)
-    planes, space = (luma, blue, red), color_space("yuv420p", _BT709, _LIMITED, height)
+    luma, blue, red = get_plane_views(picture)
+    planes, space = (luma, blue, red), get_color_space("yuv420p", _BT709, _LIMITED, height)
     for plane, black in zip(planes, space.from_rgb[:, 3], strict=True):
         plane[...] = round(float(black))
     for top in range(0, height, _STRIP_ROWS):  # blending takes many times the memory of the pixels

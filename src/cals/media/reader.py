@@ -12,9 +12,9 @@ from typing import Literal, Self
 import av
 
 from cals.errors import MediaError
-from cals.media.background import prefetched
+from cals.media.background import prefetch
 from cals.media.clock import DEFAULT_RATE
-from cals.media.decoding import Decoder, Stamped
+from cals.media.decoding import DecodedPicture, Decoder
 from cals.media.frame import Frame
 from cals.media.opening import check_file, is_huge
 from cals.media.photos import is_image, read_photo
@@ -122,7 +122,7 @@ class VideoReader:
             decoder.close()
             raise
         depth = 1 if is_huge(self.format.width, self.format.height) else _PREFETCH_FRAMES
-        self._frames = prefetched(self._compute_durations(decoder, first, pictures), depth)
+        self._frames = prefetch(self._compute_durations(decoder, first, pictures), depth)
 
     def _read_properties(self, decoder: Decoder, first: av.VideoFrame) -> None:
         stream = decoder.stream
@@ -141,7 +141,9 @@ class VideoReader:
         if not self.frame_count_estimate and self.duration_s:
             self.frame_count_estimate = max(1, round(self.duration_s * decoder.rate))
 
-    def _compute_durations(self, decoder: Decoder, first: Stamped, rest: Iterator[Stamped]) -> Iterator[Frame]:
+    def _compute_durations(
+        self, decoder: Decoder, first: DecodedPicture, rest: Iterator[DecodedPicture]
+    ) -> Iterator[Frame]:
         """Yield frames with their durations; a duration is known when the next picture is."""
         tick, index, current, last_s = decoder.time_base, 0, first, Fraction(0)
         for following in rest:
@@ -151,7 +153,7 @@ class VideoReader:
         time_s = (current.ticks - first.ticks) * tick
         yield Frame(current.picture, index, time_s, self._compute_last_duration(decoder, current, last_s), current.key)
 
-    def _compute_last_duration(self, decoder: Decoder, last: Stamped, before_s: Fraction) -> Fraction:
+    def _compute_last_duration(self, decoder: Decoder, last: DecodedPicture, before_s: Fraction) -> Fraction:
         tick, stream = decoder.time_base, decoder.stream
         ticks = int(last.picture.duration)
         if stream.duration and stream.start_time is not None and "mp4" in decoder.container.format.name:
@@ -206,7 +208,7 @@ def _build_format(
     )
 
 
-def first_picture_s(path: Path) -> Fraction | None:
+def find_video_start_s(path: Path) -> Fraction | None:
     """Return the time of the first picture on the file's own clock, in seconds; None if it has no moving picture."""
     if is_image(path):
         return None

@@ -14,14 +14,14 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from cals.errors import MediaError
-from cals.media.amr import pause
-from cals.media.channels import channel_names, from_frame, named_layout
-from cals.media.decoding import video_stream
+from cals.media.amr import make_silence
+from cals.media.channels import from_frame, get_channel_names, resolve_layout_name
+from cals.media.decoding import find_video_stream
 from cals.media.demuxing import Demuxer
-from cals.media.opening import Damage, open_input, reason
-from cals.media.reader import first_picture_s
-from cals.media.stated import stated_s
-from cals.media.tracks import pick_sound
+from cals.media.opening import Damage, describe_error, open_input
+from cals.media.reader import find_video_start_s
+from cals.media.stated import read_header_duration_s
+from cals.media.tracks import select_sound_track
 from cals.types import F32
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ class AudioSource:
         self.path = Path(path)
         self._container = open_input(self.path)
         try:
-            self._stream = pick_sound(self.path, self._container, track, quiet=quiet)
+            self._stream = select_sound_track(self.path, self._container, track, quiet=quiet)
         except BaseException:
             self._container.close()
             raise
         self.rate_hz = int(self._stream.rate)
-        self.layout = named_layout(self._stream.layout)
+        self.layout = resolve_layout_name(self._stream.layout)
         """FFmpeg name of the channel layout."""
-        self.channel_names = channel_names(self.layout)
+        self.channel_names = get_channel_names(self.layout)
         self._keep_going, self._quiet = keep_going, quiet
         # Junk between the frames of an mp3 is common and harmless.
         self._damage = Damage(self.path, keep_going or self._container.format.name == "mp3")
@@ -87,7 +87,7 @@ class AudioSource:
     def _check_end(self) -> None:
         """Note damage if the sound ends before its header says."""
         missing_s, slack_s = self._demuxer.missing_s(self._stream), _COARSE_SLACK_S
-        stated = stated_s(self.path, self._container.format.name, self._stream, self._position_s)
+        stated = read_header_duration_s(self.path, self._container.format.name, self._stream, self._position_s)
         if stated is not None:
             missing_s, slack_s = stated - self._position_s, _SLACK_S
         if missing_s is not None and missing_s > slack_s:
@@ -96,7 +96,7 @@ class AudioSource:
             self._damage.note(f"the end of sound that has to last {end_s:.2f} s by its header", self._position_s)
 
     def _decode_packet(self, packet: "av.Packet[AudioStream] | None") -> list[AudioFrame]:
-        silence = None if packet is None else pause(packet, self._stream.codec_context.name)
+        silence = None if packet is None else make_silence(packet, self._stream.codec_context.name)
         if silence is not None:
             return [silence]
         try:
@@ -104,7 +104,7 @@ class AudioSource:
         except EOFError:
             return []
         except (av.FFmpegError, OSError, ValueError) as error:
-            self._damage.note(f"sound that cannot be decoded ({reason(error)})", self._position_s, error)
+            self._damage.note(f"sound that cannot be decoded ({describe_error(error)})", self._position_s, error)
             return []
 
     def _convert_frames(self) -> Iterator[tuple[F32, Fraction | None]]:
@@ -125,14 +125,14 @@ class AudioSource:
             try:
                 converted = resampler.resample(frame)
             except (av.FFmpegError, ValueError) as error:
-                self._damage.note(f"sound in an unusable format ({reason(error)})", self._position_s, error)
+                self._damage.note(f"sound in an unusable format ({describe_error(error)})", self._position_s, error)
                 continue
             for part in converted:
                 yield from_frame(part), time_s
                 time_s = None
 
     def _find_origin_s(self) -> Fraction | None:
-        return first_picture_s(self.path) if video_stream(self._container) is not None else None
+        return find_video_start_s(self.path) if find_video_stream(self._container) is not None else None
 
     def _align_blocks(self) -> Generator[F32, None, None]:
         origin_s = self._find_origin_s()

@@ -12,13 +12,13 @@ from av.codec import Codec
 from av.container import OutputContainer
 from av.packet import Packet
 
-from cals.media.channels import channel_names, encoded_layout, mono_shares, to_frame
+from cals.media.channels import choose_encoded_layout, get_channel_names, get_mono_weights, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
 
 log = logging.getLogger(__name__)
 
-ChangeSound = Callable[[F32, int], F32]
+AudioTransformFn = Callable[[F32, int], F32]
 """Maps a block of sound [channels n] and the index of its first sample to a block of the same shape to write."""
 _KBIT_PER_CHANNEL = 96
 
@@ -44,14 +44,14 @@ class Soundtrack:
         *,
         track: str | int | None = None,
         keep_going: bool = False,
-        change: ChangeSound | None = None,
+        transform: AudioTransformFn | None = None,
     ) -> None:
-        self._transform = change
+        self._transform = transform
         self._source = AudioSource(path, track=track, keep_going=keep_going, quiet=True)
         codec = "libopus" if container.format.name == "webm" else "aac"
         names = self._source.channel_names
-        layout = encoded_layout(codec, len(names))
-        channels = len(channel_names(layout))
+        layout = choose_encoded_layout(codec, len(names))
+        channels = len(get_channel_names(layout))
         if channels != len(names):
             log.info("%s: %d channels of sound become %s", path, len(names), layout)
         rate_hz = _choose_rate(codec, self._source.rate_hz)
@@ -60,7 +60,7 @@ class Soundtrack:
         # Channels keep their order when only the name of the layout differs (5.1 with side or back speakers).
         self._input_layout = layout if channels in (1, len(names)) else self._source.layout
         # FFmpeg drops channels that a layout lacks, so sound without a default layout is mixed as for the models.
-        self._mix_weights = mono_shares(names) if channels == 1 else None
+        self._mix_weights = get_mono_weights(names) if channels == 1 else None
         self._stream = cast(AudioStream, container.add_stream(codec, rate=rate_hz, layout=layout))
         self._stream.bit_rate = 1000 * min(_KBIT_PER_CHANNEL * channels, 12 * rate_hz // 1000)
         self._stream.codec_context.open()

@@ -12,7 +12,7 @@ _HEADER_FORMATS = ("flac", "aiff", "au", "wv", "tta")
 """FFmpeg's names of the formats whose demuxers report the header's duration, not one derived from the file size."""
 
 
-def stated_s(path: Path, format_name: str, stream: AudioStream, found_s: Fraction) -> Fraction | None:
+def read_header_duration_s(path: Path, format_name: str, stream: AudioStream, found_s: Fraction) -> Fraction | None:
     """Return the header's duration where `found_s` seconds were decoded; None if it states nothing reliable."""
     if format_name in ("wav", "w64"):
         return found_s * _compute_wav_ratio(path)

@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from cals.errors import MediaError
-from cals.files import WholeFile, hint_for, why
+from cals.files import AtomicFile, describe_os_error, suggest_path
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Supported suffixes of the output, and the FFmpeg name of each container."""
 
 
-class Target(WholeFile):
+class OutputFile(AtomicFile):
     """An output file that appears under its name only when it is complete.
 
     Raises MediaError at once if no video can be written under this name.
@@ -26,12 +26,12 @@ class Target(WholeFile):
             raise MediaError(
                 f"{out}: expected a name ending in one of {suffixes}, found '{out.suffix}'; rename the output"
             )
-        check_place(out, force=force, apart_from=inputs)
+        check_output_path(out, force=force, apart_from=inputs)
         try:
             super().__init__(out, replace=force)
         except OSError as error:
             raise MediaError(
-                f"{out.parent}: expected a folder that can be written to, found: {why(error)}; choose another --out"
+                f"{out.parent}: expected a folder that can be written to, found: {describe_os_error(error)}; choose another --out"
             ) from error
 
     def commit(self) -> None:
@@ -39,10 +39,10 @@ class Target(WholeFile):
         try:
             super().commit()
         except FileExistsError as error:
-            raise taken_meanwhile(self.path) from error
+            raise build_conflict_error(self.path) from error
 
 
-def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
+def check_output_path(path: Path, *, force: bool, reserved: Iterable[Path]) -> None:
     """Raise MediaError unless a new file can be written to `path`.
 
     Refused are a missing folder, a directory, one of `apart_from`, and without `force` an existing file.
@@ -54,11 +54,11 @@ def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
             raise MediaError(f"{path}: expected a file name, found a link that leads in a circle; choose another one")
         if not resolved.parent.is_dir():
             raise MediaError(
-                f"{resolved.parent}: expected an existing folder, found none; {hint_for(path) or 'create it first'}"
+                f"{resolved.parent}: expected an existing folder, found none; {suggest_path(path) or 'create it first'}"
             )
         if resolved.is_dir():
             raise MediaError(f"{path}: expected a file name, found a directory; name a file inside it")
-        for other in apart_from:
+        for other in reserved:
             if str(resolved) == os.path.realpath(other) or (path.exists() and other.exists() and path.samefile(other)):
                 raise MediaError(
                     f"{path}: expected a file of its own, apart from the inputs and other outputs, found {other} under "
@@ -68,7 +68,9 @@ def check_place(path: Path, *, force: bool, apart_from: Iterable[Path]) -> None:
             found = "a link to nowhere" if not path.exists() else "an existing one"
             raise MediaError(f"{path}: expected a new file, found {found}; use --force to replace it")
     except OSError as error:
-        raise MediaError(f"{path}: expected a usable file name, found: {why(error)}; choose another one") from error
+        raise MediaError(
+            f"{path}: expected a usable file name, found: {describe_os_error(error)}; choose another one"
+        ) from error
     except ValueError as error:
         raise MediaError(f"{path}: expected a usable file name, found: {error}; choose another one") from error
 
@@ -81,7 +83,7 @@ def _exists(path: Path) -> bool:
     return False
 
 
-def taken_meanwhile(path: Path) -> MediaError:
+def build_conflict_error(path: Path) -> MediaError:
     """Build the error for a file that did not exist at the start but does at the end."""
     return MediaError(
         f"{path}: expected a new file, found one that another program wrote meanwhile; choose another name, or use "
@@ -89,7 +91,7 @@ def taken_meanwhile(path: Path) -> MediaError:
     )
 
 
-def describe_failure(out: Path, error: BaseException) -> MediaError:
+def build_write_error(out: Path, error: BaseException) -> MediaError:
     """Build the MediaError for a failed write."""
     if getattr(error, "errno", None) == errno.ENOSPC:
         return MediaError(f"{out}: expected room for the video, found the disk full; free some space or choose another")

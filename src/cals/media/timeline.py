@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LengthPolicy = Literal["audio", "video", "loop", "bounce"]
 
 
-def lengthened(
+def fit_length(
     path: Path | str, policy: LengthPolicy, audio_s: Fraction, *, keep_going: bool = False, size: int | None = None
 ) -> Iterator[Frame]:
     """Yield the frames of a video or image, numbered and timed from 0, as many as `policy` requires.

@@ -12,7 +12,7 @@ from cals.errors import ConfigError, MediaError
 log = logging.getLogger(__name__)
 
 
-def pick_sound(path: Path, container: InputContainer, choice: str | int | None, *, quiet: bool) -> AudioStream:
+def select_sound_track(path: Path, container: InputContainer, choice: str | int | None, *, quiet: bool) -> AudioStream:
     """Select the sound track that `choice` names: a number from 1 on, or a language; by default that of players.
 
     A default choice among several is logged unless `quiet`. Raises MediaError where no sound can be decoded, and
@@ -29,7 +29,7 @@ def pick_sound(path: Path, container: InputContainer, choice: str | int | None, 
         raise MediaError(f"{path}: expected sound with a sample rate, found none; convert it to wav")
     if choice is None and len(tracks) > 1 and not quiet:
         number = tracks.index(track) + 1
-        log.warning("%s: %s; taking %d (generate --audio-track takes another)", path, described(tracks), number)
+        log.warning("%s: %s; taking %d (generate --audio-track takes another)", path, describe_tracks(tracks), number)
     return track
 
 
@@ -40,16 +40,16 @@ def choose_track(path: Path, tracks: tuple[AudioStream, ...], choice: str | int 
     return max(tracks, key=lambda track: (_has_decoder(track), bool(track.disposition & Disposition.default)))
 
 
-def described(tracks: tuple[AudioStream, ...]) -> str:
+def describe_tracks(tracks: tuple[AudioStream, ...]) -> str:
     """Describe all sound tracks of a file in a line, with the numbers and languages that select them."""
     descriptions = []
     for number, track in enumerate(tracks, 1):
         layout = f" {track.layout.name}" if _has_decoder(track) else ""
-        descriptions.append(f"{number} ({facts_of(track, layout, track.metadata.get('title'))})")
+        descriptions.append(f"{number} ({describe_track(track, layout, track.metadata.get('title'))})")
     return f"{len(tracks)} sound tracks: " + ", ".join(descriptions)
 
 
-def facts_of(track: Stream, layout: str = "", title: str | None = None) -> str:
+def describe_track(track: Stream, layout: str = "", title: str | None = None) -> str:
     """Describe a track for the user: codec, language and title, as far as they are known."""
     codec = track.codec_context.name if _has_decoder(track) else "unknown codec"
     language = None if track.language == "und" else track.language
@@ -67,5 +67,5 @@ def _find_named(path: Path, tracks: tuple[AudioStream, ...], choice: str) -> Aud
         if choice == str(number) or (choice and language.startswith(choice)):
             return track
     raise ConfigError(
-        f"audio track: expected a number or a language of {path}, which has {described(tracks)}; found '{choice}'"
+        f"audio track: expected a number or a language of {path}, which has {describe_tracks(tracks)}; found '{choice}'"
     )

@@ -16,13 +16,13 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.background import Sink
-from cals.media.carried import CarriedTracks
-from cals.media.encoding import Encoder, add_video, choose, options_for, padded, ticks
+from cals.media.carried import PassthroughTracks
+from cals.media.encoding import Encoder, add_video, build_options, choose_encoder, pad_picture, to_ticks
 from cals.media.frame import Frame
 from cals.media.opening import is_huge
 from cals.media.reader import VideoFormat
-from cals.media.soundtrack import ChangeSound, Soundtrack
-from cals.media.target import Target, describe_failure
+from cals.media.soundtrack import AudioTransformFn, Soundtrack
+from cals.media.target import OutputFile, build_write_error
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class VideoWriter:
         *,
         audio: Path | str | None = None,
         audio_track: str | int | None = None,
-        change_sound: ChangeSound | None = None,
+        audio_transform: AudioTransformFn | None = None,
         tracks_of: Path | str | None = None,
         codec: str = "auto",
         crf: int | None = None,
@@ -62,25 +62,25 @@ class VideoWriter:
     ) -> None:
         self.out = Path(out)
         self._like = like
-        self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, change_sound
+        self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, audio_transform
         reserved = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
-        self._target = Target(self.out, force=force, inputs=reserved)
+        self._target = OutputFile(self.out, force=force, inputs=reserved)
         self._sink: Sink[Frame] | None = None
         self._sound: Soundtrack | None = None
         self._tracks_of = None if tracks_of is None else Path(tracks_of)
-        self._carried: CarriedTracks | None = None
+        self._carried: PassthroughTracks | None = None
         self._container: OutputContainer | None = None
         self._end_s = Fraction(0)
         self._last_ticks = -1
         self._first_dts: int | None = None
         self._pending: Packet[VideoStream] | None = None
         try:
-            encoder = choose(codec, self._target.container, like)
-            self._open(encoder, options_for(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
+            encoder = choose_encoder(codec, self._target.container, like)
+            self._open(encoder, build_options(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
         except BaseException as error:
             self._abort()
             if isinstance(error, _FAILURES):
-                raise describe_failure(self.out, error) from error
+                raise build_write_error(self.out, error) from error
             raise
 
     def _open(self, encoder: Encoder, options: dict[str, str], audio: Path | None, metadata: Mapping[str, str]) -> None:
@@ -99,7 +99,7 @@ class VideoWriter:
         if self._tracks_of is not None:
             # Where the driving sound is that of the video itself, its track is not copied a second time.
             replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None
-            self._carried = CarriedTracks(container, self._tracks_of, replaced)
+            self._carried = PassthroughTracks(container, self._tracks_of, replaced)
         container.start_encoding()
         self._sink = Sink(self._encode_frame, 1 if is_huge(self._like.width, self._like.height) else _MAX_QUEUED_FRAMES)
 
@@ -113,7 +113,7 @@ class VideoWriter:
         try:
             self._sink.put(frame)
         except _FAILURES as error:
-            raise describe_failure(self.out, error) from error
+            raise build_write_error(self.out, error) from error
 
     def _encode_frame(self, frame: Frame) -> None:
         context = self._video.codec_context
@@ -126,11 +126,11 @@ class VideoWriter:
                     f"{self.out}: expected frames of {self._like.width}x{self._like.height}, "
                     f"found {frame.width}x{frame.height}; make the writer like the frames"
                 )
-            picture = padded(picture, context.width, context.height)
+            picture = pad_picture(picture, context.width, context.height)
         tick = self._like.time_base
-        self._last_ticks = max(ticks(frame.time_s, tick), self._last_ticks + 1)
+        self._last_ticks = max(to_ticks(frame.time_s, tick), self._last_ticks + 1)
         picture.pts, picture.time_base = self._last_ticks, tick
-        picture.duration = max(1, ticks(frame.duration_s, tick))
+        picture.duration = max(1, to_ticks(frame.duration_s, tick))
         # A decoded picture keeps its type; the encoder would take that as a request.
         picture.pict_type = PictureType.NONE
         self._end_s = frame.time_s + frame.duration_s
@@ -139,7 +139,7 @@ class VideoWriter:
 
     def _mux_tracks(self, until_s: Fraction) -> None:
         assert self._container is not None
-        tracks: tuple[Soundtrack | CarriedTracks | None, ...] = (self._sound, self._carried)
+        tracks: tuple[Soundtrack | PassthroughTracks | None, ...] = (self._sound, self._carried)
         for track in tracks:
             for packet in track.advance(until_s) if track is not None else ():
                 self._container.mux(packet)
@@ -164,7 +164,7 @@ class VideoWriter:
         if self._pending is not None:
             if self._is_mp4 and self._pending.dts is not None and self._first_dts is not None:
                 # In mp4 the length of the track follows from decoding times, so the last packet is extended to its end.
-                end_ticks = ticks(self._end_s, self._like.time_base)
+                end_ticks = to_ticks(self._end_s, self._like.time_base)
                 self._pending.duration = max(1, end_ticks - (self._pending.dts - self._first_dts))
             self._container.mux(self._pending)
         if self._sound is not None:
@@ -209,5 +209,5 @@ class VideoWriter:
         except BaseException as failure:
             self._abort()
             if isinstance(failure, _FAILURES):
-                raise describe_failure(self.out, failure) from failure
+                raise build_write_error(self.out, failure) from failure
             raise

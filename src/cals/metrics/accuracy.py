@@ -13,12 +13,12 @@ def accuracy(pred: NDArray[np.integer], target: NDArray[np.integer]) -> float:
     return float(np.mean(pred == target)) if len(target) else float("nan")
 
 
-def chosen_among(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> I64:
+def argmax_allowed(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> I64:
     """Return the best class [n] of scores [n c] among those that `allowed` [n c] permits."""
     return np.asarray(np.where(allowed, scores, -np.inf).argmax(axis=1), dtype=np.int64)
 
 
-def confusions(pred: NDArray[np.integer], target: NDArray[np.integer], classes: int) -> I64:
+def count_confusions(pred: NDArray[np.integer], target: NDArray[np.integer], classes: int) -> I64:
     """Count how often each target class [row] was predicted as each class [column]."""
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (target, pred), 1)

@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def draws(clips: int, seed: int = 0) -> F64:
+def sample_clip_counts(clips: int, seed: int = 0) -> F64:
     """Return the weight of each clip, [1 + RESAMPLES, clips]: 1 each, then counts of samples with replacement.
 
     Cached, since a report needs the same ones many times; read-only.
@@ -40,7 +40,7 @@ def draws(clips: int, seed: int = 0) -> F64:
     return counts
 
 
-def estimate(replicates: F64, clips: int) -> Estimate:
+def estimate_interval(replicates: F64, clips: int) -> Estimate:
     """Return the first of the replicates [r] and the 95 % interval of the others; NaN among them are ignored."""
     finite = replicates[1:][np.isfinite(replicates[1:])]
     if clips < 2 or not len(finite) or not math.isfinite(replicates[0]):
@@ -49,20 +49,22 @@ def estimate(replicates: F64, clips: int) -> Estimate:
     return Estimate(float(replicates[0]), float(low), float(high))
 
 
-def mean_estimate(values: F64, seed: int = 0) -> Estimate:
+def estimate_mean(values: F64, seed: int = 0) -> Estimate:
     """Estimate the mean of one value per clip, [n]; NaN for none."""
     if not len(values):
         return Estimate(math.nan)
-    return estimate(draws(len(values), seed) @ values / len(values), len(values))
+    return estimate_interval(sample_clip_counts(len(values), seed) @ values / len(values), len(values))
 
 
-def share_estimate(parts: F64, wholes: F64, seed: int = 0) -> Estimate:
+def estimate_ratio(parts: F64, wholes: F64, seed: int = 0) -> Estimate:
     """Estimate the sum of parts over the sum of wholes, both [n], one value per clip; NaN without a whole.
 
     A resample whose whole is 0 has no ratio and is left out.
     """
     if not len(parts) or not wholes.any():
         return Estimate(math.nan)
-    counts = draws(len(parts), seed)
+    counts = sample_clip_counts(len(parts), seed)
     part, whole = counts @ parts.astype(np.float64), counts @ wholes.astype(np.float64)
-    return estimate(np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan), int(np.count_nonzero(wholes)))
+    return estimate_interval(
+        np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan), int(np.count_nonzero(wholes))
+    )

@@ -33,7 +33,7 @@ def _matrix_sqrt(covariance: F64) -> F64:
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
 
 
-def trunk_features(encoder: nn.Module, windows: Tensor) -> Tensor:
+def extract_trunk_features(encoder: nn.Module, windows: Tensor) -> Tensor:
     """Return the features of FID-sync [b channels]: a visual sync encoder's `layers` on windows [b ...], averaged.
 
     The mean is over positions. The shipped encoder gives 256 numbers of the lower half of a face over 5 frames, before

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cals.types import F32, U8
 
-SAME, OTHERS = 0.937, 0.837
+SAME_PERSON_SIMILARITY, OTHER_PERSON_SIMILARITY = 0.937, 0.837
 """Mean similarity of GRID's frames of one person in different clips, and of two persons; deviations 0.021 and 0.023."""
 
 _CELLS, _BINS = 16, 9
@@ -33,10 +33,10 @@ def identity_similarity(generated: U8, reference: U8) -> float:
 
     `SAME` and `OTHERS` are reference values; crops are those of `face.align`, of any multiple of 16 px.
     """
-    return float(mean_identity(generated) @ mean_identity(reference))
+    return float(mean_identity_features(generated) @ mean_identity_features(reference))
 
 
-def mean_identity(crops: U8) -> NDArray[np.float64]:
+def mean_identity_features(crops: U8) -> NDArray[np.float64]:
     """Compute the mean of `identity_features` over crops [t size size 3]; the product of two is a mean similarity."""
     if not len(crops):
         raise ValueError("identity: expected one crop or more, found none")

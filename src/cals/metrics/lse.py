@@ -33,7 +33,7 @@ def lse(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET, edges: Edge
 
     Raises ValueError when `edges` leaves no frame.
     """
-    return lse_of_shifts(shift_distances(visual, audio, max_offset, edges).numpy())
+    return lse_from_distances(shift_distances(visual, audio, max_offset, edges).numpy())
 
 
 def shift_distances(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET, edges: Edges = "drop") -> Tensor:
@@ -53,7 +53,7 @@ def shift_distances(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET,
     return torch.stack(columns, dim=1).cpu()
 
 
-def lse_of_shifts(distances: NDArray[np.floating]) -> LSE:
+def lse_from_distances(distances: NDArray[np.floating]) -> LSE:
     """Compute LSE of `shift_distances` [t shifts], of any frames."""
     mean = distances.mean(axis=0, dtype=np.float64)
     best = int(mean.argmin())

@@ -17,7 +17,7 @@ def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def span(generated: NDArray[Any], real: NDArray[Any]) -> float:
+def span_ratio(generated: NDArray[Any], real: NDArray[Any]) -> float:
     """Compute the ratio of the generated curve's standard deviation to the real one's; NaN if the real one is still."""
     return float(generated.std() / real.std()) if real.std() >= _STILL else math.nan
 

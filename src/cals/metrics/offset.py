@@ -7,7 +7,7 @@ MAX_OFFSET = 15
 """Offsets searched: -15..15 frames, 31 of them (SyncNet)."""
 MIN_FRAMES = 2 * MAX_OFFSET + 10
 """Shorter clips are not enough to estimate an offset."""
-TOLERATED_OFFSET = 1
+MAX_IN_STEP_OFFSET = 1
 """A clip is in step with its sound if its estimated offset is no larger."""
 
 
@@ -24,13 +24,13 @@ def shift_similarities(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFS
     return torch.einsum("td,tdo->to", middle, windows)
 
 
-def offset_of(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> int:
+def estimate_offset(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> int:
     """Estimate `offset_frames` of a whole clip: > 0 when the sound comes late."""
     mean = shift_similarities(visual, audio, max_offset).mean(dim=0)
     return int(mean.argmax()) - max_offset
 
 
-def fine_offset(visual: Tensor, audio: Tensor, max_offset: int = 3) -> float:
+def estimate_subframe_offset(visual: Tensor, audio: Tensor, max_offset: int = 3) -> float:
     """Estimate `offset_frames` of a clip in fractions of a frame: the top of a parabola over the best three offsets."""
     mean = shift_similarities(visual, audio, max_offset).mean(dim=0)
     best = int(mean[1:-1].argmax()) + 1
@@ -39,12 +39,12 @@ def fine_offset(visual: Tensor, audio: Tensor, max_offset: int = 3) -> float:
     return best - max_offset + (0.5 * (left - right) / curvature if curvature < 0 else 0.0)
 
 
-def window_offsets(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
+def estimate_window_offsets(visual: Tensor, audio: Tensor, max_offset: int = MAX_OFFSET) -> Tensor:
     """Estimate the offset of each single window, [t - 2 max]."""
     return shift_similarities(visual, audio, max_offset).argmax(dim=1) - max_offset
 
 
-def in_step(visual: Tensor, audio: Tensor) -> tuple[float, float]:
+def compute_in_step(visual: Tensor, audio: Tensor) -> tuple[float, float]:
     """Return 1 if a clip of `MIN_FRAMES` or more is in step, else 0, and the share of its single windows that are."""
-    windows = window_offsets(visual, audio).abs() <= TOLERATED_OFFSET
-    return float(abs(offset_of(visual, audio)) <= TOLERATED_OFFSET), float(windows.float().mean())
+    windows = estimate_window_offsets(visual, audio).abs() <= MAX_IN_STEP_OFFSET
+    return float(abs(estimate_offset(visual, audio)) <= MAX_IN_STEP_OFFSET), float(windows.float().mean())

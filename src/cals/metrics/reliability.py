@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.metrics.accuracy import ranking_auc
-from cals.metrics.bootstrap import F64, draws
+from cals.metrics.bootstrap import F64, sample_clip_counts
 
 
 class ReliabilityScores:
@@ -33,7 +33,7 @@ class ReliabilityScores:
         }
 
 
-def auc_replicates(clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], seed: int = 0) -> F64:
+def bootstrap_auc(clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], seed: int = 0) -> F64:
     """Compute bootstrap replicates [r], for `estimate`, of how often a corrupted frame scores below a clean one.
 
     A clip is its frames' scores [t] and which of them are corrupted; frames are ranked among those of all clips. A
@@ -48,7 +48,7 @@ def auc_replicates(clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]
                 clean_clip, corrupted_clip, side="right"
             )
             wins[i, j] = len(clean_clip) * len(corrupted_clip) - ranks.sum() / 2
-    counts = draws(len(clips), seed)
+    counts = sample_clip_counts(len(clips), seed)
     pairs = (counts @ np.array([len(corrupted_clip) for corrupted_clip in corrupted_scores])) * (
         counts @ np.array([len(clean_clip) for clean_clip in clean_scores])
     )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cals.metrics.bootstrap import F64, Estimate, share_estimate
+from cals.metrics.bootstrap import F64, Estimate, estimate_ratio
 
 Pairs = Sequence[tuple[str, str]]
 """Reference and hypothesis, one pair per clip, normalised alike."""
@@ -59,7 +59,7 @@ def word_error_rate(pairs: Pairs, seed: int = 0) -> WordErrors:
     edits = [edit_distance(reference.split(), hypothesis.split()) for reference, hypothesis in pairs]
     words = _words(pairs)
     return WordErrors(
-        rate=share_estimate(np.array([edit.errors for edit in edits], dtype=np.float64), words, seed),
+        rate=estimate_ratio(np.array([edit.errors for edit in edits], dtype=np.float64), words, seed),
         words=int(words.sum()),
         edits=Edits(*(sum(column) for column in zip(*edits, strict=True))),
     )
@@ -77,7 +77,7 @@ def compare_word_errors(first: Pairs, second: Pairs, seed: int = 0) -> Estimate:
         - edit_distance(reference.split(), first_hypothesis.split()).errors
         for (reference, first_hypothesis), (_, second_hypothesis) in zip(first, second, strict=True)
     ]
-    return share_estimate(np.array(extra_errors, dtype=np.float64), _words(first), seed)
+    return estimate_ratio(np.array(extra_errors, dtype=np.float64), _words(first), seed)
 
 
 def _words(pairs: Pairs) -> F64:

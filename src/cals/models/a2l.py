@@ -55,9 +55,9 @@ class A2L(nn.Module):
         super().__init__()
         self.config = config
         self.front = (
-            MelFront(config)
+            MelFrontEnd(config)
             if config.whisper is None
-            else WhisperFront(config.whisper, config.width, config.mel.floor_db, config.dropout)
+            else WhisperFrontEnd(config.whisper, config.width, config.mel.floor_db, config.dropout)
         )
         self.trunk = Transformer(config.layers, config.width, config.heads, config.hidden, config.dropout, config.reach)
         self.head = nn.Linear(config.width, config.unit)
@@ -70,7 +70,7 @@ class A2L(nn.Module):
         return self.head(self.trunk(self.front(mel, hidden)))
 
 
-class MelFront(nn.Module):
+class MelFrontEnd(nn.Module):
     """Two strided convolutions over the mel, as published.
 
     `mel_mean` and `mel_std` [f] are fixed statistics of the training set. Statistics of the utterance itself would
@@ -108,7 +108,7 @@ class MelFront(nn.Module):
         return self.join(features.transpose(1, 2).flatten(2))
 
 
-class WhisperFront(nn.Module):
+class WhisperFrontEnd(nn.Module):
     """The frozen encoder, two of its steps per frame, standardised; then one convolution over time."""
 
     mean: Tensor

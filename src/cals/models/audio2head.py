@@ -9,9 +9,9 @@ from torch.nn.functional import normalize, relu
 from cals.errors import ConfigError
 from cals.face.landmarks import CHIN, NOSE_TIP
 from cals.models.dense_motion import DenseMotion, DenseMotionConfig, WarpingGenerator
-from cals.models.head import POSE, head_pose, head_shape, place_head
+from cals.models.head import POSE_NAMES, apply_head_pose, estimate_head_pose, remove_head_pose
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
-from cals.models.mesh import exact
+from cals.models.mesh import disable_autocast
 from cals.models.sync import AudioEncoder, SyncConfig
 
 KEYPOINTS = (
@@ -66,10 +66,10 @@ class HeadLSTM(nn.Module):
     def __init__(self, bins: int, hidden: int, layers: int) -> None:
         super().__init__()
         self.shape = (layers, hidden)
-        self.begin = nn.Linear(len(POSE), 2 * layers * hidden)
+        self.begin = nn.Linear(len(POSE_NAMES), 2 * layers * hidden)
         self.lstm = nn.LSTM(bins, hidden, layers, batch_first=True)
-        self.head = nn.Linear(hidden, len(POSE))
-        self.register_buffer("spread", torch.ones(len(POSE)))
+        self.head = nn.Linear(hidden, len(POSE_NAMES))
+        self.register_buffer("spread", torch.ones(len(POSE_NAMES)))
 
     def forward(
         self, voice: Tensor, start: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -130,7 +130,7 @@ class Audio2Head(LipModel):
         """Render the reference with the pose of each face's landmarks: that of a frame, or a predicted one."""
         index = gallery.reference_for(faces.times_s)
         reference, landmarks = gallery.crops[index], gallery.landmarks[index]
-        return self.draw(units, reference, landmarks, head_pose(faces.landmarks, self.crop_px))[0]
+        return self.draw(units, reference, landmarks, estimate_head_pose(faces.landmarks, self.crop_px))[0]
 
     def draw(self, units: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Generate crops [b 3 h w] and their keypoints [b k 2] in pixels.
@@ -143,12 +143,12 @@ class Audio2Head(LipModel):
         places, trust = self.motion(reference, before, after)
         return self.generator(reference, places, trust, content), after
 
-    @exact
+    @disable_autocast
     def move_keypoints(self, content: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Compute keypoints [b k 2] in pixels, of the reference and of the image to generate."""
-        shape = head_shape(landmarks, self.crop_px)[:, list(KEYPOINTS)]
+        shape = remove_head_pose(landmarks, self.crop_px)[:, list(KEYPOINTS)]
         moved = shape + self.speech(content.float(), shape)
-        return landmarks[:, list(KEYPOINTS), :2], place_head(moved, pose, self.crop_px)[..., :2]
+        return landmarks[:, list(KEYPOINTS), :2], apply_head_pose(moved, pose, self.crop_px)[..., :2]
 
     def forward(
         self, sound: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor, mel: Tensor, start: Tensor

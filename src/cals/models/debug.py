@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, build_pose_prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class DebugLips(LipModel):
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render the gallery's first frame, changed by unit and pose prior."""
         reference = gallery.crops[:1].expand_as(faces.crops)
-        features = self.look(torch.cat([reference, prior(faces.crops)], dim=1))
+        features = self.look(torch.cat([reference, build_pose_prior(faces.crops)], dim=1))
         residual = self.paint(features + 2.0 * units[:, :, None, None])
         # The gain makes the effect of random weights visible over the reference.
         return torch.sigmoid(8.0 * residual + torch.logit(reference, eps=0.02))

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate, pixel_shuffle, pixel_unshuffle
 
 from cals.errors import ConfigError
 from cals.nn.blocks import ConvBlock, Modulation, ResidualBlock, UpBlock
-from cals.nn.warp import pixel_centres, sample_places
+from cals.nn.warp import build_pixel_centres, sample_grid
 
 CELL_PX = 4
 """Side of the cells that dense motion is estimated for, as published (first-order motion, Siarohin et al., 2019)."""
@@ -64,12 +64,12 @@ class DenseMotion(nn.Module):
         Keypoints that do not move leave every cell where it is.
         """
         small = interpolate(reference, scale_factor=1 / CELL_PX, mode="area")
-        grid = pixel_centres(small.shape[-2], small.shape[-1], reference.device) * CELL_PX
+        grid = build_pixel_centres(small.shape[-2], small.shape[-1], reference.device) * CELL_PX
         shifts = torch.cat([torch.zeros_like(before[:, :1]), before - after], dim=1)  # static background first
         heatmaps = self._compute_heatmaps(grid, after)
         candidates = grid + shifts[:, :, None, None]  # [b k+1 h w 2]
         images = small.repeat_interleave(shifts.shape[1], dim=0)
-        warped = sample_places(images, candidates.flatten(0, 1) / CELL_PX).view(len(small), -1, *small.shape[-2:])
+        warped = sample_grid(images, candidates.flatten(0, 1) / CELL_PX).view(len(small), -1, *small.shape[-2:])
         logits = self._predict_logits(torch.cat([heatmaps - self._compute_heatmaps(grid, before), warped], dim=1))
         mixture, trust = logits[:, :-1], logits[:, -1:]
         bias = torch.cat([torch.zeros_like(heatmaps[:, :1]), _INITIAL_BIAS * (2 * heatmaps - 1)], dim=1)
@@ -122,11 +122,11 @@ def warp_features(features: Tensor, places: Tensor) -> Tensor:
     """
     height, width = features.shape[-2:]
     cells = torch.tensor([places.shape[2], places.shape[1]], device=places.device)
-    grid = pixel_centres(places.shape[1], places.shape[2], places.device) * CELL_PX
+    grid = build_pixel_centres(places.shape[1], places.shape[2], places.device) * CELL_PX
     shifts = ((places - grid) / (cells * CELL_PX)).permute(0, 3, 1, 2)  # as shares of the side
     shifts = interpolate(shifts, size=(height, width), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
     size = torch.tensor([width, height], device=places.device)
-    return sample_places(features.float(), pixel_centres(height, width, places.device) + shifts * size)
+    return sample_grid(features.float(), build_pixel_centres(height, width, places.device) + shifts * size)
 
 
 def blend(warped: Tensor, drawn: Tensor, trust: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cals.checkpoint import ANEW, Checkpoint, config_from_dict
+from cals.checkpoint import RESAVE_HINT, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
 from cals.models.audio2head import Audio2Head, Audio2HeadConfig
 from cals.models.debug import DebugConfig, DebugLips
@@ -53,7 +53,7 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
     if wrong:
         raise CheckpointError(
             f"checkpoint: expected the weights of a {checkpoint.kind!r} model, found a mismatch in {', '.join(wrong)}; "
-            f"{ANEW}, weights and config together"
+            f"{RESAVE_HINT}, weights and config together"
         )
     model.load_state_dict(checkpoint.weights)
     if not all(bool(torch.isfinite(value).all()) for value in expected.values() if value.is_floating_point()):
@@ -63,14 +63,14 @@ def from_checkpoint(checkpoint: Checkpoint) -> LipModel:
     return model.eval()
 
 
-def load_front(network: nn.Module, front: Checkpoint, sha256: str, parents: Mapping[str, str]) -> None:
+def load_front_end(network: nn.Module, front: Checkpoint, sha256: str, parents: Mapping[str, str]) -> None:
     """Load the weights of the phonetic front-ends in `network`, which its own checkpoint does not hold.
 
     `sha256` is that of the weights of `front`. `parents`, those of the network's checkpoint, name the front-end that it
     was trained with (older ones do not). Raises CheckpointError when that was another, or `front` does not fit.
     """
     if front.kind != KIND:
-        raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {front.kind!r} one; {ANEW}")
+        raise CheckpointError(f"front-end: expected a {KIND!r} checkpoint, found a {front.kind!r} one; {RESAVE_HINT}")
     trained_with = parents.get(FRONT_PARENT, sha256)
     if trained_with != sha256:
         raise CheckpointError(

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from cals.face.align import CROP_SIZE_PX, EYE_DISTANCE_PX, RIGID_SHAPE
 from cals.face.landmarks import RIGID
-from cals.models.mesh import exact, similarity
+from cals.models.mesh import disable_autocast, estimate_similarity
 
-POSE = ("yaw", "pitch", "roll", "x", "y", "size")
+POSE_NAMES = ("yaw", "pitch", "roll", "x", "y", "size")
 """Rotations in radians, and the centroid of the rigid points as a share of the crop's side.
 
 `size` is the logarithm of the face's size relative to that of an aligned face.
@@ -17,40 +17,48 @@ POSE = ("yaw", "pitch", "roll", "x", "y", "size")
 In aligned crops the last four are residuals: the alignment removes them, with a small lag."""
 
 
-def usual_eyes_px(crop_px: int) -> float:
+def compute_eye_distance_px(crop_px: int) -> float:
     """Compute the inter-ocular distance of an aligned face in crops of that size."""
     return EYE_DISTANCE_PX * crop_px / CROP_SIZE_PX
 
 
-@exact
-def head_pose(landmarks: Tensor, crop_px: int) -> Tensor:
+@disable_autocast
+def estimate_head_pose(landmarks: Tensor, crop_px: int) -> Tensor:
     """Estimate poses [b 6] of faces [b 468 3] in crop pixels by fitting the rigid points of a mean face."""
     points = landmarks[:, list(RIGID)].float()
     shape = torch.as_tensor(RIGID_SHAPE, dtype=points.dtype, device=points.device).expand_as(points)
     mask = torch.ones(len(RIGID), dtype=torch.bool, device=points.device)
-    scale, rotation, centroid, _ = similarity(shape, points, mask)
+    scale, rotation, centroid, _ = estimate_similarity(shape, points, mask)
     # `rotation` applies to rows from the right: it is the transpose of the matrix that rotates columns
     pitch = torch.asin((-rotation[:, 2, 1]).clamp(-1, 1))
     yaw, roll = torch.atan2(rotation[:, 2, 0], rotation[:, 2, 2]), torch.atan2(rotation[:, 0, 1], rotation[:, 1, 1])
-    size = torch.log(scale / usual_eyes_px(crop_px))
+    size = torch.log(scale / compute_eye_distance_px(crop_px))
     return torch.stack([yaw, pitch, roll, centroid[:, 0, 0] / crop_px, centroid[:, 0, 1] / crop_px, size], dim=1)
 
 
-@exact
-def head_shape(landmarks: Tensor, crop_px: int) -> Tensor:
+@disable_autocast
+def remove_head_pose(landmarks: Tensor, crop_px: int) -> Tensor:
     """Remove the pose of faces [b 468 3]: frontal, in inter-ocular distances from the centroid of the rigid points."""
-    pose = head_pose(landmarks, crop_px)
+    pose = estimate_head_pose(landmarks, crop_px)
     centroid = landmarks[:, list(RIGID)].mean(dim=1, keepdim=True)
-    return (landmarks - centroid) @ _build_rotation(pose) / (usual_eyes_px(crop_px) * pose[:, 5].exp())[:, None, None]
+    return (
+        (landmarks - centroid)
+        @ _build_rotation(pose)
+        / (compute_eye_distance_px(crop_px) * pose[:, 5].exp())[:, None, None]
+    )
 
 
-@exact
-def place_head(shape: Tensor, pose: Tensor, crop_px: int) -> Tensor:
+@disable_autocast
+def apply_head_pose(shape: Tensor, pose: Tensor, crop_px: int) -> Tensor:
     """Apply poses [b 6] to shapes [b n 3] of `head_shape`; returns crop pixels, z relative to the rigid centroid.
 
     The inverse of `head_shape` but for z, of which images give differences alone.
     """
-    rotated = shape @ _build_rotation(pose).transpose(1, 2) * (usual_eyes_px(crop_px) * pose[:, 5].exp())[:, None, None]
+    rotated = (
+        shape
+        @ _build_rotation(pose).transpose(1, 2)
+        * (compute_eye_distance_px(crop_px) * pose[:, 5].exp())[:, None, None]
+    )
     centroid = torch.cat([pose[:, 3:5] * crop_px, torch.zeros_like(pose[:, :1])], dim=1)
     return rotated + centroid[:, None]
 
@@ -66,6 +74,6 @@ def _build_rotation(pose: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
-def degrees(pose: Tensor) -> Tensor:
+def to_degrees(pose: Tensor) -> Tensor:
     """Return the three rotations [... 3] of poses [... 6] in degrees."""
     return pose[..., :3] * (180 / math.pi)

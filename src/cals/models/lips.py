@@ -27,7 +27,7 @@ class LipConfig:
             )
 
 
-OWN_S = 0.2
+MIN_REFERENCE_GAP_S = 0.2
 """Smallest distance in time of a reference from the frame to be generated.
 
 A nearer frame may show the target's own mouth (paper section 5: a reference is at least 5 frames away)."""
@@ -46,7 +46,7 @@ class Faces:
 
     def away_from(self, times_s: Tensor) -> Tensor:
         """Compute a mask [n b]: whether each face is far enough from each of the times [n] to be its reference."""
-        return (times_s[:, None] - self.times_s).abs() >= OWN_S - 1e-3
+        return (times_s[:, None] - self.times_s).abs() >= MIN_REFERENCE_GAP_S - 1e-3
 
     def to(self, device: torch.device) -> Self:
         """Copy all tensors to another device."""
@@ -65,7 +65,7 @@ class Gallery(Faces):
         return self.away_from(times_s).float().argmax(dim=1)
 
 
-def prior(crops: Tensor) -> Tensor:
+def build_pose_prior(crops: Tensor) -> Tensor:
     """Build pose priors [b 3 h w]: crops with their lower half masked."""
     masked = crops.clone()
     masked[..., crops.shape[-2] // 2 :, :] = 0
@@ -94,7 +94,7 @@ class LipModel(nn.Module, ABC):
         """Render faces [b 3 h w] in 0..1 with the mouths of units [b d]; their own mouths must have no influence."""
 
 
-class WholeLips(LipModel):
+class LipGenerator(LipModel):
     """A lip model that generates whole crops from unit, reference frame and the current frame's pose prior."""
 
     decoder: nn.Module
@@ -102,12 +102,12 @@ class WholeLips(LipModel):
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render crops; the reference is the gallery frame with the smallest mouth opening that is far enough."""
         reference = gallery.crops[gallery.reference_for(faces.times_s)]
-        return cast(Tensor, self.decoder(units, reference, prior(faces.crops)))
+        return cast(Tensor, self.decoder(units, reference, build_pose_prior(faces.crops)))
 
     def drawn(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:
         """Generate crops [b t 3 h w] in training from units [b t d], references and real crops, both [b t 3 h w].
 
         Of the real crops only the pose prior is used.
         """
-        crops: Tensor = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), prior(real.flatten(0, 1)))
+        crops: Tensor = self.decoder(units.flatten(0, 1), reference.flatten(0, 1), build_pose_prior(real.flatten(0, 1)))
         return crops.view_as(real)

@@ -15,9 +15,9 @@ from cals.types import F32
 
 P = ParamSpec("P")
 T = TypeVar("T")
-QUIET = 0.2
+REST_QUANTILE = 0.2
 """Share of a clip's frames, those with the smallest mouth opening, whose mean is the face at rest."""
-ENOUGH = 25
+MIN_REST_FRAMES = 25
 """Number of frames that are sure to include a mouth at rest: a second of speech does."""
 _STILL_Y, _MOVING_Y = 56.0, 72.0
 """Rows in a crop of 128 px, between eyes and lips: points above the first stay, points below the second move fully."""
@@ -27,7 +27,7 @@ _OPEN_STD = 2.0
 """Mouth opening, in standard deviations, at which the mesh is triangulated, so that no triangle bridges the lips."""
 
 
-def exact(function: Callable[P, T]) -> Callable[P, T]:
+def disable_autocast(function: Callable[P, T]) -> Callable[P, T]:
     """Disable autocast for a geometric function: coordinates need full precision and are wrong in bfloat16."""
 
     @functools.wraps(function)
@@ -62,7 +62,7 @@ class FaceMesh(nn.Module):
         self.register_buffer("triangles", torch.zeros(triangles, 3, dtype=torch.long))
         self.register_buffer("upper", torch.zeros(N_POINTS, dtype=torch.bool))
 
-    @exact
+    @disable_autocast
     def resting(self, landmarks: Tensor) -> Tensor:
         """Estimate a person's face at rest [468 3], in the template's pose, from their frames [n 468 3].
 
@@ -71,27 +71,27 @@ class FaceMesh(nn.Module):
         (a Wiener estimate).
         """
         shapes = self.upright(landmarks, self.template)
-        opening = lip_gap(shapes)
-        closed = shapes[opening <= opening.quantile(QUIET)].mean(dim=0)
-        uncertainty = 1 - (len(landmarks) - 1) / ENOUGH
+        opening = measure_lip_gap(shapes)
+        closed = shapes[opening <= opening.quantile(REST_QUANTILE)].mean(dim=0)
+        uncertainty = 1 - (len(landmarks) - 1) / MIN_REST_FRAMES
         if uncertainty <= 0:
             return closed
         motion = self._coefficients(closed - self.template) / (1 + self.identity.square())
         # Lips at rest are closed: the remaining gap is removed by the smallest motion that closes it.
-        gaps = lip_gap(self.basis)
-        remaining = lip_gap(closed) - motion @ gaps - lip_gap(self.template)
+        gaps = measure_lip_gap(self.basis)
+        remaining = measure_lip_gap(closed) - motion @ gaps - measure_lip_gap(self.template)
         motion = motion + gaps * remaining.clamp_min(0) / gaps.square().sum()
         return closed - uncertainty * torch.einsum("k,kpc->pc", motion, self.basis)
 
-    @exact
+    @disable_autocast
     def motion(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Compute coefficients [b k] of faces [b 468 3] relative to rest [b 468 3] or [468 3]; the pose is removed."""
         return self._coefficients(self.upright(landmarks, rest) - rest)
 
-    @exact
+    @disable_autocast
     def moved(self, landmarks: Tensor, rest: Tensor, change: Tensor) -> Tensor:
         """Return faces [b 468 3], in their own pose, with `change` [b k] added to their motion."""
-        scale, rotation, _, _ = similarity(rest.expand_as(landmarks), landmarks, self.upper)
+        scale, rotation, _, _ = estimate_similarity(rest.expand_as(landmarks), landmarks, self.upper)
         motion = torch.einsum("bk,kpc->bpc", change.float(), self.basis)
         return landmarks + scale[:, None, None] * (motion @ rotation)
 
@@ -111,7 +111,7 @@ class FaceMesh(nn.Module):
 
     def upright(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Align faces [b 468 3] to the pose and size of `rest` [468 3]."""
-        scale, rotation, centroid, rest_centroid = similarity(rest.expand_as(landmarks), landmarks, self.upper)
+        scale, rotation, centroid, rest_centroid = estimate_similarity(rest.expand_as(landmarks), landmarks, self.upper)
         return (landmarks - centroid) @ rotation.transpose(-1, -2) / scale[:, None, None] + rest_centroid
 
     def _coefficients(self, displacement: Tensor) -> Tensor:
@@ -120,12 +120,12 @@ class FaceMesh(nn.Module):
         return displacement.flatten(-2) @ flat.T / norms
 
 
-def lip_gap(landmarks: Tensor) -> Tensor:
+def measure_lip_gap(landmarks: Tensor) -> Tensor:
     """Compute the mean vertical gap between the inner lips, [... 468 2+] -> [...] in pixels."""
     return (landmarks[..., [178, 14, 402], 1] - landmarks[..., [81, 13, 311], 1]).mean(dim=-1)
 
 
-def similarity(source: Tensor, target: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def estimate_similarity(source: Tensor, target: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Fit a similarity by least squares: scale [b], rotation [b 3 3], centroids [b 1 3] of target and source.
 
     Rotations apply to rows: source @ rotation ~ target.
@@ -187,7 +187,9 @@ def measure_mesh(clips: Sequence[F32], speakers: Sequence[str], components: int)
 def _triangulate(mesh: FaceMesh) -> Tensor:
     """Triangulate the template with its mouth open; returns triangles [n 3] without those of the inner mouth."""
     opening = torch.zeros(len(mesh.basis))
-    opening[0] = _OPEN_STD if lip_gap(mesh.template + mesh.basis[0]) > lip_gap(mesh.template) else -_OPEN_STD
+    opening[0] = (
+        _OPEN_STD if measure_lip_gap(mesh.template + mesh.basis[0]) > measure_lip_gap(mesh.template) else -_OPEN_STD
+    )
     opened = mesh.template + torch.einsum("k,kpc->pc", opening, mesh.basis)
     points = mesh.vertices(opened[None], mesh.template[None])[0].numpy()
     triangles = torch.from_numpy(triangulate(points))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
-from cals.models.mesh import FaceMesh, lip_gap
+from cals.models.mesh import FaceMesh, measure_lip_gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class MeshDecoder(nn.Module):
         return out
 
 
-def lip_readout(mesh: FaceMesh) -> Tensor:
+def build_lip_readout(mesh: FaceMesh) -> Tensor:
     """Build the matrix [k 2] that maps coefficients to mouth opening and width in pixels."""
     width = mesh.basis[:, 291, 0] - mesh.basis[:, 61, 0]
-    return torch.stack([lip_gap(mesh.basis), width], dim=1)
+    return torch.stack([measure_lip_gap(mesh.basis), width], dim=1)

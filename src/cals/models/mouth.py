@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from cals.face.landmarks import MOUTH_INNER
-from cals.models.mesh import FaceMesh, exact, lip_gap
-from cals.nn.warp import draw_triangles, source_places
+from cals.models.mesh import FaceMesh, disable_autocast, measure_lip_gap
+from cals.nn.warp import compute_source_grid, draw_triangles
 
 _MAX_STRETCH, _FADE_PX = 2.5, 2.0
 """The largest factor by which a mouth opening is stretched, and the width in pixels of the transition beyond it."""
@@ -28,20 +28,20 @@ def _build_inner_triangles() -> Tensor:
 _INNER_TRIANGLES = _build_inner_triangles()
 
 
-@exact
-def mouth_flow(mesh: FaceMesh, source: Tensor, target: Tensor, size_px: int) -> Tensor:
+@disable_autocast
+def compute_mouth_flow(mesh: FaceMesh, source: Tensor, target: Tensor, size_px: int) -> Tensor:
     """Compute the sampling grid [b h w 2] that warps images with landmarks `source` [b 468 3] to `target` [b 468 3].
 
     The whole lower face moves: lips, teeth and chin. The inner mouth moves with the lips around it and is drawn below
     them.
     """
-    target = part_lips(target)
+    target = separate_lips(target)
     triangles = torch.cat([_INNER_TRIANGLES.to(mesh.triangles), mesh.lower])
-    before, after = mesh.vertices(part_lips(source), source), mesh.vertices(target, target)
-    return source_places(after, before, triangles, draw_triangles(after, triangles, size_px, size_px))
+    before, after = mesh.vertices(separate_lips(source), source), mesh.vertices(target, target)
+    return compute_source_grid(after, before, triangles, draw_triangles(after, triangles, size_px, size_px))
 
 
-def part_lips(landmarks: Tensor) -> Tensor:
+def separate_lips(landmarks: Tensor) -> Tensor:
     """Return landmarks [b 468 3] whose inner lips never cross; lips that would cross meet in the middle."""
     upper, lower = list(MOUTH_INNER[1:10]), list(MOUTH_INNER[:10:-1])
     above, below = landmarks[:, upper, 1], landmarks[:, lower, 1]
@@ -51,13 +51,13 @@ def part_lips(landmarks: Tensor) -> Tensor:
     return result
 
 
-def unknown_inside(source: Tensor, target: Tensor) -> float:
+def estimate_hidden_share(source: Tensor, target: Tensor) -> float:
     """Estimate how much of the target's inner mouth the source does not show: 0 none, 1 all; landmarks [468 3]."""
-    source_gap, target_gap = float(lip_gap(source)), float(lip_gap(target))
+    source_gap, target_gap = float(measure_lip_gap(source)), float(measure_lip_gap(target))
     return min(max((target_gap - _MAX_STRETCH * max(source_gap, 0.0)) / _FADE_PX, 0.0), 1.0)
 
 
-def match_light(moved: Tensor, crops: Tensor) -> Tensor:
+def match_brightness(moved: Tensor, crops: Tensor) -> Tensor:
     """Match the brightness of `moved` to `crops`, both [b 3 h w]: a gain per colour from the lower halves' means."""
     half = crops.shape[-2] // 2
     target, current = (image[..., half:, :].mean(dim=(2, 3), keepdim=True) for image in (crops, moved))

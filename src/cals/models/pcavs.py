@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, normalize, pixel_unshuffle
 
 from cals.errors import ConfigError
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, prior
+from cals.models.lips import Faces, Gallery, LipConfig, LipModel, build_pose_prior
 from cals.models.sync import SyncConfig, SyncModel
 from cals.nn.blocks import ConvBlock, ResidualBlock
-from cals.nn.modulated import StyledBlock, enlarge
+from cals.nn.modulated import StyledBlock, upsample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class PCAVSConfig(LipConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = (self.identity, self.pose, self.style, self.encoder_width, self.width, self.widest, self.levels)
-        if min(sizes) < 1 or self.crop_px % 2 ** max(self.levels, PictureEncoder.LEVELS + 1):
+        if min(sizes) < 1 or self.crop_px % 2 ** max(self.levels, ImageEncoder.LEVELS + 1):
             raise ConfigError(f"pcavs: expected positive sizes and crops of a multiple of 2 ** levels px, found {self}")
         if self.content.mel != self.mel:
             raise ConfigError("pcavs: expected content encoders of the model's own mel, found another; give both one")
@@ -54,7 +54,7 @@ class PCAVSConfig(LipConfig):
         return tuple(min(self.width * 2**level, self.widest) for level in range(self.levels, -1, -1))
 
 
-class PictureEncoder(nn.Module):
+class ImageEncoder(nn.Module):
     """An image encoder: a crop to one vector."""
 
     LEVELS = 4
@@ -94,7 +94,7 @@ class StyleGenerator(nn.Module):
         x, image = self.constant.expand(len(style), -1, -1, -1), None
         for block in self.blocks:
             x, residual = block(x, style)
-            image = residual if image is None else enlarge(image) + residual
+            image = residual if image is None else upsample(image) + residual
         assert image is not None
         return torch.sigmoid(image)
 
@@ -108,8 +108,8 @@ class PCAVS(LipModel):
         super().__init__()
         self.config = config
         self.content = SyncModel(config.content)
-        self.identity = PictureEncoder(config.crop_px, config.encoder_width, config.identity)
-        self.pose = PictureEncoder(config.crop_px, config.encoder_width, config.pose)
+        self.identity = ImageEncoder(config.crop_px, config.encoder_width, config.identity)
+        self.pose = ImageEncoder(config.crop_px, config.encoder_width, config.pose)
         self.generator = StyleGenerator(config)
 
     def units(self, mel: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class PCAVS(LipModel):
 
     def draw(self, units: Tensor, identity: Tensor, posed: Tensor) -> Tensor:
         """Generate crops [b 3 h w] from units [b d], identity codes [b i] and crops that show the pose [b 3 h w]."""
-        pose = self.pose(prior(posed) if self.config.pose_mask else posed)
+        pose = self.pose(build_pose_prior(posed) if self.config.pose_mask else posed)
         # a unit of norm 1 would be too small beside the other codes
         return self.generator(identity, pose, normalize(units, dim=1) * math.sqrt(units.shape[1]))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from cals.checkpoint import Checkpoint, config_from_dict, frozen
+from cals.checkpoint import Checkpoint, config_from_dict, load_frozen_weights
 from cals.errors import CheckpointError, ConfigError
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
@@ -86,7 +86,7 @@ class TemporalBlock(nn.Module):
         return (x + self.rest(out)) * valid
 
 
-class Reader(nn.Module):
+class LipReader(nn.Module):
     """The network: features of every frame by itself, and a classifier over those of the word and its context.
 
     Frames do not mix before the window is cut, so that nothing of a blanked frame is visible.
@@ -135,12 +135,12 @@ class Reader(nn.Module):
         return self.head(torch.cat([mean, peak.to(mean.dtype)], dim=-1))
 
 
-def reader_from_checkpoint(checkpoint: Checkpoint) -> Reader:
+def reader_from_checkpoint(checkpoint: Checkpoint) -> LipReader:
     """Build the reader of a checkpoint, frozen; strict: every weight must be present and fit."""
     if checkpoint.kind != "reader":
         raise CheckpointError(
             f"checkpoint: expected a lip reader, found a {checkpoint.kind!r} model; name what `cals train reader` wrote"
         )
-    model = Reader(config_from_dict(ReaderConfig, checkpoint.config))
-    frozen(model, checkpoint)
+    model = LipReader(config_from_dict(ReaderConfig, checkpoint.config))
+    load_frozen_weights(model, checkpoint)
     return model

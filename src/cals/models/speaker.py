@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from cals.models.mesh import FaceMesh, exact, lip_gap
+from cals.models.mesh import FaceMesh, disable_autocast, measure_lip_gap
 from cals.models.motion import MeshDecoder
 
-SPEAKING = (0.2, 0.4)
+SPEAKING_STD_RANGE = (0.2, 0.4)
 """Standard deviations of mouth opening, relative to the average speaker's: below the first the person was silent, above
 the second they spoke. Speakers who hardly open their mouths have 0.4 (GRID), silent people who breathe 0.1 to 0.3."""
-SPAN = (0.4, 3.0)
+SPAN_RANGE = (0.4, 3.0)
 """Smallest and largest span of a person, relative to the average speaker's: anything beyond is a tracking error."""
-USUAL_SPAN = 1.5
+DEFAULT_SPAN = 1.5
 """Span of a person who was not observed speaking, above all in a photo. People in free speech open their mouths further
 than the readers of the corpus."""
-USUAL_WIDEST = 5.5
+DEFAULT_MAX_OPENING = 5.5
 """The widest opening of such a person, lips at rest included, in standard deviations of the average speaker."""
-BEYOND = 1.2
+MAX_OPENING_RATIO = 1.2
 """Limit of a mouth's opening, relative to the widest opening that was observed."""
 _WIDEST_QUANTILE = 0.99
 _LIMIT_SOFTNESS_PX = 0.5
@@ -39,7 +39,7 @@ class Speaker:
     """[] Lip gap at rest, as in a smile; speech that closes the lips removes it."""
 
 
-@exact
+@disable_autocast
 def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
     """Fit the parameters of the person whose frames have `landmarks` [n 468 3].
 
@@ -49,22 +49,24 @@ def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
     zero = decoder.opening_px.new_zeros(())
     if len(landmarks) == 1:
         rest = mesh.upright(landmarks, mesh.template)[0]
-        rest_gap = (lip_gap(rest) - lip_gap(mesh.template)).clamp_min(0)
-        return Speaker(rest, zero + USUAL_SPAN, USUAL_WIDEST * decoder.opening_px - rest_gap, rest_gap)
+        rest_gap = (measure_lip_gap(rest) - measure_lip_gap(mesh.template)).clamp_min(0)
+        return Speaker(rest, zero + DEFAULT_SPAN, DEFAULT_MAX_OPENING * decoder.opening_px - rest_gap, rest_gap)
     rest = mesh.resting(landmarks)
-    opening = mesh.motion(landmarks, rest) @ lip_gap(mesh.basis)
+    opening = mesh.motion(landmarks, rest) @ measure_lip_gap(mesh.basis)
     span = opening.std() / decoder.opening_px
-    speaking = ((span - SPEAKING[0]) / (SPEAKING[1] - SPEAKING[0])).clamp(0, 1)
+    speaking = ((span - SPEAKING_STD_RANGE[0]) / (SPEAKING_STD_RANGE[1] - SPEAKING_STD_RANGE[0])).clamp(0, 1)
     return Speaker(
         rest,
-        torch.lerp(zero + USUAL_SPAN, span.clamp(*SPAN), speaking),
-        torch.lerp(USUAL_WIDEST * decoder.opening_px, BEYOND * opening.quantile(_WIDEST_QUANTILE), speaking),
+        torch.lerp(zero + DEFAULT_SPAN, span.clamp(*SPAN_RANGE), speaking),
+        torch.lerp(
+            DEFAULT_MAX_OPENING * decoder.opening_px, MAX_OPENING_RATIO * opening.quantile(_WIDEST_QUANTILE), speaking
+        ),
         zero,
     )
 
 
-@exact
-def speak_as(
+@disable_autocast
+def retarget_motion(
     decoder: MeshDecoder, speaker: Speaker, motion: Tensor, loudness: Tensor | None = None, *, strength: float = 1.0
 ) -> Tensor:
     """Retarget the average speaker's motion [t k] to this person; zero motion stays zero.
@@ -72,7 +74,7 @@ def speak_as(
     `loudness` [t] is how much speech there is around each frame (0 to 1): with it lips that are apart at rest close
     where speech closes them. `strength` scales the motion, and from 1 on the limit of the opening too.
     """
-    gaps = lip_gap(decoder.mesh.basis)
+    gaps = measure_lip_gap(decoder.mesh.basis)
     unit_opening = gaps / gaps.square().sum()  # the smallest motion that opens the mouth by a pixel
     scaled = motion * speaker.span
     opening = scaled @ gaps
@@ -104,13 +106,13 @@ def _limit_opening(opening: Tensor, widest: Tensor) -> Tensor:
     return widest - _LIMIT_SOFTNESS_PX * torch.nn.functional.softplus((widest - opening) / _LIMIT_SOFTNESS_PX)
 
 
-@exact
-def move_face(mesh: FaceMesh, speaker: Speaker, landmarks: Tensor, motion: Tensor) -> Tensor:
+@disable_autocast
+def replace_motion(mesh: FaceMesh, speaker: Speaker, landmarks: Tensor, motion: Tensor) -> Tensor:
     """Replace the motion of faces [b 468 3] by `motion` [b k]; their pose stays."""
     return mesh.moved(landmarks, speaker.rest, motion - mesh.motion(landmarks, speaker.rest))
 
 
-def match_weights(mesh: FaceMesh) -> Tensor:
+def compute_match_weights(mesh: FaceMesh) -> Tensor:
     """Compute the weight of each coefficient's squared difference between two mouths, [k]: by energy, with sum 16."""
     energy = mesh.basis.square().sum(dim=(1, 2))
     return 16 * energy / energy.sum()

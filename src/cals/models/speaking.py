@@ -6,16 +6,16 @@ from torch import Tensor
 
 from cals.errors import ConfigError
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.lips import Faces, Gallery, LipConfig, LipModel, WholeLips
+from cals.models.lips import Faces, Gallery, LipConfig, LipGenerator, LipModel
 from cals.models.motion import MeshConfig, MeshDecoder
-from cals.models.mouth import match_light, mouth_flow
-from cals.models.speaker import fit_speaker, match_weights, move_face, speak_as
+from cals.models.mouth import compute_mouth_flow, match_brightness
+from cals.models.speaker import compute_match_weights, fit_speaker, replace_motion, retarget_motion
 from cals.models.unet import UNet, UNetConfig
-from cals.nn.warp import sample_places
+from cals.nn.warp import sample_grid
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeakingConfig(LipConfig):
+class CALSConfig(LipConfig):
     """Config of Audio-to-Lip; each subclass adds its decoder."""
 
     a2l: A2LConfig = field(default_factory=A2LConfig)
@@ -30,7 +30,7 @@ class SpeakingConfig(LipConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeshLipsConfig(SpeakingConfig):
+class MeshLipsConfig(CALSConfig):
     """Config with the mesh decoder, which predicts motion and warps the person's own pixels by it."""
 
     decoder: MeshConfig = field(default_factory=MeshConfig)
@@ -67,17 +67,17 @@ class MeshLips(LipModel):
         """Render each face from the gallery frame with the most similar mouth; there is no smoothing over time."""
         mesh = self.decoder.mesh
         speaker = fit_speaker(self.decoder, gallery.seen)
-        motion = speak_as(self.decoder, speaker, self.motion(units))
-        target = move_face(mesh, speaker, faces.landmarks, motion)
+        motion = retarget_motion(self.decoder, speaker, self.motion(units))
+        target = replace_motion(mesh, speaker, faces.landmarks, motion)
         source_motion = mesh.motion(gallery.landmarks, speaker.rest)
-        distance = (motion[:, None] - source_motion).square() @ match_weights(mesh)
+        distance = (motion[:, None] - source_motion).square() @ compute_match_weights(mesh)
         source = (distance + 1e6 * ~gallery.away_from(faces.times_s)).argmin(dim=1)
-        places = mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)
-        return match_light(sample_places(gallery.crops[source], places), faces.crops)
+        places = compute_mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)
+        return match_brightness(sample_grid(gallery.crops[source], places), faces.crops)
 
 
 @dataclass(frozen=True, kw_only=True)
-class UNetLipsConfig(SpeakingConfig):
+class UNetLipsConfig(CALSConfig):
     """Config with the U-Net decoder, which generates all pixels, as published."""
 
     decoder: UNetConfig = field(default_factory=UNetConfig)
@@ -88,7 +88,7 @@ class UNetLipsConfig(SpeakingConfig):
             raise ConfigError(f"unet: expected one size of crops, found {self.crop_px} and {self.decoder.crop_px}")
 
 
-class UNetLips(WholeLips):
+class UNetLips(LipGenerator):
     """The published model: crops from unit, reference frame and the current frame's pose prior."""
 
     config: UNetLipsConfig

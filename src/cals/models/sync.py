@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_unshuffle
 
-from cals.checkpoint import Checkpoint, config_from_dict, frozen
+from cals.checkpoint import Checkpoint, config_from_dict, load_frozen_weights
 from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.nn.blocks import ConvBlock, ResidualBlock
@@ -125,5 +125,5 @@ def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
             f"checkpoint: expected sync encoders, found a {checkpoint.kind!r} model; name what `cals train sync` wrote"
         )
     model = SyncModel(config_from_dict(SyncConfig, checkpoint.config))
-    frozen(model, checkpoint)
+    load_frozen_weights(model, checkpoint)
     return model

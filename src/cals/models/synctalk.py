@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
-from cals.models.lips import WholeLips
+from cals.models.lips import LipGenerator
 from cals.models.memory import LipMemory, MemoryConfig
 from cals.models.unet import UNet
 from cals.models.wav2lip import Wav2LipConfig, WindowEncoder
@@ -77,7 +77,7 @@ class SyncTalkFaceConfig(Wav2LipConfig):
             raise ConfigError(f"synctalkface: expected crops of a multiple of 32 px, found {self.crop_px}")
 
 
-class Stored(NamedTuple):
+class MemoryOutput(NamedTuple):
     """Outputs of a training step: two generations, and the features and addresses of the memory."""
 
     by_lips: Tensor
@@ -94,7 +94,7 @@ class Stored(NamedTuple):
     """Slot weights [b t s] of the audio over the keys."""
 
 
-class SyncTalkFace(WholeLips):
+class SyncTalkFace(LipGenerator):
     """The lip model: crops from an audio window, recalled lip features, a reference frame and the pose prior."""
 
     config: SyncTalkFaceConfig
@@ -116,7 +116,7 @@ class SyncTalkFace(WholeLips):
 
     def forward(
         self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor, store: bool = False
-    ) -> Tensor | Stored:
+    ) -> Tensor | MemoryOutput:
         """Generate crops as `Wav2Lip` does, from audio alone; with `store`, both generations of a training step.
 
         Raises ConfigError for `store` without a memory.
@@ -131,7 +131,7 @@ class SyncTalkFace(WholeLips):
         recalled = self.memory.recall(value_address)
         units = torch.cat([self._join(audio, recalled), self._join(audio, self.memory.recall(key_address))])
         generated = self.drawn(units, torch.cat([reference, reference]), torch.cat([real, real]))
-        return Stored(generated[: len(real)], generated[len(real) :], lips, recalled, value_address, key_address)
+        return MemoryOutput(generated[: len(real)], generated[len(real) :], lips, recalled, value_address, key_address)
 
     def _units_by_audio(self, audio: Tensor) -> Tensor:
         memory = self.memory

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cals.errors import ConfigError
 from cals.features.mel import MelConfig
-from cals.models.lips import LipConfig, WholeLips
+from cals.models.lips import LipConfig, LipGenerator
 from cals.models.sync import AudioEncoder, SyncConfig
 from cals.models.unet import UNet, UNetConfig
 
@@ -74,7 +74,7 @@ class Wav2LipConfig(LipConfig):
             )
 
 
-class Wav2Lip(WholeLips):
+class Wav2Lip(LipGenerator):
     """The lip model: crops from an audio window, a reference frame and the current frame's pose prior."""
 
     config: Wav2LipConfig

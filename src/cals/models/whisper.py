@@ -36,7 +36,7 @@ class WhisperConfig:
     """Length of the table of positional embeddings, 30 s of 20 ms steps."""
 
 
-def weight_shapes(config: WhisperConfig) -> dict[str, tuple[int, ...]]:
+def list_weight_shapes(config: WhisperConfig) -> dict[str, tuple[int, ...]]:
     """List names and shapes of the weights, as `load_weights` expects them."""
     width = config.width
     shapes: dict[str, tuple[int, ...]] = {
@@ -68,12 +68,12 @@ class WhisperEncoder(nn.Module):
     def __init__(self, config: WhisperConfig) -> None:
         super().__init__()
         self.config = config
-        for name, shape in weight_shapes(config).items():
+        for name, shape in list_weight_shapes(config).items():
             self.register_buffer(name, torch.zeros(shape), persistent=False)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Load weights as in `weight_shapes`, in any precision; raises CheckpointError when one is missing."""
-        for name, shape in weight_shapes(self.config).items():
+        for name, shape in list_weight_shapes(self.config).items():
             if name not in weights or tuple(weights[name].shape) != shape:
                 raise CheckpointError(
                     f"whisper: expected {name} of {list(shape)}, found {_describe_shape(weights, name)}"

@@ -5,13 +5,13 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 
-def rotary_angles(length: int, width: int, device: torch.device) -> Tensor:
+def compute_rotary_angles(length: int, width: int, device: torch.device) -> Tensor:
     """Return the angles [length width / 2] of rotary positions (Su et al., 2021), which make attention relative."""
     rates = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
     return torch.arange(length, device=device)[:, None] * rates
 
 
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, angles: Tensor) -> Tensor:
     """Rotate pairs of channels of [b heads t width] by the angles of their position."""
     cos, sin = angles.cos(), angles.sin()
     even, odd = x[..., ::2], x[..., 1::2]
@@ -32,7 +32,7 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Tensor, angles: Tensor, near: Tensor | None = None) -> Tensor:
         """Map [b t width] to [b t width]; with `near` [t t] a step attends only where it is True."""
         qkv = self.to_qkv(self.norm_attention(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = rotated(qkv[0], angles), rotated(qkv[1], angles), qkv[2]
+        query, key, value = apply_rotary(qkv[0], angles), apply_rotary(qkv[1], angles), qkv[2]
         dropout = self.dropout if self.training else 0.0
         attended = scaled_dot_product_attention(query, key, value, attn_mask=near, dropout_p=dropout)
         x = x + self.drop(self.to_out(attended.transpose(1, 2).flatten(2)))
@@ -51,7 +51,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [b t width] to [b t width]."""
-        angles = rotary_angles(x.shape[1], self.head_width, x.device)
+        angles = compute_rotary_angles(x.shape[1], self.head_width, x.device)
         positions = torch.arange(x.shape[1], device=x.device)
         near = (positions[:, None] - positions).abs() <= self.reach if self.reach else None
         for layer in self.layers:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import glu, scaled_dot_product_attention, silu
 
-from cals.nn.attention import rotated
+from cals.nn.attention import apply_rotary
 
 
 class ConformerBlock(nn.Module):
@@ -55,8 +55,8 @@ class _Attention(nn.Module):
         query, key, value = qkv.permute(3, 0, 4, 1, 2, 5).flatten(3, 4)  # [b h (s t) d] each
         positions = angles.repeat(streams, 1)
         attended = scaled_dot_product_attention(
-            rotated(query, positions),
-            rotated(key, positions),
+            apply_rotary(query, positions),
+            apply_rotary(key, positions),
             value,
             attn_mask=valid.flatten(1)[:, None, None],
             dropout_p=self.dropout if self.training else 0.0,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def span_mask(length: int, rng: np.random.Generator, *, budget: float = 0.8, span: int = 5) -> NDArray[np.bool_]:
+def sample_span_mask(length: int, rng: np.random.Generator, *, budget: float = 0.8, span: int = 5) -> NDArray[np.bool_]:
     """Sample a mask [length], True where hidden, of spans of `span` steps each.
 
     There are as many spans as would cover `budget` of the steps if none overlapped (AV-HuBERT). Spans do overlap, so

@@ -46,12 +46,12 @@ class StyledBlock(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Map [b channels h w] and [b style] to features [b out 2h 2w] and their RGB [b 3 2h 2w]."""
-        x = enlarge(x)
+        x = upsample(x)
         for conv, bias in zip((self.first, self.second), self.biases, strict=True):
             x = leaky_relu(conv(x, style) + bias, 0.2) * math.sqrt(2)
         return x, self.paint(x, style)
 
 
-def enlarge(x: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """Upsample [b c h w] to [b c 2h 2w], bilinear: nearest neighbours leave blocks that a small network keeps."""
     return interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

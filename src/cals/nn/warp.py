@@ -65,7 +65,7 @@ def _to_fixed_point(points: Tensor) -> NDArray[np.int32]:
     return np.rint((values - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
-def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
+def build_pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
     """Return the pixel centres [h w 2], x before y."""
     y, x = torch.meshgrid(
         torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
@@ -73,7 +73,7 @@ def pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
     return torch.stack([x, y], dim=-1)
 
 
-def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: Tensor) -> Tensor:
+def compute_source_grid(target: Tensor, source: Tensor, triangles: Tensor, covering: Tensor) -> Tensor:
     """Compute the source position of each target pixel, [b h w 2] in pixels, affine within each triangle.
 
     `target` and `source` [b v 2] are the vertices after and before; `covering` is `draw_triangles` of the target.
@@ -92,7 +92,7 @@ def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: T
     index = covering.clamp_min(0).flatten(1)[..., None].expand(-1, -1, affine.shape[-1])
     per_pixel = affine.gather(1, index).view(batch, height, width, -1)
     matrix, corner, origin, low, high = torch.split(per_pixel, [4, 2, 2, 2, 2], dim=-1)
-    pixels = pixel_centres(height, width, target.device).expand(batch, -1, -1, -1)
+    pixels = build_pixel_centres(height, width, target.device).expand(batch, -1, -1, -1)
     offset = pixels - corner
     sources = origin + torch.stack(
         [
@@ -104,7 +104,7 @@ def source_places(target: Tensor, source: Tensor, triangles: Tensor, covering: T
     return torch.where((covering >= 0)[..., None], sources.clamp(low, high), pixels)
 
 
-def sample_places(pictures: Tensor, places: Tensor) -> Tensor:
+def sample_grid(pictures: Tensor, places: Tensor) -> Tensor:
     """Sample pictures [b c h w] at places [b y x 2] in pixels, bilinear; the edge is repeated outside."""
     height, width = pictures.shape[-2:]
     size = torch.tensor([width, height], device=places.device, dtype=places.dtype)

@@ -15,15 +15,15 @@ from typing import Literal
 
 import torch
 
-from cals.checkpoint import load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.errors import ConfigError, DataError
-from cals.files import why
-from cals.training.budget import PROBE_STEPS, keep_plan, steps_within
-from cals.training.judges import JudgesConfig
+from cals.files import describe_os_error
+from cals.training.budget import PROBE_STEPS, estimate_steps, load_or_create_plan
+from cals.training.judges import PerceptualLossConfig
 from cals.training.loop import RunOptions
-from cals.training.presets import L2F, preset
-from cals.training.run import Corpus, train_lips
-from cals.training.stages.l2f_unet import SYNC_START, UNetStageConfig
+from cals.training.presets import L2F, get_preset
+from cals.training.run import Corpus, train_l2f_stage
+from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStageConfig
 from cals.types import ProgressCallback
 
 
@@ -52,7 +52,7 @@ DECODERS: dict[Decoder, tuple[str, str]] = {
     "debug": ("l2f-debug-unet", "l2f-debug-wav2lip"),
 }
 """Presets of rows with Audio-to-Lip, and of rows without."""
-PLAN = "plan.json"
+PLAN_FILE = "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,12 @@ class TrainedRow:
     note: str
 
 
-def settings(row: Row, decoder: Decoder, steps: int | None = None) -> UNetStageConfig:
+def build_stage_config(row: Row, decoder: Decoder, steps: int | None = None) -> UNetStageConfig:
     """Build a row's stage config: its preset with the row's losses, over `steps`."""
-    config = preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
+    config = get_preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
     assert isinstance(config, UNetStageConfig)
     # Some presets have no sync losses; here all rows with such a loss have the same weight for it.
-    default, weights = JudgesConfig(), config.judges
+    default, weights = PerceptualLossConfig(), config.judges
     d_av, d_vv = (weights.d_av or default.d_av) * row.d_av, (weights.d_vv or default.d_vv) * row.d_vv
     train = config.train if steps is None else replace(config.train, steps=steps)
     return replace(config, judges=replace(weights, d_av=d_av, d_vv=d_vv), train=train)
@@ -116,10 +116,10 @@ def train_rows(
 
     rows = []
     for name in config.rows:
-        stage, run = settings(ROWS[name], config.decoder, steps), out / name
+        stage, run = build_stage_config(ROWS[name], config.decoder, steps), out / name
         if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
             torch.manual_seed(stage.train.seed)  # weights are initialised before the loop sets a seed
-            train_lips(stage, corpus, sync, a2l, RunOptions(run=run, accelerator=accelerator), report)
+            train_l2f_stage(stage, corpus, sync, a2l, RunOptions(run=run, accelerator=accelerator), report)
         rows.append(TrainedRow(name, run / "model", _describe_row(ROWS[name], stage, run, steps)))
         finished += steps
     return rows
@@ -133,23 +133,23 @@ def _load_or_plan_steps(
         "decoder": config.decoder,
         "steps_each": config.steps_each,
         "minutes_each": config.minutes_each,
-        "a2l": weights_sha256(a2l),
-    } | corpus_facts(corpus, sync)
+        "a2l": compute_weights_sha256(a2l),
+    } | compute_corpus_checksums(corpus, sync)
 
     def plan() -> dict[str, int]:
         minutes = config.minutes_each or 0
         return {"steps": config.steps_each or _estimate_steps(minutes, config, corpus, sync, a2l, accelerator)}
 
-    return int(keep_plan(out / PLAN, facts, plan)["steps"])
+    return int(load_or_create_plan(out / PLAN_FILE, facts, plan)["steps"])
 
 
-def corpus_facts(corpus: Corpus, sync: Path) -> dict[str, str | None]:
+def compute_corpus_checksums(corpus: Corpus, sync: Path) -> dict[str, str | None]:
     """Compute checksums of the training data and the sync encoders."""
     return {
         "corpus": _hash_file(corpus.folder / "manifest.jsonl"),
         "splits": None if corpus.splits is None else _hash_file(corpus.splits),
         "voices": None if corpus.voices is None else _hash_file(corpus.voices / "voices.json"),
-        "sync": weights_sha256(sync),
+        "sync": compute_weights_sha256(sync),
     }
 
 
@@ -157,11 +157,13 @@ def _estimate_steps(
     minutes: float, config: AblationConfig, corpus: Corpus, sync: Path, a2l: Path, accelerator: str
 ) -> int:
     """Estimate how many steps the row with the most losses takes in this time on this machine."""
-    most_losses = settings(ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder)
+    most_losses = build_stage_config(
+        ROWS[max(config.rows, key=lambda name: sum(vars(ROWS[name]).values()))], config.decoder
+    )
     probe = replace(most_losses, train=replace(most_losses.train, steps=PROBE_STEPS, validate_every=PROBE_STEPS))
     probe = replace(probe, sync_below=None)
-    return steps_within(
-        minutes, accelerator, lambda options, progress: train_lips(probe, corpus, sync, a2l, options, progress)
+    return estimate_steps(
+        minutes, accelerator, lambda options, progress: train_l2f_stage(probe, corpus, sync, a2l, options, progress)
     )
 
 
@@ -172,7 +174,7 @@ def _describe_row(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> st
     is_delayed = stage.sync_below is not None and stage.judges.listen
     if not is_delayed:
         return note
-    start = run / SYNC_START
+    start = run / SYNC_START_FILE
     start_note = (
         f"from step {json.loads(start.read_text(encoding='utf-8'))['step']}" if start.is_file() else "never begun"
     )
@@ -183,4 +185,6 @@ def _hash_file(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: expected to read it, found {why(error)}; name another folder or file") from error
+        raise DataError(
+            f"{path}: expected to read it, found {describe_os_error(error)}; name another folder or file"
+        ) from error

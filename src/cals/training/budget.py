@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cals.errors import ConfigError
-from cals.files import replacing
+from cals.files import replace_atomically
 from cals.training.loop import RunOptions
 from cals.types import ProgressCallback
 
@@ -18,7 +18,7 @@ PROBE_STEPS = 24
 """Number of steps of a timed run; the first half is warm-up."""
 
 
-def steps_within(
+def estimate_steps(
     minutes: float, accelerator: str, train_briefly: Callable[[RunOptions, ProgressCallback], object]
 ) -> int:
     """Estimate how many steps fit into these minutes; `train_briefly` trains for `PROBE_STEPS` steps."""
@@ -31,7 +31,7 @@ def steps_within(
     return max(1, int(60 * minutes / statistics.median(steps_s)))
 
 
-def keep_plan(place: Path, facts: dict[str, Any], plan: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def load_or_create_plan(place: Path, facts: dict[str, Any], plan: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the result of `plan` for these facts: read from the JSON file `place`, or computed and written there.
 
     Raises ConfigError where the file has other facts.
@@ -46,6 +46,6 @@ def keep_plan(place: Path, facts: dict[str, Any], plan: Callable[[], dict[str, A
         return {name: value for name, value in stored.items() if name not in facts}
     result = plan()
     place.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(place) as partial:
+    with replace_atomically(place) as partial:
         partial.write_text(json.dumps(facts | result, indent=1) + "\n", encoding="utf-8")
     return result

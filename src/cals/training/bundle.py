@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cals.checkpoint import Checkpoint, load_checkpoint, weights_sha256
+from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
 from cals.errors import CheckpointError
 from cals.models.factory import from_checkpoint
 from cals.models.sync import sync_from_checkpoint
-from cals.training.release import check_place, write_release
+from cals.training.release import check_output_folder, write_release
 
 
-def bundle(model: Path, out: Path, sync: Path | None = None, *, force: bool = False) -> Path:
+def write_bundle(model: Path, out: Path, sync: Path | None = None, *, force: bool = False) -> Path:
     """Check the lip model of the checkpoint folder `model` and write it to `out` in half precision; returns `out`.
 
     `sync`, the encoders it was trained with, goes to `out/sync`. With `force` a bundle at `out` is replaced, and only
@@ -20,12 +20,12 @@ def bundle(model: Path, out: Path, sync: Path | None = None, *, force: bool = Fa
     or `out` exists and must not be replaced.
     """
     place = out.resolve()
-    check_place(place, [model] if sync is None else [model, sync], force=force)
+    check_output_folder(place, [model] if sync is None else [model, sync], force=force)
     lips = load_checkpoint(model)
     halved, encoders = _to_half(lips), None
     from_checkpoint(halved)
     if sync is not None:
-        sha256 = weights_sha256(sync)
+        sha256 = compute_weights_sha256(sync)
         if lips.parents.get("sync", sha256) != sha256:
             raise CheckpointError(f"{sync}: expected the encoders that {model} was trained against, found others")
         encoders = _to_half(load_checkpoint(sync))

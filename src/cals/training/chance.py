@@ -11,11 +11,11 @@ WINDOW = 50
 """Number of steps whose losses are averaged."""
 MARGIN = 0.03
 """A mean loss counts as chance unless it is lower by this share."""
-EARLIEST = 100
+MIN_STEP = 100
 """The first step at which a start may be checked."""
 
 
-class ChanceWatch:
+class ChanceMonitor:
     """A single check of a start, at step `due`: the mean loss of the last `WINDOW` steps against that of chance."""
 
     def __init__(self, stage: Stage) -> None:
@@ -23,7 +23,7 @@ class ChanceWatch:
         self.losses: list[float] = []
         """Losses recorded so far; part of the training state."""
         config = stage.train
-        self.due = max(EARLIEST, round((config.warmup + config.patience) * config.steps))
+        self.due = max(MIN_STEP, round((config.warmup + config.patience) * config.steps))
 
     @property
     def mean(self) -> float:

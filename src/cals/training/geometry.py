@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from cals.data.store import ClipStore
-from cals.models.mesh import FaceMesh, lip_gap, measure_mesh
+from cals.models.mesh import FaceMesh, measure_lip_gap, measure_mesh
 
-CLIPS_OF_ONE = 40
+MAX_CLIPS_PER_SPEAKER = 40
 _MIN_SPEAKING_STD_PX = 0.3
 """A mouth whose opening has a smaller standard deviation is not speaking, and is no measure of a speaker's span."""
 
@@ -55,7 +55,7 @@ def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
     clips, speakers = [], []
     for i, speaker in enumerate(store.speakers):
         counts[speaker] = counts.get(speaker, 0) + 1
-        if counts[speaker] <= CLIPS_OF_ONE:
+        if counts[speaker] <= MAX_CLIPS_PER_SPEAKER:
             clips.append(store.landmarks(i))
             speakers.append(speaker)
     return measure_mesh(clips, speakers, components)
@@ -63,7 +63,7 @@ def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
 
 def _compute_deviations(mesh: FaceMesh, motions: list[Tensor], speakers: list[str]) -> dict[str, float]:
     """Compute the standard deviation of opening by speaker, in pixels; silent speakers get the others' mean."""
-    gaps = lip_gap(mesh.basis)
+    gaps = measure_lip_gap(mesh.basis)
     openings: dict[str, list[Tensor]] = {name: [] for name in sorted(set(speakers))}
     for motion, speaker in zip(motions, speakers, strict=True):
         openings[speaker].append(motion @ gaps)

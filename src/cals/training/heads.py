@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from cals.checkpoint import Checkpoint
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, heard, speaker_weights
+from cals.data.windows import MIN_REFERENCE_DISTANCE, SYNC_FRAMES, compute_speaker_weights, sample_mel
 from cals.errors import DataError
 from cals.losses.reconstruction import l1
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
 from cals.models.lips import LipModel
 from cals.models.sync import SyncModel
-from cals.training.judges import Judges, JudgesConfig
-from cals.training.sheet import training_sheet
+from cals.training.judges import PerceptualLossConfig, PerceptualLosses
+from cals.training.sheet import write_training_sheet
 from cals.training.stage import Losses, Stage, count_clips
 
 VALIDATION_CLIPS, VALIDATION_PER_CLIP = 8, 2
@@ -47,7 +47,7 @@ class HeadBatch:
         return self.windows[:, MIDDLE]
 
 
-def draw_heads(
+def sample_heads(
     store: ClipStore,
     rng: np.random.Generator,
     device: torch.device,
@@ -60,7 +60,7 @@ def draw_heads(
 ) -> HeadBatch:
     """Sample random windows, `step` mel frames per frame; DataError for crops of another size than `crop_px`."""
     sounds, windows, references, landmarks, reference_landmarks = [], [], [], [], []
-    weights = speaker_weights(store.speakers)
+    weights = compute_speaker_weights(store.speakers)
     for index in rng.choice(len(store), size=clips, replace=clips > len(store), p=weights):
         clip = store[int(index)]
         if clip.crops.shape[1] != crop_px:
@@ -68,11 +68,11 @@ def draw_heads(
                 f"corpus: expected crops of {crop_px} px, found {clip.crops.shape[1]}; prepare it with "
                 f"--crop-px {crop_px}, or use a preset for its size"
             )
-        sound = heard(store, int(index), rng, room)
+        sound = sample_mel(store, int(index), rng, room)
         last = clip.frames - SYNC_FRAMES + 1
         for start in rng.choice(last, size=per_clip, replace=per_clip > last):
             positions = np.arange(clip.frames)
-            allowed = positions[abs(positions - (start + MIDDLE)) >= OWN_FRAMES]
+            allowed = positions[abs(positions - (start + MIDDLE)) >= MIN_REFERENCE_DISTANCE]
             reference = int(rng.choice(allowed if len(allowed) else positions))
             sounds.append(sound[start * step : (start + SYNC_FRAMES) * step])
             windows.append(clip.crops[start : start + SYNC_FRAMES])
@@ -88,10 +88,10 @@ def draw_heads(
     )
 
 
-def draw_validation(store: ClipStore, device: torch.device, *, step: int, crop_px: int) -> HeadBatch:
+def sample_validation_heads(store: ClipStore, device: torch.device, *, step: int, crop_px: int) -> HeadBatch:
     """Sample windows of held-out clips, the same every time."""
     rng, clips, per_clip = np.random.default_rng(0), VALIDATION_CLIPS, VALIDATION_PER_CLIP
-    return draw_heads(store, rng, device, clips=clips, per_clip=per_clip, step=step, crop_px=crop_px)
+    return sample_heads(store, rng, device, clips=clips, per_clip=per_clip, step=step, crop_px=crop_px)
 
 
 def measure_heads(part: str, batch: HeadBatch, generated: Tensor) -> dict[str, float]:
@@ -106,10 +106,12 @@ def measure_heads(part: str, batch: HeadBatch, generated: Tensor) -> dict[str, f
     return metrics
 
 
-def write_heads(path: Path, part: str, batch: HeadBatch, generated: Tensor) -> None:
+def write_head_sheet(path: Path, part: str, batch: HeadBatch, generated: Tensor) -> None:
     """Write a contact sheet of the first window of every clip, named after the part."""
     first = slice(None, None, VALIDATION_PER_CLIP)
-    training_sheet(path.with_stem(f"{path.stem}-{part}"), batch.reference[first], batch.target[first], generated[first])
+    write_training_sheet(
+        path.with_stem(f"{path.stem}-{part}"), batch.reference[first], batch.target[first], generated[first]
+    )
 
 
 class HeadStage(Stage):
@@ -119,7 +121,7 @@ class HeadStage(Stage):
 
     def _set_up(
         self,
-        judges: JudgesConfig,
+        judges: PerceptualLossConfig,
         critic: DiscriminatorConfig,
         sync: SyncModel,
         parents: dict[str, str],
@@ -128,7 +130,7 @@ class HeadStage(Stage):
     ) -> None:
         """Set up data, discriminator and sync encoders; `self.model` must be set before."""
         self._parents, self._training, self._held_out = parents, training, held_out
-        self._perceptual_losses = Judges(judges, critic, sync)
+        self._perceptual_losses = PerceptualLosses(judges, critic, sync)
         self.critic, self.critic_lr = self._perceptual_losses.critic, judges.critic_lr
         self.critic_from_step = judges.critic_from_step
         self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
@@ -147,7 +149,7 @@ class HeadStage(Stage):
         """Write a contact sheet of held-out frames."""
         for part in self._held_out:
             batch, generated, *_ = self._generate_held_out(model, part, device)
-            write_heads(path, part, batch, generated)
+            write_head_sheet(path, part, batch, generated)
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the whole lip model into the checkpoint that `cals generate` loads."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
-from cals.files import replacing
+from cals.files import replace_atomically
 
 
-class Journal:
+class RunLog:
     """The log of a run: `log.jsonl` (a resumed run appends), `tensorboard/` and `curves.png` in its directory."""
 
     def __init__(self, run: Path) -> None:
@@ -34,7 +34,7 @@ class Journal:
     def cut(self, step: int) -> None:
         """Remove the lines after `step`: a resumed run repeats those steps."""
         lines = [line for line, entry in self._iterate_entries() if entry["step"] <= step]
-        with replacing(self._path) as partial:
+        with replace_atomically(self._path) as partial:
             partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
     def _iterate_entries(self) -> Iterator[tuple[str, dict[str, Any]]]:

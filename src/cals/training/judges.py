@@ -14,7 +14,7 @@ from cals.training.stage import Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgesConfig:
+class PerceptualLossConfig:
     """Weights of these losses, 0 for none; the defaults are SyncTalkFace's (paper section 1, [A])."""
 
     gan: float = 0.2
@@ -37,10 +37,10 @@ class JudgesConfig:
         return bool(self.d_av or self.d_vv)
 
 
-class Judges:
+class PerceptualLosses:
     """Losses of generated images by name; keeps the last images for the discriminator's own losses."""
 
-    def __init__(self, config: JudgesConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
+    def __init__(self, config: PerceptualLossConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
         self.config = config
         if config.whole and not critic.patches:
             raise ConfigError("judges: expected a discriminator with patches for whole crops, found one without")
@@ -86,7 +86,7 @@ class Judges:
         return {"total": discriminator_loss(logits[: len(real)], logits[len(real) :])}
 
 
-def with_total(losses: Losses) -> Losses:
+def add_total(losses: Losses) -> Losses:
     """Add the sum of the losses as `total`, and each one's share of it, which shows a dominant loss."""
     total = torch.stack(list(losses.values())).sum()
     shares = {f"{name}_share": (value / total).detach() for name, value in losses.items()}

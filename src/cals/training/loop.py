@@ -16,21 +16,21 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from cals.checkpoint import save_checkpoint
-from cals.data.windows import step_rng
+from cals.data.windows import build_step_rng
 from cals.errors import ConfigError, DataError
 from cals.files import recover_folder
 from cals.nn.precision import is_bf16_fast
-from cals.training.chance import ChanceWatch
+from cals.training.chance import ChanceMonitor
 from cals.training.config import TrainConfig
-from cals.training.journal import Journal
-from cals.training.optim import Averaged, ParameterGroup, adamw, set_rates
+from cals.training.journal import RunLog
+from cals.training.optim import ExponentialMovingAverage, ParameterGroup, build_adamw, set_learning_rates
 from cals.training.stage import Losses, Stage
-from cals.training.state import Learned, load_state, save_state
+from cals.training.state import TrainingState, load_state, save_state
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
 
-CURVES_EVERY_S = 60.0
+CURVES_INTERVAL_S = 60.0
 """Shortest time between two plots of the curves, but for the last one."""
 
 
@@ -55,13 +55,13 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     config = stage.train
     fabric, precision = _launch(config, options)
     torch.manual_seed(config.seed)
-    average = Averaged(stage.model.to(fabric.device), config.ema)
+    average = ExponentialMovingAverage(stage.model.to(fabric.device), config.ema)
     network = _NetworkTrainer(fabric, stage.model, stage.parameter_groups(), config.lr, config)
     discriminator = _setup_discriminator(fabric, stage)
     state = _collect_state(network, average, discriminator)
-    watch = ChanceWatch(stage)
+    watch = ChanceMonitor(stage)
     step = stage.step = _resume(stage, state, watch, options.run)
-    journal = Journal(options.run) if fabric.is_global_zero else None
+    journal = RunLog(options.run) if fabric.is_global_zero else None
     if journal is not None:
         journal.cut(step)
         facts = {"device": str(fabric.device), "world": fabric.world_size, "precision": precision}
@@ -127,12 +127,12 @@ class _NetworkTrainer:
         self, fabric: Fabric, module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig
     ) -> None:
         self.module, self._config = module, config
-        self.raw_optimizer = adamw(module, groups, lr, config)
+        self.raw_optimizer = build_adamw(module, groups, lr, config)
         self.model, self._optimizer = fabric.setup(module, self.raw_optimizer)
 
     def begin(self, step: int) -> None:
         """Set learning rates and training mode."""
-        set_rates(self.raw_optimizer, step, self._config)
+        set_learning_rates(self.raw_optimizer, step, self._config)
         self.model.train()
 
     def finish(self) -> Tensor:
@@ -181,7 +181,7 @@ def _step(fabric: Fabric, stage: Stage, network: _NetworkTrainer, discriminator:
     means: Losses = {}
     for part in range(config.accumulate):
         batch = (step * config.accumulate + part) * fabric.world_size + fabric.global_rank
-        rng = step_rng(stage.seed, batch)
+        rng = build_step_rng(stage.seed, batch)
         # Dropout uses torch's global generator; seeding it by step makes a resumed run identical.
         torch.manual_seed(int(rng.integers(2**62)))
         accumulating = part + 1 < config.accumulate
@@ -210,7 +210,7 @@ def _mean_over_processes(fabric: Fabric, losses: Losses) -> dict[str, float]:
 
 
 def _validate(
-    fabric: Fabric, stage: Stage, model: nn.Module, journal: Journal | None, step: int, run: Path
+    fabric: Fabric, stage: Stage, model: nn.Module, journal: RunLog | None, step: int, run: Path
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
@@ -219,7 +219,7 @@ def _validate(
             stage.picture(model, fabric.device, run / "sheet.png")
         if journal is not None:
             journal.write("validation", step, dict(metrics))
-            journal.draw(every_s=CURVES_EVERY_S)
+            journal.draw(every_s=CURVES_INTERVAL_S)
             advice = stage.advice(step, metrics)
             if advice:
                 logger.warning("%s", advice)
@@ -236,7 +236,7 @@ def _any_process(fabric: Fabric, flag: bool) -> bool:
     return isinstance(votes, torch.Tensor) and bool(votes > 0)
 
 
-def _restart(stage: Stage, state: Learned, watch: ChanceWatch, journal: Journal | None) -> int:
+def _restart(stage: Stage, state: TrainingState, watch: ChanceMonitor, journal: RunLog | None) -> int:
     """Restart training with the next seed; the journal keeps one line of the failed start. Returns step 0."""
     message = watch.finding()
     stage.restarts += 1
@@ -251,15 +251,17 @@ def _restart(stage: Stage, state: Learned, watch: ChanceWatch, journal: Journal 
     return stage.step
 
 
-def _collect_state(network: _NetworkTrainer, average: Averaged, discriminator: _NetworkTrainer | None) -> Learned:
+def _collect_state(
+    network: _NetworkTrainer, average: ExponentialMovingAverage, discriminator: _NetworkTrainer | None
+) -> TrainingState:
     modules, optimizers = {"model": network.module, "average": average.module}, {"optimizer": network.raw_optimizer}
     if discriminator is not None:
         modules["critic"], optimizers["critic_optimizer"] = discriminator.module, discriminator.raw_optimizer
-    return Learned(modules, optimizers)
+    return TrainingState(modules, optimizers)
 
 
 def _save(
-    fabric: Fabric, stage: Stage, state: Learned, watch: ChanceWatch, run: Path, metrics: dict[str, float]
+    fabric: Fabric, stage: Stage, state: TrainingState, watch: ChanceMonitor, run: Path, metrics: dict[str, float]
 ) -> None:
     if fabric.is_global_zero:
         step, start = stage.step, {"restarts": stage.restarts, "losses": watch.losses}
@@ -269,7 +271,7 @@ def _save(
     fabric.barrier()
 
 
-def _resume(stage: Stage, state: Learned, watch: ChanceWatch, run: Path) -> int:
+def _resume(stage: Stage, state: TrainingState, watch: ChanceMonitor, run: Path) -> int:
     """Load the state in `run`; returns the step to resume from."""
     for part in ("state", "model"):
         recover_folder(run / part)

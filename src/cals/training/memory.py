@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.losses.memory import align_loss, feature_distance, store_loss
-from cals.models.synctalk import Stored
+from cals.models.synctalk import MemoryOutput
 from cals.training.stage import Losses
 
 
@@ -20,7 +20,7 @@ class MemoryLossConfig:
     """Weight of the visual-visual sync loss (d_vv in CALS): L1 of lip features, for each of the two generations."""
 
 
-def memory_losses(config: MemoryLossConfig, encoder: nn.Module, stored: Stored, real: Tensor) -> Losses:
+def compute_memory_losses(config: MemoryLossConfig, encoder: nn.Module, stored: MemoryOutput, real: Tensor) -> Losses:
     """Compute the losses by name, weighted; `encoder` is the model's own, `real` the stored crops [b t 3 h w]."""
     losses = {}
     if config.store:

@@ -12,17 +12,17 @@ from torch.optim import AdamW
 from cals.errors import ConfigError
 from cals.training.config import TrainConfig
 
-LAST_LR = 0.05
+FINAL_LR_SHARE = 0.05
 """Learning rate at and after the end of the schedule, as a share of the peak."""
 
 
-def lr_share(step: int, config: TrainConfig) -> float:
+def compute_lr_share(step: int, config: TrainConfig) -> float:
     """Compute the learning rate at `step` as a share of `config.lr`."""
     warmup_steps = max(1, round(config.warmup * config.steps))
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, config.steps - warmup_steps))
-    return LAST_LR + (1 - LAST_LR) * (1 + math.cos(math.pi * progress)) / 2
+    return FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +36,18 @@ class ParameterGroup:
     """They are frozen until this step."""
 
 
-def learnable(module: nn.Module) -> list[nn.Parameter]:
+def list_trainable(module: nn.Module) -> list[nn.Parameter]:
     """List the parameters that are not frozen."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig) -> AdamW:
+def build_adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config: TrainConfig) -> AdamW:
     """Build AdamW over `groups`, with `lr` as the peak learning rate.
 
     Raises ConfigError unless each trainable parameter is in just one of them.
     """
     grouped = [id(parameter) for group in groups for parameter in group.parameters]
-    trainable = [id(parameter) for parameter in learnable(module)]
+    trainable = [id(parameter) for parameter in list_trainable(module)]
     if sorted(grouped) != sorted(trainable):
         raise ConfigError(
             f"training: expected every parameter of the {type(module).__name__} in just one group, found "
@@ -64,14 +64,16 @@ def adamw(module: nn.Module, groups: Sequence[ParameterGroup], lr: float, config
     )
 
 
-def set_rates(optimizer: AdamW, step: int, config: TrainConfig) -> None:
+def set_learning_rates(optimizer: AdamW, step: int, config: TrainConfig) -> None:
     """Set each group's learning rate at `step`; 0 before its first step."""
     for group in optimizer.param_groups:
         is_waiting = step < group["from_step"]
-        group["lr"] = 0.0 if is_waiting else optimizer.defaults["lr"] * lr_share(step, config) * group["lr_share"]
+        group["lr"] = (
+            0.0 if is_waiting else optimizer.defaults["lr"] * compute_lr_share(step, config) * group["lr_share"]
+        )
 
 
-class Averaged:
+class ExponentialMovingAverage:
     """An exponential moving average of a module's weights; buffers are copied."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:

@@ -235,7 +235,7 @@ L2F |= {
     "l2f-debug-wav2lip": _build_wav2lip("l2f-debug-unet", WindowConfig(unit=16, width=4)),
 }
 
-FRAMES = {"lrw": 29, "lrs2": 40, "hdtf": 125}
+CORPUS_FRAMES = {"lrw": 29, "lrs2": 40, "hdtf": 125}
 """Length of the training windows by corpus, in frames.
 
 LRW's clips are no longer, and most of LRS2's sentences are longer. HDTF's speakers talk for minutes, of which a sample
@@ -243,7 +243,7 @@ holds 10 s."""
 LONG_SPAN = 10
 """Length of masked spans in long clips, in frames (paper section 1, [K])."""
 
-for _corpus, _frames in FRAMES.items():
+for _corpus, _frames in CORPUS_FRAMES.items():
     _span = LONG_SPAN if _corpus == "hdtf" else A2L["a2l-grid-paper"].span
     SYNC |= {f"sync-{_corpus}-{size}": SYNC[f"sync-grid-{size}"] for size in ("small", "paper")}
     A2L |= {
@@ -275,7 +275,7 @@ L2F |= {
 }
 
 
-def preset(registry: dict[str, T], name: str) -> T:
+def get_preset(registry: dict[str, T], name: str) -> T:
     """Return the preset of that name; ConfigError with the nearest name for an unknown one."""
     if name in registry:
         return registry[name]

@@ -7,14 +7,14 @@ from safetensors import SafetensorError
 
 from cals.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_checkpoint
 from cals.errors import CheckpointError
-from cals.files import replacing_folder, why
+from cals.files import describe_os_error, replace_folder_atomically
 
 CARD, LICENCE = "README.md", "LICENSE"
 SYNC = "sync"
 """The only subfolder of a release."""
 
 
-def check_place(place: Path, sources: Sequence[Path], *, force: bool) -> None:
+def check_output_folder(place: Path, sources: Sequence[Path], *, force: bool) -> None:
     """Raise CheckpointError unless the resolved path `place` is free, or with `force` an older release.
 
     It must contain none of `sources`.
@@ -46,7 +46,7 @@ def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None =
             if old.is_file():
                 texts[name] = old.read_text(encoding="utf-8")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_folder(place) as partial:
+        with replace_folder_atomically(place) as partial:
             write_checkpoint(partial, checkpoint)
             if sync is not None:
                 (partial / SYNC).mkdir()
@@ -54,7 +54,7 @@ def write_release(place: Path, checkpoint: Checkpoint, sync: Checkpoint | None =
             for name, text in texts.items():
                 (partial / name).write_text(text, encoding="utf-8")
     except (OSError, SafetensorError, UnicodeDecodeError) as error:
-        reason = why(error) if isinstance(error, OSError) else str(error)
+        reason = describe_os_error(error) if isinstance(error, OSError) else str(error)
         raise CheckpointError(
             f"{place}: expected to write a model, found {reason}; free some space, or name another folder"
         ) from error

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 
 from cals import hub
-from cals.checkpoint import Checkpoint, config_from_dict, load_checkpoint, weights_sha256
-from cals.data.store import ClipStore, split_names, split_parts
+from cals.checkpoint import Checkpoint, compute_weights_sha256, config_from_dict, load_checkpoint
+from cals.data.store import ClipStore, count_split_clips, load_split_names
 from cals.data.utterances import UtteranceStore
 from cals.data.words import WordStore
 from cals.errors import CheckpointError, ConfigError, DataError
@@ -21,7 +21,7 @@ from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.avsr.tokens import build_tokens
-from cals.models.factory import FRONT_PARENT, load_front
+from cals.models.factory import FRONT_PARENT, load_front_end
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
@@ -29,10 +29,10 @@ from cals.models.sync import SyncModel, sync_from_checkpoint
 from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
-from cals.training.clock import clip_offsets
+from cals.training.clock import measure_clip_offsets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
-from cals.training.presets import LipsStageConfig, preset
+from cals.training.presets import LipsStageConfig, get_preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.avsr import AVSRStage
@@ -43,10 +43,10 @@ from cals.training.stages.reader import ReaderStage
 from cals.training.stages.sync import SyncStage
 from cals.types import ProgressCallback
 
-HELD_OUT = {"seen": "val_seen", "unseen": "val_unseen"}
-SHARE, MOST, FEWEST = 0.03, 20, 10
+HELD_OUT_SPLITS = {"seen": "val_seen", "unseen": "val_unseen"}
+HELD_OUT_SHARE, MAX_HELD_OUT, MIN_CLIPS = 0.03, 20, 10
 """Held-out clips of a corpus without splits: share, largest number, and the smallest corpus that has any."""
-MESH = "decoder.mesh."
+MESH_PREFIX = "decoder.mesh."
 STATISTICS_CLIPS = 100
 """Number of clips for the statistics of a pretrained front-end's features."""
 Setting = TypeVar("Setting", bound=Any)
@@ -94,21 +94,23 @@ class Corpus:
     def _split(self) -> tuple[set[str] | None, dict[str, set[str]]]:
         """Return the names of training clips, None for all, and of held-out ones by part."""
         if self.splits is not None:
-            splits = split_parts(self.splits)
-            if not set(HELD_OUT.values()).intersection(splits):
-                expected = " or ".join(HELD_OUT.values())
+            splits = count_split_clips(self.splits)
+            if not set(HELD_OUT_SPLITS.values()).intersection(splits):
+                expected = " or ".join(HELD_OUT_SPLITS.values())
                 raise DataError(
                     f"{self.splits}: expected clips to hold out in {expected}, found {', '.join(splits)}; name some"
                 )
-            parts = {part: split_names(self.splits, name) for part, name in HELD_OUT.items() if splits.get(name)}
-            return split_names(self.splits, "train"), parts
+            parts = {
+                part: load_split_names(self.splits, name) for part, name in HELD_OUT_SPLITS.items() if splits.get(name)
+            }
+            return load_split_names(self.splits, "train"), parts
         manifest = self.folder / "manifest.jsonl"
         lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []  # the store raises
         # Sorted by hash, so that a growing corpus keeps most of its held-out clips.
         names = sorted({json.loads(line)["clip"] for line in lines}, key=_hash_name)
-        if len(names) < FEWEST:
+        if len(names) < MIN_CLIPS:
             return None, {}
-        count = min(MOST, max(1, round(SHARE * len(names))))
+        count = min(MAX_HELD_OUT, max(1, round(HELD_OUT_SHARE * len(names))))
         return set(names[count:]), {"seen": set(names[:count])}
 
 
@@ -157,11 +159,11 @@ def train_avsr(
     model = AVSR(replace(config.model, tokens=build_tokens(training.texts, config.unit)))
     parents: dict[str, str] = {}
     if model.config.has_audio and model.config.whisper is not None:
-        parents[FRONT_PARENT] = weights_sha256(hub.FRONT)
-        load_front(model, load_checkpoint(hub.FRONT), parents[FRONT_PARENT], parents)
+        parents[FRONT_PARENT] = compute_weights_sha256(hub.FRONT_END_WEIGHTS)
+        load_front_end(model, load_checkpoint(hub.FRONT_END_WEIGHTS), parents[FRONT_PARENT], parents)
         model.fit_statistics([training[i].wav for i in range(min(STATISTICS_CLIPS, len(training)))])
     for place in front_ends:
-        parents[f"front-end {place.name}"] = weights_sha256(place)
+        parents[f"front-end {place.name}"] = compute_weights_sha256(place)
         model.take_front_ends(avsr_from_checkpoint(load_checkpoint(place))[0])
     if front_ends and config.frozen_front_ends:
         model.freeze_front_ends()
@@ -171,7 +173,7 @@ def train_avsr(
 
 def _load_preset(registry: dict[str, Setting], name: str, options: RunOptions) -> Setting:
     """Return the preset of that name with the run's seed added."""
-    config = preset(registry, name)
+    config = get_preset(registry, name)
     return replace(config, train=replace(config.train, seed=config.train.seed + options.seed))
 
 
@@ -183,10 +185,10 @@ def train_a2l(
     progress: ProgressCallback | None = None,
 ) -> dict[str, float]:
     """Train Audio-to-Lip against the frozen encoders in the checkpoint `sync`."""
-    return train_audio_to_lip(_load_preset(presets.A2L, name, options), corpus, sync, options, progress)
+    return train_a2l_stage(_load_preset(presets.A2L, name, options), corpus, sync, options, progress)
 
 
-def train_audio_to_lip(
+def train_a2l_stage(
     config: A2LStageConfig,
     corpus: Corpus,
     sync: Path,
@@ -202,8 +204,8 @@ def train_audio_to_lip(
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
     training, held_out = corpus.stores(config.model.mel)
-    parents = {"sync": weights_sha256(sync)} | _describe_front_parent(config.model)
-    front = load_checkpoint(hub.FRONT) if FRONT_PARENT in parents else None
+    parents = {"sync": compute_weights_sha256(sync)} | _describe_front_parent(config.model)
+    front = load_checkpoint(hub.FRONT_END_WEIGHTS) if FRONT_PARENT in parents else None
     return train(A2LStage(config, encoders, parents, training, held_out, front), options, progress)
 
 
@@ -219,10 +221,10 @@ def train_l2f(
 
     Presets of Wav2Lip, SyncTalkFace, PC-AVS and Audio2Head encode windows of audio and do not use `a2l`.
     """
-    return train_lips(_load_preset(presets.L2F, name, options), corpus, sync, a2l, options, progress)
+    return train_l2f_stage(_load_preset(presets.L2F, name, options), corpus, sync, a2l, options, progress)
 
 
-def train_lips(
+def train_l2f_stage(
     config: LipsStageConfig,
     corpus: Corpus,
     sync: Path,
@@ -247,7 +249,9 @@ def train_lips(
             f"{a2l}: expected units of width {config.decoder.unit}, found {a2l_config.unit}; "
             "train Audio-to-Lip with the preset of the same size"
         )
-    parents = {"sync": weights_sha256(sync), "a2l": weights_sha256(a2l)} | _describe_front_parent(a2l_config)
+    parents = {"sync": compute_weights_sha256(sync), "a2l": compute_weights_sha256(a2l)} | _describe_front_parent(
+        a2l_config
+    )
     encoders, (training, held_out) = load_sync(sync), corpus.stores(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
@@ -260,7 +264,7 @@ def train_lips(
     mesh_model = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=decoder_config))
     mesh_model.decoder.mesh.load_state_dict(mesh.state_dict())
     _load_a2l(mesh_model.a2l, checkpoint)
-    offsets = clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
+    offsets = measure_clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     geometry, opening_px = measure_geometry(mesh, training, offsets)
     mesh_model.decoder.opening_px.fill_(opening_px)
     held_out_motion = {
@@ -275,12 +279,14 @@ def _load_a2l(a2l: A2L, trained: Checkpoint) -> None:
     """Load the weights of Audio-to-Lip from its own stage, and those of its front-end from the shipped ones."""
     a2l.load_state_dict(trained.weights)
     if a2l.config.whisper is not None:
-        load_front(a2l, load_checkpoint(hub.FRONT), weights_sha256(hub.FRONT), trained.parents)
+        load_front_end(
+            a2l, load_checkpoint(hub.FRONT_END_WEIGHTS), compute_weights_sha256(hub.FRONT_END_WEIGHTS), trained.parents
+        )
 
 
 def _describe_front_parent(config: A2LConfig) -> dict[str, str]:
     """Return the front-end of Audio-to-Lip as a parent of the checkpoint; empty for the mel front-end."""
-    return {} if config.whisper is None else {FRONT_PARENT: weights_sha256(hub.FRONT)}
+    return {} if config.whisper is None else {FRONT_PARENT: compute_weights_sha256(hub.FRONT_END_WEIGHTS)}
 
 
 def _train_unet_windows(
@@ -298,7 +304,7 @@ def _train_unet_windows(
     else:
         model = SyncTalkFace(SyncTalkFaceConfig(**vars(lip_config), recall=config.recall))
     encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
-    parents = {"sync": weights_sha256(sync)}
+    parents = {"sync": compute_weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
 
 
@@ -309,7 +315,7 @@ def _train_head(
     options: RunOptions,
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
-    encoders, parents = load_sync(sync), {"sync": weights_sha256(sync)}
+    encoders, parents = load_sync(sync), {"sync": compute_weights_sha256(sync)}
     stores = corpus.stores(encoders.config.mel)
     if isinstance(config, PCAVSStageConfig):
         return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
@@ -321,7 +327,7 @@ def _load_or_fit_mesh(training: ClipStore, components: int, run: Path) -> FaceMe
     if not (run / "model").is_dir():
         return measure_corpus_mesh(training, components)
     weights = load_checkpoint(run / "model").weights
-    buffers = {name.removeprefix(MESH): value for name, value in weights.items() if name.startswith(MESH)}
+    buffers = {name.removeprefix(MESH_PREFIX): value for name, value in weights.items() if name.startswith(MESH_PREFIX)}
     count = len(buffers.get("basis", ()))
     if count != components:
         raise CheckpointError(

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from cals.face.draw import contact_sheet
-from cals.files import replacing
+from cals.face.draw import render_contact_sheet
+from cals.files import replace_atomically
 
 DIFFERENCE_GAIN = 4
 """Factor on differences: those that matter late in training would be too dark to be visible."""
 
 
-def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Tensor) -> None:
+def write_training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Tensor) -> None:
     """Write a PNG with rows of reference, target, generated and their difference, [n 3 h w] in 0..1 each."""
     if not reference.shape == target.shape == generated.shape:
         raise ValueError(
@@ -29,9 +29,9 @@ def training_sheet(path: Path, reference: Tensor, target: Tensor, generated: Ten
     columns = len(reference)
     images = [image for row in rows.values() for image in _to_uint8(row)]
     labels = [text for name in rows for text in [name, *[""] * (columns - 1)]]
-    sheet = contact_sheet(images, columns, labels)
+    sheet = render_contact_sheet(images, columns, labels)
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    with replacing(path) as partial:
+    with replace_atomically(path) as partial:
         partial.write_bytes(encoded.tobytes())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cals.checkpoint import Checkpoint
 from cals.data.store import ClipStore
 from cals.training.config import TrainConfig
-from cals.training.optim import ParameterGroup, learnable
+from cals.training.optim import ParameterGroup, list_trainable
 
 Losses = dict[str, Tensor]
 """Scalars by name; `total` is minimised."""
@@ -71,7 +71,7 @@ class Stage(ABC):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Return all trainable parameters of `self.model`, in groups of one learning rate each."""
-        return [ParameterGroup(parameters=learnable(self.model))]
+        return [ParameterGroup(parameters=list_trainable(self.model))]
 
     @abstractmethod
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:

@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from cals.errors import CheckpointError
-from cals.files import replacing_folder
+from cals.files import replace_folder_atomically
 
 PIECE_BYTES = 15 << 20
-FACTS = "state.json"
+STATE_FILE = "state.json"
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingState:
     """Networks and optimisers, by the names of their tensors in the state."""
 
     modules: Mapping[str, nn.Module]
@@ -92,16 +92,16 @@ def save_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) 
         pieces[-1][name] = value
         size += value.nbytes
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with replacing_folder(folder) as partial:
+    with replace_folder_atomically(folder) as partial:
         for number, piece in enumerate(pieces):
             save_file(piece, partial / f"state-{number:03d}.safetensors")
-        (partial / FACTS).write_text(json.dumps(facts | {"pieces": len(pieces)}), encoding="utf-8")
+        (partial / STATE_FILE).write_text(json.dumps(facts | {"pieces": len(pieces)}), encoding="utf-8")
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Load what `save_state` wrote; CheckpointError when a file is missing or damaged."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         tensors: dict[str, Tensor] = {}
         for number in range(facts["pieces"]):
             tensors |= load_file(folder / f"state-{number:03d}.safetensors")

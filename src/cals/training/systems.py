@@ -6,12 +6,12 @@ from typing import Any, Literal, TypeVar
 
 from cals.checkpoint import load_checkpoint
 from cals.errors import ConfigError
-from cals.training.ablation import TrainedRow, corpus_facts
-from cals.training.budget import PROBE_STEPS, keep_plan, steps_within
+from cals.training.ablation import TrainedRow, compute_corpus_checksums
+from cals.training.budget import PROBE_STEPS, estimate_steps, load_or_create_plan
 from cals.training.config import TrainConfig
 from cals.training.loop import RunOptions
-from cals.training.presets import A2L, L2F, preset
-from cals.training.run import Corpus, train_audio_to_lip, train_lips
+from cals.training.presets import A2L, L2F, get_preset
+from cals.training.run import Corpus, train_a2l_stage, train_l2f_stage
 from cals.types import ProgressCallback
 
 Size = Literal["small", "debug"]
@@ -48,23 +48,23 @@ SYSTEMS: dict[Size, dict[str, System]] = {
 }
 """`cals` is as published: a mel front-end and a U-Net. `cals-mesh` is the released model: a phonetic front-end and
 a mesh that warps the person's own pixels."""
-ALL = tuple(SYSTEMS["small"])
+SYSTEM_NAMES = tuple(SYSTEMS["small"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SystemsConfig:
     """The systems, and the budget of each: minutes on this machine, or steps of every stage."""
 
-    systems: tuple[str, ...] = ALL
+    systems: tuple[str, ...] = SYSTEM_NAMES
     size: Size = "small"
     minutes_each: float | None = None
     steps_each: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.systems or not set(self.systems) <= set(ALL) or len(set(self.systems)) < len(self.systems):
+        if not self.systems or not set(self.systems) <= set(SYSTEM_NAMES) or len(set(self.systems)) < len(self.systems):
             raise ConfigError(
-                f"systems: expected some of {', '.join(ALL)}, each once, found {', '.join(self.systems) or 'none'}"
+                f"systems: expected some of {', '.join(SYSTEM_NAMES)}, each once, found {', '.join(self.systems) or 'none'}"
             )
         if (self.steps_each is None) == (self.minutes_each is None):
             raise ConfigError("compare: expected either --minutes-each or --steps-each, found both or none; give one")
@@ -86,7 +86,7 @@ def train_systems(
     No stage takes more steps than its preset says. Raises ConfigError when `out` holds runs with other settings.
     """
     facts = {"size": config.size, "minutes_each": config.minutes_each, "steps_each": config.steps_each}
-    keep_plan(out / "plan.json", facts | {"seed": config.seed} | corpus_facts(corpus, sync), dict)
+    load_or_create_plan(out / "plan.json", facts | {"seed": config.seed} | compute_corpus_checksums(corpus, sync), dict)
     trained = []
     for number, name in enumerate(config.systems):
 
@@ -115,13 +115,13 @@ class _SystemTraining:
         a2l, share, steps = None, 1.0, {}
         if self.system.a2l is not None:
             a2l, share = self.out / "a2l" / "model", 1 - A2L_SHARE
-            a2l_config = _add_seed(preset(A2L, self.system.a2l), self.config.seed)
+            a2l_config = _add_seed(get_preset(A2L, self.system.a2l), self.config.seed)
             steps["Audio-to-Lip"] = self._train(
-                "a2l", a2l_config, A2L_SHARE, lambda *run: train_audio_to_lip(run[0], self.corpus, self.sync, *run[1:])
+                "a2l", a2l_config, A2L_SHARE, lambda *run: train_a2l_stage(run[0], self.corpus, self.sync, *run[1:])
             )
-        l2f_config = _add_seed(preset(L2F, self.system.l2f), self.config.seed)
+        l2f_config = _add_seed(get_preset(L2F, self.system.l2f), self.config.seed)
         steps["Lip-to-Face"] = self._train(
-            "l2f", l2f_config, share, lambda *run: train_lips(run[0], self.corpus, self.sync, a2l, *run[1:])
+            "l2f", l2f_config, share, lambda *run: train_l2f_stage(run[0], self.corpus, self.sync, a2l, *run[1:])
         )
         presets = ", ".join(name for name in (self.system.a2l, self.system.l2f) if name is not None)
         return self.out / "l2f" / "model", f"{presets}; " + ", ".join(
@@ -136,10 +136,10 @@ class _SystemTraining:
                 return {"steps": min(self.config.steps_each, stage.train.steps)}
             minutes = share * (self.config.minutes_each or 0)
             probe = _shorten(stage)
-            estimated = steps_within(minutes, self.accelerator, lambda *run: train(probe, *run))
+            estimated = estimate_steps(minutes, self.accelerator, lambda *run: train(probe, *run))
             return {"steps": min(estimated, stage.train.steps)}
 
-        steps = int(keep_plan(self.out / f"{part}.json", {}, plan)["steps"])
+        steps = int(load_or_create_plan(self.out / f"{part}.json", {}, plan)["steps"])
         run = self.out / part
         if not (run / "model").is_dir() or load_checkpoint(run / "model").step < steps:
             every = min(stage.train.validate_every, max(1, steps // 4))

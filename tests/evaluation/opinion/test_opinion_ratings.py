@@ -11,7 +11,7 @@ from scipy import stats
 
 from cals.errors import DataError, MediaError
 from cals.evaluation.opinion.answers import Answer
-from cals.evaluation.opinion.ratings import adjust_holm, estimate_mean, sign_flip_p
+from cals.evaluation.opinion.ratings import adjust_holm, compute_sign_flip_p, estimate_mean
 from cals.evaluation.opinion.report import PUBLISHED, report_study
 from cals.evaluation.opinion.study import Stimulus, Study
 
@@ -36,22 +36,22 @@ def folder(tmp_path: Path) -> Path:
 def test_exact_sign_flips_agree_with_scipy() -> None:
     differences = np.random.default_rng(3).normal(0.4, 1, 9)
     expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert sign_flip_p(differences, 0) == pytest.approx(expected.pvalue, abs=1e-12)
-    assert sign_flip_p(np.ones(5), 0) == 2 / 2**5
-    assert sign_flip_p(np.zeros(4), 0) == 1
-    assert np.isnan(sign_flip_p(np.zeros(0), 0))
+    assert compute_sign_flip_p(differences, 0) == pytest.approx(expected.pvalue, abs=1e-12)
+    assert compute_sign_flip_p(np.ones(5), 0) == 2 / 2**5
+    assert compute_sign_flip_p(np.zeros(4), 0) == 1
+    assert np.isnan(compute_sign_flip_p(np.zeros(0), 0))
 
 
 def test_drawn_sign_flips_come_near_the_exact_ones() -> None:
     differences = np.random.default_rng(4).normal(0.3, 1, 40)
-    result = sign_flip_p(differences, 0)
+    result = compute_sign_flip_p(differences, 0)
     assert result == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
-    assert sign_flip_p(np.ones(40), 0) == pytest.approx(1 / 20_001)  # never 0
+    assert compute_sign_flip_p(np.ones(40), 0) == pytest.approx(1 / 20_001)  # never 0
 
 
 def test_no_difference_is_found_by_chance_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
-    result = [sign_flip_p(rng.normal(0, 1, 10), 0) < 0.05 for _ in range(400)]
+    result = [compute_sign_flip_p(rng.normal(0, 1, 10), 0) < 0.05 for _ in range(400)]
     assert np.mean(result) == pytest.approx(0.05, abs=0.03)
 
 

@@ -17,7 +17,7 @@ from opinion_studies import VIDEO, answer_all, answer_trial, attentive, build_st
 
 from cals.errors import ConfigError, DataError
 from cals.evaluation.opinion.answers import AnswerBook, read_answers
-from cals.evaluation.opinion.server import MOST_BYTES, StudyServer
+from cals.evaluation.opinion.server import MAX_BYTES, StudyServer
 
 STUDY = build_study()
 SCORES = {"quality": 3, "sync": 4, "realness": 5}
@@ -234,12 +234,12 @@ def test_answers_that_do_not_fit_are_refused_whole(
     [
         (b"{}", {}, 415),
         (b"{}", {"Content_Type": "text/plain"}, 415),
-        (b"x" * 10, {"Content_Type": "application/json", "Content_Length": str(MOST_BYTES + 1)}, 413),
+        (b"x" * 10, {"Content_Type": "application/json", "Content_Length": str(MAX_BYTES + 1)}, 413),
         (b"x" * 10, {"Content_Type": "application/json", "Content_Length": "9" * 5000}, 413),
         (b"{}", {"Content_Type": "application/json", "Content_Length": "-2"}, 411),
         (b"0\r\n\r\n", {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}, 411),
         (b"no json", {"Content_Type": "application/json"}, 400),
-        (b"[" * MOST_BYTES, {"Content_Type": "application/json"}, 400),
+        (b"[" * MAX_BYTES, {"Content_Type": "application/json"}, 400),
         (b"[]", {"Content_Type": "application/json"}, 400),
         (b"\xff\xfe{", {"Content_Type": "application/json"}, 400),
         (b'{"answers": 3}', {"Content_Type": "application/json"}, 400),

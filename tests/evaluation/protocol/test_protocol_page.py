@@ -14,14 +14,14 @@ from test_protocol_scores import PAIR, record
 
 from cals.data.manifest import ClipSource
 from cals.evaluation.drives import RealClip, read_clip, write_wav
-from cals.evaluation.protocol.comparison import MEASURES, Cell, judged, tables
-from cals.evaluation.protocol.dot_plot import dot_plot
-from cals.evaluation.protocol.page import page
+from cals.evaluation.protocol.comparison import MEASURES, Cell, build_tables, score_pair
+from cals.evaluation.protocol.dot_plot import render_dot_plot
+from cals.evaluation.protocol.page import render_page
 from cals.evaluation.protocol.report import EvaluationReport
-from cals.evaluation.protocol.side_by_side import BAR_PX, SIDE_PX, joined, write_view
+from cals.evaluation.protocol.side_by_side import BAR_PX, SIDE_PX, join_views, write_view
 from cals.face.detector import FaceDetector
 from cals.media.reader import VideoReader
-from cals.metrics.bootstrap import mean_estimate
+from cals.metrics.bootstrap import estimate_mean
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "br", "link", "input", "img"}
@@ -61,10 +61,10 @@ def report(*names: str) -> EvaluationReport:
         records = {"real": record(0)} | {name: record(9 * number + i + 1) for i, name in enumerate(names)}
         failed = {} if number else {names[-1]: "no <video>"}
         records = {name: one for name, one in records.items() if name not in failed}
-        result, features[pair.id] = judged(pair, records, failed, "too dark" if number == 2 else "")
+        result, features[pair.id] = score_pair(pair, records, failed, "too dark" if number == 2 else "")
         results.append(result)
     methods = ("real", *names)
-    return EvaluationReport({"corpus": "a & b"}, methods, results, tables(results, features, methods, 0))
+    return EvaluationReport({"corpus": "a & b"}, methods, results, build_tables(results, features, methods, 0))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def site(raw: Path, detector: FaceDetector, tmp_path_factory: pytest.TempPathFac
     made_clip(root, clip)
     result = report("ours", "<b>theirs</b>")
     result.clips["self-0"] = ("real", "ours")
-    (root / "index.html").write_text(page(result), encoding="utf-8")
+    (root / "index.html").write_text(render_page(result), encoding="utf-8")
     return root
 
 
@@ -85,7 +85,7 @@ def made_clip(root: Path, clip: RealClip) -> None:
     for view in views.values():
         write_view(view, clip, frames)
     write_wav(root / "sound.wav", clip.wav())
-    joined(root / "clips" / "self-0.mp4", views, root / "sound.wav")
+    join_views(root / "clips" / "self-0.mp4", views, root / "sound.wav")
 
 
 def test_it_is_well_formed_and_asks_for_nothing_but_its_clips(site: Path) -> None:
@@ -106,17 +106,17 @@ def test_addresses_of_odd_names_are_quoted() -> None:
     result.results[0] = replace(result.results[0], pair=pair)
     result.clips[pair.id] = ("real", "ours")
     reader = Reader()
-    reader.feed(page(result))
+    reader.feed(render_page(result))
     assert "clips/a%20%23%22b%22%2050%25.mp4" in reader.addresses
 
 
 def test_plots_have_a_dot_a_clip_at_its_place() -> None:
     values = (20.0, 25.0, 30.0)
     cells = {
-        "a": Cell(mean_estimate(np.array(values)), 3, values),
-        "one": Cell(mean_estimate(np.array([40.0])), 1, (40.0,)),
+        "a": Cell(estimate_mean(np.array(values)), 3, values),
+        "one": Cell(estimate_mean(np.array([40.0])), 1, (40.0,)),
     }
-    tree = ElementTree.fromstring(dot_plot(MEASURES["psnr"], cells, 'A "plot"'))
+    tree = ElementTree.fromstring(render_dot_plot(MEASURES["psnr"], cells, 'A "plot"'))
     assert tree.get("aria-label") == 'A "plot"'
     dots = [float(dot.get("cx", "")) for dot in tree if dot.get("class") == "clip"]
     means = [float(dot.get("cx", "")) for dot in tree if dot.get("class") == "mean"]

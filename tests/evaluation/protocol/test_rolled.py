@@ -18,7 +18,7 @@ from cals.evaluation.drives import RealClip
 from cals.evaluation.protocol import rolled
 from cals.evaluation.protocol.pairs import PAIRS
 from cals.evaluation.protocol.rolled import find_bilabials
-from cals.evaluation.protocol.rolled_scores import meant_frames, score_rolled
+from cals.evaluation.protocol.rolled_scores import find_target_frames, score_rolled
 from cals.evaluation.protocol.strips import COLUMNS, SIDE_PX
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
@@ -225,7 +225,7 @@ def test_the_leap_of_the_real_mouth_at_the_seam_is_not_its_motion() -> None:
     assert score_rolled(real, real, use, [(0.0, 0.04)]) == {"closures": 0}
     assert score_rolled(real, real, use, None) == {}
     real.valid[3] = False
-    assert np.flatnonzero(meant_frames(real) < 0).tolist() == [3 + FRAMES // 2]
+    assert np.flatnonzero(find_target_frames(real) < 0).tolist() == [3 + FRAMES // 2]
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ from cals.evaluation.drives import RealClip, read_clip
 from cals.evaluation.reading import readability as protocol
 from cals.evaluation.reading.lip_reading import read_words
 from cals.evaluation.reading.methods import Methods
-from cals.evaluation.reading.readability import FILES, ReadabilityConfig, readability
+from cals.evaluation.reading.readability import FILES, ReadabilityConfig, measure_readability
 from cals.face.detector import BlazeFaceMesh, FaceDetector
 from cals.inference.stream import GENERATED, LipFrame
 from cals.media.reader import VideoReader
-from cals.models.reader import Reader, ReaderConfig
+from cals.models.reader import LipReader, ReaderConfig
 from drawing import write_video
 from evaluation.conftest import FRAMES
 
@@ -54,7 +54,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader that takes everything for "bin"."""
     torch.manual_seed(0)
     config = ReaderConfig(width=2, hidden=8, layers=1)
-    model = Reader(config)
+    model = LipReader(config)
     model.head[-1].bias.data[config.words.index("bin")] = 100.0
     folder = tmp_path_factory.mktemp("reader") / "model"
     save_checkpoint(folder, Checkpoint(kind="reader", config=asdict(config), weights=model.state_dict()))
@@ -65,7 +65,9 @@ class Echo(LipSync):
     """Plays the real frames."""
 
     def frames(self, face: str | Path, audio: str | Path, **_: object) -> Iterator[LipFrame]:  # type: ignore[override]
-        clip = read_clip(next(c for c in grid.clips(Path(face).parents[1]) if c.video == Path(face)), self.detector)
+        clip = read_clip(
+            next(c for c in grid.list_clips(Path(face).parents[1]) if c.video == Path(face)), self.detector
+        )
         for item in clip.frames:
             yield LipFrame(item.frame, item.face, GENERATED, 1.0)
 
@@ -126,7 +128,7 @@ def test_the_real_frames_are_read_as_the_real_ones(spoken: Path, tmp_path: Path,
     """Whoever plays the real frames, as a model or from a folder, is read word by word as they are."""
     torch.manual_seed(3)
     config = ReaderConfig(width=2, hidden=8, layers=1)
-    model = Reader(config)
+    model = LipReader(config)
     model.head[-1].weight.data *= 30  # reads something else in every mouth
     save_checkpoint(tmp_path / "reader", Checkpoint(kind="reader", config=asdict(config), weights=model.state_dict()))
     made = tmp_path / "made elsewhere" / "anna"
@@ -135,7 +137,7 @@ def test_the_real_frames_are_read_as_the_real_ones(spoken: Path, tmp_path: Path,
         shutil.copy(spoken / "anna" / f"{name}.mp4", made)
     echo = Echo("debug")
     echo.detector = detector
-    report = readability(
+    report = measure_readability(
         spoken,
         spoken / "splits.json",
         tmp_path / "reader",
@@ -154,7 +156,7 @@ def test_the_real_frames_are_read_as_the_real_ones(spoken: Path, tmp_path: Path,
 
 def test_only_frames_with_a_face_and_not_blanked_are_read() -> None:
     torch.manual_seed(3)
-    network = Reader(ReaderConfig(width=2, hidden=8, layers=1)).eval().requires_grad_(False)
+    network = LipReader(ReaderConfig(width=2, hidden=8, layers=1)).eval().requires_grad_(False)
     network.head[-1].weight.data *= 30
     rng = np.random.default_rng(0)
     words = [TimedWord(4, 8, "bin"), TimedWord(8, 14, "blue")]
@@ -173,7 +175,7 @@ def test_only_frames_with_a_face_and_not_blanked_are_read() -> None:
 
 
 def test_a_video_made_elsewhere_may_end_early(spoken: Path, tmp_path: Path, detector: BlazeFaceMesh) -> None:
-    source = next(clip for clip in grid.clips(spoken) if clip.name == "anna/one")
+    source = next(clip for clip in grid.list_clips(spoken) if clip.name == "anna/one")
     clip = read_clip(source, detector)
     with VideoReader(source.video) as video:
         pictures = [frame.rgb() for frame in video]
@@ -191,14 +193,14 @@ def test_wrong_input_is_refused_before_any_work(
     splits, out = spoken / "splits.json", tmp_path / "out"
     (tmp_path / "bert.json").write_text(json.dumps({"only": ["bert/one"]}))
     with pytest.raises(DataError, match="words that the reader knows"):
-        readability(spoken, tmp_path / "bert.json", reader, {}, out, ReadabilityConfig(parts=("only",)))
+        measure_readability(spoken, tmp_path / "bert.json", reader, {}, out, ReadabilityConfig(parts=("only",)))
     with pytest.raises(CheckpointError, match="expected a checkpoint folder"):
-        readability(spoken, splits, tmp_path, {}, out, ReadabilityConfig())
+        measure_readability(spoken, splits, tmp_path, {}, out, ReadabilityConfig())
     with pytest.raises(ConfigError, match="other names than real"):
         Methods({"copy": LipSync("debug")}, [], detector)
     shutil.copytree(spoken / "bert", tmp_path / "theirs" / "bert")
     with pytest.raises(DataError, match="none of 3, for example anna/one"):
-        readability(spoken, splits, reader, {}, out, ReadabilityConfig(), generated=[tmp_path / "theirs"])
+        measure_readability(spoken, splits, reader, {}, out, ReadabilityConfig(), generated=[tmp_path / "theirs"])
     with pytest.raises(ConfigError, match="clips: expected 1 or more"):
         ReadabilityConfig(clips=0)
     assert not out.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cals.evaluation.reading.confusion_picture import CELL_PX, GAP_PX, LABEL_PX, confusion_picture
+from cals.evaluation.reading.confusion_picture import CELL_PX, GAP_PX, LABEL_PX, draw_confusions
 from cals.evaluation.reading.readings import ALL, ClipReading, ReadabilityReport, Reading, Score
 from cals.models.reader import ReaderConfig
 
@@ -74,7 +74,7 @@ def test_tables_and_counts_are_readable(report: ReadabilityReport) -> None:
 
 def test_the_picture_shows_what_was_read_as_what(report: ReadabilityReport, tmp_path: Path) -> None:
     words = report.clips[0].readings
-    picture = confusion_picture({"real": words["real"], "model": words["model"]}, CONFIG)
+    picture = draw_confusions({"real": words["real"], "model": words["model"]}, CONFIG)
     side, edges = CELL_PX * 5, LABEL_PX + GAP_PX
     assert picture.shape == (side + 2 * GAP_PX, 2 * (side + edges), 3)
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from drawn_words import speaking
+from drawn_words import build_spoken_sample
 from evaluation.recognition.recognisers import save_recogniser, write_corpus
 
 
 @pytest.fixture(scope="session")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two clips of a and two of b; nobody knows what c says."""
-    samples = [speaking(key, seed, count=4) for seed, key in enumerate(("a-0", "a-1", "b-0", "b-1"))]
+    samples = [build_spoken_sample(key, seed, count=4) for seed, key in enumerate(("a-0", "a-1", "b-0", "b-1"))]
     stranger = dataclasses.replace(samples[0], key="c-0")
     samples.append(dataclasses.replace(stranger, facts=stranger.facts | {"clip": "c-0", "words": None, "text": None}))
     splits = {"val_seen": ["a-0", "a-1"], "val_unseen": ["b-0", "b-1"], "mute": ["c-0"]}

@@ -19,8 +19,8 @@ from cals.evaluation.recognition.records import ClipRecord, FrameScores
 from cals.evaluation.recognition.report import WerReport
 from cals.evaluation.recognition.scores import Contrast, PartScores, build_contrasts
 from cals.metrics.accuracy import ranking_auc
-from cals.metrics.bootstrap import draws
-from cals.metrics.reliability import auc_replicates
+from cals.metrics.bootstrap import sample_clip_counts
+from cals.metrics.reliability import bootstrap_auc
 from cals.metrics.wer import compare_word_errors, edit_distance, word_error_rate
 from cals.models.avsr.language import fit_ngram
 
@@ -109,14 +109,14 @@ def test_what_is_compared_with_what() -> None:
 def test_auc_ranks_the_frames_of_all_clips() -> None:
     rng = np.random.default_rng(0)
     clips = [(np.round(rng.random(9), 1).astype(np.float32), rng.random(9) < share) for share in (0.3, 0.6, 0.0, 1.0)]
-    found = auc_replicates(clips, seed=5)
-    for row, counts in list(enumerate(draws(len(clips), 5)))[:60]:
+    found = bootstrap_auc(clips, seed=5)
+    for row, counts in list(enumerate(sample_clip_counts(len(clips), 5)))[:60]:
         scores, corrupted = (
             np.concatenate([one for clip, count in zip(clips, counts, strict=True) for one in [clip[k]] * int(count)])
             for k in (0, 1)
         )
         assert found[row] == pytest.approx(ranking_auc(1 - scores, corrupted), nan_ok=True)
-    assert np.isnan(auc_replicates([clips[2]])).all()
+    assert np.isnan(bootstrap_auc([clips[2]])).all()
 
 
 def test_scores_of_each_network_are_ranked_by_themselves() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cals.cli import main
 from cals.data.manifest import ClipSource
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample
 from cals.data.utterances import UtteranceStore
 from cals.errors import ConfigError, DataError
@@ -33,7 +33,7 @@ def prepared(raw: Path, detector: BlazeFaceMesh, tmp_path_factory: pytest.TempPa
     facts = {"clip": "anna/one", "speaker": "anna", "frames": len(crops), "start_frame": FIRST, "words": None}
     sample = Sample(
         key="anna-one-000008",
-        crops=encoded(crops, 25),
+        crops=encode_crops(crops, 25),
         wav=clip.wav()[FIRST * 640 :],
         landmarks=np.zeros((len(crops), 468, 3), np.float16),
         facts=facts | {"text": "Bin red, at now!"},

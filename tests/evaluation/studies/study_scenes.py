@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import drawn_face
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedModel
 from cals.models.a2l import A2LConfig
 from cals.models.lips import LipModel
-from cals.models.mesh import lip_gap, measure_mesh
+from cals.models.mesh import measure_lip_gap, measure_mesh
 from cals.models.motion import MeshConfig
 from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
@@ -40,9 +40,9 @@ def loudness_of(mel: Tensor) -> Tensor:
 
 
 def _top_db() -> float:
-    from cals.features.mel import MelConfig, log_mel
+    from cals.features.mel import MelConfig, compute_log_mel
 
-    mel = log_mel(torch.from_numpy(tone(np.ones(9, np.float32)))[None], MelConfig())
+    mel = compute_log_mel(torch.from_numpy(tone(np.ones(9, np.float32)))[None], MelConfig())
     return float(mel.amax(dim=-1)[0, 12:24].mean())
 
 
@@ -69,7 +69,7 @@ def drawn_sample(key: str, loudness: F32, side: int) -> Sample:
     crops = [np.full((128, 128, 3), 120, np.uint8)] * len(points)  # nobody looks at them
     facts = {"clip": key, "speaker": key.split("-")[0], "frames": len(points), "words": None}
     return Sample(
-        key=key, crops=encoded(crops, 25), wav=tone(loudness), landmarks=points.astype(np.float16), facts=facts
+        key=key, crops=encode_crops(crops, 25), wav=tone(loudness), landmarks=points.astype(np.float16), facts=facts
     )
 
 
@@ -129,7 +129,7 @@ class FollowingLips(MeshLips):
         self._window = Window(side)
         self.a2l = Interpolating()  # type: ignore[assignment]
         self.decoder.head = nn.Sequential(nn.Linear(1, 1, bias=False))
-        self.decoder.head[0].weight.data[:] = 12 / lip_gap(drawn.decoder.mesh.basis)
+        self.decoder.head[0].weight.data[:] = 12 / measure_lip_gap(drawn.decoder.mesh.basis)
 
     def units(self, mel: Tensor) -> Tensor:
         """[b m f] -> [b t 1]."""

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from cals.cli import main
 from cals.data.manifest import ClipSource
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.shards import Sample
 from cals.errors import ConfigError, DataError, MediaError
 from cals.evaluation.drives import read_clip
-from cals.evaluation.scores import openings
-from cals.evaluation.studies.common import StudyConfig, loaded, picked
-from cals.evaluation.studies.context import ContextConfig, ContextReport, context, cut_units
-from cals.evaluation.studies.mouths import PictureReader, Subject
+from cals.evaluation.scores import compute_openings
+from cals.evaluation.studies.common import StudyConfig, load_clips, select_clips
+from cals.evaluation.studies.context import ContextConfig, ContextReport, cut_units, measure_context
+from cals.evaluation.studies.mouths import PictureReader, StudyClip
 from cals.face.detector import BlazeFaceMesh
 from cals.features.mel import MelConfig
 from cals.metrics.motion import correlation
@@ -45,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def study_results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ContextReport, Path]:
     out = tmp_path_factory.mktemp("study_results") / "out"
-    return context(lips_of(FollowingLips(SIDE)), corpus, out, CONFIG), out
+    return measure_context(lips_of(FollowingLips(SIDE)), corpus, out, CONFIG), out
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def photo(raw: Path, detector: BlazeFaceMesh, tmp_path_factory: pytest.TempPathF
         samples.append(
             Sample(
                 key=name.replace("/", "-"),
-                crops=encoded([view.crop for view in views], 25),
+                crops=encode_crops([view.crop for view in views], 25),
                 wav=clip.wav(),
                 landmarks=np.stack([view.landmarks for view in views]).astype(np.float16),
                 facts={"clip": name, "speaker": name[:4], "frames": len(views), "words": None},
@@ -134,20 +134,20 @@ def test_interrupted_work_goes_on_and_says_the_same(
             raise _Stop
 
     with pytest.raises(_Stop):
-        context(lips, corpus, out, CONFIG, progress=stop)
+        measure_context(lips, corpus, out, CONFIG, progress=stop)
     assert [path.name for path in out.iterdir()] == [".context.jsonl"]
     with (out / ".context.jsonl").open("a") as file:
         file.write('{"clip": "cut sho')  # as a power cut leaves it
     with pytest.raises(ConfigError, match="another every; give it the same settings"):
-        context(lips, corpus, out, ContextConfig(every=4, reach=REACH, measure="mesh"))
+        measure_context(lips, corpus, out, ContextConfig(every=4, reach=REACH, measure="mesh"))
     seen: list[int] = []
-    resumed = context(lips, corpus, out, CONFIG, progress=lambda done, _: seen.append(done))
+    resumed = measure_context(lips, corpus, out, CONFIG, progress=lambda done, _: seen.append(done))
     assert seen == [3, 4, 5, 6]
     assert not (out / ".context.jsonl").exists()
     assert resumed.document() == study_results[0].document()
     with pytest.raises(MediaError, match="use --force"):
-        context(lips, corpus, out, CONFIG)
-    context(lips, corpus, out, ContextConfig(every=9, reach=REACH, measure="mesh"), force=True)
+        measure_context(lips, corpus, out, CONFIG)
+    measure_context(lips, corpus, out, ContextConfig(every=9, reach=REACH, measure="mesh"), force=True)
     assert json.loads((out / "context.json").read_text())["settings"]["every"] == 9
 
 
@@ -160,7 +160,7 @@ class Showing(DebugLips):
 
 def test_real_pictures_are_read_as_themselves(photo: Path, tmp_path: Path) -> None:
     config = ContextConfig(every=20, reach=2)
-    report = context(lips_of(Showing(DebugConfig())), photo, tmp_path / "out", config)
+    report = measure_context(lips_of(Showing(DebugConfig())), photo, tmp_path / "out", config)
     curve = report.curves["all"]
     assert [point.value for point in curve["lmd"].at] == [0, 0, 0]
     assert [point.value for point in curve["opening"].at] == pytest.approx([1, 1, 1])
@@ -169,9 +169,9 @@ def test_real_pictures_are_read_as_themselves(photo: Path, tmp_path: Path) -> No
 
 def test_pictures_are_read_as_the_tracker_reads_them(photo: Path, detector: BlazeFaceMesh) -> None:
     reader = PictureReader(detector, 8)
-    for _, clip in loaded(photo, picked(photo, None, StudyConfig()), MelConfig()):
-        result = openings(reader.real(Subject(clip), range(clip.frames)))
-        tracked = openings(clip.landmarks[..., :2].astype(np.float64))
+    for _, clip in load_clips(photo, select_clips(photo, None, StudyConfig()), MelConfig()):
+        result = compute_openings(reader.real(StudyClip(clip), range(clip.frames)))
+        tracked = compute_openings(clip.landmarks[..., :2].astype(np.float64))
         assert correlation(result, tracked) > 0.9  # on GRID 0.98: there mouths open wider
         assert 0.7 < result.std() / tracked.std() < 1.3
 
@@ -193,23 +193,23 @@ def test_the_command_runs(photo: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_wrong_input_is_refused(corpus: Path, tmp_path: Path) -> None:
     lips = lips_of(FollowingLips(SIDE))
     with pytest.raises(DataError, match="long enough"):
-        context(lips, corpus, tmp_path / "out", ContextConfig(reach=30, measure="mesh"))
+        measure_context(lips, corpus, tmp_path / "out", ContextConfig(reach=30, measure="mesh"))
     with pytest.raises(DataError, match="prepared folder"):
-        context(lips, tmp_path, tmp_path / "out", CONFIG)
+        measure_context(lips, tmp_path, tmp_path / "out", CONFIG)
     (tmp_path / "splits.json").write_text(json.dumps({"val": ["nobody"]}))
     with pytest.raises(DataError, match="clips of the part 'val'"):
-        context(lips, corpus, tmp_path / "out", ContextConfig(parts=("val",)), splits=tmp_path / "splits.json")
+        measure_context(lips, corpus, tmp_path / "out", ContextConfig(parts=("val",)), splits=tmp_path / "splits.json")
     for wrong in ({"every": 0}, {"clips": 0}, {"parts": ()}, {"measure": "eye"}, {"reach": 0}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             ContextConfig(**wrong)  # type: ignore[arg-type]
     other = DebugLips(DebugConfig(crop_px=64))
     with pytest.raises(ConfigError, match="expected crops of 128 px"):
-        context(lips_of(other), corpus, tmp_path / "out", ContextConfig())
+        measure_context(lips_of(other), corpus, tmp_path / "out", ContextConfig())
 
 
 def test_clips_are_evenly_spaced_in_each_part(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"x": ["a-0", "b-1", "a-2"], "y": ["a-4", "b-5"]}))
-    picks = picked(corpus, tmp_path / "splits.json", StudyConfig(parts=("x", "y"), clips=2))
+    picks = select_clips(corpus, tmp_path / "splits.json", StudyConfig(parts=("x", "y"), clips=2))
     assert [(pick.part, pick.key) for pick in picks] == [("x", "a-0"), ("x", "a-2"), ("y", "a-4"), ("y", "b-5")]
-    result = [(pick.key, clip.key) for pick, clip in loaded(corpus, picks, MelConfig())]
+    result = [(pick.key, clip.key) for pick, clip in load_clips(corpus, picks, MelConfig())]
     assert result == [(key, key) for key in ("a-0", "a-2", "a-4", "b-5")]

@@ -14,8 +14,8 @@ from study_scenes import FollowingLips, drawn_sample, lips_of, random_lips, writ
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError
-from cals.evaluation.studies.hiding import Way, take_a2l, ways
-from cals.evaluation.studies.masked import MaskedConfig, MaskedReport, masked, spans
+from cals.evaluation.studies.hiding import MaskingMethod, build_methods, load_a2l
+from cals.evaluation.studies.masked import MaskedConfig, MaskedReport, build_spans, measure_masked
 from cals.evaluation.studies.masked_sheet import BESIDE, HIDDEN_FRAMES
 from cals.models.a2l import A2L
 from cals.models.debug import DebugConfig, DebugLips
@@ -40,7 +40,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study_results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskedReport, Path]:
     out = tmp_path_factory.mktemp("study_results") / "out"
     lips, baseline = lips_of(FollowingLips(0)), lips_of(FollowingLips(0), "other")
-    return masked(lips, corpus, out, CONFIG, baseline=baseline), out
+    return measure_masked(lips, corpus, out, CONFIG, baseline=baseline), out
 
 
 def test_only_what_is_lost_is_not_heard() -> None:
@@ -55,8 +55,8 @@ def test_only_what_is_lost_is_not_heard() -> None:
     outside = mel.clone()
     outside[28:32] += other[28:32]
     with torch.inference_mode():
-        result = {way.name: way.heard(mel, lost) for way in ways(network, None)}
-        for way in ways(network, None):
+        result = {way.name: way.heard(mel, lost) for way in build_methods(network, None)}
+        for way in build_methods(network, None):
             assert torch.equal(way.heard(changed, lost), result[way.name]) == (way.name != "full")
             assert not torch.equal(way.heard(outside, lost), result[way.name])
         quiet = mel.clone()
@@ -70,9 +70,9 @@ def test_only_what_is_lost_is_not_heard() -> None:
 def test_every_span_is_lost_on_its_own() -> None:
     network = random_lips()
     mel = torch.randn(160, 80) * 10 - 50
-    lost = spans(list(range(5, 35)), 3)
+    lost = build_spans(list(range(5, 35)), 3)
     assert lost[0] == range(4, 7)
-    way = Way("hidden", network, "hidden")
+    way = MaskingMethod("hidden", network, "hidden")
     together = way.units(mel, lost)
     assert together.shape == (90, 16)
     for number in (0, 17, 29):
@@ -114,11 +114,11 @@ def test_audio_to_lip_can_be_that_of_its_own_training(tmp_path: Path) -> None:
     network, earlier = random_lips(), A2L(SMALL)
     earlier.front.hidden_step.data.normal_()
     save_checkpoint(tmp_path / "a2l", Checkpoint(kind="a2l", config=asdict(SMALL), weights=dict(earlier.state_dict())))
-    assert len(take_a2l(network, tmp_path / "a2l")) == 12
+    assert len(load_a2l(network, tmp_path / "a2l")) == 12
     assert torch.equal(network.a2l.front.hidden_step, earlier.front.hidden_step)
     save_checkpoint(tmp_path / "lips", to_checkpoint(network))
     with pytest.raises(CheckpointError, match="found a 'mesh'"):
-        take_a2l(network, tmp_path / "lips")
+        load_a2l(network, tmp_path / "lips")
 
 
 def test_the_command_draws_and_goes_on(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,5 +141,5 @@ def test_wrong_input_is_refused(corpus: Path, tmp_path: Path) -> None:
             MaskedConfig(**wrong)  # type: ignore[arg-type]
     other = DebugLips(DebugConfig(crop_px=64))
     with pytest.raises(ConfigError, match="expected crops of 128 px"):
-        masked(lips, corpus, tmp_path / "out", CONFIG, baseline=lips_of(other))
+        measure_masked(lips, corpus, tmp_path / "out", CONFIG, baseline=lips_of(other))
     assert not (tmp_path / "out").exists()

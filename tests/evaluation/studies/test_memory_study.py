@@ -14,9 +14,9 @@ from cals.cli import main
 from cals.errors import ConfigError, DataError
 from cals.evaluation.phones import Phone
 from cals.evaluation.studies import memory as study
-from cals.evaluation.studies.memory import FILES, NO_PHONES, MemoryStudyConfig, memory
+from cals.evaluation.studies.memory import FILES, NO_PHONES, MemoryStudyConfig, measure_memory
 from cals.evaluation.studies.recall import BY_LIPS, BY_SOUND, RIDGE, choose_ridge, fit_ridge
-from cals.evaluation.studies.slots import Spoken, cut_phones, find_phones, measure_information, tabulate_slots
+from cals.evaluation.studies.slots import PhoneSegment, cut_phones, find_phones, measure_information, tabulate_slots
 from cals.inference.load import LoadedModel
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import to_checkpoint
@@ -79,7 +79,9 @@ def replace_encoders(network: SyncTalkFace, monkeypatch: pytest.MonkeyPatch, fol
 
 def run_study(network: SyncTalkFace, corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> study.MemoryReport:
     monkeypatch.setattr(study, "load_recogniser", Listener)
-    return memory(LoadedModel("ours", "0" * 12, network), corpus, corpus / "splits.json", out, MemoryStudyConfig())
+    return measure_memory(
+        LoadedModel("ours", "0" * 12, network), corpus, corpus / "splits.json", out, MemoryStudyConfig()
+    )
 
 
 @pytest.mark.parametrize("follow", [True, False])
@@ -141,7 +143,7 @@ def test_wrong_models_and_clips_are_refused(
 ) -> None:
     splits, out = corpus / "splits.json", tmp_path / "out"
     with pytest.raises(ConfigError, match="expected a model with an Audio-Lip Memory, found debug, a DebugLips"):
-        memory(LoadedModel("debug", "", DebugLips(DebugConfig())), corpus, splits, out, MemoryStudyConfig())
+        measure_memory(LoadedModel("debug", "", DebugLips(DebugConfig())), corpus, splits, out, MemoryStudyConfig())
     for wrong in ({"fit_part": "val_seen"}, {"fit_clips": 1}):
         with pytest.raises(ConfigError, match="2 or more clips to fit to, of a part that is not judged"):
             MemoryStudyConfig(**wrong)  # type: ignore[arg-type]
@@ -176,10 +178,10 @@ def test_phones_are_cut_by_the_middles_of_frames() -> None:
         ("AH", [1, 1]),
         ("S", [3]),
     ]
-    names, weights = tabulate_slots([*cut, Spoken("M", np.full((2, 4), 0.25))])
+    names, weights = tabulate_slots([*cut, PhoneSegment("M", np.full((2, 4), 0.25))])
     assert names == ["AH", "M", "S"]
     np.testing.assert_allclose(weights[1], [0.625, 0.125, 0.125, 0.125])
-    nothing = [Spoken("MA"[i % 2], np.eye(4)[[i % 3]]) for i in range(60)]
+    nothing = [PhoneSegment("MA"[i % 2], np.eye(4)[[i % 3]]) for i in range(60)]
     result = measure_information(nothing, 0)
     assert result.found == pytest.approx(0, abs=0.02)
     assert result.shuffled < 0.1

@@ -16,13 +16,13 @@ from cals.cli import main
 from cals.data.corruption.bursts import mark_frames
 from cals.data.corruption.sound import corrupt_sound
 from cals.errors import ConfigError, DataError
-from cals.evaluation.studies.common import loaded, picked
-from cals.evaluation.studies.hiding import check_speaking
-from cals.evaluation.studies.mouths import MeshReader, Subject
-from cals.evaluation.studies.noisy import FILES, NoisyReport, load_clean, noisy
-from cals.evaluation.studies.noisy_clips import RULES, Condition, NoiseTrial, NoisyConfig, draw_bursts, series_name
-from cals.evaluation.studies.reliance import HidingRules, fit_rules, measure_levels, score_frames
-from cals.features.mel import MelConfig, log_mel
+from cals.evaluation.studies.common import load_clips, select_clips
+from cals.evaluation.studies.hiding import check_a2l
+from cals.evaluation.studies.mouths import MeshReader, StudyClip
+from cals.evaluation.studies.noisy import FILES, NoisyReport, load_clean, measure_noisy
+from cals.evaluation.studies.noisy_clips import RULES, Condition, NoiseTrial, NoisyConfig, draw_bursts, name_series
+from cals.evaluation.studies.reliance import MaskingRules, fit_rules, measure_levels, score_frames
+from cals.features.mel import MelConfig, compute_log_mel
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedRecognizer
 from cals.metrics.accuracy import ranking_auc
@@ -35,7 +35,7 @@ from recognizer import save_recognizer
 
 CONFIG = NoisyConfig(kinds=("white", "dropout"), snr_db=(-10.0, -20.0), measure="mesh", parts=("val",))
 TINY = PRESETS["avsr-debug"].model
-RULES_BY_HAND = HidingRules(least_score=0.5, least_level_db=-200.0, most_level_db=200.0)
+RULES_BY_HAND = MaskingRules(least_score=0.5, least_level_db=-200.0, most_level_db=200.0)
 SEEDS = {seed: draw_bursts("a-0", 40, seed) for seed in range(3)}
 
 
@@ -89,7 +89,7 @@ def untrained() -> MeshLips:
 def study_results(corpus: Path, lips: LipSync, tmp_path_factory: pytest.TempPathFactory) -> tuple[NoisyReport, Path]:
     out = tmp_path_factory.mktemp("study_results") / "out"
     ears = recogniser_of(ToneHearing(TINY))
-    return noisy(lips, ears, corpus, out, CONFIG, splits=corpus / "splits.json"), out
+    return measure_noisy(lips, ears, corpus, out, CONFIG, splits=corpus / "splits.json"), out
 
 
 def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
@@ -105,7 +105,7 @@ def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
     assert not masks["level"].any()
     assert np.array_equal(np.array(scores) < 0.5, corrupted)
     audio = trial.hear_ways(wav, masks)
-    mel = log_mel(torch.from_numpy(wav)[None], network.mel)
+    mel = compute_log_mel(torch.from_numpy(wav)[None], network.mel)
     lost = torch.zeros(1, 50, dtype=torch.bool)
     for burst in bursts:
         lost[0, burst.start : burst.end] = True
@@ -188,7 +188,7 @@ def test_detection_is_counted(study_results: tuple[NoisyReport, Path]) -> None:
             scores += record.scores[condition.name]
             truth += [frame in record.corrupted for frame in range(60)]
             for way in RULES:
-                masks[way] += [frame in record.hidden[series_name(way, condition)] for frame in range(60)]
+                masks[way] += [frame in record.hidden[name_series(way, condition)] for frame in range(60)]
         bad = np.array(truth)
         assert result["AUC"].value == pytest.approx(ranking_auc(1 - np.array(scores, np.float32), bad))
         for way in RULES:
@@ -225,35 +225,37 @@ def test_interrupted_work_goes_on_and_says_the_same(
             raise _Stop
 
     with pytest.raises(_Stop):
-        noisy(lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=stop)
+        measure_noisy(lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == [".noisy.jsonl"]
     other = dataclasses.replace(CONFIG, snr_db=(-10.0,))
     with pytest.raises(ConfigError, match="another snr_db; give it the same settings"):
-        noisy(lips, ears, corpus, tmp_path, other, splits=splits)
+        measure_noisy(lips, ears, corpus, tmp_path, other, splits=splits)
     with pytest.raises(ConfigError, match="another recogniser"):
-        noisy(lips, recogniser_of(ToneHearing(TINY), "other"), corpus, tmp_path, CONFIG, splits=splits)
+        measure_noisy(lips, recogniser_of(ToneHearing(TINY), "other"), corpus, tmp_path, CONFIG, splits=splits)
     seen: list[int] = []
-    resumed = noisy(lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=lambda done, _: seen.append(done))
+    resumed = measure_noisy(
+        lips, ears, corpus, tmp_path, CONFIG, splits=splits, progress=lambda done, _: seen.append(done)
+    )
     assert seen == [2, 3]
     assert resumed.document() == study_results[0].document()
 
 
 def test_babble_is_made_of_other_clips(corpus: Path, lips: LipSync) -> None:
     config = NoisyConfig(kinds=("babble",), snr_db=(0.0,), measure="mesh")
-    pick, clip = next(loaded(corpus, picked(corpus, None, config)[:1], MelConfig()))
+    pick, clip = next(load_clips(corpus, select_clips(corpus, None, config)[:1], MelConfig()))
     rng = np.random.default_rng(0)
     other = rng.standard_normal(60 * 640).astype(np.float32)
 
     def scores(voices: dict[str, np.ndarray]) -> list[float]:
         trial = NoiseTrial(
-            network=check_speaking(lips.model.network),
+            network=check_a2l(lips.model.network),
             recogniser=ToneHearing(TINY),
             rules=RULES_BY_HAND,
             reader=MeshReader(),
             config=config,
             voices=voices,
         )
-        return trial.measure(pick, Subject(clip)).scores["babble 0 dB"]
+        return trial.measure(pick, StudyClip(clip)).scores["babble 0 dB"]
 
     result = scores({"other": other})
     assert scores({"other": other, pick.key: other[::-1].copy()}) == result
@@ -304,9 +306,9 @@ def test_wrong_input_is_refused(corpus: Path, lips: LipSync, tmp_path: Path) -> 
     (tmp_path / "splits.json").write_text(json.dumps({"val": ["a-0"]}))
     ears = recogniser_of(ToneHearing(TINY))
     with pytest.raises(DataError, match="expected the parts train"):
-        noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=tmp_path / "splits.json")
+        measure_noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=tmp_path / "splits.json")
     slow = dataclasses.replace(MelConfig(), timing=dataclasses.replace(MelConfig().timing, fps=50))
     ears = recogniser_of(ToneHearing(dataclasses.replace(TINY, mel=slow)))
     with pytest.raises(ConfigError, match="found 16000 Hz and 50 fps"):
-        noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=corpus / "splits.json")
+        measure_noisy(lips, ears, corpus, tmp_path / "out", CONFIG, splits=corpus / "splits.json")
     assert not (tmp_path / "out" / "noisy.json").exists()

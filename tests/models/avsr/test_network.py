@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cals.errors import CheckpointError, ConfigError
-from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
+from cals.losses.recognition import IGNORE_INDEX, batch_ctc, shift_tokens
 from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.tokens import Tokens
@@ -214,4 +214,4 @@ def test_a_sentence_longer_than_its_clip_counts_nothing() -> None:
 def test_the_decoder_is_told_the_tokens_before() -> None:
     before, after = shift_tokens([[1, 2, 3], [2]], end=5)
     assert before.tolist() == [[5, 1, 2, 3], [5, 2, 5, 5]]
-    assert after.tolist() == [[1, 2, 3, 5], [2, 5, IGNORED, IGNORED]]
+    assert after.tolist() == [[1, 2, 3, 5], [2, 5, IGNORE_INDEX, IGNORE_INDEX]]

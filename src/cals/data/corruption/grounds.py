@@ -9,7 +9,7 @@ from cals.data.corruption.shapes import Canvas
 from cals.types import F32
 
 
-def draw_ground(rng: np.random.Generator, canvas: Canvas) -> F32:
+def draw_pattern(rng: np.random.Generator, canvas: Canvas) -> F32:
     """Draw one of the patterns [px px 3] in 0..1, in two distinct colours."""
     first, second = draw_colour(rng), draw_colour(rng)
     if np.abs(first - second).max() < 0.25:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from cals.data.corruption.grounds import draw_clouds, draw_colour, draw_ground
+from cals.data.corruption.grounds import draw_clouds, draw_colour, draw_pattern
 from cals.data.corruption.shapes import (
     Canvas,
     Point,
@@ -140,7 +140,7 @@ def _gloss(rod: Rod) -> F32:
 def _draw_thing(rng: np.random.Generator, px: int) -> Canvas:
     """Draw a card, a cup, a ball or a cloth, patterned."""
     canvas = Canvas(round(1.5 * px), rng.uniform(-0.5, 0.5))
-    ground = draw_ground(rng, canvas)
+    ground = draw_pattern(rng, canvas)
     kind = int(rng.integers(4))
     if kind == 0:  # a card, a book or a phone: plain light, a margin
         wide, high = rng.uniform(0.5, 0.95), rng.uniform(0.6, 0.95)

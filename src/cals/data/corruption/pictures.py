@@ -16,7 +16,7 @@ from cals.data.corruption.occluders import COUNT, load_occluder
 from cals.data.pictures import GRAIN_STD, GRAINS, add_grain
 from cals.errors import ConfigError
 from cals.face.picture import ArrayPicture
-from cals.types import F32, U8, Box, Patch, Picture, affine_apply
+from cals.types import F32, U8, Box, Patch, Picture, apply_affine
 
 _MAX_SHIFT = 0.1
 """Largest shift of an occluder from the mouth's middle, each way, as a share of the crop's side."""
@@ -194,7 +194,7 @@ def _map_square(place: MouthPlace, reach: float, px: int) -> NDArray[np.float64]
 
 
 def _bound_square(place: MouthPlace, reach: float) -> Box:
-    corners = affine_apply(_map_square(place, reach, 1), np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64))
+    corners = apply_affine(_map_square(place, reach, 1), np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64))
     low, high = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 

@@ -6,7 +6,7 @@ from cals.data.manifest import VIDEO_SUFFIXES, ClipSource, SourceCorpus
 from cals.errors import DataError
 
 
-def clips(root: Path) -> list[ClipSource]:
+def list_clips(root: Path) -> list[ClipSource]:
     """List all videos below `root` in name order; those directly in it have a speaker each.
 
     Raises DataError when there is none.
@@ -14,7 +14,7 @@ def clips(root: Path) -> list[ClipSource]:
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder of videos, found none; name another")
     sources = []
-    for video in videos_in(root):
+    for video in find_videos(root):
         name = video.relative_to(root).with_suffix("")
         sources.append(ClipSource(name=name.as_posix(), speaker=name.parts[0], video=video))
     if not sources:
@@ -27,9 +27,9 @@ def clips(root: Path) -> list[ClipSource]:
 
 def read_corpus(root: Path) -> SourceCorpus:
     """Read the clips that `clips` lists."""
-    return SourceCorpus(clips=clips(root))
+    return SourceCorpus(clips=list_clips(root))
 
 
-def videos_in(root: Path) -> list[Path]:
+def find_videos(root: Path) -> list[Path]:
     """List all files below `root` that are videos by their suffix, in name order."""
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)

@@ -32,9 +32,9 @@ WORDS: tuple[dict[str, str], ...] = (
 """Word of each letter of a sentence's name, here and in Lombard GRID."""
 
 
-def clips(root: Path) -> list[ClipSource]:
+def list_clips(root: Path) -> list[ClipSource]:
     """List all clips below `root`, with words where an alignment is beside them; DataError for a broken one."""
-    return [_attach_words(clip, _read_words(clip.video.with_suffix(".align"))) for clip in folder.clips(root)]
+    return [_attach_words(clip, _read_words(clip.video.with_suffix(".align"))) for clip in folder.list_clips(root)]
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -48,7 +48,7 @@ def read_corpus(root: Path) -> SourceCorpus:
     for path in sorted(root.rglob("*.align")):
         alignments[path.stem].append(path)
     clip_of: dict[str, ClipSource] = {}
-    for clip in folder.clips(root):
+    for clip in folder.list_clips(root):
         name = QUALITY.sub("", clip.name)
         clip = dataclasses.replace(clip, name=name, speaker=name.partition("/")[0])
         if name in clip_of:  # in another quality: 6000 comes before vcd

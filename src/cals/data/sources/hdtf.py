@@ -13,8 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from cals.data.manifest import ClipSource, Region, SourceCorpus
-from cals.data.sources.folder import videos_in
-from cals.data.sources.layout import ABSENT, UNLISTED, check_found, read_lines
+from cals.data.sources.folder import find_videos
+from cals.data.sources.layout import MISSING_VIDEO, UNLISTED, read_lines, require_clips
 from cals.errors import DataError
 from cals.types import Box
 
@@ -39,7 +39,7 @@ def read_corpus(root: Path) -> SourceCorpus:
     if not times:
         raise DataError(f"{root}: expected HDTF's lists, found no {TIMES[0]} below it; copy HDTF_dataset there")
     dropped: Counter[str] = Counter()
-    videos = {path.stem: path for path in videos_in(root)}
+    videos = {path.stem: path for path in find_videos(root)}
     used: set[Path] = set()
     clips: list[ClipSource] = []
     listed: list[str] = []
@@ -52,12 +52,12 @@ def read_corpus(root: Path) -> SourceCorpus:
             listed.append(name)
             video = _find_video(name, prefix, urls.get(name, ()), videos)
             if video is None:
-                dropped[ABSENT] += 1
+                dropped[MISSING_VIDEO] += 1
                 continue
             used.add(video)
             clips += _iterate_clips(name, video, stretches, crops, heights.get(name, ()), dropped)
     dropped[UNLISTED] = len(set(videos.values()) - used)
-    check_found(clips, root, "the lists name them")
+    require_clips(clips, root, "the lists name them")
     parts = split_videos(listed)
     splits = {part: [clip.name for clip in clips if parts[clip.speaker] == part] for part in ("train", *HELD_OUT)}
     return SourceCorpus(clips=clips, dropped=+dropped, splits=splits)

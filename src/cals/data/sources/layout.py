@@ -10,7 +10,7 @@ MISSING_TEXT = "transcripts that are missing"
 BROKEN_TEXT = "transcripts that cannot be read"
 MISSING_TIMES = "times of words that are missing"
 BROKEN_TIMES = "times of words that cannot be read"
-ABSENT = "listed videos that are absent"
+MISSING_VIDEO = "listed videos that are absent"
 UNLISTED = "videos that no list names"
 
 
@@ -30,7 +30,7 @@ def read_lines(path: Path) -> list[str] | None:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def check_found(clips: Sequence[ClipSource], root: Path, layout: str) -> None:
+def require_clips(clips: Sequence[ClipSource], root: Path, layout: str) -> None:
     """Raise DataError where there is no clip."""
     if not clips:
         raise DataError(

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
-from cals.data.sources.folder import videos_in
+from cals.data.sources.folder import find_videos
 from cals.data.sources.grid import spell_sentence
-from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, check_found, find_base
+from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, find_base, require_clips
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -21,7 +21,7 @@ def read_corpus(root: Path) -> SourceCorpus:
     base = find_base(root, "lombardgrid")
     dropped: Counter[str] = Counter()
     clips = []
-    for video in videos_in(base / "front"):
+    for video in find_videos(base / "front"):
         speaker, _, sentence = video.stem.partition("_")
         sentence = sentence.rpartition("_")[2]
         if "sil" in sentence:
@@ -41,7 +41,7 @@ def read_corpus(root: Path) -> SourceCorpus:
                 sound=sound if sound.is_file() else None,
             )
         )
-    check_found(clips, root, "lombardgrid/front/s2_l_bbim3a.mov")
+    require_clips(clips, root, "lombardgrid/front/s2_l_bbim3a.mov")
     return SourceCorpus(clips=clips, dropped=+dropped)
 
 

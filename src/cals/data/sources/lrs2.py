@@ -7,14 +7,14 @@ from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources.layout import (
-    ABSENT,
     BROKEN_TEXT,
     BROKEN_TIMES,
     MISSING_TEXT,
+    MISSING_VIDEO,
     UNLISTED,
-    check_found,
     find_base,
     read_lines,
+    require_clips,
 )
 
 FOLDERS = ("main", "pretrain")
@@ -46,13 +46,13 @@ def read_corpus(root: Path) -> SourceCorpus:
             continue
         text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=name.startswith("pretrain/"))
         clips.append(ClipSource(name=name, speaker=video.parent.name, video=video, text=text, words=words))
-    check_found(clips, root, "mvlrs_v1/main/ID/00001.mp4")
+    require_clips(clips, root, "mvlrs_v1/main/ID/00001.mp4")
     if parts is None:
         return SourceCorpus(clips=clips, dropped=dropped)
     splits: dict[str, list[str]] = {part: [] for _, part in LISTS.values()}
     for clip in clips:
         splits[parts[clip.name]].append(clip.name)
-    dropped[ABSENT] = len(parts) - len(clips)
+    dropped[MISSING_VIDEO] = len(parts) - len(clips)
     return SourceCorpus(clips=clips, dropped=+dropped, splits=splits)
 
 

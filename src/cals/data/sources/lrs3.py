@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus
-from cals.data.sources.layout import check_found, find_base
+from cals.data.sources.layout import find_base, require_clips
 from cals.data.sources.lrs2 import read_transcript
 
 FOLDERS = ("pretrain", "trainval", "test")
@@ -32,7 +32,7 @@ def read_corpus(root: Path) -> SourceCorpus:
         text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=folder == "pretrain")
         clips.append(ClipSource(name=name, speaker=talk, video=video, text=text, words=words))
         splits["test" if folder == "test" else "val_unseen" if is_held_out(talk) else "train"].append(name)
-    check_found(clips, root, "lrs3/trainval/ID/00001.mp4")
+    require_clips(clips, root, "lrs3/trainval/ID/00001.mp4")
     return SourceCorpus(clips=clips, dropped=dropped, splits=splits)
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
-from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, check_found, find_base, read_lines
+from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, find_base, read_lines, require_clips
 
 CLIP_S = Fraction(29, 25)
 """Every clip has 29 frames at 25 a second; its word is in the middle."""
@@ -35,7 +35,7 @@ def read_corpus(root: Path) -> SourceCorpus:
             ClipSource(name=name, speaker=name, video=video, words=_read_words(video, word, dropped), text=word)
         )
         splits[PARTS[part]].append(name)
-    check_found(clips, root, "lipread_mp4/WORD/train/WORD_00001.mp4")
+    require_clips(clips, root, "lipread_mp4/WORD/train/WORD_00001.mp4")
     return SourceCorpus(clips=clips, dropped=dropped, splits=splits)
 
 

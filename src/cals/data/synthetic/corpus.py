@@ -15,23 +15,23 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from cals.data.offset import MAX_SHIFT, loudness, offset_curve
-from cals.data.segments import encoded
-from cals.data.shards import Sample, read_shard, write_shard, writing
+from cals.data.offset import MAX_SHIFT, compute_loudness, compute_offset_curve
+from cals.data.segments import encode_crops
+from cals.data.shards import Sample, convert_write_errors, read_shard, write_shard
 from cals.data.synthetic import VERSION
 from cals.data.synthetic.drawing import Portrait
-from cals.data.synthetic.flite import flite_speech
-from cals.data.synthetic.geometry import geometry, posed
-from cals.data.synthetic.grammar import F64, PhoneOrder, Spoken, chain_of, draw_lexicon, speak, speak_words
-from cals.data.synthetic.mouth import Dominance, frame_times, mouth_at
-from cals.data.synthetic.oracle import oracle_curve
-from cals.data.synthetic.people import FRAME_PX, Speaker, motion, scene, speaker
-from cals.data.synthetic.sound import SAMPLE_RATE_HZ, synthesised
+from cals.data.synthetic.flite import synthesize_flite
+from cals.data.synthetic.geometry import apply_head_motion, load_geometry
+from cals.data.synthetic.grammar import F64, PhoneOrder, PhoneSequence, build_chain, draw_lexicon, speak, speak_words
+from cals.data.synthetic.mouth import Dominance, compute_frame_times, compute_mouth
+from cals.data.synthetic.oracle import compute_oracle_curve
+from cals.data.synthetic.people import FRAME_PX, Speaker, sample_head_motion, sample_scene, sample_speaker
+from cals.data.synthetic.sound import SAMPLE_RATE_HZ, synthesize
 from cals.errors import ConfigError, DataError
 from cals.face.align import CROP_SIZE_PX, Aligner
-from cals.face.draw import contact_sheet
-from cals.face.landmarks import mouth_opening
-from cals.files import replacing
+from cals.face.draw import render_contact_sheet
+from cals.face.landmarks import measure_mouth_opening
+from cals.files import replace_atomically
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.media.reader import VideoFormat
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 FPS = 25
 SHARD_CLIPS = 16
 """Clips in a shard: the most that an interruption costs."""
-LONGEST_S = 10.0
+MAX_CLIP_S = 10.0
 """Longest clip, as `cals prepare` cuts them."""
 _ORACLE_KS = tuple(range(26))
 _SHEET_FRAMES, _SHEET_CLIPS = 8, 6
@@ -69,15 +69,15 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         if self.clips < 1 or not 1 <= self.speakers <= 99:
             raise ConfigError(f"synthetic: expected clips >= 1 and 1..99 speakers, found {self}")
-        if not 1 <= self.seconds <= LONGEST_S:
-            raise ConfigError(f"seconds: expected 1 to {LONGEST_S:g}, found {self.seconds}")
+        if not 1 <= self.seconds <= MAX_CLIP_S:
+            raise ConfigError(f"seconds: expected 1 to {MAX_CLIP_S:g}, found {self.seconds}")
         if self.voice not in ("formant", "flite"):
             raise ConfigError(f"voice: expected formant or flite, found {self.voice!r}")
         if self.vocabulary < 0 or (self.vocabulary and self.voice == "flite"):
             raise ConfigError(
                 f"vocabulary: expected 0 or more words, of the formant voice, found {self.vocabulary} of {self.voice}"
             )
-        chain_of(self.phones)
+        build_chain(self.phones)
 
     @property
     def frames(self) -> int:
@@ -85,40 +85,44 @@ class SyntheticConfig:
         return round(self.seconds * FPS)
 
 
-def rng_of(seed: int, what: str, number: int) -> np.random.Generator:
+def build_rng(seed: int, what: str, number: int) -> np.random.Generator:
     """Build the random generator of one thing of one clip: with another reach the same people say the same."""
     return np.random.default_rng([seed, *what.encode(), number])
 
 
 @lru_cache(maxsize=4)
-def lexicon_of(config: SyntheticConfig) -> list[tuple[int, ...]]:
+def build_lexicon(config: SyntheticConfig) -> list[tuple[int, ...]]:
     """Sample the words of a corpus, as states of its chain of phones."""
-    return draw_lexicon(chain_of(config.phones), config.vocabulary, rng_of(config.seed, "lexicon", 0))
+    return draw_lexicon(build_chain(config.phones), config.vocabulary, build_rng(config.seed, "lexicon", 0))
 
 
-def spoken_clip(config: SyntheticConfig, index: int) -> tuple[Speaker, Spoken, F32, F64]:
+def synthesize_clip(config: SyntheticConfig, index: int) -> tuple[Speaker, PhoneSequence, F32, F64]:
     """Synthesise a clip without its picture: speaker, speech, sound [n] at 16 kHz, and mouth [t 3]."""
-    person = speaker(index % config.speakers, config.seed)
-    words_rng = rng_of(config.seed, "words", index)
+    person = sample_speaker(index % config.speakers, config.seed)
+    words_rng = build_rng(config.seed, "words", index)
     seconds = config.frames / FPS
     if config.voice == "flite":
-        spoken, wav = flite_speech(seconds, index % config.speakers, words_rng)
+        spoken, wav = synthesize_flite(seconds, index % config.speakers, words_rng)
     else:
-        chain, tempo = chain_of(config.phones), person.voice.tempo
+        chain, tempo = build_chain(config.phones), person.voice.tempo
         if config.vocabulary:
-            spoken = speak_words(chain, lexicon_of(config), seconds, words_rng, tempo)
+            spoken = speak_words(chain, build_lexicon(config), seconds, words_rng, tempo)
         else:
             spoken = speak(chain, seconds, words_rng, tempo)
-        wav = synthesised(spoken, person.voice, rng_of(config.seed, "sound", index))
-    return person, spoken, wav, mouth_at(spoken, frame_times(config.frames), config.dominance)
+        wav = synthesize(spoken, person.voice, build_rng(config.seed, "sound", index))
+    return person, spoken, wav, compute_mouth(spoken, compute_frame_times(config.frames), config.dominance)
 
 
-def drawn_clip(config: SyntheticConfig, index: int, on_frames: Callable[[list[U8], F32], None] | None = None) -> Sample:
+def render_clip(
+    config: SyntheticConfig, index: int, on_frames: Callable[[list[U8], F32], None] | None = None
+) -> Sample:
     """Render one clip as a sample of `cals prepare`; `on_frames` receives the full frames and the sound."""
-    person, spoken, wav, mouth = spoken_clip(config, index)
-    portrait = Portrait.of(geometry(), person.look, scene(rng_of(config.seed, "scene", index)))
-    head_motion = motion(config.frames, rng_of(config.seed, "motion", index))
-    points = posed(portrait.geometry.faces(person.shape, mouth, head_motion.lids), head_motion).astype(np.float32)
+    person, spoken, wav, mouth = synthesize_clip(config, index)
+    portrait = Portrait.of(load_geometry(), person.look, sample_scene(build_rng(config.seed, "scene", index)))
+    head_motion = sample_head_motion(config.frames, build_rng(config.seed, "motion", index))
+    points = apply_head_motion(portrait.geometry.faces(person.shape, mouth, head_motion.lids), head_motion).astype(
+        np.float32
+    )
     aligner = Aligner(CROP_SIZE_PX)
     crops, landmarks = [], []
     for i, face in enumerate(points):
@@ -132,8 +136,8 @@ def drawn_clip(config: SyntheticConfig, index: int, on_frames: Callable[[list[U8
         identity = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         on_frames([portrait.draw(face.astype(np.float64), identity, FRAME_PX) for face in points], wav)
     name = f"{person.name}/c{index:05d}"
-    opening = np.array([mouth_opening(face) for face in landmarks])
-    curve = offset_curve(opening, loudness(wav, SAMPLE_RATE_HZ // FPS, config.frames))
+    opening = np.array([measure_mouth_opening(face) for face in landmarks])
+    curve = compute_offset_curve(opening, compute_loudness(wav, SAMPLE_RATE_HZ // FPS, config.frames))
     facts = {
         "clip": name,
         "speaker": person.name,
@@ -147,14 +151,14 @@ def drawn_clip(config: SyntheticConfig, index: int, on_frames: Callable[[list[U8
     }
     return Sample(
         key=f"{name.replace('/', '-')}-000000",
-        crops=encoded(crops, FPS),
+        crops=encode_crops(crops, FPS),
         wav=wav,
         landmarks=np.stack(landmarks).astype(np.float16),
         facts=facts,
     )
 
 
-def generate(out: Path, config: SyntheticConfig, progress: ProgressCallback | None = None) -> dict[str, Any]:
+def generate_corpus(out: Path, config: SyntheticConfig, progress: ProgressCallback | None = None) -> dict[str, Any]:
     """Write shards, `manifest.jsonl`, `splits.json`, `synthetic.json`, `sheet.png` and, if asked, `videos/` into `out`.
 
     An interrupted run resumes with the missing shards. Returns the contents of `synthetic.json`. Raises DataError when
@@ -191,7 +195,7 @@ def generate(out: Path, config: SyntheticConfig, progress: ProgressCallback | No
 
 def _claim_folder(out: Path, document: dict[str, Any]) -> None:
     """Write the settings into a new folder; DataError where it is finished, or holds other settings or files."""
-    with writing(out):
+    with convert_write_errors(out):
         if (out / "manifest.jsonl").exists():
             raise DataError(
                 f"{out}: expected a folder not made yet, found a manifest; remove it or name another folder"
@@ -218,15 +222,15 @@ def _render_clips(
     for index in indices:
         if progress is not None:
             progress(index, config.clips)
-        yield drawn_clip(config, index, _build_video_writer(out, config, index) if config.videos else None)
+        yield render_clip(config, index, _build_video_writer(out, config, index) if config.videos else None)
 
 
 def _build_video_writer(out: Path, config: SyntheticConfig, index: int) -> Callable[[list[U8], F32], None]:
-    name = speaker(index % config.speakers, config.seed).name
+    name = sample_speaker(index % config.speakers, config.seed).name
     path = out / "videos" / name / f"c{index:05d}.mp4"
 
     def write(frames: list[U8], wav: F32) -> None:
-        with writing(path):
+        with convert_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, frames, wav)
 
@@ -261,7 +265,9 @@ def _compute_true_window(config: SyntheticConfig) -> dict[str, Any]:
     """Compute the window that the context study should find."""
     window: dict[str, Any] = {"support_s": config.dominance.support_s}
     if config.voice == "formant" and not config.vocabulary:  # of words there is no chain of phones
-        curve = oracle_curve(chain_of(config.phones), config.dominance, _ORACLE_KS, seed=config.seed, moments=1000)
+        curve = compute_oracle_curve(
+            build_chain(config.phones), config.dominance, _ORACLE_KS, seed=config.seed, moments=1000
+        )
         window |= {
             "window_95_s": round(curve.window_s(), 4),
             "window_95_of_gain_s": round(curve.window_s(gain=True), 4),
@@ -285,22 +291,24 @@ def _build_splits(config: SyntheticConfig) -> dict[str, list[str]]:
 
 def _write_sheet(path: Path, out: Path, config: SyntheticConfig) -> None:
     """Write a contact sheet: some frames of one clip of each of the first speakers."""
-    from cals.data.store import decoded
+    from cals.data.store import decode_crops
 
     pictures: list[U8] = []
     labels: list[str] = []
     for sample in read_shard(out / "shard-00000.tar"):
-        crops = decoded(sample.crops, config.frames)
+        crops = decode_crops(sample.crops, config.frames)
         indices = np.linspace(0.2 * config.frames, 0.8 * config.frames, _SHEET_FRAMES).astype(int)
         pictures += [crops[i] for i in indices]
         labels += [sample.facts["speaker"], *[""] * (_SHEET_FRAMES - 1)]
         if len(pictures) >= _SHEET_FRAMES * min(_SHEET_CLIPS, config.speakers):
             break
-    picture = cv2.imencode(".png", cv2.cvtColor(contact_sheet(pictures, _SHEET_FRAMES, labels), cv2.COLOR_RGB2BGR))[1]
-    with writing(path), replacing(path) as partial:
+    picture = cv2.imencode(
+        ".png", cv2.cvtColor(render_contact_sheet(pictures, _SHEET_FRAMES, labels), cv2.COLOR_RGB2BGR)
+    )[1]
+    with convert_write_errors(path), replace_atomically(path) as partial:
         partial.write_bytes(picture.tobytes())
 
 
 def _write(path: Path, text: str) -> None:
-    with writing(path), replacing(path) as partial:
+    with convert_write_errors(path), replace_atomically(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from cals.data.synthetic.geometry import Geometry
 from cals.data.synthetic.grammar import F64
-from cals.data.synthetic.people import FRAME_PX, Look, Scene
-from cals.data.synthetic.texture import painted, places
-from cals.face.landmarks import MOUTH_INNER, OVAL, inter_ocular_px
-from cals.nn.warp import draw_triangles, sample_places, source_places
-from cals.types import F32, U8, affine_apply
+from cals.data.synthetic.people import FRAME_PX, Appearance, Scene
+from cals.data.synthetic.texture import map_to_texture, paint_texture
+from cals.face.landmarks import MOUTH_INNER, OVAL, measure_inter_ocular_px
+from cals.nn.warp import compute_source_grid, draw_triangles, sample_grid
+from cals.types import F32, U8, apply_affine
 
 _SUPERSAMPLING = 2
 """Pictures are drawn so many times larger, then reduced."""
@@ -26,7 +26,7 @@ class Portrait:
     """One person in one scene, rendered in any pose and through any crop."""
 
     geometry: Geometry = field(repr=False)
-    look: Look
+    look: Appearance
     scene: Scene
     skin: torch.Tensor = field(repr=False)
     """Texture [1 3 h w]."""
@@ -34,16 +34,16 @@ class Portrait:
     """Background [FRAME_PX FRAME_PX 3]."""
 
     @classmethod
-    def of(cls, geometry: Geometry, look: Look, scene: Scene) -> "Portrait":
+    def of(cls, geometry: Geometry, look: Appearance, scene: Scene) -> "Portrait":
         """Paint skin and background of a person."""
-        skin = torch.from_numpy(painted(look, geometry.template)).permute(2, 0, 1)[None]
+        skin = torch.from_numpy(paint_texture(look, geometry.template)).permute(2, 0, 1)[None]
         return cls(geometry, look, scene, skin, _paint_background(scene))
 
     def draw(self, points: F64, matrix: F64, size_px: int) -> U8:
         """Render the face with these points [468 3] in the frame, through the map frame -> picture [size size 3]."""
         fine = size_px * _SUPERSAMPLING
         matrix = matrix * _SUPERSAMPLING
-        vertices = np.column_stack([affine_apply(matrix, points[:, :2]), points[:, 2] * _compute_scale(matrix)])
+        vertices = np.column_stack([apply_affine(matrix, points[:, :2]), points[:, 2] * _compute_scale(matrix)])
         shift = matrix.copy()  # cv2 counts pixel centres as whole numbers
         shift[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
         flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
@@ -76,13 +76,13 @@ class Portrait:
         size = len(canvas)
         triangles = torch.from_numpy(self.geometry.triangles)
         target = torch.from_numpy(vertices[None, :, :2]).float()
-        source = torch.from_numpy(places(self.geometry.template)[None]).float()
+        source = torch.from_numpy(map_to_texture(self.geometry.template)[None]).float()
         coverage = draw_triangles(target, triangles, size, size)
         pixels = (
-            sample_places(self.skin, source_places(target, source, triangles, coverage))[0].permute(1, 2, 0).numpy()
+            sample_grid(self.skin, compute_source_grid(target, source, triangles, coverage))[0].permute(1, 2, 0).numpy()
         )
         triangle = coverage[0].numpy()
-        known, unit = triangle >= 0, inter_ocular_px(vertices)
+        known, unit = triangle >= 0, measure_inter_ocular_px(vertices)
         light = _blur_known(self._compute_shading(vertices)[np.maximum(triangle, 0), None], known, 0.07 * unit)
         face = np.where(known[..., None], pixels * light, _blur_known(pixels * light, known, 0.04 * unit))
         # The far side of a turned head folds into notches: its outline is the hull, filled with what lies next to it.
@@ -94,7 +94,7 @@ class Portrait:
 
     def _draw_body(self, canvas: F32, vertices: F64, matrix: F64) -> None:
         """Draw hair behind the head, neck, shoulders, ears; none hangs on the jaw, so none moves with speech."""
-        unit = inter_ocular_px(vertices)
+        unit = measure_inter_ocular_px(vertices)
         eyes = vertices[[33, 263], :2].mean(axis=0)
         across, down = _compute_axes(vertices)
         centre, chin = eyes + 0.45 * unit * down, eyes + 1.8 * unit * down
@@ -106,7 +106,7 @@ class Portrait:
             _fill_polygon(canvas, np.array(curtain), hair * side * 0.8, 0.05 * unit)
         cap = _grow_outline(vertices[list(OVAL), :2], centre, across, down, unit)
         _fill_polygon(canvas, cap, hair * side, 0.06 * unit)
-        chest = affine_apply(matrix, np.array([[x, FRAME_PX * 1.5] for x in (-FRAME_PX, 2 * FRAME_PX)]))
+        chest = apply_affine(matrix, np.array([[x, FRAME_PX * 1.5] for x in (-FRAME_PX, 2 * FRAME_PX)]))
         neck = [
             chin + unit * (x * across + y * down)
             for x, y in ((-0.82, -0.9), (-0.78, 0.1), (-0.95, 0.75), (0.95, 0.75), (0.78, 0.1), (0.82, -0.9))
@@ -133,7 +133,7 @@ class Portrait:
         cv2.fillPoly(mask, [_to_fixed_point(ring)], 255, cv2.LINE_AA, _BITS)
         box = (slice(low[1], high[1]), slice(low[0], high[0]))
         y, x = np.mgrid[box] + 0.5
-        unit = inter_ocular_px(vertices)
+        unit = measure_inter_ocular_px(vertices)
         across, down = _compute_axes(vertices)
         u, v = ((x * axis[0] + y * axis[1]) / unit for axis in (across, down))
         # Upper teeth hang from the skull, which the nose goes with; lower ones stand in the jaw.

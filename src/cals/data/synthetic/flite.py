@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cals.data.synthetic.grammar import Spoken
+from cals.data.synthetic.grammar import PhoneSequence
 from cals.data.synthetic.phones import PAUSE, PHONES
 from cals.data.synthetic.sound import SAMPLE_RATE_HZ
 from cals.errors import ConfigError, DataError
@@ -34,7 +34,7 @@ _TEXT = (
 )
 
 
-def flite_speech(seconds: float, speaker: int, rng: np.random.Generator) -> tuple[Spoken, F32]:
+def synthesize_flite(seconds: float, speaker: int, rng: np.random.Generator) -> tuple[PhoneSequence, F32]:
     """Synthesise words by one of flite's voices, cut or padded with silence to that length; sound [n] at 16 kHz.
 
     Raises ConfigError when flite is not installed, DataError when its output is not as expected.
@@ -60,10 +60,10 @@ def flite_speech(seconds: float, speaker: int, rng: np.random.Generator) -> tupl
     samples = round(seconds * SAMPLE_RATE_HZ)
     sound = np.zeros(samples, np.float32)
     sound[: min(samples, len(pcm))] = pcm[:samples].astype(np.float32) / 32768
-    return parsed(result.stdout, seconds), sound
+    return parse_phones(result.stdout, seconds), sound
 
 
-def parsed(output: str, seconds: float) -> Spoken:
+def parse_phones(output: str, seconds: float) -> PhoneSequence:
     """Parse the output of `flite -psdur`, `phone:end phone:end ...`, to speech of that length."""
     phones: list[str] = []
     edges = [0.0]
@@ -81,4 +81,4 @@ def parsed(output: str, seconds: float) -> Spoken:
     if edges[-1] < seconds:
         phones.append(PAUSE)
         edges.append(seconds)
-    return Spoken(tuple(phones), np.array(edges), np.full(len(phones), -1))
+    return PhoneSequence(tuple(phones), np.array(edges), np.full(len(phones), -1))

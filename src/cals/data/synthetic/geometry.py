@@ -100,9 +100,9 @@ def _measure_width(points: F64) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=1)
-def geometry() -> Geometry:
+def load_geometry() -> Geometry:
     """Load the mesh of the model that ships with the package."""
-    weights = load_checkpoint(hub.SHIPPED / "grid-small").weights
+    weights = load_checkpoint(hub.BUILTIN_WEIGHTS / "grid-small").weights
     template = weights["decoder.mesh.template"].double().numpy()
     basis = weights["decoder.mesh.basis"].double().numpy()
     # A coefficient of 1 is as likely in one motion as in another, so the likeliest are the smallest.
@@ -131,7 +131,7 @@ def _triangulate_face(closed_points: F64, open_points: F64) -> I64:
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class HeadTrack:
     """Head motion in front of the camera, by frame."""
 
     turn: F64 = field(repr=False)
@@ -148,7 +148,7 @@ _PIVOT_PX = 45.0
 """Distance behind the eyes of the point about which the head turns."""
 
 
-def posed(faces: F64, motion: Motion) -> F64:
+def apply_head_motion(faces: F64, motion: HeadTrack) -> F64:
     """Transform upright faces [t 468 3] by a head motion, to frame pixels."""
     centre = np.array([64.0, 34.0, 0.0])
     pivot = np.array([0.0, 20.0, _PIVOT_PX])

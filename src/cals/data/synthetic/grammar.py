@@ -93,7 +93,7 @@ class PhoneChain:
         return float(shares @ [PHONES[phone].mean_s for phone in self.phones] / shares.sum())
 
 
-def chain_of(order: PhoneOrder) -> PhoneChain:
+def build_chain(order: PhoneOrder) -> PhoneChain:
     """Build the chain of English-like syllables, or of every phone after every other with equal probability."""
     if order not in ("english", "random"):
         raise ConfigError(f"phones: expected english or random, found {order!r}")
@@ -146,7 +146,7 @@ def _build_english_chain() -> PhoneChain:
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
+class PhoneSequence:
     """A phone sequence without gaps."""
 
     phones: tuple[str, ...]
@@ -163,18 +163,18 @@ class Spoken:
         return list(zip(edges[:-1], edges[1:], self.phones, strict=True))
 
 
-def durations(phones: tuple[str, ...], rng: np.random.Generator, tempo: float = 1.0) -> F64:
+def sample_durations(phones: tuple[str, ...], rng: np.random.Generator, tempo: float = 1.0) -> F64:
     """Sample a duration in seconds for each phone; `tempo` 2 is twice as fast."""
     means = np.array([PHONES[phone].mean_s for phone in phones])
     return np.asarray(means * rng.uniform(SHORTEST, LONGEST, len(phones)) / tempo)
 
 
-def speak(chain: PhoneChain, seconds: float, rng: np.random.Generator, tempo: float = 1.0) -> Spoken:
+def speak(chain: PhoneChain, seconds: float, rng: np.random.Generator, tempo: float = 1.0) -> PhoneSequence:
     """Sample speech of exactly that length, between pauses."""
     states, durations_s = [chain.phones.index(PAUSE)], [LEAD_S]
     while True:
         state = int(chain.after(np.array(states[-1:]), rng)[0])
-        length = float(durations((chain.phones[state],), rng, tempo)[0])
+        length = float(sample_durations((chain.phones[state],), rng, tempo)[0])
         if sum(durations_s) + length > seconds - LEAD_S:
             break
         states.append(state)
@@ -196,13 +196,13 @@ def draw_lexicon(chain: PhoneChain, count: int, rng: np.random.Generator) -> lis
 
 def speak_words(
     chain: PhoneChain, lexicon: Sequence[tuple[int, ...]], seconds: float, rng: np.random.Generator, tempo: float = 1.0
-) -> Spoken:
+) -> PhoneSequence:
     """Sample words of a lexicon independently, to exactly that length, between pauses."""
     pause = chain.phones.index(PAUSE)
     states, durations_s, groups = [pause], [LEAD_S], []
     while True:
         word = lexicon[int(rng.integers(len(lexicon)))]
-        lengths = durations(tuple(chain.phones[state] for state in word), rng, tempo).tolist()
+        lengths = sample_durations(tuple(chain.phones[state] for state in word), rng, tempo).tolist()
         if sum(durations_s) + sum(lengths) > seconds - LEAD_S:
             break
         groups.append(list(range(len(states), len(states) + len(word))))
@@ -212,7 +212,7 @@ def speak_words(
     return replace(speech, words=_time_words(speech, groups, ""))
 
 
-def _close_with_pause(chain: PhoneChain, states: list[int], durations_s: list[float], seconds: float) -> Spoken:
+def _close_with_pause(chain: PhoneChain, states: list[int], durations_s: list[float], seconds: float) -> PhoneSequence:
     """Close the speech with a pause up to exactly that length."""
     pause = chain.phones.index(PAUSE)
     if states[-1] != pause:
@@ -221,7 +221,7 @@ def _close_with_pause(chain: PhoneChain, states: list[int], durations_s: list[fl
     durations_s[-1] += seconds - sum(durations_s)
     edges = np.append(0.0, np.cumsum(durations_s))
     edges[-1] = seconds
-    return Spoken(tuple(chain.phones[state] for state in states), edges, np.array(states))
+    return PhoneSequence(tuple(chain.phones[state] for state in states), edges, np.array(states))
 
 
 def _group_words(phones: tuple[str, ...], rng: np.random.Generator) -> list[list[int]]:
@@ -238,7 +238,7 @@ def _group_words(phones: tuple[str, ...], rng: np.random.Generator) -> list[list
     return [group for group in groups if group]
 
 
-def _time_words(speech: Spoken, groups: list[list[int]], between: str) -> tuple[tuple[float, float, str], ...]:
+def _time_words(speech: PhoneSequence, groups: list[list[int]], between: str) -> tuple[tuple[float, float, str], ...]:
     """Return (start, end, text) of words, named by their phones."""
     edges = speech.edges_s
     return tuple(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.data.synthetic.grammar import Spoken
+from cals.data.synthetic.grammar import PhoneSequence
 from cals.data.synthetic.phones import PHONES, Mouth
 from cals.errors import ConfigError
 
@@ -54,7 +54,7 @@ class Dominance:
         return np.where(away <= 0, 1.0, 0.5 + 0.5 * np.cos(np.pi * np.clip(place, 0, 1)))
 
 
-def targets_and_strengths(phones: tuple[str, ...]) -> tuple[F64, F64, F64]:
+def look_up_phones(phones: tuple[str, ...]) -> tuple[F64, F64, F64]:
     """Look up targets [n 3], strengths [n 3] and shares of the reach [n] of these phones."""
     entries = [PHONES[phone] for phone in phones]
     return (
@@ -64,9 +64,9 @@ def targets_and_strengths(phones: tuple[str, ...]) -> tuple[F64, F64, F64]:
     )
 
 
-def mouth_at(spoken: Spoken, times_s: F64, dominance: Dominance) -> F64:
+def compute_mouth(spoken: PhoneSequence, times_s: F64, dominance: Dominance) -> F64:
     """Compute opening, width and protrusion at these times, [t 3]: the dominance-weighted mean of the targets."""
-    target, strength, shares = targets_and_strengths(spoken.phones)
+    target, strength, shares = look_up_phones(spoken.phones)
     starts, ends = spoken.edges_s[:-1], spoken.edges_s[1:]
     # At an edge the later phone sounds: exactly one does at any time.
     ahead_s, ago_s = starts - times_s[:, None], times_s[:, None] - ends
@@ -75,6 +75,6 @@ def mouth_at(spoken: Spoken, times_s: F64, dominance: Dominance) -> F64:
     return np.asarray((weights * target).sum(axis=1) / weights.sum(axis=1))
 
 
-def frame_times(frames: int, fps: int = 25) -> F64:
+def compute_frame_times(frames: int, fps: int = 25) -> F64:
     """Return the middles of video frames, in seconds."""
     return (np.arange(frames) + 0.5) / fps

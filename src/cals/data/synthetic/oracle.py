@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cals.data.synthetic.grammar import F64, I64, PhoneChain, Spoken, speak
-from cals.data.synthetic.mouth import Dominance, mouth_at, targets_and_strengths
+from cals.data.synthetic.grammar import F64, I64, PhoneChain, PhoneSequence, speak
+from cals.data.synthetic.mouth import Dominance, compute_mouth, look_up_phones
 from cals.data.synthetic.phones import LONGEST, PHONES, SHORTEST
 
 SHARE = 0.95
@@ -39,10 +39,10 @@ class ContextCurve:
 
     def window_s(self, share: float = SHARE, *, gain: bool = False) -> float:
         """Return `window_at` of the mean."""
-        return window_at(self.windows_s, self.mean, share, gain=gain)
+        return find_window(self.windows_s, self.mean, share, gain=gain)
 
 
-def window_at(windows_s: F64, explained: F64, share: float = SHARE, *, gain: bool = False) -> float:
+def find_window(windows_s: F64, explained: F64, share: float = SHARE, *, gain: bool = False) -> float:
     """Find the least window at which a curve reaches `share` of its best, interpolating linearly.
 
     The curve starts from 0 where nothing is heard. With `gain` only the gain over the first window counts, as in `cals
@@ -56,7 +56,7 @@ def window_at(windows_s: F64, explained: F64, share: float = SHARE, *, gain: boo
     return float(windows[i - 1] + (goal - curve[i - 1]) / rise * (windows[i] - windows[i - 1]))
 
 
-def oracle_curve(
+def compute_oracle_curve(
     chain: PhoneChain,
     dominance: Dominance,
     ks: tuple[int, ...],
@@ -76,7 +76,7 @@ def oracle_curve(
     margin_s = max(dominance.before_s, dominance.after_s) + max(ks) / fps + 1.0
     spoken = speak(chain, 2 * margin_s + moments * 0.4, rng)
     times = rng.uniform(margin_s, spoken.edges_s[-1] - margin_s, moments)
-    truth = mouth_at(spoken, times, dominance)
+    truth = compute_mouth(spoken, times, dominance)
     explained: list[F64] = []
     for k in ks:
         half_s = (k + 0.5) / fps - deaf_s
@@ -94,7 +94,7 @@ def oracle_curve(
 
 def _sample_completions(
     chain: PhoneChain,
-    spoken: Spoken,
+    spoken: PhoneSequence,
     times: F64,
     half_s: float,
     dominance: Dominance,
@@ -107,7 +107,7 @@ def _sample_completions(
     right = np.clip(np.searchsorted(edges, times + half_s, side="left") - 1, 0, last)
     starts, ends = _sample_outer_edges(spoken, times, half_s, left, right, draws, rng)
     top, bottom = _sum_known_phones(spoken, times, left, right, dominance, starts, ends)
-    target, strength, shares = targets_and_strengths(chain.phones)
+    target, strength, shares = look_up_phones(chain.phones)
     means = np.array([PHONES[phone].mean_s for phone in chain.phones])
     for sign, edge, first in ((-1.0, starts, left), (1.0, ends, right)):
         walk = chain if sign > 0 else chain.reversed()
@@ -126,7 +126,7 @@ def _sample_completions(
 
 
 def _sample_outer_edges(
-    spoken: Spoken, times: F64, half_s: float, left: I64, right: I64, draws: int, rng: np.random.Generator
+    spoken: PhoneSequence, times: F64, half_s: float, left: I64, right: I64, draws: int, rng: np.random.Generator
 ) -> tuple[F64, F64]:
     """Sample where the first known phone begins and the last one ends, in seconds from the middle, [t draws] each."""
     means = np.array([PHONES[phone].mean_s for phone in spoken.phones])
@@ -150,10 +150,10 @@ def _sample_outer_edges(
 
 
 def _sum_known_phones(
-    spoken: Spoken, times: F64, left: I64, right: I64, dominance: Dominance, starts: F64, ends: F64
+    spoken: PhoneSequence, times: F64, left: I64, right: I64, dominance: Dominance, starts: F64, ends: F64
 ) -> tuple[F64, F64]:
     """Sum weighted targets and weights [t draws 3] of the phones that are heard."""
-    target, strength, shares = targets_and_strengths(spoken.phones)
+    target, strength, shares = look_up_phones(spoken.phones)
     top = np.zeros((*starts.shape, 3))
     bottom = np.zeros_like(top)
     for row, (low, high) in enumerate(zip(left.tolist(), right.tolist(), strict=True)):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cals.data.synthetic.geometry import Motion, Shape
+from cals.data.synthetic.geometry import HeadTrack, Shape
 from cals.data.synthetic.grammar import F64
 from cals.data.synthetic.sound import Voice
 
@@ -16,7 +16,7 @@ _IRISES: tuple[Colour, ...] = ((70, 44, 26), (96, 72, 40), (70, 104, 128), (84, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Appearance:
     """Colours (RGB, 0..255) and features of a person's appearance."""
 
     skin: Colour
@@ -39,7 +39,7 @@ class Speaker:
     name: str
     voice: Voice
     shape: Shape
-    look: Look
+    look: Appearance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Scene:
     seed: int
 
 
-def speaker(number: int, seed: int) -> Speaker:
+def sample_speaker(number: int, seed: int) -> Speaker:
     """Sample the person of that number."""
     rng = np.random.default_rng([seed, 1, number])
     position = rng.uniform(0, len(_SKINS) - 1)
@@ -63,7 +63,7 @@ def speaker(number: int, seed: int) -> Speaker:
     skin = np.array(_SKINS[low]) * (1 - position + low) + np.array(_SKINS[low + 1]) * (position - low)
     lips = skin * (0.80, 0.58, 0.60) + rng.uniform(-8, 8, 3)
     has_deep_voice = rng.random() < 0.5
-    look = Look(
+    look = Appearance(
         skin=_clip_colour(skin),
         lips=_clip_colour(lips),
         hair=_HAIRS[int(rng.integers(len(_HAIRS)))],
@@ -88,7 +88,7 @@ def speaker(number: int, seed: int) -> Speaker:
     return Speaker(name=f"p{number:02d}", voice=voice, shape=shape, look=look)
 
 
-def scene(rng: np.random.Generator) -> Scene:
+def sample_scene(rng: np.random.Generator) -> Scene:
     """Sample light and background of one clip."""
     light = np.array([rng.uniform(-0.8, 0.8), rng.uniform(-0.8, -0.1), -1.0])
     light /= np.linalg.norm(light)
@@ -102,14 +102,16 @@ def scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def motion(frames: int, rng: np.random.Generator, fps: int = 25) -> Motion:
+def sample_head_motion(frames: int, rng: np.random.Generator, fps: int = 25) -> HeadTrack:
     """Sample a head that drifts and blinks: sums of slow sines that are independent of the speech."""
     zoom = rng.uniform(1.15, 1.4)
     turn = np.stack([_sample_drift(frames, rng, fps) for _ in range(3)], axis=1) * np.radians([3.0, 6.0, 3.0])
     turn += np.radians(rng.normal(0, 1, 3) * (2.0, 4.0, 2.0))
     place = np.stack([_sample_drift(frames, rng, fps), _sample_drift(frames, rng, fps)], axis=1) * 4.0
     place += [FRAME_PX / 2 + rng.uniform(-12, 12), 0.40 * FRAME_PX + rng.uniform(-8, 8)]
-    return Motion(turn, zoom * (1 + 0.015 * _sample_drift(frames, rng, fps)), place, _sample_blinks(frames, rng, fps))
+    return HeadTrack(
+        turn, zoom * (1 + 0.015 * _sample_drift(frames, rng, fps)), place, _sample_blinks(frames, rng, fps)
+    )
 
 
 def _sample_drift(frames: int, rng: np.random.Generator, fps: int) -> F64:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.data.synthetic.grammar import F64, Spoken
+from cals.data.synthetic.grammar import F64, PhoneSequence
 from cals.data.synthetic.phones import PHONES
 from cals.errors import ConfigError
 from cals.types import F32
@@ -44,7 +44,7 @@ class Voice:
             raise ConfigError(f"voice: expected a pitch of 50..500 Hz, tract 0.7..1.4, tempo 0.5..2, found {self}")
 
 
-def synthesised(spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F32:
+def synthesize(spoken: PhoneSequence, voice: Voice, rng: np.random.Generator) -> F32:
     """Synthesise the sound [n] of this speech at 16 kHz."""
     samples = round(float(spoken.edges_s[-1]) * SAMPLE_RATE_HZ)
     frames = -(-samples // _HOP) + 1
@@ -59,7 +59,7 @@ def synthesised(spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F32:
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def _compute_parameters(spoken: Spoken, centres_s: F64, voice: Voice) -> tuple[F64, F64, F64, F64]:
+def _compute_parameters(spoken: PhoneSequence, centres_s: F64, voice: Voice) -> tuple[F64, F64, F64, F64]:
     """Compute per frame: formants [t 4], noise centre and width [t 2] in Hz, levels of voice and noise [t] in dB."""
     index = np.clip(np.searchsorted(spoken.edges_s, centres_s, side="right") - 1, 0, len(spoken.phones) - 1)
     phones = [PHONES[phone] for phone in spoken.phones]
@@ -83,7 +83,9 @@ def _smooth(values: F64, frames: int) -> F64:
     return np.asarray((sums[frames:] - sums[:-frames]) / frames)[1 : len(values) + 1]
 
 
-def _synthesize_pulses(samples: int, centres_s: F64, spoken: Spoken, voice: Voice, rng: np.random.Generator) -> F64:
+def _synthesize_pulses(
+    samples: int, centres_s: F64, spoken: PhoneSequence, voice: Voice, rng: np.random.Generator
+) -> F64:
     """Synthesise one pulse a period, at fractional samples; the pitch falls slowly and wanders a little."""
     walk = np.cumsum(rng.normal(0, 0.01, len(centres_s)))
     jitter = np.clip(walk - np.linspace(0, walk[-1], len(walk)), -0.15, 0.15)

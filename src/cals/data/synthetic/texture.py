@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.data.synthetic.grammar import F64
-from cals.data.synthetic.people import Look
+from cals.data.synthetic.people import Appearance
 from cals.face.landmarks import (
     LEFT_BROW,
     LEFT_EYE,
@@ -25,7 +25,7 @@ SIZE = (128 + 2 * MARGIN_PX) * FINE
 _BITS = 4
 
 
-def places(points: F64) -> F64:
+def map_to_texture(points: F64) -> F64:
     """Map points [... 2+] of the upright face to texture pixels."""
     return np.asarray((points[..., :2] + MARGIN_PX) * FINE)
 
@@ -65,10 +65,10 @@ def _mask_ellipse(centre: F64, width: float, height: float) -> F32:
     )
 
 
-def painted(look: Look, template: F64) -> F32:
+def paint_texture(look: Appearance, template: F64) -> F32:
     """Paint the texture [SIZE SIZE 3], 0..255, for the mesh's template [468 3]."""
     rng = np.random.default_rng(look.freckles)
-    points = places(template)
+    points = map_to_texture(template)
     skin = np.array(look.skin, np.float32)
     canvas = np.tile(skin, (SIZE, SIZE, 1)).astype(np.float32)
     for cells, depth in ((6, 7.0), (40, 4.0), (150, 3.0)):
@@ -105,7 +105,7 @@ def _paint_nose(canvas: F32, points: F64, skin: F32) -> None:
         _blend(canvas, 0.25 * _mask_ellipse(points[wing] + [0, 2], 5, 9), skin * 0.55)
 
 
-def _paint_lips(canvas: F32, points: F64, look: Look) -> None:
+def _paint_lips(canvas: F32, points: F64, look: Appearance) -> None:
     outer, inner = points[list(MOUTH_OUTER)], points[list(MOUTH_INNER)]
     lips = np.array(look.lips, np.float32)
     _blend(canvas, 0.95 * _mask_polygon(outer, 1.6), lips)
@@ -115,7 +115,7 @@ def _paint_lips(canvas: F32, points: F64, look: Look) -> None:
     _blend(canvas, 0.6 * _mask_line(inner, 2, 1.2, closed=True), lips * 0.45)
 
 
-def _paint_eye(canvas: F32, ring: F64, look: Look) -> None:
+def _paint_eye(canvas: F32, ring: F64, look: Appearance) -> None:
     centre = ring.mean(axis=0)
     wide = float(np.ptp(ring[:, 0]))
     inside = _mask_polygon(ring, 0.8)
@@ -138,7 +138,7 @@ def _paint_eye(canvas: F32, ring: F64, look: Look) -> None:
     _blend(canvas, 0.4 * _mask_line(lower, 2, 1.2), skin * 0.45)
 
 
-def _paint_brow(canvas: F32, brow: F64, look: Look, rng: np.random.Generator, side: int) -> None:
+def _paint_brow(canvas: F32, brow: F64, look: Appearance, rng: np.random.Generator, side: int) -> None:
     """Paint strokes of hair along the brow's middle line, from the nose outward."""
     upper, lower = brow[:5], brow[:4:-1]
     line = 0.5 * (upper + lower)

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cals.evaluation.table import table
-from cals.metrics.bootstrap import mean_estimate
+from cals.evaluation.table import format_table
+from cals.metrics.bootstrap import estimate_mean
 
 Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
 """Part -> row -> measure -> clip -> value."""
@@ -30,7 +30,7 @@ MEASURES = {
     "lse_d": Measure("LSE-D", False, 4),
     "lse_c": Measure("LSE-C", True, 4),
 }
-MORE = {"psnr_lips": Measure("lips PSNR", True, 3), "opening": Measure("opening r", True, 3)}
+EXTRA_MEASURES = {"psnr_lips": Measure("lips PSNR", True, 3), "opening": Measure("opening r", True, 3)}
 """Also measured, not published."""
 Published = Mapping[str, Mapping[str, float]]
 """Row -> measure -> value."""
@@ -41,14 +41,14 @@ TABLE_1: Published = {
     "a2l+d_av+d_vv": {"psnr": 32.603, "ssim": 0.876, "lmd": 1.056, "lse_d": 5.337, "lse_c": 9.225},
 }
 """On LRS2."""
-FEWEST = 6
+MIN_CLIPS = 6
 """Fewest clips of a comparison: of fewer, all differ in one direction by chance in over 5 % (sign test)."""
 Verdict = Literal["as published", "the other way round", "not told apart"]
 
 
-def mean_table(scores: Scores, published: Published = TABLE_1) -> str:
+def format_mean_table(scores: Scores, published: Published = TABLE_1) -> str:
     """Format the means over clips, ours and then the paper's."""
-    measures = MEASURES | MORE
+    measures = MEASURES | EXTRA_MEASURES
     head = ["part", "row", "clips", *(measure.title for measure in measures.values())]
     head += [f"paper: {measure.title}" for measure in MEASURES.values()]
     rows = []
@@ -60,10 +60,10 @@ def mean_table(scores: Scores, published: Published = TABLE_1) -> str:
             ]
             theirs = [_format_number(published.get(row, {}).get(name), 3) for name in MEASURES]
             rows.append([part, row, str(clips), *ours, *theirs])
-    return table(head, rows)
+    return format_table(head, rows)
 
 
-def in_words(scores: Scores, published: Published = TABLE_1) -> list[str]:
+def describe_order(scores: Scores, published: Published = TABLE_1) -> list[str]:
     """Describe, for each part and measure, the published ranks and the pairs on which ours agree."""
     return [
         words
@@ -91,11 +91,11 @@ def _describe_measure(part: str, name: str, rows: dict[str, dict[str, float]], p
         f"- {measure.title}, {part}, {clips} clips. Published, best first: {_format_ranks(theirs, measure)}. Ours: "
         f"{_format_ranks(ours, measure)}."
     )
-    if clips < FEWEST:
-        return f"{ranks} No pair is told apart: that takes {FEWEST} clips."
+    if clips < MIN_CLIPS:
+        return f"{ranks} No pair is told apart: that takes {MIN_CLIPS} clips."
     verdicts: dict[Verdict, list[str]] = {"as published": [], "the other way round": [], "not told apart": []}
     for first, second in combinations(rows, 2):
-        low, high = difference(rows[first], rows[second])
+        low, high = estimate_difference(rows[first], rows[second])
         better = second if (theirs[second] > theirs[first]) == measure.higher else first
         worse = first if better == second else second
         verdicts[_choose_verdict(low, high, theirs[second] - theirs[first])].append(
@@ -107,12 +107,12 @@ def _describe_measure(part: str, name: str, rows: dict[str, dict[str, float]], p
     return f"{ranks} {len(verdicts['as published'])} of {pairs} pairs as published. {counted}."
 
 
-def difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
+def estimate_difference(first: dict[str, float], second: dict[str, float]) -> tuple[float, float]:
     """Estimate the 95 % bootstrap interval of second - first over their common clips; infinite for too few."""
     common = sorted(first.keys() & second.keys())
-    if len(common) < FEWEST:
+    if len(common) < MIN_CLIPS:
         return -math.inf, math.inf
-    _, low, high = mean_estimate(np.array([second[clip] - first[clip] for clip in common]))
+    _, low, high = estimate_mean(np.array([second[clip] - first[clip] for clip in common]))
     assert low is not None  # there are more clips than one
     assert high is not None
     return low, high

@@ -11,19 +11,19 @@ import cv2
 import numpy as np
 
 from cals import hub
-from cals.checkpoint import weights_sha256
+from cals.checkpoint import compute_weights_sha256
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
 from cals.errors import DataError
-from cals.evaluation.ablation.order import Scores, in_words, mean_table
-from cals.evaluation.clips import ClipsConfig, evenly, names_of
-from cals.evaluation.drives import RealClip, Seen, read_clip
-from cals.evaluation.entrants import shown_model
-from cals.evaluation.offsets import clip_lse, load_sync
-from cals.evaluation.scores import motion, pixels
+from cals.evaluation.ablation.order import Scores, describe_order, format_mean_table
+from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
+from cals.evaluation.drives import AlignedFaces, RealClip, read_clip
+from cals.evaluation.entrants import generate_output
+from cals.evaluation.offsets import compute_clip_lse, load_sync
+from cals.evaluation.scores import score_motion, score_pixels
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.draw import contact_sheet
-from cals.files import replacing
+from cals.face.draw import render_contact_sheet
+from cals.files import replace_atomically
 from cals.inference.lipsync import LipSync
 from cals.models.sync import SyncModel
 from cals.types import ProgressCallback
@@ -78,7 +78,7 @@ class AblationReport:
 
     def text(self) -> str:
         """Format tables, order and counts as text that is Markdown too."""
-        return "\n\n".join([mean_table(self.scores), "\n".join(in_words(self.scores)), self.counts()])
+        return "\n\n".join([format_mean_table(self.scores), "\n".join(describe_order(self.scores)), self.counts()])
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
@@ -94,11 +94,11 @@ class AblationReport:
             }
             for part, rows in self.scores.items()
         }
-        words = in_words(self.scores)
+        words = describe_order(self.scores)
         return {"format": 1, "rows": dict(self.notes), "means": means, "order": words, "clips": self.clips}
 
 
-def judge_rows(
+def score_rows(
     models: Mapping[str, Path],
     notes: Mapping[str, str],
     videos: Path,
@@ -118,9 +118,11 @@ def judge_rows(
     """
     selection = _select_clips(videos, splits, config)
     encoders = load_sync(judge)
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
     lips = {row: LipSync(model, face_models=face_models, device=device) for row, model in models.items()}
-    key = {row: weights_sha256(model) for row, model in models.items()} | {"judge": weights_sha256(judge)}
+    key = {row: compute_weights_sha256(model) for row, model in models.items()} | {
+        "judge": compute_weights_sha256(judge)
+    }
     finished = _read_scores(out / SCORES, key)
     clips: list[dict[str, Any]] = []
     for index, (part, source) in enumerate(selection):
@@ -130,11 +132,11 @@ def judge_rows(
         first = not any(clip["scores"] for clip in clips if clip["part"] == part)
         result = finished.get(source.name)
         if result is None or (first and result["scores"] and not strips.is_file()):
-            result, rows = _judged(source, lips, detector, encoders)
+            result, rows = _score_clip(source, lips, detector, encoders)
             if first and rows:
                 _write_strips(strips, source.name, rows)
             finished[source.name] = result
-            with replacing(out / SCORES) as partial:
+            with replace_atomically(out / SCORES) as partial:
                 partial.write_text(json.dumps({"key": key, "clips": finished}), encoding="utf-8")
         clips.append({"part": part} | result)
     if progress is not None:
@@ -143,18 +145,18 @@ def judge_rows(
     if not report.scores:
         raise DataError(f"{videos}: expected clips with a face in {MIN_FRAMES} frames, found none; name another")
     for suffix, text in ((".json", json.dumps(report.document(), indent=1)), (".md", report.markdown())):
-        with replacing(out / f"{REPORT}{suffix}") as partial:
+        with replace_atomically(out / f"{REPORT}{suffix}") as partial:
             partial.write_text(text + "\n", encoding="utf-8")
     return report
 
 
 def _select_clips(videos: Path, splits: Path, config: ClipsConfig) -> list[tuple[str, ClipSource]]:
     """Select clips, each with its part."""
-    clips = {clip.name: clip for clip in grid.clips(videos)}
+    clips = {clip.name: clip for clip in grid.list_clips(videos)}
     return [
         (part, clips[name])
         for part in config.parts
-        for name in evenly(names_of(clips, videos, splits, part), config.clips)
+        for name in sample_evenly(select_names(clips, videos, splits, part), config.clips)
     ]
 
 
@@ -166,14 +168,14 @@ def _read_scores(path: Path, key: dict[str, str]) -> dict[str, Any]:
     return dict(document["clips"]) if document["key"] == key else {}
 
 
-def _judged(
+def _score_clip(
     source: ClipSource, lips: Mapping[str, LipSync], detector: FaceDetector, encoders: SyncModel
-) -> tuple[dict[str, Any], dict[str, Seen]]:
+) -> tuple[dict[str, Any], dict[str, AlignedFaces]]:
     """Score a clip by row; returns its scores and the faces of each row, without both for too few usable frames."""
     clip = read_clip(source, detector)
-    rows: dict[str, Seen] = {"real": clip.seen}
+    rows: dict[str, AlignedFaces] = {"real": clip.seen}
     if clip.seen.valid.sum() >= MIN_FRAMES:
-        rows |= {row: shown_model(clip, source.video, model, detector).seen for row, model in lips.items()}
+        rows |= {row: generate_output(clip, source.video, model, detector).seen for row, model in lips.items()}
     use = np.asarray(np.all([seen.valid for seen in rows.values()], axis=0))
     result = {"clip": source.name, "frames": len(clip.frames), "used": int(use.sum()), "scores": {}}
     if use.sum() < MIN_FRAMES:
@@ -184,24 +186,26 @@ def _judged(
     return result, rows
 
 
-def _compute_scores(clip: RealClip, seen: Seen, encoders: SyncModel) -> dict[str, float]:
+def _compute_scores(clip: RealClip, seen: AlignedFaces, encoders: SyncModel) -> dict[str, float]:
     use, real = seen.valid, clip.seen
     landmarks = real.landmarks[use]
-    measures = motion(seen.landmarks[use], landmarks) | pixels(seen.crops[use], real.crops[use], landmarks)
+    measures = score_motion(seen.landmarks[use], landmarks) | score_pixels(seen.crops[use], real.crops[use], landmarks)
     scores = {name: measures[name] for name in ("psnr", "ssim", "lmd", "psnr_lips", "opening")}
-    lse = clip_lse(clip, seen, encoders)
+    lse = compute_clip_lse(clip, seen, encoders)
     if lse is None:
         return scores
     return scores | {"lse_d": lse.lse_d, "lse_c": lse.lse_c, "offset_frames": float(lse.offset_frames)}
 
 
-def _write_strips(path: Path, name: str, rows: Mapping[str, Seen]) -> None:
+def _write_strips(path: Path, name: str, rows: Mapping[str, AlignedFaces]) -> None:
     """Write a strip for each row, at the same moments."""
     usable = np.flatnonzero(next(iter(rows.values())).valid)
     moments = usable[np.linspace(0, len(usable) - 1, STRIP_FRAMES).round().astype(int)]
     crops = [seen.crops[moment] for seen in rows.values() for moment in moments]
     labels = [f"{row} {name}" if row == "real" else row for row in rows]
-    sheet = contact_sheet(crops, STRIP_FRAMES, [text for row in labels for text in [row, *[""] * (STRIP_FRAMES - 1)]])
+    sheet = render_contact_sheet(
+        crops, STRIP_FRAMES, [text for row in labels for text in [row, *[""] * (STRIP_FRAMES - 1)]]
+    )
     encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    with replacing(path) as partial:
+    with replace_atomically(path) as partial:
         partial.write_bytes(encoded.tobytes())

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from cals.errors import ConfigError
-from cals.evaluation.ablation.order import Scores, in_words
+from cals.evaluation.ablation.order import Scores, describe_order
 from cals.evaluation.ablation.table_3 import TABLE_3, PaperCorpus
 from cals.evaluation.entrants import REAL
 from cals.evaluation.protocol.judge import EvaluationConfig
 from cals.evaluation.protocol.pairs import Kind, PairsConfig, draw_pairs
 from cals.evaluation.protocol.report import EvaluationReport
 from cals.evaluation.protocol.run import evaluate
-from cals.evaluation.reading.readability import ReadabilityConfig, readability
+from cals.evaluation.reading.readability import ReadabilityConfig, measure_readability
 from cals.evaluation.reading.readings import ALL as ALL_WORDS
-from cals.evaluation.table import table
-from cals.files import replacing
+from cals.evaluation.table import format_table
+from cals.files import replace_atomically
 from cals.inference.lipsync import LipSync
-from cals.metrics.bootstrap import Estimate, mean_estimate
+from cals.metrics.bootstrap import Estimate, estimate_mean
 from cals.types import ProgressCallback
 
 FILES = ("compare.json", "compare.md")
@@ -96,15 +96,15 @@ class ComparisonReport:
                 ]
                 for row, values in rows.items()
             ]
-            blocks.append(table(head, lines))
+            blocks.append(format_table(head, lines))
         for corpus, published in TABLE_3.items():
             head = [f"paper, {corpus.upper()}", *(COLUMNS[name][1] for name in next(iter(published.values())))]
-            blocks.append(table(head, [[row, *map(str, values.values())] for row, values in published.items()]))
+            blocks.append(format_table(head, [[row, *map(str, values.values())] for row, values in published.items()]))
         return "\n\n".join(blocks)
 
     def text(self) -> str:
         """Format the tables, and the order in words."""
-        order = in_words(self.scores, TABLE_3[self.paper])
+        order = describe_order(self.scores, TABLE_3[self.paper])
         return "\n\n".join([self.tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)])
 
     def markdown(self) -> str:
@@ -119,14 +119,14 @@ class ComparisonReport:
         means = {
             part: {
                 row: {
-                    name: mean_estimate(np.array(list(values.values())))._asdict() for name, values in measures.items()
+                    name: estimate_mean(np.array(list(values.values())))._asdict() for name, values in measures.items()
                 }
                 for row, measures in rows.items()
             }
             for part, rows in self.scores.items()
         }
         reads = {part: {row: e._asdict() for row, e in rows.items()} for part, rows in self.readings.items()}
-        order = in_words(self.scores, TABLE_3[self.paper])
+        order = describe_order(self.scores, TABLE_3[self.paper])
         return {"format": 1, "systems": dict(self.notes), "means": means, "readability": reads, "order": order}
 
 
@@ -158,7 +158,7 @@ def compare_systems(
     )
     texts = (json.dumps(report.document(), indent=1), report.markdown())
     for name, text in zip(FILES, texts, strict=True):
-        with replacing(out / name) as partial:
+        with replace_atomically(out / name) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
     return report
 
@@ -217,7 +217,7 @@ def _measure_readability(
     lips = {
         name: LipSync(folder, face_models=config.face_models, device=config.device) for name, folder in models.items()
     }
-    reading = readability(
+    reading = measure_readability(
         videos,
         splits,
         config.reader,
@@ -237,7 +237,7 @@ def _measure_readability(
 
 
 def _format_cell(values: Mapping[str, float], digits: int) -> str:
-    return _format_estimate(mean_estimate(np.array(list(values.values()))), digits) if values else ""
+    return _format_estimate(estimate_mean(np.array(list(values.values()))), digits) if values else ""
 
 
 def _format_estimate(estimate: Estimate, digits: int) -> str:

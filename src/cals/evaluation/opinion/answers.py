@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.errors import DataError
 from cals.evaluation.opinion.study import QUESTIONS, SCALE, Study
-from cals.files import why
+from cals.files import describe_os_error
 
-MOST_RATERS = 10_000
+MAX_RATERS = 10_000
 _RATER = re.compile(r"[0-9a-f]{16}")
 
 
@@ -98,7 +98,9 @@ def _read_lines(path: Path) -> list[dict[str, Any] | None]:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise DataError(f"{path}: expected a file of answers, found {why(error)}; name another") from error
+        raise DataError(
+            f"{path}: expected a file of answers, found {describe_os_error(error)}; name another"
+        ) from error
     return [_parse_object(line) for line in lines if line.strip()]
 
 
@@ -121,7 +123,7 @@ class AnswerBook:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._trials: dict[str, set[int]] = {}
-        with writing(folder):
+        with convert_write_errors(folder):
             folder.mkdir(exist_ok=True)
         for path in sorted(folder.glob("*.jsonl")):
             self._read(path)
@@ -129,7 +131,7 @@ class AnswerBook:
     def _read(self, path: Path) -> None:
         if not is_rater(path.stem):
             return
-        with writing(path), path.open("ab") as file:
+        with convert_write_errors(path), path.open("ab") as file:
             if file.tell() and not path.read_bytes().endswith(b"\n"):
                 file.write(b"\n")  # a power cut left half a line
         documents = [document for document in _read_lines(path) if document is not None]
@@ -146,8 +148,8 @@ class AnswerBook:
         """
         with self._lock:
             if rater not in self._numbers:
-                if len(self._numbers) >= MOST_RATERS:
-                    raise DataError(f"raters: expected at most {MOST_RATERS}, found one more; look who is calling")
+                if len(self._numbers) >= MAX_RATERS:
+                    raise DataError(f"raters: expected at most {MAX_RATERS}, found one more; look who is calling")
                 if number is None or not 0 <= number < len(self._study.plans):
                     counts = Counter(self._numbers.values())
                     number = min(range(len(self._study.plans)), key=lambda one: (counts[one], one))
@@ -179,7 +181,7 @@ class AnswerBook:
         """Append whole lines or none."""
         path = self._folder / f"{rater}.jsonl"
         data = "".join(json.dumps(document) + "\n" for document in documents).encode()
-        with writing(path), path.open("ab", buffering=0) as file:
+        with convert_write_errors(path), path.open("ab", buffering=0) as file:
             end = file.tell()
             try:
                 if file.write(data) < len(data):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cals.evaluation.opinion.study import QUESTIONS, SCALE
-from cals.evaluation.studies.plots import plotter
+from cals.evaluation.studies.plots import load_pyplot
 from cals.metrics.bootstrap import Estimate
 
 
@@ -13,7 +13,7 @@ def draw_scores(
     path: Path, means: Mapping[str, Mapping[str, Estimate]], published: Mapping[str, Sequence[float]]
 ) -> None:
     """Draw the scores as PNG."""
-    pyplot = plotter()
+    pyplot = load_pyplot()
     names = [*means, *published]
     figure, axes = pyplot.subplots(1, len(QUESTIONS), figsize=(12, 1.4 + 0.42 * len(names)), sharey=True)
     for column, (axis, question) in enumerate(zip(axes, QUESTIONS, strict=True)):

@@ -9,9 +9,9 @@ import numpy as np
 
 from cals.evaluation.opinion.answers import Answer
 from cals.evaluation.opinion.study import QUESTIONS, SYNC, Stimulus, Study
-from cals.metrics.bootstrap import F64, Estimate, draws, estimate
+from cals.metrics.bootstrap import F64, Estimate, estimate_interval, sample_clip_counts
 
-REAL_LEAST, SHUFFLED_MOST = 3, 2
+MIN_REAL_SCORE, MAX_SHUFFLED_SCORE = 3, 2
 """Limits for the lip-sync scores of catch trials; a rater with equal scores for all fails."""
 EXACT_RATERS, FLIPS = 14, 20_000
 """Largest number of raters with an exact test of all sign flips, and the number of random flips for more."""
@@ -83,8 +83,8 @@ def _describe_failure(stimulus: Stimulus, score: int) -> str:
     if stimulus.role != "catch":
         return ""
     if stimulus.sound == stimulus.clip:
-        return "" if score >= REAL_LEAST else f"lip-sync of the real {stimulus.clip} rated {score}"
-    return "" if score <= SHUFFLED_MOST else f"{stimulus.clip} with the sound of {stimulus.sound} rated {score}"
+        return "" if score >= MIN_REAL_SCORE else f"lip-sync of the real {stimulus.clip} rated {score}"
+    return "" if score <= MAX_SHUFFLED_SCORE else f"{stimulus.clip} with the sound of {stimulus.sound} rated {score}"
 
 
 def collect_ratings(raters: Sequence[Rater], study: Study) -> Ratings:
@@ -115,11 +115,11 @@ def estimate_mean(scores: F64, seed: int) -> Estimate:
     valid = np.isfinite(scores)
     if not valid.any():
         return Estimate(math.nan)
-    of_raters, of_clips = draws(raters, seed), draws(clips, seed + 1)
+    of_raters, of_clips = sample_clip_counts(raters, seed), sample_clip_counts(clips, seed + 1)
     total = np.einsum("br,rc,bc->b", of_raters, np.where(valid, scores, 0.0), of_clips, optimize=True)
     weight = np.einsum("br,rc,bc->b", of_raters, valid.astype(np.float64), of_clips, optimize=True)
     means = np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
-    return estimate(means, min(raters, clips))
+    return estimate_interval(means, min(raters, clips))
 
 
 def compare_methods(ratings: Ratings, seed: int) -> list[Comparison]:
@@ -134,7 +134,7 @@ def compare_methods(ratings: Ratings, seed: int) -> list[Comparison]:
                     question.key,
                     names,
                     estimate_mean(differences, seed),
-                    sign_flip_p(_average_by_rater(differences), seed),
+                    compute_sign_flip_p(_average_by_rater(differences), seed),
                 )
             )
     adjusted = adjust_holm([p for *_, p in tests])
@@ -152,7 +152,7 @@ def _average_by_rater(differences: F64) -> F64:
     return means
 
 
-def sign_flip_p(differences: F64, seed: int) -> float:
+def compute_sign_flip_p(differences: F64, seed: int) -> float:
     """Compute the two-sided p value of the mean of differences [n] by a sign-flip permutation test.
 
     Exact up to `EXACT_RATERS`; beyond, by random signs, with the observed ones among them.

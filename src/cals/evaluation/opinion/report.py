@@ -11,8 +11,8 @@ from cals.errors import DataError
 from cals.evaluation.opinion.answers import read_answers
 from cals.evaluation.opinion.plot import draw_scores
 from cals.evaluation.opinion.ratings import (
-    REAL_LEAST,
-    SHUFFLED_MOST,
+    MAX_SHUFFLED_SCORE,
+    MIN_REAL_SCORE,
     Comparison,
     Rater,
     collect_ratings,
@@ -21,9 +21,9 @@ from cals.evaluation.opinion.ratings import (
     group_raters,
 )
 from cals.evaluation.opinion.study import ANSWERS, QUESTIONS, Study, read_study
-from cals.evaluation.studies.plots import plotter
-from cals.evaluation.table import plain, table
-from cals.inference.report import new_file
+from cals.evaluation.studies.plots import load_pyplot
+from cals.evaluation.table import format_table, round_for_json
+from cals.inference.report import create_file
 from cals.metrics.bootstrap import Estimate
 
 FILES = ("report.json", "report.md", "report.png")
@@ -41,7 +41,7 @@ NOTES = (
     "correction it holds for all comparisons of the table together.",
     "Published scores are of other raters and other clips: compare how far methods lie apart, not the digits.",
     "Practice trials count nowhere. Catch trials decide who counts, and count nowhere else: the lip-sync of a real "
-    f"video has to be rated {REAL_LEAST} or higher, that of one with another clip's sound {SHUFFLED_MOST} or lower, "
+    f"video has to be rated {MIN_REAL_SCORE} or higher, that of one with another clip's sound {MAX_SHUFFLED_SCORE} or lower, "
     "every time.",
 )
 
@@ -75,10 +75,10 @@ class OpinionReport:
     def text(self) -> str:
         """Format tables and counts as text that is Markdown too."""
         rows = _build_rows(self.means) + [[name, *(f"{v:.3f}" for v in values)] for name, values in PUBLISHED.items()]
-        blocks = ["## Mean opinion scores", table(_build_head("method"), rows), self.counts()]
+        blocks = ["## Mean opinion scores", format_table(_build_head("method"), rows), self.counts()]
         if self.comparisons:
             head = ["question", "methods", "difference", "p", "p (Holm)"]
-            blocks += ["## Differences", table(head, [_build_comparison_row(one) for one in self.comparisons])]
+            blocks += ["## Differences", format_table(head, [_build_comparison_row(one) for one in self.comparisons])]
         return "\n\n".join(blocks)
 
     def markdown(self) -> str:
@@ -87,12 +87,12 @@ class OpinionReport:
         if self.caught:
             lines = "\n".join(f"- {rater.name}: {'; '.join(rater.caught)}" for rater in self.caught)
             blocks += ["## Left out for catch trials", lines, "With them the scores would be:"]
-            blocks += [table(_build_head("method"), _build_rows(self.everyone))]
+            blocks += [format_table(_build_head("method"), _build_rows(self.everyone))]
         return "\n\n".join([*blocks, "## How to read it", "\n".join(f"- {note}" for note in NOTES)])
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        document: dict[str, Any] = plain(
+        document: dict[str, Any] = round_for_json(
             {
                 "format": 1,
                 "study": self.study.id,
@@ -129,9 +129,9 @@ def report_study(
     when nobody counts.
     """
     study = read_study(folder)
-    plotter()  # fails before any work if matplotlib is missing
+    load_pyplot()  # fails before any work if matplotlib is missing
     with ExitStack() as stack:
-        paths = [stack.enter_context(new_file(folder / name, force=force, apart_from=files)) for name in FILES]
+        paths = [stack.enter_context(create_file(folder / name, force=force, apart_from=files)) for name in FILES]
         report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
         paths[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         paths[1].write_text(report.markdown() + "\n", encoding="utf-8")

@@ -13,11 +13,11 @@ from typing import Any
 from cals.errors import CalsError, ConfigError, DataError
 from cals.evaluation.opinion.answers import AnswerBook, check_answer, is_rater
 from cals.evaluation.opinion.study import ANSWERS, SITE, Study, read_study
-from cals.files import why
+from cals.files import describe_os_error
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 1 << 16
+MAX_BYTES = 1 << 16
 """Largest request of a rater."""
 _CHUNK_BYTES = 1 << 18
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".mp4": "video/mp4"}
@@ -57,7 +57,7 @@ class StudyServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError) as error:
-            found = why(error) if isinstance(error, OSError) else error
+            found = describe_os_error(error) if isinstance(error, OSError) else error
             raise ConfigError(
                 f"{host}:{port}: expected a place to listen, found {found}; try another --port"
             ) from error
@@ -147,8 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             raise _RefusalError(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
-        if len(length) > len(str(MOST_BYTES)) or int(length) > MOST_BYTES:
-            raise _RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {MOST_BYTES} bytes")
+        if len(length) > len(str(MAX_BYTES)) or int(length) > MAX_BYTES:
+            raise _RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {MAX_BYTES} bytes")
         try:
             document = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):

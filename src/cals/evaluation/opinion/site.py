@@ -11,13 +11,13 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.data.sources import folder as folder_source
 from cals.errors import ConfigError, DataError, MediaError
-from cals.evaluation.clips import evenly
+from cals.evaluation.clips import sample_evenly
 from cals.evaluation.opinion.design import DesignConfig, draw_plans, draw_stimuli
 from cals.evaluation.opinion.study import ANSWERS, SITE, STUDY, Stimulus, Study
-from cals.files import replacing_folder
+from cals.files import replace_folder_atomically
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
 from cals.types import ProgressCallback
@@ -55,7 +55,7 @@ def make_study(
     check_out(out, force=force)
     videos = match_videos(folders)
     methods, all_clips = [name for name, _ in folders], sorted(next(iter(videos.values())))
-    clips = evenly(all_clips, config.clips)
+    clips = sample_evenly(all_clips, config.clips)
     seed = secrets.randbits(63) if seed is None else seed
     stimuli = draw_stimuli(methods, clips, [clip for clip in all_clips if clip not in clips], config, seed)
     stimuli.sort(key=lambda stimulus: stimulus.blind_name(seed))
@@ -67,9 +67,9 @@ def make_study(
         stimuli={stimulus.blind_name(seed): stimulus for stimulus in stimuli},
         plans=tuple(draw_plans(stimuli, methods, config.raters, seed)),
     )
-    with writing(out):
+    with convert_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing_folder(out) as partial:
+        with replace_folder_atomically(out) as partial:
             _write_site(partial / SITE, study, videos, progress)
             (partial / ANSWERS).mkdir()
             study.write(partial)
@@ -111,7 +111,7 @@ def match_videos(folders: Folders) -> dict[str, dict[str, Path]]:
 
 def _find_videos(folder: Path) -> dict[str, Path]:
     videos: dict[str, Path] = {}
-    for source in folder_source.clips(folder):
+    for source in folder_source.list_clips(folder):
         if source.name in videos:
             raise DataError(
                 f"{folder}: expected a video a clip, found {videos[source.name].name} and {source.video.name}; "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cals.errors import DataError
-from cals.files import why
+from cals.files import describe_os_error
 
 FORMAT = 1
 STUDY, KEY, SITE, ANSWERS = "study.json", "key.json", "site", "answers"
@@ -138,7 +138,7 @@ def read_study(folder: Path) -> Study:
             raise ValueError("orders of other videos than those of the key")
     except OSError as error:
         raise DataError(
-            f"{folder}: expected a study made by `cals study make`, found {why(error)} for {STUDY} or {KEY}; "
+            f"{folder}: expected a study made by `cals study make`, found {describe_os_error(error)} for {STUDY} or {KEY}; "
             "name its folder"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

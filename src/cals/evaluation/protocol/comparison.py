@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.evaluation.entrants import REAL
-from cals.evaluation.offsets import longest_run
+from cals.evaluation.offsets import find_longest_run
 from cals.evaluation.protocol.judge import MIN_FRAMES
-from cals.evaluation.protocol.observed import WINDOW, Observed
+from cals.evaluation.protocol.observed import WINDOW, FrameRecord
 from cals.evaluation.protocol.pairs import Kind, Pair
-from cals.evaluation.protocol.rolled_scores import meant_frames, score_rolled
-from cals.evaluation.scores import MIN_SILENT, sharpness
-from cals.inference.score import MIN_JUDGED
-from cals.metrics.bootstrap import Estimate, mean_estimate
-from cals.metrics.closures import CLOSED_SHARE, MARGIN_S, Interval
+from cals.evaluation.protocol.rolled_scores import find_target_frames, score_rolled
+from cals.evaluation.scores import MIN_SILENT, compute_sharpness
+from cals.inference.score import MIN_WINDOWS
+from cals.metrics.bootstrap import Estimate, estimate_mean
+from cals.metrics.closures import MARGIN_S, MAX_CLOSED_OPENING, Interval
 from cals.metrics.frechet import frechet_distance
 from cals.metrics.landmarks import landmark_distance
-from cals.metrics.lse import lse_of_shifts
+from cals.metrics.lse import lse_from_distances
 from cals.metrics.motion import correlation, jitter
-from cals.metrics.offset import TOLERATED_OFFSET
+from cals.metrics.offset import MAX_IN_STEP_OFFSET
 from cals.types import F32
 
 
@@ -41,16 +41,16 @@ _SELF: tuple[Kind, ...] = ("self",)
 _ROLLED: tuple[Kind, ...] = ("rolled",)
 _KNOWN: tuple[Kind, ...] = ("self", "rolled")
 _ALL: tuple[Kind, ...] = ("self", "cross", "rolled")
-MORE, LESS = math.inf, -math.inf
+HIGHER, LOWER = math.inf, -math.inf
 MEASURES = {
-    "psnr": Measure("PSNR", "of the 128 px crop, in dB", MORE, 2, _SELF),
-    "ssim": Measure("SSIM", "of the 128 px crop", MORE, 3, _SELF),
-    "psnr_lips": Measure("mouth PSNR", "of the outer lips and 4 px around, in dB", MORE, 2, _SELF),
-    "ssim_lips": Measure("mouth SSIM", "of the upright box around that region", MORE, 3, _SELF),
-    "lmd": Measure("LMD", "distance of 20 lip points in crop pixels, their mean place taken off", LESS, 3, _SELF),
-    "lmd_dlib": Measure("LMD, dlib", "the same by the points of dlib's predictor", LESS, 3, _SELF),
-    "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", MORE, 3, _KNOWN),
-    "width": Measure("width r", "Pearson correlation of mouth width with the real one", MORE, 3, _KNOWN),
+    "psnr": Measure("PSNR", "of the 128 px crop, in dB", HIGHER, 2, _SELF),
+    "ssim": Measure("SSIM", "of the 128 px crop", HIGHER, 3, _SELF),
+    "psnr_lips": Measure("mouth PSNR", "of the outer lips and 4 px around, in dB", HIGHER, 2, _SELF),
+    "ssim_lips": Measure("mouth SSIM", "of the upright box around that region", HIGHER, 3, _SELF),
+    "lmd": Measure("LMD", "distance of 20 lip points in crop pixels, their mean place taken off", LOWER, 3, _SELF),
+    "lmd_dlib": Measure("LMD, dlib", "the same by the points of dlib's predictor", LOWER, 3, _SELF),
+    "opening": Measure("opening r", "Pearson correlation of mouth opening with the real one", HIGHER, 3, _KNOWN),
+    "width": Measure("width r", "Pearson correlation of mouth width with the real one", HIGHER, 3, _KNOWN),
     "leak": Measure(
         "leak",
         "correlation of the opening with the one that the face has at that moment in the clip, less what that one has "
@@ -67,7 +67,7 @@ MEASURES = {
     ),
     "closures": Measure(
         "closures",
-        f"share of /p b m/ in which the lips are open by less than {CLOSED_SHARE:g} of their median at some moment "
+        f"share of /p b m/ in which the lips are open by less than {MAX_CLOSED_OPENING:g} of their median at some moment "
         f"from {1000 * MARGIN_S:.0f} ms before to {1000 * MARGIN_S:.0f} ms after; compare with the real clips' share",
         math.nan,
         2,
@@ -81,17 +81,17 @@ MEASURES = {
         3,
         _SELF,
     ),
-    "lse_d": Measure("LSE-D", "distance of sound and lips at the best shift", LESS, 3, _ALL),
-    "lse_c": Measure("LSE-C", "how far below the median over all shifts that is", MORE, 3, _ALL),
+    "lse_d": Measure("LSE-D", "distance of sound and lips at the best shift", LOWER, 3, _ALL),
+    "lse_c": Measure("LSE-C", "how far below the median over all shifts that is", HIGHER, 3, _ALL),
     "offset": Measure("offset", "the best shift in frames of 40 ms; > 0: the sound comes late", 0, 2, _ALL),
-    "in_step": Measure("in step", "share of clips whose best shift is one frame at most", MORE, 2, _ALL),
-    "identity": Measure("identity", "similarity to the real face, by gradients of the inner face", MORE, 3, _ALL),
-    "compute": Measure("compute", "seconds of processor time, all threads, for a second of video", LESS, 2, _ROLLED),
+    "in_step": Measure("in step", "share of clips whose best shift is one frame at most", HIGHER, 2, _ALL),
+    "identity": Measure("identity", "similarity to the real face, by gradients of the inner face", HIGHER, 3, _ALL),
+    "compute": Measure("compute", "seconds of processor time, all threads, for a second of video", LOWER, 2, _ROLLED),
     "wrapped_psnr": Measure(
-        "wrapped PSNR", "PSNR with differences that wrap around at 256, only for old tables", MORE, 2, _SELF
+        "wrapped PSNR", "PSNR with differences that wrap around at 256, only for old tables", HIGHER, 2, _SELF
     ),
 }
-OF_REAL = ("lse_d", "lse_c", "offset", "in_step", "identity")
+REAL_MEASURES = ("lse_d", "lse_c", "offset", "in_step", "identity")
 """Measures that the real clips have too."""
 
 
@@ -117,9 +117,9 @@ Features = dict[str, tuple[F32, F32]]
 """Method -> features [n d] of its windows and of the real ones."""
 
 
-def judged(
+def score_pair(
     pair: Pair,
-    records: Mapping[str, Observed],
+    records: Mapping[str, FrameRecord],
     failed: Mapping[str, str],
     left_out: str,
     bilabials: Sequence[Interval] | None = None,
@@ -140,7 +140,7 @@ def judged(
     }
     kept = {name: record for name, record in records.items() if name not in failures}
     use = np.all([record.valid for record in kept.values()], axis=0)
-    use &= meant_frames(real) >= 0 if pair.kind == "rolled" else True
+    use &= find_target_frames(real) >= 0 if pair.kind == "rolled" else True
     frames, used = len(use), int(use.sum())
     result = PairResult(
         pair=pair,
@@ -160,18 +160,18 @@ def judged(
     return result, {name: _select_features(record, real, use) for name, record in kept.items() if name != REAL}
 
 
-def _compute_scores(kind: Kind, generated: Observed, real: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+def _compute_scores(kind: Kind, generated: FrameRecord, real: FrameRecord, use: NDArray[np.bool_]) -> dict[str, float]:
     values = {name: column[use] for name, column in generated.values.items()}
     scores = {"identity": float(values["identity"].mean())}
     if kind == "self" and generated is not real:
         names = ("psnr", "ssim", "psnr_lips", "ssim_lips", "wrapped_psnr")
         scores |= {name: float(np.nanmean(values[name])) for name in names}
-        scores["sharpness"] = sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
+        scores["sharpness"] = compute_sharpness(float(values["energy"].mean()), float(values["true_energy"].mean()))
         scores["lmd"] = landmark_distance(generated.lips[use], real.lips[use])
         if np.isfinite(generated.dlib_lips[use]).all():
             scores["lmd_dlib"] = landmark_distance(generated.dlib_lips[use], real.dlib_lips[use])
         scores |= {name: correlation(values[name], real.values[name][use]) for name in ("opening", "width")}
-        first, count = longest_run(use)
+        first, count = find_longest_run(use)
         if count >= 3:
             run = slice(first, first + count)
             scores["jitter"] = jitter(generated.lips[run], real.lips[run])
@@ -181,7 +181,7 @@ def _compute_scores(kind: Kind, generated: Observed, real: Observed, use: NDArra
     return scores | _compute_lse(generated, use)
 
 
-def _compute_lse(generated: Observed, use: NDArray[np.bool_]) -> dict[str, float]:
+def _compute_lse(generated: FrameRecord, use: NDArray[np.bool_]) -> dict[str, float]:
     """Compute LSE over the windows whose frames all count."""
     is_used = use[generated.frame_of]
     side = WINDOW // 2
@@ -189,10 +189,10 @@ def _compute_lse(generated: Observed, use: NDArray[np.bool_]) -> dict[str, float
     if len(is_used) >= WINDOW:
         is_whole[side:-side] = np.lib.stride_tricks.sliding_window_view(is_used, WINDOW).all(axis=1)
     distances = generated.distances[is_whole & np.isfinite(generated.distances).all(axis=1)]
-    if len(distances) < MIN_JUDGED:
+    if len(distances) < MIN_WINDOWS:
         return {}
-    lse = lse_of_shifts(distances)
-    in_step = float(abs(lse.offset_frames) <= TOLERATED_OFFSET)
+    lse = lse_from_distances(distances)
+    in_step = float(abs(lse.offset_frames) <= MAX_IN_STEP_OFFSET)
     return {
         "lse_d": lse.lse_d,
         "lse_c": lse.lse_c,
@@ -201,7 +201,7 @@ def _compute_lse(generated: Observed, use: NDArray[np.bool_]) -> dict[str, float
     }
 
 
-def _select_features(generated: Observed, real: Observed, use: NDArray[np.bool_]) -> tuple[F32, F32]:
+def _select_features(generated: FrameRecord, real: FrameRecord, use: NDArray[np.bool_]) -> tuple[F32, F32]:
     blocks = generated.frame_of[: len(generated.features) * WINDOW].reshape(-1, WINDOW)
     is_whole = use[blocks].all(axis=1)
     if not is_whole.any():
@@ -247,7 +247,7 @@ class Table:
         max_clips = max((cell.clips for cell in cells.values()), default=0)
         means = {name: cell.estimate.value for name, cell in cells.items() if cell.clips == max_clips}
         distances = {
-            name: -value if target == MORE else value if target == LESS else abs(value - target)
+            name: -value if target == HIGHER else value if target == LOWER else abs(value - target)
             for name, value in means.items()
         }
         if len(distances) < 2:
@@ -255,7 +255,7 @@ class Table:
         return {name for name, value in distances.items() if value == min(distances.values())}
 
 
-def tables(
+def build_tables(
     results: Sequence[PairResult], features: Mapping[str, Features], methods: Sequence[str], seed: int
 ) -> list[Table]:
     """Build a table for every part and kind, self-driven ones first."""
@@ -299,7 +299,7 @@ def _build_table(
 
 def _build_cell(values: Sequence[float], seed: int) -> Cell:
     finite = tuple(value for value in values if math.isfinite(value))
-    return Cell(mean_estimate(np.array(finite), seed), len(finite), finite)
+    return Cell(estimate_mean(np.array(finite), seed), len(finite), finite)
 
 
 def _compute_frechet(features: Sequence[tuple[F32, F32]]) -> tuple[float, int] | None:

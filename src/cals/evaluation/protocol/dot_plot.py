@@ -10,7 +10,7 @@ WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _FOOT = 460, 118, 18, 12, 30, 26
 _TICKS = 4
 
 
-def dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
+def render_dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
     """Render an SVG styled by the page's classes `clip`, `interval`, `mean`, `axis`; `name` is for screen readers."""
     cells = {method: cell for method, cell in row_of.items() if cell.clips}
     ends = [end for cell in cells.values() for end in (*cell.values, *_find_interval(cell))]

@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from cals import hub
-from cals.checkpoint import weights_sha256
+from cals.checkpoint import compute_weights_sha256
 from cals.data.manifest import ClipSource
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
 from cals.evaluation.dlib_landmarks import DlibPredictor
 from cals.evaluation.drives import RATE_HZ, RealClip, read_clip
-from cals.evaluation.entrants import COPY, REAL, Shown, output_of, shown_copy, shown_model, shown_real, shown_video
+from cals.evaluation.entrants import (
+    COPY,
+    REAL,
+    MethodOutput,
+    build_copy_output,
+    build_real_output,
+    find_output,
+    generate_output,
+    read_output,
+)
 from cals.evaluation.offsets import load_sync
-from cals.evaluation.protocol.observed import WINDOW, Instruments, Observed, observe
-from cals.evaluation.protocol.pairs import Pair, PairList, sources
+from cals.evaluation.protocol.observed import WINDOW, FrameRecord, MetricModels, measure_frames
+from cals.evaluation.protocol.pairs import Pair, PairList, find_clips
 from cals.evaluation.protocol.side_by_side import write_view
 from cals.evaluation.protocol.strips import write_strip
 from cals.face.detector import BlazeFaceMesh, FaceModels
@@ -97,25 +106,25 @@ class Outcome:
     """Method -> reason why it has no result."""
 
 
-class Judge:
+class PairScorer:
     """Loaded models that score pairs; one for each process."""
 
     def __init__(self, config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
         self._config, self.out, self._seconds = config, out, pairs.seconds
-        self._sources: dict[str, ClipSource] = sources(corpus)
+        self._sources: dict[str, ClipSource] = find_clips(corpus)
         self._shown = {pair.id for pair in pairs.shown(config.shown)}
         self.lips = {name: self._load(model) for name, model in config.models}
         scorer = SyncScorer(
             sync=config.sync, syncnet=config.syncnet, face_models=config.face_models, device=config.device
         )
-        shipped = hub.SHIPPED / hub.DEFAULT_MODEL / "sync"
+        shipped = hub.BUILTIN_WEIGHTS / hub.DEFAULT_MODEL / "sync"
         sync_model = load_sync(config.sync or shipped)
-        self._features = weights_sha256(config.sync or shipped)[:12]
+        self._features = compute_weights_sha256(config.sync or shipped)[:12]
         dlib = None if config.dlib is None else DlibPredictor(config.dlib)
-        self.tools = Instruments(scorer.encoders, sync_model.visual, dlib)
+        self.tools = MetricModels(scorer.encoders, sync_model.visual, dlib)
         if (scorer.encoders.frames, sync_model.config.frames) != (WINDOW, WINDOW):
             raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
-        self.detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(config.face_models)))
+        self.detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(config.face_models)))
 
     def _load(self, model: str) -> LipSync:
         config = self._config
@@ -139,24 +148,24 @@ class Judge:
         common: dict[str, Any] = {
             "format": _FORMAT,
             "encoders": self.tools.encoders.name,
-            "syncnet": None if self._config.syncnet is None else stamp(self._config.syncnet),
+            "syncnet": None if self._config.syncnet is None else read_stamp(self._config.syncnet),
             "features": self._features,
-            "dlib": None if self._config.dlib is None else stamp(self._config.dlib),
+            "dlib": None if self._config.dlib is None else read_stamp(self._config.dlib),
             "seconds": self._seconds,
-            "face": stamp(self._sources[pair.face].video),
+            "face": read_stamp(self._sources[pair.face].video),
             "sound": hashlib.sha256(sound.read_bytes()).hexdigest()[:12],
         } | ({"kind": "rolled"} if pair.kind == "rolled" else {})
         keys = {REAL: common}
         keys |= {name: common | {"model": lips.model.fingerprint} for name, lips in self.lips.items()}
         for name, folder in self._config.generated:
-            video = output_of(folder, *pair.names)
+            video = find_output(folder, *pair.names)
             if video is not None:
-                keys[name] = common | {"video": stamp(video)}
+                keys[name] = common | {"video": read_stamp(video)}
         return keys | ({COPY: common | {"copy": 1}} if self._config.copy else {})
 
-    def records(self, pair: Pair) -> dict[str, Observed]:
+    def records(self, pair: Pair) -> dict[str, FrameRecord]:
         """Read the records of a pair so far, by method."""
-        records = {name: Observed.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
+        records = {name: FrameRecord.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
         return {name: record for name, record in records.items() if record is not None}
 
     def judge(self, pair: Pair) -> Outcome:
@@ -174,7 +183,7 @@ class Judge:
             return outcome
         missing = [name for name in keys if name not in records or not self._is_shown(pair, name)]
         if missing:
-            with writing(self.out):
+            with convert_write_errors(self.out):
                 self._measure(pair, missing, keys, outcome)
         return outcome
 
@@ -207,31 +216,31 @@ class Judge:
                 write_view(self.view(pair, name), clip, [item.frame for item in shown.items])
             if is_usable and rolled:
                 write_strip(self.strip(pair, name), clip, shown, with_meant=name == REAL)
-            record = observe(clip, shown, own_sound, self.tools, keys[name], pixels=pixels, rolled=rolled)
+            record = measure_frames(clip, shown, own_sound, self.tools, keys[name], pixels=pixels, rolled=rolled)
             record.save(self.place(pair, name))
             if not is_usable:
                 outcome.left_out = _describe_faces(record)
 
-    def _generate(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> Shown:
-        generators: dict[str, Callable[[], Shown]] = {
-            REAL: lambda: shown_real(clip),
-            COPY: lambda: shown_copy(clip, self.detector),
+    def _generate(self, pair: Pair, name: str, clip: RealClip, sound: Path) -> MethodOutput:
+        generators: dict[str, Callable[[], MethodOutput]] = {
+            REAL: lambda: build_real_output(clip),
+            COPY: lambda: build_copy_output(clip, self.detector),
         }
         if name in generators:
             return generators[name]()
         if name in self.lips:
-            return shown_model(clip, sound, self.lips[name], self.detector)
-        video = output_of(dict(self._config.generated)[name], *pair.names)
+            return generate_output(clip, sound, self.lips[name], self.detector)
+        video = find_output(dict(self._config.generated)[name], *pair.names)
         if video is None:  # deleted since the keys were built
             raise MediaError(f"{pair.id}: expected a video of {name}, found none any more; make it again")
-        return shown_video(clip, video, self.detector)
+        return read_output(clip, video, self.detector)
 
 
-def _describe_faces(record: Observed) -> str:
+def _describe_faces(record: FrameRecord) -> str:
     return f"a face in {record.valid.sum()} of {len(record.valid)} frames"
 
 
-def stamp(path: Path) -> list[int]:
+def read_stamp(path: Path) -> list[int]:
     """Return size and modification time of a file, as JSON restores them."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]

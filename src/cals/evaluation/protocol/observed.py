@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cals.evaluation.dlib_landmarks import DlibPredictor
-from cals.evaluation.drives import F64, RealClip, Seen, rolled_index
-from cals.evaluation.entrants import Shown
-from cals.evaluation.scores import EQUAL_DB, lip_region, openings, pixel_rows
-from cals.face.landmarks import MOUTH_68, mouth_width
-from cals.files import replacing
-from cals.inference.shifts import Shifts, measure_shifts
+from cals.evaluation.drives import F64, AlignedFaces, RealClip, compute_rolled_index
+from cals.evaluation.entrants import MethodOutput
+from cals.evaluation.scores import EQUAL_DB, build_lip_mask, compute_openings, score_pixels_by_frame
+from cals.face.landmarks import MOUTH_68, measure_mouth_width
+from cals.files import replace_atomically
+from cals.inference.shifts import SyncDistances, measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks
 from cals.metrics.flicker import compute_changes
-from cals.metrics.frechet import trunk_features
-from cals.metrics.identity import identity_features, mean_identity
+from cals.metrics.frechet import extract_trunk_features
+from cals.metrics.identity import identity_features, mean_identity_features
 from cals.metrics.image import gradient_energy, ssim, wrapped_psnr
 from cals.metrics.offset import MAX_OFFSET
 from cals.types import F32, U8
@@ -35,7 +35,7 @@ _SSIM_PX = 11
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class FrameRecord:
     """Measurements of a video at the frames [t] of the real clip and the moments [k] at the sync encoders' rate."""
 
     key: dict[str, Any]
@@ -66,7 +66,7 @@ class Observed:
         arrays |= {"own_place": np.array(self.own_place), "compute": np.array(self.compute)}
         arrays |= {f"values.{name}": values for name, values in self.values.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial, partial.open("wb") as file:
+        with replace_atomically(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, key=np.array(json.dumps(self.key)), **arrays)
 
     @staticmethod
@@ -81,11 +81,11 @@ class Observed:
             return None
         own_place, compute = bool(arrays.pop("own_place")), float(arrays.pop("compute", math.nan))
         values = {name.removeprefix("values."): arrays.pop(name) for name in list(arrays) if name.startswith("values.")}
-        return Observed(key=key, values=values, own_place=own_place, compute=compute, **arrays)
+        return FrameRecord(key=key, values=values, own_place=own_place, compute=compute, **arrays)
 
 
 @dataclass(frozen=True)
-class Instruments:
+class MetricModels:
     """Models that measure a video."""
 
     encoders: SyncEncoders
@@ -94,16 +94,16 @@ class Instruments:
     dlib: DlibPredictor | None = None
 
 
-def observe(
+def measure_frames(
     clip: RealClip,
-    shown: Shown,
+    shown: MethodOutput,
     sound: Path | None,
-    tools: Instruments,
+    tools: MetricModels,
     key: dict[str, Any],
     *,
     pixels: bool,
     rolled: bool = False,
-) -> Observed:
+) -> FrameRecord:
     """Measure a video, against the real clip's pixels with `pixels`, and against `sound` where there is one.
 
     With `rolled`, also measure what is compared with the mouth that belongs to the clip's own sound, rolled.
@@ -128,7 +128,7 @@ def observe(
         moment_index = [number for number in shifts.judged if number < len(distances)]
         if moment_index:
             distances[moment_index] = np.stack(shifts.distances[: len(moment_index)])
-    return Observed(
+    return FrameRecord(
         key=key,
         valid=seen.valid,
         values={name: _scatter(column, seen.valid) for name, column in values.items()},
@@ -148,34 +148,37 @@ def observe(
 
 
 def _measure_motion(landmarks: F64) -> dict[str, F64]:
-    return {"opening": openings(landmarks), "width": np.array([mouth_width(points) for points in landmarks])}
+    return {
+        "opening": compute_openings(landmarks),
+        "width": np.array([measure_mouth_width(points) for points in landmarks]),
+    }
 
 
 def _measure_identity(crops: U8, real_crops: U8) -> F64:
     """Compute the similarity [t] of each crop to the mean of the real ones."""
     if not len(crops):
         return np.zeros(0)
-    real = mean_identity(real_crops)
+    real = mean_identity_features(real_crops)
     return np.array([identity_features(crop) @ real for crop in crops], dtype=np.float64)
 
 
-def _measure_rolled(clip: RealClip, seen: Seen) -> dict[str, F64]:
+def _measure_rolled(clip: RealClip, seen: AlignedFaces) -> dict[str, F64]:
     """Measure each mouth [t] by itself, its time, and the index of the real frame whose mouth belongs there."""
     size_px = seen.crops.shape[1]
     masks, energy = np.zeros(seen.crops.shape[:3], bool), np.full(len(seen.valid), np.nan)
     for t in np.flatnonzero(seen.valid):
-        masks[t] = lip_region(seen.landmarks[t], size_px, margin_px=0)
-        energy[t] = gradient_energy(seen.crops[t], lip_region(seen.landmarks[t], size_px))
+        masks[t] = build_lip_mask(seen.landmarks[t], size_px, margin_px=0)
+        energy[t] = gradient_energy(seen.crops[t], build_lip_mask(seen.landmarks[t], size_px))
     return {
         "change": compute_changes(seen.crops, masks),
         "own_energy": energy,
         "middle_s": clip.middles_s,
-        "meant": rolled_index(clip, clip).astype(np.float64),
+        "meant": compute_rolled_index(clip, clip).astype(np.float64),
     }
 
 
 def _measure_pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
-    rows = pixel_rows(generated, real, landmarks)
+    rows = score_pixels_by_frame(generated, real, landmarks)
     pairs = list(zip(generated, real, landmarks, strict=True))
     rows["wrapped_psnr"] = np.array([min(wrapped_psnr(a, b), EQUAL_DB) for a, b, _ in pairs])
     rows["ssim_lips"] = np.array([_compute_lip_ssim(a, b, points) for a, b, points in pairs])
@@ -184,7 +187,7 @@ def _measure_pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
 
 def _compute_lip_ssim(generated: U8, real: U8, points: F64) -> float:
     """Compute SSIM of the bounding box of the lip region, grown to the size of SSIM's window."""
-    rows, columns = np.nonzero(lip_region(points, len(real)))
+    rows, columns = np.nonzero(build_lip_mask(points, len(real)))
     if not len(rows):
         return math.nan
     box = tuple(_grow_range(int(pixels.min()), int(pixels.max()) + 1, len(real)) for pixels in (rows, columns))
@@ -196,19 +199,19 @@ def _grow_range(low: int, high: int, size: int) -> slice:
     return slice(low, max(high, low + _SSIM_PX))
 
 
-def _measure_shifts(shown: Shown, sound: Path, encoders: SyncEncoders) -> Shifts:
+def _measure_shifts(shown: MethodOutput, sound: Path, encoders: SyncEncoders) -> SyncDistances:
     """Measure the encoders' distances to the shifted sound."""
     snapshots = measure_shifts(shown.items, mono_blocks(sound, encoders.sample_rate_hz), encoders)
     return deque(snapshots, maxlen=1).pop()
 
 
-def _compute_features(seen: Seen, frame_of: NDArray[np.int64], encoder: nn.Module) -> F32:
+def _compute_features(seen: AlignedFaces, frame_of: NDArray[np.int64], encoder: nn.Module) -> F32:
     blocks = frame_of[: len(frame_of) // WINDOW * WINDOW].reshape(-1, WINDOW)
     valid_blocks = np.flatnonzero(seen.valid[blocks].all(axis=1))
     if not len(valid_blocks):
         return np.full((len(blocks), 1), np.nan, np.float32)
     lower = seen.crops[blocks[valid_blocks]][:, :, seen.crops.shape[1] // 2 :]
-    trunk = trunk_features(encoder, torch.from_numpy(lower).permute(0, 1, 4, 2, 3).float() / 255).numpy()
+    trunk = extract_trunk_features(encoder, torch.from_numpy(lower).permute(0, 1, 4, 2, 3).float() / 255).numpy()
     features = np.full((len(blocks), trunk.shape[1]), np.nan, np.float32)
     features[valid_blocks] = trunk
     return features

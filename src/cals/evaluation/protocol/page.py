@@ -7,23 +7,33 @@ from urllib.parse import quote
 
 from cals.evaluation.entrants import COPY, REAL
 from cals.evaluation.protocol.comparison import MEASURES, PairResult, Table
-from cals.evaluation.protocol.dot_plot import dot_plot
+from cals.evaluation.protocol.dot_plot import render_dot_plot
 from cals.evaluation.protocol.page_style import SCRIPT, STYLE
-from cals.evaluation.protocol.report import FRECHET, KINDS, OFFSETS, EvaluationReport, better, said, title, value
+from cals.evaluation.protocol.report import (
+    FRECHET,
+    KINDS,
+    OFFSETS,
+    EvaluationReport,
+    describe_direction,
+    format_setting,
+    format_title,
+    format_value,
+)
 
 _NONE = '<span class="none" aria-label="none">–</span>'
 
 
-def page(report: EvaluationReport) -> str:
+def render_page(report: EvaluationReport) -> str:
     """Render the page; it loads nothing but the clips, and without scripts only sorting is missing."""
     sections = [_render_section(number, one, report) for number, one in enumerate(report.tables) if one.rows]
     links = "".join(
-        f'<li><a href="#t{number}">{escape(title(one))}</a></li>'
+        f'<li><a href="#t{number}">{escape(format_title(one))}</a></li>'
         for number, one in enumerate(report.tables)
         if one.rows
     )
     settings = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(said(value))}</dd></div>" for name, value in report.settings.items()
+        f"<div><dt>{escape(name)}</dt><dd>{escape(format_setting(value))}</dd></div>"
+        for name, value in report.settings.items()
     )
     names = ", ".join(method for method in report.methods if method not in (REAL, COPY))
     return (
@@ -42,14 +52,14 @@ def page(report: EvaluationReport) -> str:
 
 def _render_section(number: int, one: Table, report: EvaluationReport) -> str:
     plots = [
-        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> {better(MEASURES[name])}</figcaption>"
-        f"{dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {title(one)}')}</figure>"
+        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> {describe_direction(MEASURES[name])}</figcaption>"
+        f"{render_dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {format_title(one)}')}</figure>"
         for name in MEASURES
         if (cells := {method: row[name] for method, row in one.rows.items() if name in row})
     ]
     results = [r for r in report.results if (r.pair.part, r.pair.kind) == (one.part, one.kind)]
     return (
-        f'<section aria-labelledby="t{number}"><h2 id="t{number}">{escape(title(one))}</h2>'
+        f'<section aria-labelledby="t{number}"><h2 id="t{number}">{escape(format_title(one))}</h2>'
         f"{_render_summary(one)}{_render_clips(results, report)}"
         f'<details open><summary>Plots: a dot a clip, means with their 95 % interval</summary><div class="plots">'
         f"{''.join(plots)}</div></details>"
@@ -66,10 +76,10 @@ def _render_summary(one: Table) -> str:
         best = one.best(name)
         cells = [
             f"<td{' class=best' if method in best else ''}>"
-            f"{_split_interval(value(row.get(name), measure.digits, one.judged))}</td>"
+            f"{_split_interval(format_value(row.get(name), measure.digits, one.judged))}</td>"
             for method, row in one.rows.items()
         ]
-        lines.append(_render_line(measure.title, better(measure), cells))
+        lines.append(_render_line(measure.title, describe_direction(measure), cells))
     if one.frechet:
         cells = [
             f"<td{' class=best' if m in one.nearest else ''}>{one.frechet[m][0]:.3f} "
@@ -78,13 +88,13 @@ def _render_summary(one: Table) -> str:
             else f"<td>{_NONE}</td>"
             for m in one.rows
         ]
-        lines.append(_render_line(FRECHET.title, better(FRECHET), cells))
+        lines.append(_render_line(FRECHET.title, describe_direction(FRECHET), cells))
     lines.append(_render_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
     return _wrap_scrolling(
         f"<table><caption>{KINDS[one.kind]}: {one.judged} of {one.pairs} pairs judged. Means over clips with 95 % "
         f"bootstrap intervals; bold: the nearest to perfect among the generated ones with all clips.</caption>"
         f'<thead><tr><th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>',
-        title(one),
+        format_title(one),
     )
 
 
@@ -131,7 +141,7 @@ def _render_clip_table(one: Table, results: list[PairResult]) -> str:
     return _wrap_scrolling(
         f"<table class=sortable><caption>Every pair and method; the heads sort.</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>",
-        f"Every clip, {title(one)}",
+        f"Every clip, {format_title(one)}",
     )
 
 
@@ -189,7 +199,8 @@ def _render_missing(report: EvaluationReport) -> str:
 
 def _render_meanings(report: EvaluationReport) -> str:
     terms = "".join(
-        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {better(m)}</dd></div>" for m in report.measured()
+        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {describe_direction(m)}</dd></div>"
+        for m in report.measured()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (

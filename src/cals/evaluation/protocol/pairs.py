@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cals.data.manifest import ClipSource, check_keys
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.data.sources import grid
 from cals.errors import ConfigError, DataError, MediaError
-from cals.evaluation.clips import ClipsConfig, names_of
+from cals.evaluation.clips import ClipsConfig, select_names
 from cals.evaluation.drives import RATE_HZ, write_wav
-from cals.files import replacing
+from cals.files import replace_atomically
 from cals.media.audio import load_mono
-from cals.media.target import check_place
+from cals.media.target import check_output_path
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,10 @@ def draw_pairs(corpus: Path, splits: Path | None, config: PairsConfig) -> PairLi
 
     Raises DataError when the splits name no clips of the corpus.
     """
-    clips = sources(corpus)
+    clips = find_clips(corpus)
     pairs: list[Pair] = []
     for part in config.parts if splits is not None else (ALL,):
-        names = names_of(clips, corpus, splits, part)
+        names = select_names(clips, corpus, splits, part)
         sampled = sorted(_shuffle(names, config.seed, part)[: config.clips])
         if config.rolled:
             pairs += [_build_pair(part, "rolled", clips[name], clips[name], corpus) for name in sampled]
@@ -144,7 +144,7 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
     invalid = [line["id"] for line in fields if Path(line["id"]).name != line["id"] or not line["id"]]
     if invalid:  # ids become file names
         raise DataError(f"{path}: expected ids without slashes, found {invalid[0]!r}; rename that pair")
-    clips = sources(corpus)
+    clips = find_clips(corpus)
     unknown = sorted({line[of] for line in fields for of in ("face", "heard")} - clips.keys())
     if unknown:
         raise DataError(
@@ -155,9 +155,9 @@ def read_pairs(path: Path, corpus: Path) -> PairList:
     return PairList(corpus=str(corpus), seconds=seconds, seed=seed, pairs=pairs)
 
 
-def sources(corpus: Path) -> dict[str, ClipSource]:
+def find_clips(corpus: Path) -> dict[str, ClipSource]:
     """List clips by name, of GRID's layout or any folder of talking videos, with the words of files beside them."""
-    clips = grid.clips(corpus)
+    clips = grid.list_clips(corpus)
     check_keys(clips)
     return {clip.name: clip for clip in clips}
 
@@ -169,10 +169,10 @@ def write_pairs(
 
     Files that exist are kept; DataError when they are of another list, unless `force`.
     """
-    clips = sources(corpus)
+    clips = find_clips(corpus)
     unreadable: dict[str, str] = {}
     write_list(pairs, out, force=force)
-    with writing(out):
+    with convert_write_errors(out):
         for index, pair in enumerate(pairs.pairs):
             if progress is not None:
                 progress(index, len(pairs.pairs))
@@ -184,7 +184,7 @@ def write_pairs(
                 logger.warning("%s: left out: %s", pair.id, error)
                 unreadable[pair.id] = str(error)
                 continue
-            with replacing(out / pair.sound) as partial:
+            with replace_atomically(out / pair.sound) as partial:
                 write_wav(partial, wav[: round(pairs.seconds * RATE_HZ)])
     if progress is not None:
         progress(len(pairs.pairs), len(pairs.pairs))
@@ -199,10 +199,10 @@ def write_list(pairs: PairList, out: Path, *, force: bool = False) -> None:
             f"{path}: expected no list or the same one, found another; give that one as --pairs, name another --out, "
             "or use --force"
         )
-    with writing(out):
+    with convert_write_errors(out):
         (out / SOUNDS).mkdir(parents=True, exist_ok=True)
-        check_place(path, force=True, apart_from=())
-        with replacing(path) as partial:
+        check_output_path(path, force=True, apart_from=())
+        with replace_atomically(path) as partial:
             partial.write_text(pairs.text(), encoding="utf-8")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from cals.evaluation.clip_offset import ClipOffset
 from cals.evaluation.entrants import COPY, REAL
-from cals.evaluation.protocol.comparison import LESS, MEASURES, MORE, Cell, Measure, PairResult, Table
-from cals.evaluation.table import plain, table
+from cals.evaluation.protocol.comparison import HIGHER, LOWER, MEASURES, Cell, Measure, PairResult, Table
+from cals.evaluation.table import format_table, round_for_json
 
 NOTES = (
     "Self-driven: each face says its own sound and is compared with the real clip. Cross-driven: it says another "
@@ -33,7 +33,7 @@ ROLLED_NOTES = (
     *NOTES[4:],
 )
 FRECHET = Measure(
-    "Fréchet distance", "between windows of the mouth, generated and real", LESS, 3, ("self", "cross", "rolled")
+    "Fréchet distance", "between windows of the mouth, generated and real", LOWER, 3, ("self", "cross", "rolled")
 )
 OFFSETS = "By how much each sound was delayed"
 KINDS = {"self": "Self-driven", "cross": "Cross-driven", "rolled": "Driven by its own sound, rolled"}
@@ -88,7 +88,7 @@ class EvaluationReport:
         for one in self.tables:
             if one.rows:
                 head = [f"{one.judged} of {one.pairs} pairs", *one.rows]
-                blocks.append(f"## {title(one)}\n\n{table(head, rows(one))}")
+                blocks.append(f"## {format_title(one)}\n\n{format_table(head, format_rows(one))}")
         return "\n\n".join([*blocks, self.counts()])
 
     def measured(self) -> list[Measure]:
@@ -99,11 +99,11 @@ class EvaluationReport:
     def offset_table(self) -> str:
         """Format the delay of each sound and its source."""
         lines = [[name, f"{one.late_frames:g}", one.why] for name, one in self.offsets.items()]
-        return table(["pair", "frames of 1/25 s", "why"], lines)
+        return format_table(["pair", "frames of 1/25 s", "why"], lines)
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        settings = "\n".join(f"- {name}: {said(value)}" for name, value in self.settings.items())
+        settings = "\n".join(f"- {name}: {format_setting(value)}" for name, value in self.settings.items())
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.measured())
         notes = "\n".join(f"- {note}" for note in self.notes)
         offsets = f"## {OFFSETS}\n\n{self.offset_table()}\n\n" if self.offsets else ""
@@ -133,20 +133,23 @@ class EvaluationReport:
             for result in self.results
         ]
         report = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
-        document: dict[str, Any] = plain({"format": 1} | report)
+        document: dict[str, Any] = round_for_json({"format": 1} | report)
         return document
 
 
-def title(one: Table) -> str:
+def format_title(one: Table) -> str:
     """Format the title of a table."""
     return f"{KINDS[one.kind]}, {one.part}"
 
 
-def rows(one: Table) -> list[list[str]]:
+def format_rows(one: Table) -> list[list[str]]:
     """Format a table's rows: a line a measure, a column a method."""
     names = [name for name in MEASURES if any(name in row for row in one.rows.values())]
     lines = [
-        [MEASURES[name].title, *(value(row.get(name), MEASURES[name].digits, one.judged) for row in one.rows.values())]
+        [
+            MEASURES[name].title,
+            *(format_value(row.get(name), MEASURES[name].digits, one.judged) for row in one.rows.values()),
+        ]
         for name in names
     ]
     if one.frechet:
@@ -155,7 +158,7 @@ def rows(one: Table) -> list[list[str]]:
     return [*lines, ["failed pairs", *(str(one.failed.get(name, 0)) for name in one.rows)]]
 
 
-def value(cell: Cell | None, digits: int, judged: int) -> str:
+def format_value(cell: Cell | None, digits: int, judged: int) -> str:
     """Format a mean with its interval, and its number of clips where that is not all of them."""
     if cell is None or not math.isfinite(cell.estimate.value):
         return ""
@@ -165,15 +168,15 @@ def value(cell: Cell | None, digits: int, judged: int) -> str:
     return f"{mean:.{digits}f}" + (f" ({', '.join(details)})" if details else "")
 
 
-def better(measure: Measure) -> str:
+def describe_direction(measure: Measure) -> str:
     """Describe which values of a measure are better."""
     if math.isnan(measure.best):
         return "no value is best"
-    if measure.best == MORE:
+    if measure.best == HIGHER:
         return "higher is better"
-    return "lower is better" if measure.best == LESS else f"{measure.best:g} is best"
+    return "lower is better" if measure.best == LOWER else f"{measure.best:g} is best"
 
 
-def said(value: object) -> str:
+def format_setting(value: object) -> str:
     """Format a setting in one line."""
     return ", ".join(f"{k} = {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -13,15 +13,15 @@ from typing import Any
 
 from cals import hub
 from cals.data.manifest import ClipSource
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.errors import DataError, MediaError
 from cals.evaluation.clip_offset import ClipOffset, choose_offset, read_offsets
 from cals.evaluation.drives import RealClip, read_clip, write_rolled
 from cals.evaluation.phones import BILABIALS, PhoneRecogniser, load_recogniser
-from cals.evaluation.protocol.judge import stamp
-from cals.evaluation.protocol.pairs import Pair, PairList, sources, write_list
+from cals.evaluation.protocol.judge import read_stamp
+from cals.evaluation.protocol.pairs import Pair, PairList, find_clips, write_list
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.files import replacing
+from cals.files import replace_atomically
 from cals.inference.score import SyncScorer
 from cals.inference.sync_encoders import SyncEncoders
 from cals.metrics.closures import Interval
@@ -44,7 +44,7 @@ class RolledSound:
 
     def save(self, path: Path) -> None:
         """Write JSON, whole or not at all."""
-        with replacing(path) as partial:
+        with replace_atomically(path) as partial:
             partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
@@ -61,20 +61,20 @@ class RolledSound:
         return RolledSound(key=document["key"], offset=offset, bilabials=bilabials)
 
 
-def facts_of(out: Path, pair: Pair) -> RolledSound | None:
+def read_rolled_sound(out: Path, pair: Pair) -> RolledSound | None:
     """Read the facts of a pair's sound; None where there are none."""
     return RolledSound.read((out / pair.sound).with_suffix(".json"))
 
 
-def load_tools(
+def load_offset_models(
     sync: Path | None, syncnet: Path | None, face_models: Path | None, device: str
 ) -> tuple[SyncEncoders, FaceDetector]:
     """Load the encoders and the detector that estimate offsets, where nothing is scored."""
     scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
-    return scorer.encoders, BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    return scorer.encoders, BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
 
 
-def read_told(path: Path | None, pairs: PairList) -> dict[str, float]:
+def read_given_offsets(path: Path | None, pairs: PairList) -> dict[str, float]:
     """Read the offsets that the user gives in a file; empty without one."""
     return {} if path is None else read_offsets(path, [pair.heard for pair in pairs.pairs])
 
@@ -95,7 +95,7 @@ def write_rolled_pairs(
     `told` are the offsets that are given; the others are estimated. A sound of the same inputs is kept; DataError
     where a sound of another offset exists, unless `force`.
     """
-    clips, unreadable, recogniser = sources(corpus), {}, load_recogniser()
+    clips, unreadable, recogniser = find_clips(corpus), {}, load_recogniser()
     write_list(pairs, out, force=force)
     for index, pair in enumerate(pairs.pairs):
         if progress is not None:
@@ -103,7 +103,7 @@ def write_rolled_pairs(
         source, sound = clips[pair.heard], out / pair.sound
         key = {
             "format": _FORMAT,
-            "video": stamp(source.video),
+            "video": read_stamp(source.video),
             "seconds": pairs.seconds,
             "encoders": encoders.name,
             "told": told.get(pair.heard),
@@ -116,8 +116,8 @@ def write_rolled_pairs(
             if not force:
                 _check_offset(sound, offset)
             bilabials = None if recogniser is None else find_bilabials(clip, recogniser)
-            with writing(out):
-                with replacing(sound) as partial:
+            with convert_write_errors(out):
+                with replace_atomically(sound) as partial:
                     write_rolled(clip, partial)
                 RolledSound(key=key, offset=offset, bilabials=bilabials).save(sound.with_suffix(".json"))
         except MediaError as error:

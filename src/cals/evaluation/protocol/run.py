@@ -12,18 +12,18 @@ from pathlib import Path
 import torch
 
 import cals
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.errors import DataError
-from cals.evaluation.entrants import COPY, REAL, output_of
-from cals.evaluation.protocol.comparison import Features, PairResult, judged, tables
-from cals.evaluation.protocol.judge import EvaluationConfig, Judge, Outcome
-from cals.evaluation.protocol.page import page
+from cals.evaluation.entrants import COPY, REAL, find_output
+from cals.evaluation.protocol.comparison import Features, PairResult, build_tables, score_pair
+from cals.evaluation.protocol.judge import EvaluationConfig, Outcome, PairScorer
+from cals.evaluation.protocol.page import render_page
 from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
 from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
-from cals.evaluation.protocol.rolled import facts_of, read_told, write_rolled_pairs
-from cals.evaluation.protocol.side_by_side import joined
+from cals.evaluation.protocol.rolled import read_given_offsets, read_rolled_sound, write_rolled_pairs
+from cals.evaluation.protocol.side_by_side import join_views
 from cals.evaluation.protocol.strips import encode_png, join_strips
-from cals.inference.report import new_file
+from cals.inference.report import create_file
 from cals.types import U8, ProgressCallback
 from cals.workers import Work, run_jobs
 
@@ -50,12 +50,12 @@ def evaluate(
     Raises DataError when a folder of videos has none of the pairs, or nothing can be scored.
     """
     _check_folders(config, pairs)
-    judge = Judge(config, corpus, out, pairs)  # fails before any work if a model is wrong
-    with writing(out):
+    judge = PairScorer(config, corpus, out, pairs)  # fails before any work if a model is wrong
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = (*FILES, SHEET) if pairs.rolled else FILES
-        paths = [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
+        paths = [files.enter_context(create_file(out / name, force=force, apart_from=())) for name in names]
         unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
@@ -63,14 +63,14 @@ def evaluate(
         if pairs.rolled:
             _add_rolled(report, config, out)
             paths[-1].write_bytes(encode_png(_build_sheet(judge, report)))
-        texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), page(report))
+        texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), render_page(report))
         for path, text in zip(paths, texts, strict=False):
             path.write_text(text + "\n", encoding="utf-8")
     return report
 
 
 def _write_sounds(
-    judge: Judge,
+    judge: PairScorer,
     config: EvaluationConfig,
     corpus: Path,
     out: Path,
@@ -80,13 +80,13 @@ def _write_sounds(
 ) -> dict[str, str]:
     if not pairs.rolled:
         return write_pairs(pairs, corpus, out, force=force)
-    tools, told = (judge.tools.encoders, judge.detector), read_told(config.offsets, pairs)
+    tools, told = (judge.tools.encoders, judge.detector), read_given_offsets(config.offsets, pairs)
     return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
 
 
 def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
     """Add the offsets and notes that a report has for rolled sounds only."""
-    sounds = {result.pair.id: facts_of(out, result.pair) for result in report.results if not result.left_out}
+    sounds = {result.pair.id: read_rolled_sound(out, result.pair) for result in report.results if not result.left_out}
     facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}
     recogniser = next((facts.key["recogniser"] for facts in facts_by_pair.values()), None)
     closures = (
@@ -99,7 +99,7 @@ def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -
     report.notes, report.sheet = (*ROLLED_NOTES, closures), SHEET
 
 
-def _build_sheet(judge: Judge, report: EvaluationReport) -> U8:
+def _build_sheet(judge: PairScorer, report: EvaluationReport) -> U8:
     strips: list[tuple[tuple[str, ...], Path]] = []
     for result in report.results:
         if result.scores:
@@ -109,12 +109,12 @@ def _build_sheet(judge: Judge, report: EvaluationReport) -> U8:
     return join_strips(strips)
 
 
-def named_models(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def parse_models(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Parse NAME=FOLDER, a registered name, or a folder, which keeps its own name."""
     return tuple((name or Path(folder).resolve().name, folder) for name, folder in map(_parse_name, texts))
 
 
-def named_folders(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
+def parse_folders(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
     """Parse NAME=FOLDER, or a folder, which keeps its own name."""
     return tuple((name or Path(folder).resolve().name, Path(folder)) for name, folder in map(_parse_name, texts))
 
@@ -128,7 +128,7 @@ def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
     for name, folder in config.generated:
         if not folder.is_dir():
             raise DataError(f"{folder}: expected a folder with the videos of {name}, found none; name another")
-        if not any(output_of(folder, *pair.names) for pair in pairs.pairs):
+        if not any(find_output(folder, *pair.names) for pair in pairs.pairs):
             raise DataError(
                 f"{folder}: expected videos of {name} called by the ids of {PAIRS}, such as {pairs.pairs[0].id}.mp4, "
                 "found none of them; rename them, or write the list with --list-only"
@@ -136,7 +136,7 @@ def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
 
 
 def _score_pairs(
-    judge: Judge,
+    judge: PairScorer,
     config: EvaluationConfig,
     corpus: Path,
     out: Path,
@@ -154,14 +154,14 @@ def _score_pairs(
     return outcomes
 
 
-_judge: Judge | None = None
+_judge: PairScorer | None = None
 
 
 def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.workers, 1))
     global _judge  # one per process: loading is slower than a short clip
-    _judge = Judge(config, corpus, out, pairs)
+    _judge = PairScorer(config, corpus, out, pairs)
 
 
 def _judge_one(pair: Pair) -> Outcome:
@@ -177,7 +177,7 @@ def _score_by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: 
 
 
 def _gather(
-    judge: Judge,
+    judge: PairScorer,
     config: EvaluationConfig,
     corpus: Path,
     pairs: PairList,
@@ -190,9 +190,9 @@ def _gather(
         outcome = outcomes[pair.id]
         left_out = unreadable.get(pair.id, outcome.left_out)
         records = {} if left_out else judge.records(pair)
-        sound = facts_of(judge.out, pair) if pair.kind == "rolled" else None
+        sound = read_rolled_sound(judge.out, pair) if pair.kind == "rolled" else None
         bilabials = None if sound is None else sound.bilabials
-        result, features[pair.id] = judged(pair, records, outcome.failed, left_out, bilabials)
+        result, features[pair.id] = score_pair(pair, records, outcome.failed, left_out, bilabials)
         if not config.truth:
             result.scores.pop(REAL, None)
         results.append(result)
@@ -215,11 +215,11 @@ def _gather(
         "batch": config.batch,
         "cals": cals.__version__,
     }
-    return EvaluationReport(settings, methods, results, tables(results, features, methods, pairs.seed))
+    return EvaluationReport(settings, methods, results, build_tables(results, features, methods, pairs.seed))
 
 
 def _write_clips(
-    judge: Judge, config: EvaluationConfig, out: Path, pairs: PairList, report: EvaluationReport
+    judge: PairScorer, config: EvaluationConfig, out: Path, pairs: PairList, report: EvaluationReport
 ) -> dict[str, tuple[str, ...]]:
     """Write the side-by-side clips to `CLIPS`; returns pair -> its methods from left to right."""
     failed = {result.pair.id: result.failed for result in report.results}
@@ -231,6 +231,6 @@ def _write_clips(
             if name not in failed[pair.id] and (view := judge.view(pair, name)).is_file()
         }
         if len(views) > 1:
-            joined(out / CLIPS / f"{pair.id}.mp4", views, out / pair.sound)
+            join_views(out / CLIPS / f"{pair.id}.mp4", views, out / pair.sound)
             clips[pair.id] = tuple(views)
     return clips

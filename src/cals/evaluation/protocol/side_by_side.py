@@ -35,7 +35,7 @@ def write_view(path: Path, clip: RealClip, frames: Sequence[Frame]) -> None:
     _write(path, pictures, (SIDE_PX, SIDE_PX), _FINE_CRF, None)
 
 
-def joined(path: Path, views: Mapping[str, Path], sound: Path) -> None:
+def join_views(path: Path, views: Mapping[str, Path], sound: Path) -> None:
     """Join views side by side under their names, as H.264 in 4:2:0 that browsers play, with the sound."""
 
     def pictures() -> Iterator[U8]:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import DataError
-from cals.evaluation.drives import RealClip, rolled_index
-from cals.evaluation.entrants import Shown
-from cals.evaluation.scores import openings
-from cals.face.align import CROP_SIZE_PX, crop
-from cals.face.draw import contact_sheet
-from cals.files import replacing
+from cals.evaluation.drives import RealClip, compute_rolled_index
+from cals.evaluation.entrants import MethodOutput
+from cals.evaluation.scores import compute_openings
+from cals.face.align import CROP_SIZE_PX, sample_crop
+from cals.face.draw import render_contact_sheet
+from cals.files import replace_atomically
 from cals.inference.tracked import TrackedFrame
 from cals.types import U8, CropTransform
 
@@ -27,10 +27,10 @@ _GREY = 110
 
 def choose_moments(clip: RealClip) -> NDArray[np.int64]:
     """Choose frames [10], `STEP_S` apart, where most faces are found and then the target mouth moves most."""
-    index = rolled_index(clip, clip)
+    index = compute_rolled_index(clip, clip)
     valid = clip.seen.valid & clip.seen.valid[index]
     opening = np.zeros(len(index))
-    opening[clip.seen.valid] = openings(clip.seen.landmarks[clip.seen.valid])
+    opening[clip.seen.valid] = compute_openings(clip.seen.landmarks[clip.seen.valid])
     steps_s = np.arange(COLUMNS) * STEP_S
     best_frames, best_score = np.arange(COLUMNS) % len(index), (-1, -1.0)
     for start_s in clip.middles_s[:: max(round(len(index) / clip.end_s * STEP_S), 1)]:
@@ -43,13 +43,13 @@ def choose_moments(clip: RealClip) -> NDArray[np.int64]:
     return np.asarray(best_frames, dtype=np.int64)
 
 
-def write_strip(path: Path, clip: RealClip, shown: Shown, *, with_meant: bool) -> None:
+def write_strip(path: Path, clip: RealClip, shown: MethodOutput, *, with_target: bool) -> None:
     """Write one row of the sheet as a picture; `with_meant` adds a row of the target mouths below."""
     moments = choose_moments(clip)
-    rows = [moments, rolled_index(clip, clip)[moments]] if with_meant else [moments]
+    rows = [moments, compute_rolled_index(clip, clip)[moments]] if with_target else [moments]
     picture = np.concatenate([np.concatenate([_crop_cell(shown.items[t]) for t in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with replace_atomically(path) as partial:
         partial.write_bytes(encode_png(picture))
 
 
@@ -69,7 +69,7 @@ def join_strips(strips: Iterable[tuple[Sequence[str], Path]]) -> U8:
                 top, left = row * SIDE_PX, column * SIDE_PX
                 cells.append(picture[top : top + SIDE_PX, left : left + SIDE_PX])
                 labels.append("" if column else name)
-    return contact_sheet(cells, COLUMNS, labels)
+    return render_contact_sheet(cells, COLUMNS, labels)
 
 
 def encode_png(picture: U8) -> bytes:
@@ -83,4 +83,4 @@ def _crop_cell(item: TrackedFrame) -> U8:
         return np.full((SIDE_PX, SIDE_PX, 3), _GREY, np.uint8)
     zoomed = CropTransform(item.view.transform.matrix * _ZOOM, CROP_SIZE_PX * _ZOOM)
     top, left = _TOP * _ZOOM, _LEFT * _ZOOM
-    return crop(item.frame, zoomed)[top : top + SIDE_PX, left : left + SIDE_PX]
+    return sample_crop(item.frame, zoomed)[top : top + SIDE_PX, left : left + SIDE_PX]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from cals.evaluation.reading.readings import Reading
-from cals.metrics.accuracy import confusions
+from cals.metrics.accuracy import count_confusions
 from cals.models.reader import ReaderConfig
 from cals.types import U8
 
@@ -14,7 +14,7 @@ CELL_PX, LABEL_PX, GAP_PX = 12, 52, 24
 _INK, _LINE = (40, 40, 40), (190, 190, 190)
 
 
-def confusion_picture(readings: Mapping[str, Sequence[Reading]], config: ReaderConfig) -> U8:
+def draw_confusions(readings: Mapping[str, Sequence[Reading]], config: ReaderConfig) -> U8:
     """Draw one square per method side by side, slots divided by lines; darker is a larger share of the row."""
     return np.concatenate([_draw_square(method, words, config) for method, words in readings.items()], axis=1)
 
@@ -23,7 +23,7 @@ def _draw_square(method: str, words: Sequence[Reading], config: ReaderConfig) ->
     index = {word: i for i, word in enumerate(config.words)}
     pred = np.array([index[word.read] for word in words], dtype=np.int64)
     target = np.array([index[word.said] for word in words], dtype=np.int64)
-    counts = confusions(pred, target, len(index))
+    counts = count_confusions(pred, target, len(index))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = CELL_PX * len(index)
     heat = cv2.applyColorMap(np.rint(255 * (1 - shares)).astype(np.uint8), cv2.COLORMAP_BONE)

@@ -6,8 +6,8 @@ from pathlib import Path
 from cals.data.manifest import ClipSource
 from cals.data.sources import folder
 from cals.errors import ConfigError, DataError
-from cals.evaluation.drives import RealClip, Seen
-from cals.evaluation.entrants import COPY, REAL, shown_copy, shown_model, shown_real, shown_video
+from cals.evaluation.drives import AlignedFaces, RealClip
+from cals.evaluation.entrants import COPY, REAL, build_copy_output, build_real_output, generate_output, read_output
 from cals.evaluation.reading.readings import BASELINES
 from cals.face.detector import FaceDetector
 from cals.inference.lipsync import LipSync
@@ -23,7 +23,7 @@ class Methods:
             name = place.resolve().name
             if name in self._videos or name in models:
                 raise ConfigError(f"{place}: expected methods of different names, found another {name!r}; rename it")
-            self._videos[name] = {clip.name: clip.video for clip in folder.clips(place)}
+            self._videos[name] = {clip.name: clip.video for clip in folder.list_clips(place)}
         reserved = [name for name in (*models, *self._videos) if name in BASELINES]
         if reserved:
             raise ConfigError(
@@ -40,11 +40,11 @@ class Methods:
                     f"example {missing[0]}; make them, or read fewer clips"
                 )
 
-    def seen(self, clip: RealClip) -> dict[str, Seen]:
+    def seen(self, clip: RealClip) -> dict[str, AlignedFaces]:
         """Return the tracked face of a clip by method."""
         video_path, detector = clip.source.video, self._detector
-        shown_by = {REAL: shown_real(clip), COPY: shown_copy(clip, detector)}
-        shown_by |= {name: shown_model(clip, video_path, lips, detector) for name, lips in self._models.items()}
+        shown_by = {REAL: build_real_output(clip), COPY: build_copy_output(clip, detector)}
+        shown_by |= {name: generate_output(clip, video_path, lips, detector) for name, lips in self._models.items()}
         videos = {name: of_clip[clip.source.name] for name, of_clip in self._videos.items()}
-        shown_by |= {name: shown_video(clip, video, detector) for name, video in videos.items()}
+        shown_by |= {name: read_output(clip, video, detector) for name, video in videos.items()}
         return {name: shown.seen for name, shown in shown_by.items()}

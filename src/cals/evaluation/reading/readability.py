@@ -13,24 +13,24 @@ import numpy as np
 
 import cals
 from cals import hub
-from cals.checkpoint import weights_sha256
+from cals.checkpoint import compute_weights_sha256
 from cals.data.manifest import ClipSource
-from cals.data.shards import writing
+from cals.data.shards import convert_write_errors
 from cals.data.sources import grid
-from cals.data.words import TimedWord, mouth_cut, timed_words
+from cals.data.words import TimedWord, crop_mouth, quantize_words
 from cals.errors import DataError
-from cals.evaluation.clips import ClipsConfig, evenly, names_of
+from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import read_clip
 from cals.evaluation.entrants import REAL
 from cals.evaluation.journal import Journal
-from cals.evaluation.reading.confusion_picture import confusion_picture
+from cals.evaluation.reading.confusion_picture import draw_confusions
 from cals.evaluation.reading.lip_reading import load_reader, read_words
 from cals.evaluation.reading.methods import Methods
 from cals.evaluation.reading.readings import BASELINES, BLANKED, SHUFFLED, ClipReading, ReadabilityReport
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.inference.lipsync import LipSync
-from cals.inference.report import new_file
-from cals.models.reader import Reader
+from cals.inference.report import create_file
+from cals.models.reader import LipReader
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Task:
     other: ClipSource
 
 
-def readability(
+def measure_readability(
     corpus: Path,
     splits: Path,
     reader: Path,
@@ -77,16 +77,16 @@ def readability(
     clip of the parts has known words, or none of them a face.
     """
     network = load_reader(reader).to(device)
-    detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models)))
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
     methods = Methods(models, generated, detector)
     tasks, unknown = _select_tasks(corpus, splits, config, network)
     methods.check([task.source for task in tasks])
     settings = _describe_settings(corpus, splits, reader, models, generated, config)
     report = ReadabilityReport(settings, network.config, without_words=unknown, seed=config.seed)
-    with writing(out):
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        places = [files.enter_context(new_file(out / name, force=force, apart_from=(splits,))) for name in FILES]
+        places = [files.enter_context(create_file(out / name, force=force, apart_from=(splits,))) for name in FILES]
         journal = Journal(out / ".readability.jsonl", settings, asdict, ClipReading.from_document, force=force)
         for done, task in enumerate(tasks):
             if progress is not None:
@@ -104,7 +104,7 @@ def readability(
             )
         places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         places[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        picture = confusion_picture({n: w for n, w in readings.items() if n not in BASELINES[1:]}, network.config)
+        picture = draw_confusions({n: w for n, w in readings.items() if n not in BASELINES[1:]}, network.config)
         places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
     journal.close()
     return report
@@ -121,7 +121,7 @@ def _describe_settings(
     return {
         "models": {name: lips.model.fingerprint for name, lips in models.items()},
         "generated": [str(place) for place in generated],
-        "reader": f"{reader} ({weights_sha256(reader)[:12]})",
+        "reader": f"{reader} ({compute_weights_sha256(reader)[:12]})",
         "corpus": str(corpus),
         "splits": str(splits),
         "parts": list(config.parts),
@@ -132,16 +132,16 @@ def _describe_settings(
 
 
 def _select_tasks(
-    corpus: Path, splits: Path, config: ReadabilityConfig, network: Reader
+    corpus: Path, splits: Path, config: ReadabilityConfig, network: LipReader
 ) -> tuple[list[Task], dict[str, int]]:
     """Select clips with words that the reader knows; count those of each part without any."""
-    clip_of, known = {clip.name: clip for clip in grid.clips(corpus)}, set(network.config.words)
+    clip_of, known = {clip.name: clip for clip in grid.list_clips(corpus)}, set(network.config.words)
     tasks, unknown = [], {}
     for part in config.parts:
-        names = names_of(clip_of, corpus, splits, part, some=False)
+        names = select_names(clip_of, corpus, splits, part, some=False)
         readable = [clip_of[name] for name in names if known & {word.text for word in clip_of[name].words or ()}]
         unknown[part] = len(names) - len(readable)
-        chosen = evenly(readable, config.clips)
+        chosen = sample_evenly(readable, config.clips)
         tasks += [Task(part, clip, chosen[(i + 1) % len(chosen)]) for i, clip in enumerate(chosen)]
     if not tasks:
         raise DataError(
@@ -151,16 +151,16 @@ def _select_tasks(
     return tasks, unknown
 
 
-def _read_clip_words(task: Task, methods: Methods, network: Reader, detector: FaceDetector) -> ClipReading:
+def _read_clip_words(task: Task, methods: Methods, network: LipReader, detector: FaceDetector) -> ClipReading:
     clip, config = read_clip(task.source, detector), network.config
     ticks_s = (np.arange(int(clip.end_s * config.fps)) + 0.5) / config.fps
     index = np.maximum(np.searchsorted(clip.starts_s, ticks_s, side="right") - 1, 0)  # the first may start late
     shown = methods.seen(clip) if clip.seen.valid.any() else {}
     valid = np.all([one.valid[index] for one in shown.values()], axis=0) if shown else np.zeros(len(index), bool)
-    mouths = {name: mouth_cut(one.crops[index], config.cut) for name, one in shown.items()}
+    mouths = {name: crop_mouth(one.crops[index], config.cut) for name, one in shown.items()}
 
     def words(source: ClipSource) -> list[TimedWord]:
-        timed = timed_words(source.words or (), len(index), config.fps)
+        timed = quantize_words(source.words or (), len(index), config.fps)
         return [word for word in timed if word.text in config.slot_of]
 
     own_words = [word for word in words(task.source) if valid[word.start : word.end].all()]

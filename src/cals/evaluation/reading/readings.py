@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cals.evaluation.entrants import COPY, REAL
-from cals.evaluation.table import table
-from cals.metrics.bootstrap import Estimate, share_estimate
+from cals.evaluation.table import format_table
+from cals.metrics.bootstrap import Estimate, estimate_ratio
 from cals.models.reader import ReaderConfig
 
 BLANKED, SHUFFLED = "blanked", "shuffled"
 BASELINES = (REAL, BLANKED, COPY, SHUFFLED)
 ALL = "all"
 """All slots together."""
-PUBLISHED = 0.977
+PUBLISHED_RATIO = 0.977
 """Accuracy on generated over accuracy on real, as the paper reports it for another reader and corpus."""
 LEGEND = """\
 - `real`: the clip itself. `blanked`: the same with each word's own frames hidden: what its times and the context frames
@@ -96,8 +96,8 @@ class ReadabilityReport:
         total, correct, correct_in_slot = self._count_words(clips, slot, method).T
         _, correct_real, _ = self._count_words(clips, slot, REAL).T
         # The real mouth is the measure itself, and the shuffled one was asked for other words.
-        of_real = Estimate(math.nan) if method in (REAL, SHUFFLED) else share_estimate(correct, correct_real, self.seed)
-        accuracy, in_slot = (share_estimate(count, total, self.seed) for count in (correct, correct_in_slot))
+        of_real = Estimate(math.nan) if method in (REAL, SHUFFLED) else estimate_ratio(correct, correct_real, self.seed)
+        accuracy, in_slot = (estimate_ratio(count, total, self.seed) for count in (correct, correct_in_slot))
         return Score(part, slot, method, int(total.sum()), accuracy, of_real, in_slot)
 
     def _count_words(self, clips: Sequence[ClipReading], slot: str, method: str) -> np.ndarray:
@@ -121,8 +121,8 @@ class ReadabilityReport:
         head = ["words", "accuracy", "of real", "in slot"]
         return "\n\n".join(
             [
-                table(["part", "read from", *head], overall),
-                table(["part", "slot", "read from", *head], by_slot),
+                format_table(["part", "read from", *head], overall),
+                format_table(["part", "slot", "read from", *head], by_slot),
                 self.counts(),
             ]
         )
@@ -134,7 +134,7 @@ class ReadabilityReport:
         unknown = ", ".join(f"{count} clips of {part}" for part, count in self.without_words.items() if count)
         return (
             f"{read} words of {len(self.clips)} clips read; {left_out} left out for want of a face; published ratio "
-            f"{100 * PUBLISHED:.1f} % (another reader, another corpus)"
+            f"{100 * PUBLISHED_RATIO:.1f} % (another reader, another corpus)"
             + (f"; without known words: {unknown}" if unknown else "")
         )
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from cals.errors import DataError
 from cals.evaluation.reading.readings import ALL
-from cals.evaluation.table import plain, table
+from cals.evaluation.table import format_table, round_for_json
 from cals.metrics.motion import correlation
 
-FEWEST = 3
+MIN_METHODS = 3
 """Least number of methods for a correlation."""
 
 
@@ -31,7 +31,7 @@ class Agreement:
         correlations = {}
         for part, system in dict.fromkeys((part, system) for part, _, system, _, _ in self.rows):
             pairs = np.array([row[3:] for row in self.rows if (row[0], row[2]) == (part, system)])
-            is_defined = len(pairs) >= FEWEST and bool((pairs.std(axis=0) > 0).all())
+            is_defined = len(pairs) >= MIN_METHODS and bool((pairs.std(axis=0) > 0).all())
             correlations[part, system] = correlation(*pairs.T) if is_defined else math.nan
         return correlations
 
@@ -46,12 +46,12 @@ class Agreement:
             + (
                 f"{value:.2f}"
                 if not math.isnan(value)
-                else f"not known: it needs {FEWEST} methods that are read differently"
+                else f"not known: it needs {MIN_METHODS} methods that are read differently"
             )
             for (part, system), value in self.correlations().items()
         ]
         head = ["part", "read by", "videos", "word reader", "1 - WER"]
-        return f"Word accuracy in % beside that of {self.source}.\n\n{table(head, rows)}\n\n" + "\n".join(lines)
+        return f"Word accuracy in % beside that of {self.source}.\n\n{format_table(head, rows)}\n\n" + "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
         """Return a JSON document."""
@@ -61,7 +61,9 @@ class Agreement:
             for (part, system), value in self.correlations().items()
         ]
         rows = [dict(zip(names, row, strict=True)) for row in self.rows]
-        document: dict[str, Any] = plain({"source": self.source, "methods": rows, "correlations": correlations})
+        document: dict[str, Any] = round_for_json(
+            {"source": self.source, "methods": rows, "correlations": correlations}
+        )
         return document
 
 

@@ -7,7 +7,7 @@ from cals.evaluation.recognition.conditions import ANY, Condition
 from cals.evaluation.recognition.report import WerReport
 from cals.evaluation.recognition.scores import PartScores
 from cals.evaluation.studies.common import ALL
-from cals.evaluation.studies.plots import Panel, draw
+from cals.evaluation.studies.plots import Panel, draw_panels
 from cals.metrics.bootstrap import Estimate
 
 COLUMNS = 4
@@ -27,7 +27,7 @@ def draw_rates(path: Path, report: WerReport) -> None:
         for part in parts
         for first in range(0, len(curves), COLUMNS)
     ]
-    draw(path, panels)
+    draw_panels(path, panels)
 
 
 def _build_panel(report: WerReport, part: PartScores, group: Sequence[Condition]) -> Panel:

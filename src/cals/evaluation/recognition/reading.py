@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cals.data.store import split_names
+from cals.data.store import load_split_names
 from cals.data.utterances import Utterance, UtteranceBatch, UtteranceStore, build_batch
 from cals.data.words import Cut
 from cals.errors import DataError
-from cals.evaluation.clips import evenly
+from cals.evaluation.clips import sample_evenly
 from cals.evaluation.entrants import REAL
 from cals.evaluation.recognition.conditions import Condition, WerConfig, build_conditions
 from cals.evaluation.recognition.records import ClipRecord, FrameScores
@@ -66,7 +66,7 @@ class ClipReader:
         shapes = {_get_cut(system) for system in systems}
         self._stores: dict[str, dict[_Cut, UtteranceStore]] = {}
         for part in config.parts if splits is not None else (ALL,):
-            names = None if splits is None else split_names(splits, part)
+            names = None if splits is None else load_split_names(splits, part)
             stores = {shape: UtteranceStore(corpus, names, **shape._asdict()) for shape in shapes}
             if not all(map(len, stores.values())):
                 raise DataError(
@@ -80,7 +80,7 @@ class ClipReader:
         tasks = []
         for part in self._stores:
             store = self._store(part)
-            indices = evenly(range(len(store)), self._config.clips)
+            indices = sample_evenly(range(len(store)), self._config.clips)
             tasks += [Task(part, index, store.keys[index]) for index in indices]
             if self._videos is not None:
                 self._videos.check([str(store.facts[index]["clip"]) for index in indices])

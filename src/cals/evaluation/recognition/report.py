@@ -12,8 +12,8 @@ from cals.evaluation.recognition.grammar import ROWS, Grammar
 from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.scores import Contrast, PartScores, build_contrasts, is_number
 from cals.evaluation.recognition.systems import System
-from cals.evaluation.studies.common import ALL, numbers
-from cals.evaluation.table import plain, table
+from cals.evaluation.studies.common import ALL, round_estimate
+from cals.evaluation.table import format_table, round_for_json
 from cals.metrics.bootstrap import Estimate
 from cals.models.avsr.network import STREAMS
 
@@ -113,7 +113,7 @@ class WerReport:
         rows += [
             [name, *map(_format_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)
         ]
-        return table(["condition", *(system.name for system in self.systems)], rows)
+        return format_table(["condition", *(system.name for system in self.systems)], rows)
 
     def _format_details(self, part: PartScores) -> list[tuple[str, str]]:
         return [
@@ -132,7 +132,7 @@ class WerReport:
                 other, value = part.difference(condition.name, contrast)
                 row.append(_format_points(value) + (f" {other}" if len(contrast.others) > 1 else ""))
             rows.append(row)
-        return table(["condition", *(contrast.title for contrast in self.contrasts)], rows)
+        return format_table(["condition", *(contrast.title for contrast in self.contrasts)], rows)
 
     def _format_changes(self, part: PartScores) -> str:
         rows = [
@@ -147,7 +147,7 @@ class WerReport:
             for system in self.systems
             for name in self.generated
         ]
-        return table(["read by", "videos", "real", "generated", "ratio", "difference"], rows) if rows else ""
+        return format_table(["read by", "videos", "real", "generated", "ratio", "difference"], rows) if rows else ""
 
     def _format_aucs(self, part: PartScores) -> str:
         columns = [(system, stream) for system in self.systems if system.has_scores for stream in STREAMS]
@@ -156,7 +156,11 @@ class WerReport:
             aucs = [part.auc(condition.name, system, stream) for system, stream in columns]
             if any(aucs):
                 rows.append([condition.name, *("" if auc is None else _format_ratio(auc) for auc in aucs)])
-        return table(["condition", *(f"{system.name}, {stream}" for system, stream in columns)], rows) if rows else ""
+        return (
+            format_table(["condition", *(f"{system.name}, {stream}" for system, stream in columns)], rows)
+            if rows
+            else ""
+        )
 
     def _format_networks(self, part: PartScores) -> str:
         several = [system for system in self.systems if len(system.networks) > 1]
@@ -172,7 +176,7 @@ class WerReport:
             ]
             for condition in self.conditions
         ]
-        return table(["condition", *(system.name for system in several)], rows)
+        return format_table(["condition", *(system.name for system in several)], rows)
 
     def markdown(self) -> str:
         """Format the whole report."""
@@ -209,8 +213,8 @@ class WerReport:
             "kind": condition.kind,
             "strength": condition.strength,
             "system": system.name,
-            "wer": numbers(part.rate(condition.name, system.name)),
-            "networks": plain(part.network_rates(condition.name, system)),
+            "wer": round_estimate(part.rate(condition.name, system.name)),
+            "networks": round_for_json(part.network_rates(condition.name, system)),
             "words": int(part.words.sum()),
             "substitutions": substitutions,
             "insertions": insertions,
@@ -219,7 +223,7 @@ class WerReport:
 
     def _grammar_entry(self, part: PartScores, system: System) -> dict[str, Any]:
         grammar = self.grammars[system.name]
-        rates = map(numbers, part.grammar_rates(grammar))
+        rates = map(round_estimate, part.grammar_rates(grammar))
         sentences = {"most probable": grammar.probable, "best guess": grammar.guess}
         return {"part": part.part, "system": system.name, **sentences, "wer": dict(zip(ROWS, rates, strict=True))}
 
@@ -230,7 +234,7 @@ class WerReport:
                 for contrast in self.contrasts:
                     other, value = part.difference(condition.name, contrast)
                     names = {"part": part.part, "condition": condition.name, "system": contrast.system, "other": other}
-                    entries.append(names | {"title": contrast.title, "difference": numbers(value)})
+                    entries.append(names | {"title": contrast.title, "difference": round_estimate(value)})
         return entries
 
     def _change_entries(self) -> list[dict[str, Any]]:
@@ -239,8 +243,8 @@ class WerReport:
                 "part": part.part,
                 "system": system.name,
                 "videos": name,
-                "ratio": numbers(part.ratio(name, REAL, system.name)),
-                "difference": numbers(part.change(name, REAL, system.name)),
+                "ratio": round_estimate(part.ratio(name, REAL, system.name)),
+                "difference": round_estimate(part.change(name, REAL, system.name)),
             }
             for part in self.parts
             for system in self.systems
@@ -254,7 +258,7 @@ class WerReport:
                 auc = part.auc(condition.name, system, stream)
                 if auc is not None:
                     names = {"part": part.part, "condition": condition.name, "system": system.name, "stream": stream}
-                    entries.append(names | {"auc": numbers(auc)})
+                    entries.append(names | {"auc": round_estimate(auc)})
         return entries
 
 

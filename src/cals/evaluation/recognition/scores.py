@@ -11,8 +11,8 @@ import numpy as np
 from cals.evaluation.recognition.grammar import Grammar, count_grammar_errors
 from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.systems import System
-from cals.metrics.bootstrap import F64, Estimate, estimate, share_estimate
-from cals.metrics.reliability import auc_replicates
+from cals.metrics.bootstrap import F64, Estimate, estimate_interval, estimate_ratio
+from cals.metrics.reliability import bootstrap_auc
 from cals.metrics.wer import Edits, edit_distance
 from cals.models.avsr.network import STREAMS
 
@@ -61,25 +61,25 @@ class PartScores:
 
     def rate(self, condition: str, system: str) -> Estimate:
         """Estimate the word error rate: errors over words, both summed over the clips."""
-        return share_estimate(self.errors(condition, system), self.words, self.seed)
+        return estimate_ratio(self.errors(condition, system), self.words, self.seed)
 
     def network_rates(self, condition: str, system: System) -> list[float]:
         """Return the word error rate of each network by itself."""
         count = len(system.networks)
         edits = [self.edits(condition, system.name, slice(number, None, count)) for number in range(count)]
-        return [share_estimate(of_one.sum(axis=1), self.words, self.seed).value for of_one in edits]
+        return [estimate_ratio(of_one.sum(axis=1), self.words, self.seed).value for of_one in edits]
 
     def grammar_rates(self, grammar: Grammar) -> list[Estimate]:
         """Estimate the error rates of the language model by itself, in the order of `grammar.ROWS`."""
         errors = count_grammar_errors(grammar, [clip.said for clip in self.clips])
-        return [share_estimate(column, self.words, self.seed) for column in errors.T]
+        return [estimate_ratio(column, self.words, self.seed) for column in errors.T]
 
     def difference(self, condition: str, contrast: Contrast) -> Difference:
         """Estimate the error rate of a system minus that of the best of the others, paired by clip."""
         sums = {name: self.errors(condition, name).sum() for name in contrast.others}
         other = min(sums, key=lambda name: sums[name])
         difference = self.errors(condition, contrast.system) - self.errors(condition, other)
-        return Difference(other, share_estimate(difference, self.words, self.seed))
+        return Difference(other, estimate_ratio(difference, self.words, self.seed))
 
     def auc(self, condition: str, system: System, stream: str) -> Estimate | None:
         """Estimate how often a corrupted frame is trusted less than another one; None for a stream that is not
@@ -94,17 +94,17 @@ class PartScores:
         for number in range(count):
             arrays = [[one.arrays() for one in of_clip[number::count]] for of_clip in clips if of_clip]
             joined = [(np.concatenate([a for a, _ in one]), np.concatenate([b for _, b in one])) for one in arrays]
-            replicates.append(auc_replicates(joined, self.seed))
-        return estimate(np.mean(replicates, axis=0), sum(map(bool, clips)))
+            replicates.append(bootstrap_auc(joined, self.seed))
+        return estimate_interval(np.mean(replicates, axis=0), sum(map(bool, clips)))
 
     def ratio(self, condition: str, other: str, system: str) -> Estimate:
         """Estimate the ratio of the error rates under two conditions; NaN where the other one is 0."""
-        return share_estimate(self.errors(condition, system), self.errors(other, system), self.seed)
+        return estimate_ratio(self.errors(condition, system), self.errors(other, system), self.seed)
 
     def change(self, condition: str, other: str, system: str) -> Estimate:
         """Estimate the error rate under one condition minus that under another one, paired by clip."""
         difference = self.errors(condition, system) - self.errors(other, system)
-        return share_estimate(difference, self.words, self.seed)
+        return estimate_ratio(difference, self.words, self.seed)
 
 
 @lru_cache(maxsize=1 << 16)

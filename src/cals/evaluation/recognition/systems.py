@@ -8,7 +8,7 @@ import torch
 
 from cals.data.utterances import UtteranceBatch
 from cals.errors import ConfigError
-from cals.evaluation.protocol.run import named_folders
+from cals.evaluation.protocol.run import parse_folders
 from cals.inference.load import load_recognizer
 from cals.models.avsr.beam import BeamConfig
 from cals.models.avsr.config import AVSRConfig, Streams
@@ -56,7 +56,7 @@ class System:
 
 def name_models(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
     """Parse NAME=FOLDER, or folders called by their own names; ConfigError where such a name is not unique."""
-    models = named_folders(texts)
+    models = parse_folders(texts)
     names = [name for name, _ in models]
     for text, name in zip(texts, names, strict=True):
         if "=" not in text and names.count(name) > 1:

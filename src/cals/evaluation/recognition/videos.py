@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from cals.data.manifest import ClipSource
-from cals.data.segments import encoded
+from cals.data.segments import encode_crops
 from cals.data.sources import folder
-from cals.data.store import decoded
-from cals.data.utterances import grey_mouths
+from cals.data.store import decode_crops
+from cals.data.utterances import extract_grey_mouths
 from cals.data.words import Cut
 from cals.errors import ConfigError, DataError
 from cals.evaluation.drives import read_clip
@@ -33,7 +33,7 @@ class Videos:
         for name, place in folders:
             if name in self._videos or name == REAL:
                 raise ConfigError(f"videos: expected folders of different names, found another {name!r}; name it anew")
-            self._videos[name] = {clip.name: clip for clip in folder.clips(place)}
+            self._videos[name] = {clip.name: clip for clip in folder.list_clips(place)}
         self._crops = lru_cache(maxsize=2)(self._track)
 
     @property
@@ -53,7 +53,7 @@ class Videos:
 
     def mouths(self, name: str, clip: str, first: int, frames: int, cut: Cut, mouth_px: int) -> U8:
         """Return grey mouths [t mouth_px mouth_px] of `frames` frames from `first` on; black where there is no face."""
-        return grey_mouths(self._crops(name, clip, first, frames), cut, mouth_px)
+        return extract_grey_mouths(self._crops(name, clip, first, frames), cut, mouth_px)
 
     def _track(self, name: str, clip: str, first: int, frames: int) -> U8:
         """Return aligned crops [t h w 3] at the model's rate, each of the frame at its middle, encoded once."""
@@ -65,4 +65,4 @@ class Videos:
         black = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
         if black:
             logger.warning("%s of %s: %d of %d frames are read as black, without a face", clip, name, black, frames)
-        return decoded(encoded(list(crops), fps), frames)
+        return decode_crops(encode_crops(list(crops), fps), frames)

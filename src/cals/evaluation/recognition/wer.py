@@ -24,8 +24,8 @@ from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.report import PLOT, WerReport
 from cals.evaluation.recognition.systems import load_systems
 from cals.evaluation.recognition.videos import Videos
-from cals.evaluation.studies.common import results
-from cals.evaluation.studies.plots import plotter
+from cals.evaluation.studies.common import open_results
+from cals.evaluation.studies.plots import load_pyplot
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.types import ProgressCallback
 from cals.workers import Work, check_workers, run_jobs
@@ -56,7 +56,7 @@ class WerJob:
         visual = [system for system in systems if system.streams == "video"]
         if not visual:
             raise ConfigError("videos: expected a recogniser that sees, found none; name one that has video")
-        detector = BlazeFaceMesh(FaceModels(*hub.face_model_bytes(self.face_models)))
+        detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(self.face_models)))
         videos = Videos(self.videos, detector, visual[0].config.mel.timing)
         return ClipReader(self.corpus, self.splits, visual, self.config, videos)
 
@@ -88,8 +88,8 @@ def measure_word_errors(
     }
     report = WerReport(settings, reader.systems, reader.conditions, grammars, seed=job.config.seed)
     if PLOT in report.files:
-        plotter()  # complains where there is no matplotlib
-    with results(out, report.files, force=force) as places:
+        load_pyplot()  # complains where there is no matplotlib
+    with open_results(out, report.files, force=force) as places:
         journal = Journal(out / ".wer.jsonl", settings, ClipRecord.document, ClipRecord.read, force=force)
         report.clips = _read_tasks(job, reader, tasks, journal, workers, progress)
         if readability is not None and words is not None:

@@ -13,17 +13,17 @@ from typing import Any, TypeVar, get_args
 
 import cals
 from cals import hub
-from cals.data.shards import writing
-from cals.data.store import ClipStore, LoadedClip, split_names
+from cals.data.shards import convert_write_errors
+from cals.data.store import ClipStore, LoadedClip, load_split_names
 from cals.errors import ConfigError, DataError
-from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.journal import Journal
 from cals.evaluation.studies.curves import ClipRecord
-from cals.evaluation.studies.mouths import Measure, MeshReader, MouthReader, PictureReader, Subject
+from cals.evaluation.studies.mouths import Measure, MeshReader, MouthReader, PictureReader, StudyClip
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
-from cals.inference.report import new_file
+from cals.inference.report import create_file
 from cals.metrics.bootstrap import Estimate
 from cals.types import ProgressCallback
 
@@ -67,7 +67,7 @@ class Pick:
     shard: str
 
 
-def picked(corpus: Path, splits: Path | None, config: ClipsConfig) -> list[Pick]:
+def select_clips(corpus: Path, splits: Path | None, config: ClipsConfig) -> list[Pick]:
     """Select the clips of each part, in the order of the shards; DataError where a part has none."""
     manifest = corpus / "manifest.jsonl"
     if not manifest.is_file():
@@ -75,16 +75,16 @@ def picked(corpus: Path, splits: Path | None, config: ClipsConfig) -> list[Pick]
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     picks = []
     for part in config.parts if splits is not None else (ALL,):
-        names = None if splits is None else split_names(splits, part)
+        names = None if splits is None else load_split_names(splits, part)
         of_part = [line for line in lines if names is None or line["clip"] in names]
         if not of_part:
             raise DataError(f"{corpus}: expected clips of the part {part!r}, found none of {len(lines)}; name another")
-        for line in evenly(of_part, config.clips):
+        for line in sample_evenly(of_part, config.clips):
             picks.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
     return sorted(picks, key=lambda pick: pick.shard)
 
 
-def loaded(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pick, LoadedClip]]:
+def load_clips(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pick, LoadedClip]]:
     """Load the clips one by one; only one shard of them is in memory at a time."""
     for _, group in groupby(picks, lambda pick: pick.shard):
         of_shard = list(group)
@@ -94,14 +94,14 @@ def loaded(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pi
             yield pick, store[index_by_key[pick.key]]
 
 
-def reader_of(measure: Measure, face_models: Path | None, batch: int) -> MouthReader:
+def build_reader(measure: Measure, face_models: Path | None, batch: int) -> MouthReader:
     """Build the reader that finds the mouths."""
     if measure == "mesh":
         return MeshReader()
-    return PictureReader(BlazeFaceMesh(FaceModels(*hub.face_model_bytes(face_models))), batch)
+    return PictureReader(BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models))), batch)
 
 
-def settings_of(lips: LipSync, corpus: Path, splits: Path | None, config: StudyConfig) -> dict[str, Any]:
+def describe_settings(lips: LipSync, corpus: Path, splits: Path | None, config: StudyConfig) -> dict[str, Any]:
     """Return the settings of a study, as JSON has them."""
     return {
         "model": f"{lips.model.name} ({lips.model.fingerprint})",
@@ -117,17 +117,17 @@ def settings_of(lips: LipSync, corpus: Path, splits: Path | None, config: StudyC
     }
 
 
-def journal_of(path: Path, settings: dict[str, Any], *, force: bool) -> Journal[ClipRecord]:
+def open_journal(path: Path, settings: dict[str, Any], *, force: bool) -> Journal[ClipRecord]:
     """Open the journal of a study's finished clips."""
     return Journal(path, settings, ClipRecord.document, ClipRecord.read, force=force)
 
 
-def measured(
+def measure_clips(
     corpus: Path,
     picks: list[Pick],
     mel: MelConfig,
     journal: Journal[Record],
-    of_clip: Callable[[Pick, Subject], Record],
+    of_clip: Callable[[Pick, StudyClip], Record],
     progress: ProgressCallback | None,
 ) -> list[Record]:
     """Measure every clip, in order; clips that the journal has already are not measured again.
@@ -135,10 +135,10 @@ def measured(
     Raises DataError when no clip has a moment to measure.
     """
     missing = [pick for pick in picks if pick.key not in journal.records]
-    for pick, clip in loaded(corpus, missing, mel):
+    for pick, clip in load_clips(corpus, missing, mel):
         if progress is not None:
             progress(len(journal.records), len(picks))
-        record = of_clip(pick, Subject(clip))
+        record = of_clip(pick, StudyClip(clip))
         if not any(one.lmd for one in record.series.values()):
             logger.warning("%s: left out, with %d frames and %d without a face", pick.key, clip.frames, record.dropped)
         journal.add(pick.key, record)
@@ -182,28 +182,28 @@ class StudyReport(ABC):
         )
 
 
-def numbers(found: Estimate) -> list[float | None]:
+def round_estimate(found: Estimate) -> list[float | None]:
     """Return an estimate as JSON has it: value, low, high, rounded."""
     return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
 
 
 @contextmanager
-def results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[Path]]:
+def open_results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[Path]]:
     """Open paths for the results in `out`, which appear together when the work is done, or not at all."""
-    with writing(out):
+    with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        yield [files.enter_context(new_file(out / name, force=force, apart_from=())) for name in names]
+        yield [files.enter_context(create_file(out / name, force=force, apart_from=())) for name in names]
 
 
-def rows_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:
+def group_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Group records by part, and all together where there are several parts; clips without values are left out."""
     scored = [record for record in records if any(one.lmd for one in record.series.values())]
     parts = {name: [r for r in scored if r.part == name] for name in dict.fromkeys(r.part for r in scored)}
     return parts if len(parts) < 2 else parts | {ALL: scored}
 
 
-def counts(records: Sequence[ClipRecord]) -> str:
+def format_counts(records: Sequence[ClipRecord]) -> str:
     """Format how many clips and moments were measured."""
     scored = [record for record in records if any(one.lmd for one in record.series.values())]
     left_out = [record.clip for record in records if record not in scored]

@@ -15,36 +15,36 @@ from cals.evaluation.studies.common import (
     Pick,
     StudyConfig,
     StudyReport,
-    counts,
-    journal_of,
-    measured,
-    numbers,
-    picked,
-    reader_of,
-    results,
-    rows_by_part,
-    settings_of,
+    build_reader,
+    describe_settings,
+    format_counts,
+    group_by_part,
+    measure_clips,
+    open_journal,
+    open_results,
+    round_estimate,
+    select_clips,
 )
 from cals.evaluation.studies.curves import (
-    BETTER,
+    DIRECTION,
     MEASURES,
     ClipRecord,
     Series,
-    gained,
-    series,
-    values,
+    build_series,
+    compute_measures,
+    find_gain_point,
 )
-from cals.evaluation.studies.mouths import FPS, MouthReader, Subject, check_crops, silent
-from cals.evaluation.studies.plots import Panel, draw, plotter
+from cals.evaluation.studies.mouths import FPS, MouthReader, StudyClip, build_silence, check_crops
+from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.inference.lipsync import LipSync
-from cals.metrics.bootstrap import Estimate, draws, estimate
+from cals.metrics.bootstrap import Estimate, estimate_interval, sample_clip_counts
 from cals.models.lips import LipModel
 from cals.types import ProgressCallback
 
 PUBLISHED_S = 1.2
 """Window at which LMD is best in the paper's Fig. 3."""
 FILES = ("context.json", "context.md", "context.png")
-WHOLE, NONE = "whole", "none"
+WHOLE, SILENCE = "whole", "none"
 """Conditions: the clip's sound in full; and silence in its place, the baseline of the picture alone."""
 _BATCH = 32
 """Batch size: windows of sound encoded at once."""
@@ -88,11 +88,11 @@ class ContextReport(StudyReport):
         curves = {
             part: {
                 name: {
-                    "window_s": numbers(curve.window_s),
+                    "window_s": round_estimate(curve.window_s),
                     "best_s": curve.best_s,
-                    WHOLE: numbers(curve.whole),
-                    NONE: numbers(curve.none),
-                    "at": [numbers(point) for point in curve.at],
+                    WHOLE: round_estimate(curve.whole),
+                    SILENCE: round_estimate(curve.none),
+                    "at": [round_estimate(point) for point in curve.at],
                 }
                 for name, curve in of_part.items()
             }
@@ -107,13 +107,13 @@ class ContextReport(StudyReport):
         ]
         for part, of_part in self.curves.items():
             for name, curve in of_part.items():
-                best = max(curve.at, key=lambda point: BETTER[name] * point.value)
+                best = max(curve.at, key=lambda point: DIRECTION[name] * point.value)
                 window = "no gain" if math.isnan(curve.window_s.value) else _format_seconds(curve.window_s)
                 lines.append(
                     f"| {part} | {name} | {curve.none.value:.3f} | {curve.at[0].value:.3f} | {best.value:.3f} "
                     f"| {curve.whole.value:.3f} | {window} | {curve.best_s:.2f} |"
                 )
-        return "\n".join([*lines, "", self._compare_published(), "", counts(self.clips)])
+        return "\n".join([*lines, "", self._compare_published(), "", format_counts(self.clips)])
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
@@ -135,7 +135,7 @@ class ContextReport(StudyReport):
         )
 
 
-def context(
+def measure_context(
     lips: LipSync,
     corpus: Path,
     out: Path,
@@ -150,31 +150,33 @@ def context(
 
     Interrupted work is resumed. Raises DataError when the corpus has no clips to measure.
     """
-    plotter()
+    load_pyplot()
     network = lips.model.network
     check_crops(network)
-    picks = picked(corpus, splits, config)
-    settings = settings_of(lips, corpus, splits, config) | {"reach": config.reach}
-    reader = reader_of(config.measure, face_models, lips.batch)
-    with results(out, FILES, force=force) as (document, text, picture):
-        journal = journal_of(out / ".context.jsonl", settings, force=force)
-        records = measured(
+    picks = select_clips(corpus, splits, config)
+    settings = describe_settings(lips, corpus, splits, config) | {"reach": config.reach}
+    reader = build_reader(config.measure, face_models, lips.batch)
+    with open_results(out, FILES, force=force) as (document, text, picture):
+        journal = open_journal(out / ".context.jsonl", settings, force=force)
+        records = measure_clips(
             corpus,
             picks,
             network.mel,
             journal,
-            lambda pick, subject: of_clip(pick, subject, network, reader, config),
+            lambda pick, subject: measure_clip(pick, subject, network, reader, config),
             progress,
         )
-        report = ContextReport(settings=settings, clips=records, curves=curves_of(records, config))
+        report = ContextReport(settings=settings, clips=records, curves=build_curves(records, config))
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, [_build_panels(report)])
+        draw_panels(picture, [_build_panels(report)])
     journal.close()
     return report
 
 
-def of_clip(pick: Pick, subject: Subject, network: LipModel, reader: MouthReader, config: ContextConfig) -> ClipRecord:
+def measure_clip(
+    pick: Pick, subject: StudyClip, network: LipModel, reader: MouthReader, config: ContextConfig
+) -> ClipRecord:
     """Measure the moments of a clip with `reach` frames of sound on either side, under every window."""
     clip = subject.clip
     moments = list(range(config.reach, clip.frames - config.reach, config.every))
@@ -185,10 +187,10 @@ def of_clip(pick: Pick, subject: Subject, network: LipModel, reader: MouthReader
         with torch.inference_mode():
             units = {str(k): cut_units(network, mel, moments, k) for k in range(config.reach + 1)}
             units[WHOLE] = network.units(mel[None])[0, moments]
-            units[NONE] = network.units(silent(mel, network)[None])[0, moments]
+            units[SILENCE] = network.units(build_silence(mel, network)[None])[0, moments]
         generated = reader.made(network, subject, torch.cat(list(units.values())), moments * len(units))
         landmarks = dict(zip(units, np.split(generated, len(units)), strict=True))
-        by_condition, dropped = series(reader.real(subject, moments), landmarks)
+        by_condition, dropped = build_series(reader.real(subject, moments), landmarks)
     return ClipRecord(
         part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=by_condition
     )
@@ -204,24 +206,24 @@ def cut_units(network: LipModel, mel: Tensor, moments: list[int], k: int) -> Ten
     return torch.cat(units)
 
 
-def curves_of(records: list[ClipRecord], config: ContextConfig) -> dict[str, dict[str, Curve]]:
+def build_curves(records: list[ClipRecord], config: ContextConfig) -> dict[str, dict[str, Curve]]:
     """Compute part -> measure -> curve."""
-    names = [*map(str, range(config.reach + 1)), WHOLE, NONE]
+    names = [*map(str, range(config.reach + 1)), WHOLE, SILENCE]
     curves: dict[str, dict[str, Curve]] = {}
-    for part, of_part in rows_by_part(records).items():
+    for part, of_part in group_by_part(records).items():
         number = len(of_part)
-        resamples = draws(number, config.seed)
-        replicates = {name: values([record.series[name] for record in of_part], resamples) for name in names}
+        resamples = sample_clip_counts(number, config.seed)
+        replicates = {name: compute_measures([record.series[name] for record in of_part], resamples) for name in names}
         curves[part] = {}
         for measure in MEASURES:
             along = np.stack([replicates[name][measure] for name in names[:-2]], axis=1)
-            window = (2 * gained(along, BETTER[measure]) + 1) / FPS
+            window = (2 * find_gain_point(along, DIRECTION[measure]) + 1) / FPS
             curves[part][measure] = Curve(
-                at=[estimate(column, number) for column in along.T],
-                window_s=estimate(window, number),
-                best_s=(2 * int((BETTER[measure] * along[0]).argmax()) + 1) / FPS,
-                whole=estimate(replicates[WHOLE][measure], number),
-                none=estimate(replicates[NONE][measure], number),
+                at=[estimate_interval(column, number) for column in along.T],
+                window_s=estimate_interval(window, number),
+                best_s=(2 * int((DIRECTION[measure] * along[0]).argmax()) + 1) / FPS,
+                whole=estimate_interval(replicates[WHOLE][measure], number),
+                none=estimate_interval(replicates[SILENCE][measure], number),
             )
     return curves
 

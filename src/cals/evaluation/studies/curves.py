@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 
 from cals.evaluation.drives import F64
-from cals.evaluation.scores import openings
+from cals.evaluation.scores import compute_openings
 from cals.face.landmarks import MOUTH_68
 from cals.metrics.landmarks import landmark_distance
 
 MEASURES = ("opening", "lmd")
-BETTER = {"opening": 1, "lmd": -1}
+DIRECTION = {"opening": 1, "lmd": -1}
 """1 where higher is better, -1 where lower is."""
 _STILL = 1e-12
 """Squared variation of an opening below which the mouth does not move."""
@@ -53,7 +53,7 @@ class ClipRecord:
         return cls(**(document | {"series": series}))
 
 
-def series(real: F64, conditions: Mapping[str, F64]) -> tuple[dict[str, Series], int]:
+def build_series(real: F64, conditions: Mapping[str, F64]) -> tuple[dict[str, Series], int]:
     """Compute a series for each condition from landmarks [n 468 2]; returns how many of the n were dropped too."""
     valid = np.all([np.isfinite(points).all(axis=(1, 2)) for points in (real, *conditions.values())], axis=0)
     lips, target = list(MOUTH_68), real[valid]
@@ -62,7 +62,9 @@ def series(real: F64, conditions: Mapping[str, F64]) -> tuple[dict[str, Series],
         points = landmarks[valid]
         distances = [landmark_distance(a[None, lips], b[None, lips]) for a, b in zip(points, target, strict=True)]
         by_condition[name] = Series(
-            real=_round_values(openings(target)), made=_round_values(openings(points)), lmd=_round_values(distances)
+            real=_round_values(compute_openings(target)),
+            made=_round_values(compute_openings(points)),
+            lmd=_round_values(distances),
         )
     return by_condition, int((~valid).sum())
 
@@ -72,7 +74,7 @@ def _round_values(values: Sequence[float] | F64) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-def values(clips: Sequence[Series], counts: F64) -> dict[str, F64]:
+def compute_measures(clips: Sequence[Series], counts: F64) -> dict[str, F64]:
     """Compute each measure [r] for each row of `counts` [r c].
 
     `opening` is the correlation of openings pooled within clips: each clip's means are subtracted first, so that
@@ -90,7 +92,7 @@ def values(clips: Sequence[Series], counts: F64) -> dict[str, F64]:
     return {"opening": correlation, "lmd": distance / np.maximum(moments, 1)}
 
 
-def gained(curves: F64, better: int, share: float = 0.95) -> F64:
+def find_gain_point(curves: F64, better: int, share: float = 0.95) -> F64:
     """Find where each curve [r k] first reaches `share` of its gain from the first point to its best one, [r].
 
     Interpolates linearly between points, as the oracle of synthetic speech does too; NaN for a curve whose first point

@@ -8,24 +8,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cals.checkpoint import config_from_dict, load_checkpoint, weights_sha256
+from cals.checkpoint import compute_weights_sha256, config_from_dict, load_checkpoint
 from cals.errors import CheckpointError, ConfigError
 from cals.models.a2l import A2LConfig
 from cals.models.lips import LipModel
 from cals.models.speaking import MeshLips, UNetLips
 
-Loss = Literal["hidden", "silenced", "full"]
+Masking = Literal["hidden", "silenced", "full"]
 _BATCH = 16
 """Batch size: copies of a clip's sound encoded at once."""
 
 
 @dataclass(frozen=True)
-class Way:
+class MaskingMethod:
     """A network, and what replaces the sound of the masked frames."""
 
     name: str
     network: LipModel
-    loss: Loss
+    loss: Masking
     """Replacement: the learned mask vector of the training; digital silence; or none, the full sound."""
 
     def units(self, mel: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
@@ -58,32 +58,39 @@ class Way:
         return self.network.a2l(mels, lost)  # type: ignore[no-any-return]
 
 
-def ways(network: LipModel, baseline: LipModel | None) -> list[Way]:
+def build_methods(network: LipModel, baseline: LipModel | None) -> list[MaskingMethod]:
     """Build all that are compared; ConfigError where the network has no Audio-to-Lip with a mask vector."""
-    network = check_speaking(network)
-    methods = [Way("hidden", network, "hidden"), Way("silenced", network, "silenced"), Way("full", network, "full")]
+    network = check_a2l(network)
+    methods = [
+        MaskingMethod("hidden", network, "hidden"),
+        MaskingMethod("silenced", network, "silenced"),
+        MaskingMethod("full", network, "full"),
+    ]
     if baseline is not None:
-        methods += [Way("baseline silenced", baseline, "silenced"), Way("baseline full", baseline, "full")]
+        methods += [
+            MaskingMethod("baseline silenced", baseline, "silenced"),
+            MaskingMethod("baseline full", baseline, "full"),
+        ]
     return methods
 
 
-def take_a2l(network: LipModel, folder: Path) -> str:
+def load_a2l(network: LipModel, folder: Path) -> str:
     """Load the Audio-to-Lip of a checkpoint of its training into the network; returns its fingerprint.
 
     An Audio-to-Lip that is trained jointly with a decoder gets the full sound and may forget the mask vector.
     Raises CheckpointError unless the checkpoint is one of the same Audio-to-Lip.
     """
-    a2l, checkpoint = check_speaking(network).a2l, load_checkpoint(folder)
+    a2l, checkpoint = check_a2l(network).a2l, load_checkpoint(folder)
     if checkpoint.kind != "a2l" or config_from_dict(A2LConfig, checkpoint.config) != a2l.config:
         raise CheckpointError(
             f"{folder}: expected an Audio-to-Lip as the model has it, found a {checkpoint.kind!r} with "
             f"{checkpoint.config}; name the one that the model was trained from"
         )
     a2l.load_state_dict(checkpoint.weights)
-    return weights_sha256(folder)[:12]
+    return compute_weights_sha256(folder)[:12]
 
 
-def check_speaking(network: LipModel) -> MeshLips | UNetLips:
+def check_a2l(network: LipModel) -> MeshLips | UNetLips:
     """Return the network if it has an Audio-to-Lip with a mask vector; ConfigError where it has none."""
     if not isinstance(network, MeshLips | UNetLips):
         raise ConfigError(

@@ -13,29 +13,29 @@ from cals.evaluation.studies.common import (
     Pick,
     StudyConfig,
     StudyReport,
-    counts,
-    journal_of,
-    loaded,
-    measured,
-    picked,
-    reader_of,
-    results,
-    rows_by_part,
-    settings_of,
+    build_reader,
+    describe_settings,
+    format_counts,
+    group_by_part,
+    load_clips,
+    measure_clips,
+    open_journal,
+    open_results,
+    select_clips,
 )
-from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, series
-from cals.evaluation.studies.hiding import Way, take_a2l, ways
-from cals.evaluation.studies.masked_sheet import masked_sheet
-from cals.evaluation.studies.mouths import MouthReader, PictureReader, Subject, check_crops
-from cals.evaluation.studies.plots import Panel, draw, plotter
-from cals.evaluation.studies.points import Points, compare_ways, describe_points, tabulate_points
+from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, build_series
+from cals.evaluation.studies.hiding import MaskingMethod, build_methods, load_a2l
+from cals.evaluation.studies.masked_sheet import render_masked_sheet
+from cals.evaluation.studies.mouths import MouthReader, PictureReader, StudyClip, check_crops
+from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
+from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.inference.lipsync import LipSync
-from cals.metrics.bootstrap import draws
+from cals.metrics.bootstrap import sample_clip_counts
 from cals.types import ProgressCallback
 
 FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")
 SHEET_CLIPS = 3
-COMPARED = (("hidden", "silenced"), ("hidden", "baseline silenced"))
+PAIRS = (("hidden", "silenced"), ("hidden", "baseline silenced"))
 """Pairs whose paired difference is reported with its own interval."""
 
 
@@ -68,7 +68,7 @@ class MaskedReport(StudyReport):
         return {"points": describe_points(self.points)}
 
     def summary(self) -> str:
-        return f"{tabulate_points(self.points, 'frames')}\n\n{counts(self.clips)}"
+        return f"{tabulate_points(self.points, 'frames')}\n\n{format_counts(self.clips)}"
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
@@ -79,7 +79,7 @@ class MaskedReport(StudyReport):
         )
 
 
-def masked(
+def measure_masked(
     lips: LipSync,
     corpus: Path,
     out: Path,
@@ -97,48 +97,50 @@ def masked(
     `a2l` replaces the model's own Audio-to-Lip. Interrupted work is resumed. Raises DataError when the corpus
     has no clips to measure.
     """
-    plotter()
+    load_pyplot()
     network = lips.model.network
     baseline_network = None if baseline is None else baseline.model.network
-    methods = ways(network, baseline_network)
+    methods = build_methods(network, baseline_network)
     for way in methods:
         check_crops(way.network, network)
-    picks = picked(corpus, splits, config)
-    settings = settings_of(lips, corpus, splits, config) | {
+    picks = select_clips(corpus, splits, config)
+    settings = describe_settings(lips, corpus, splits, config) | {
         "baseline": None if baseline is None else f"{baseline.model.name} ({baseline.model.fingerprint})",
-        "a2l": None if a2l is None else f"{a2l} ({take_a2l(network, a2l)})",
+        "a2l": None if a2l is None else f"{a2l} ({load_a2l(network, a2l)})",
         "lengths": list(config.lengths),
         "margin": config.margin,
     }
-    reader = reader_of(config.measure, face_models, lips.batch)
-    with results(out, FILES, force=force) as (document, text, picture, sheet):
-        journal = journal_of(out / ".masked.jsonl", settings, force=force)
-        records = measured(
+    reader = build_reader(config.measure, face_models, lips.batch)
+    with open_results(out, FILES, force=force) as (document, text, picture, sheet):
+        journal = open_journal(out / ".masked.jsonl", settings, force=force)
+        records = measure_clips(
             corpus,
             picks,
             network.mel,
             journal,
-            lambda pick, subject: of_clip(pick, subject, methods, reader, config),
+            lambda pick, subject: measure_clip(pick, subject, methods, reader, config),
             progress,
         )
-        report = MaskedReport(settings=settings, clips=records, points=points_of(records, methods, config))
+        report = MaskedReport(settings=settings, clips=records, points=build_points(records, methods, config))
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, _build_panels(report, methods))
-        picture_reader = reader_of("picture", face_models, lips.batch)
+        draw_panels(picture, _build_panels(report, methods))
+        picture_reader = build_reader("picture", face_models, lips.batch)
         assert isinstance(picture_reader, PictureReader)
         sheet_picks = _choose_clips(picks, records)
         rows = [
             row
-            for _, clip in loaded(corpus, sheet_picks, network.mel)
-            for row in masked_sheet(Subject(clip), methods, picture_reader, config.margin)
+            for _, clip in load_clips(corpus, sheet_picks, network.mel)
+            for row in render_masked_sheet(StudyClip(clip), methods, picture_reader, config.margin)
         ]
         sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
     journal.close()
     return report
 
 
-def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthReader, config: MaskedConfig) -> ClipRecord:
+def measure_clip(
+    pick: Pick, subject: StudyClip, compared: list[MaskingMethod], reader: MouthReader, config: MaskedConfig
+) -> ClipRecord:
     """Measure a clip's mouths where sound is masked around each moment, for every length and method."""
     clip, longest = subject.clip, config.lengths[-1]
     edge = config.margin + longest // 2
@@ -146,7 +148,7 @@ def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthRead
     by_name: dict[str, Series] = {}
     dropped = 0
     if moments:
-        frames = sorted({frame for span in spans(moments, longest) for frame in span})
+        frames = sorted({frame for span in build_spans(moments, longest) for frame in span})
         index_of = {frame: index for index, frame in enumerate(frames)}
         real = reader.real(subject, frames)
         unmasked = {
@@ -155,16 +157,16 @@ def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthRead
             if way.loss == "full"
         }
         for length in config.lengths:
-            masked_spans = spans(moments, length)
+            masked_spans = build_spans(moments, length)
             flat = [frame for span in masked_spans for frame in span]
             at = [index_of[frame] for frame in flat]
             generated = {
-                series_name(way.name, length): unmasked[way.name][at]
+                name_series(way.name, length): unmasked[way.name][at]
                 if way.loss == "full"
                 else reader.made(way.network, subject, way.units(clip.mel, masked_spans), flat)
                 for way in compared
             }
-            length_series, missing = series(real[at], generated)
+            length_series, missing = build_series(real[at], generated)
             by_name |= length_series
             dropped += missing
     return ClipRecord(
@@ -172,24 +174,26 @@ def of_clip(pick: Pick, subject: Subject, compared: list[Way], reader: MouthRead
     )
 
 
-def spans(moments: list[int], length: int) -> list[range]:
+def build_spans(moments: list[int], length: int) -> list[range]:
     """Build a span of `length` frames around each moment."""
     return [range(moment - length // 2, moment - length // 2 + length) for moment in moments]
 
 
-def series_name(way: str, length: int) -> str:
+def name_series(way: str, length: int) -> str:
     """Format the name of a series in a record."""
     return f"{way} {length}"
 
 
-def points_of(records: list[ClipRecord], compared: list[Way], config: MaskedConfig) -> dict[str, dict[int, Points]]:
+def build_points(
+    records: list[ClipRecord], compared: list[MaskingMethod], config: MaskedConfig
+) -> dict[str, dict[int, Points]]:
     """Compute part -> masked frames -> measure -> method -> value; differences are of the same resamples."""
     points: dict[str, dict[int, Points]] = {}
-    for part, of_part in rows_by_part(records).items():
-        resamples = draws(len(of_part), config.seed)
+    for part, of_part in group_by_part(records).items():
+        resamples = sample_clip_counts(len(of_part), config.seed)
         points[part] = {
-            length: compare_ways(
-                of_part, {way.name: series_name(way.name, length) for way in compared}, COMPARED, resamples
+            length: estimate_points(
+                of_part, {way.name: name_series(way.name, length) for way in compared}, PAIRS, resamples
             )
             for length in config.lengths
         }
@@ -205,7 +209,7 @@ def _choose_clips(picks: list[Pick], records: list[ClipRecord]) -> list[Pick]:
     return sorted((by_speaker[index] for index in indices), key=lambda pick: pick.shard)
 
 
-def _build_panels(report: MaskedReport, compared: list[Way]) -> list[list[Panel]]:
+def _build_panels(report: MaskedReport, compared: list[MaskingMethod]) -> list[list[Panel]]:
     return [
         [
             Panel(

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.evaluation.scores import openings
-from cals.evaluation.studies.hiding import Way
-from cals.evaluation.studies.mouths import PictureReader, Subject
-from cals.face.draw import contact_sheet
+from cals.evaluation.scores import compute_openings
+from cals.evaluation.studies.hiding import MaskingMethod
+from cals.evaluation.studies.mouths import PictureReader, StudyClip
+from cals.face.draw import render_contact_sheet
 from cals.types import U8
 
 HIDDEN_FRAMES, BESIDE = 5, 3
@@ -18,7 +18,9 @@ _MARK = (220, 40, 40)
 _MARK_PX = 4
 
 
-def masked_sheet(subject: Subject, compared: Sequence[Way], artist: PictureReader, margin: int) -> list[U8]:
+def render_masked_sheet(
+    subject: StudyClip, compared: Sequence[MaskingMethod], artist: PictureReader, margin: int
+) -> list[U8]:
     """Render one clip's sheet [h w 3] as a list of one, or of none where the clip is too short.
 
     The masked frames are those where the real mouth moves most, since the sound matters most there.
@@ -28,7 +30,7 @@ def masked_sheet(subject: Subject, compared: Sequence[Way], artist: PictureReade
     starts = range(edge, clip.frames - edge - HIDDEN_FRAMES + 1)
     if not len(starts):
         return []
-    opening = openings(clip.landmarks[..., :2].astype(np.float64))
+    opening = compute_openings(clip.landmarks[..., :2].astype(np.float64))
     first = max(starts, key=lambda start: float(opening[start : start + HIDDEN_FRAMES].std()))
     span = range(first, first + HIDDEN_FRAMES)
     frames = list(range(first - BESIDE, first + HIDDEN_FRAMES + BESIDE))
@@ -44,10 +46,10 @@ def masked_sheet(subject: Subject, compared: Sequence[Way], artist: PictureReade
         for image, frame in zip(row, frames, strict=True)
     ]
     labels = [(name if frame == frames[0] else str(frame)) for name in rows for frame in frames]
-    return [contact_sheet(images, len(frames), labels)]
+    return [render_contact_sheet(images, len(frames), labels)]
 
 
-def _compute_units(way: Way, subject: Subject, span: range, frames: list[int]) -> Tensor:
+def _compute_units(way: MaskingMethod, subject: StudyClip, span: range, frames: list[int]) -> Tensor:
     """Compute units of the frames while the sound of `span` is masked."""
     mask = torch.zeros(1, subject.clip.frames, dtype=torch.bool)
     mask[0, list(span)] = True

@@ -13,15 +13,15 @@ from cals.data.store import LoadedClip
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig
 from cals.evaluation.phones import load_recogniser
-from cals.evaluation.studies.common import ALL, Pick, loaded, numbers, picked, results
+from cals.evaluation.studies.common import ALL, Pick, load_clips, open_results, round_estimate, select_clips
 from cals.evaluation.studies.mouths import check_crops
-from cals.evaluation.studies.plots import plotter
+from cals.evaluation.studies.plots import load_pyplot
 from cals.evaluation.studies.recall import (
     ClipFeatures,
     choose_ridge,
+    compute_relative_errors,
+    compute_squared_errors,
     encode_clip,
-    relative_errors,
-    squared_errors,
 )
 from cals.evaluation.studies.slots import (
     SHUFFLES,
@@ -32,7 +32,7 @@ from cals.evaluation.studies.slots import (
     measure_information,
     tabulate_slots,
 )
-from cals.evaluation.table import table
+from cals.evaluation.table import format_table
 from cals.inference.load import LoadedModel
 from cals.metrics.bootstrap import Estimate
 from cals.metrics.information import perplexity
@@ -91,7 +91,9 @@ class MemoryReport:
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
-        recall = {part: {name: numbers(value) for name, value in entry.items()} for part, entry in self.recall.items()}
+        recall = {
+            part: {name: round_estimate(value) for name, value in entry.items()} for part, entry in self.recall.items()
+        }
         return {
             "format": 1,
             "settings": self.settings,
@@ -115,8 +117,10 @@ class MemoryReport:
             [
                 "Squared error of lip features over that of their mean, 95 % interval over clips: 0 is exact, 1 no "
                 "better than the mean.",
-                table(["part", *names], errors),
-                table(["part", "same slot by sound and lips", "slots a frame", "in all", "in all, by lips"], use),
+                format_table(["part", *names], errors),
+                format_table(
+                    ["part", "same slot by sound and lips", "slots a frame", "in all", "in all, by lips"], use
+                ),
                 self._format_phones(),
             ]
         )
@@ -141,7 +145,7 @@ class MemoryReport:
         )
 
 
-def memory(
+def measure_memory(
     model: LoadedModel,
     corpus: Path,
     splits: Path,
@@ -155,7 +159,7 @@ def memory(
 
     Raises ConfigError for a model without a memory, DataError when the corpus lacks clips of a part, or speech.
     """
-    plotter()
+    load_pyplot()
     network = model.network
     if not isinstance(network, SyncTalkFace) or network.memory is None:
         raise ConfigError(
@@ -163,8 +167,8 @@ def memory(
             "without; train one with a preset *-synctalkface"
         )
     check_crops(network)
-    picks = picked(corpus, splits, config)
-    train = picked(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
+    picks = select_clips(corpus, splits, config)
+    train = select_clips(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
     if len(train) < 2:
         raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(train)}; name another")
     recogniser = load_recogniser()
@@ -179,7 +183,7 @@ def memory(
         "seed": config.seed,
         "cals": cals.__version__,
     }
-    with results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *pictures):
+    with open_results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *pictures):
         ridge = choose_ridge([(one.audio, one.lips) for one, _ in _encode_clips(network, corpus, train, progress)])
         clips, segments = [], []
         for features, clip in _encode_clips(network, corpus, picks, progress):
@@ -189,7 +193,7 @@ def memory(
                 segments += cut_phones(phones, features.key_address, network.mel.timing.fps)
         if recogniser is not None and not segments:
             raise DataError(f"{corpus}: expected speech, found no phones in {len(clips)} clips; name other clips")
-        errors = [squared_errors(one, ridge) for one in clips]
+        errors = [compute_squared_errors(one, ridge) for one in clips]
         report = MemoryReport(
             settings=settings | {"penalty": ridge.penalty},
             clips=[
@@ -197,7 +201,7 @@ def memory(
                 for one, each in zip(clips, errors, strict=True)
             ],
             recall={
-                part: relative_errors([(len(clips[i].lips), errors[i]) for i in of_part], config.seed)
+                part: compute_relative_errors([(len(clips[i].lips), errors[i]) for i in of_part], config.seed)
                 for part, of_part in _group_by_part(clips).items()
             },
             use={part: _measure_use([clips[i] for i in of_part]) for part, of_part in _group_by_part(clips).items()},
@@ -213,7 +217,7 @@ def memory(
 def _encode_clips(
     network: SyncTalkFace, corpus: Path, picks: list[Pick], progress: ProgressCallback | None
 ) -> Iterator[tuple[ClipFeatures, LoadedClip]]:
-    for count, (pick, clip) in enumerate(loaded(corpus, picks, network.mel), start=1):
+    for count, (pick, clip) in enumerate(load_clips(corpus, picks, network.mel), start=1):
         yield encode_clip(network, pick, clip), clip
         if progress is not None:
             progress(count, len(picks))

@@ -13,14 +13,14 @@ from cals.evaluation.drives import F64
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
 from cals.face.landmarks import N_POINTS
-from cals.face.mask import lower_face_mask
+from cals.face.mask import build_lower_face_mask
 from cals.face.mesh_fit import fit_mesh, region_of_landmarks
 from cals.face.paste import paste
 from cals.face.picture import ArrayPicture
-from cals.inference.gallery import LOOK_S, gallery, pictures
+from cals.inference.gallery import MAX_GALLERY_S, build_gallery, stack_crops
 from cals.inference.tracked import View
 from cals.models.lips import Faces, Gallery, LipModel
-from cals.models.mesh import similarity
+from cals.models.mesh import estimate_similarity
 from cals.models.speaking import MeshLips
 from cals.types import F32, U8, CropTransform
 
@@ -30,7 +30,7 @@ FPS = 25
 _IDENTITY = CropTransform(matrix=np.eye(2, 3), size_px=CROP_SIZE_PX)
 
 
-class Subject:
+class StudyClip:
     """A prepared clip as a model's input: its faces, and the gallery of the person from a look ahead."""
 
     def __init__(self, clip: LoadedClip) -> None:
@@ -38,19 +38,19 @@ class Subject:
         self.times_s = np.arange(clip.frames) / FPS
         self.region = region_of_landmarks(clip.landmarks.mean(axis=0))
         """Region in which a mesh is fitted, the same for all crops, so that it is independent of their mouths."""
-        is_ahead = self.times_s <= LOOK_S
+        is_ahead = self.times_s <= MAX_GALLERY_S
         views = [
             View(_IDENTITY, crop, points, (CROP_SIZE_PX, CROP_SIZE_PX))
             for crop, points in zip(clip.crops[is_ahead], clip.landmarks[is_ahead], strict=True)
         ]
-        self.gallery: Gallery = gallery(views, self.times_s[is_ahead].tolist())
+        self.gallery: Gallery = build_gallery(views, self.times_s[is_ahead].tolist())
         self._masks: dict[int, F32] = {}
 
     def faces(self, frames: Sequence[int]) -> Faces:
         """Return the real faces of these frames."""
         index = list(frames)
         return Faces(
-            crops=pictures(self.clip.crops[index]),
+            crops=stack_crops(self.clip.crops[index]),
             landmarks=torch.from_numpy(self.clip.landmarks[index]),
             times_s=torch.from_numpy(self.times_s[index]).float(),
         )
@@ -59,7 +59,7 @@ class Subject:
         """Paste the crop `made` into the real one, as into a video's frame."""
         if frame not in self._masks:
             points = self.clip.landmarks[frame]
-            self._masks[frame] = lower_face_mask(points, _IDENTITY, CROP_SIZE_PX, CROP_SIZE_PX)
+            self._masks[frame] = build_lower_face_mask(points, _IDENTITY, CROP_SIZE_PX, CROP_SIZE_PX)
         real = self.clip.crops[frame]
         picture = ArrayPicture(real)
         return picture.patched(paste(picture, _IDENTITY, real, made, self._masks[frame]))
@@ -68,11 +68,11 @@ class Subject:
 class MouthReader(Protocol):
     """Reader of landmarks [n 468 2] in crop pixels, NaN where no face was found."""
 
-    def real(self, subject: Subject, frames: Sequence[int]) -> F64:
+    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         """Return the landmarks of the real frames."""
         ...
 
-    def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
+    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the landmarks of the frames as generated, the i-th from units[i] of [n d]."""
         ...
 
@@ -83,13 +83,13 @@ class PictureReader:
     def __init__(self, detector: FaceDetector, batch: int) -> None:
         self._detector, self._batch = detector, batch
 
-    def real(self, subject: Subject, frames: Sequence[int]) -> F64:
+    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, (subject.clip.crops[frame] for frame in frames))
 
-    def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
+    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, self.drawn(network, subject, units, frames))
 
-    def drawn(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
+    def drawn(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
         """Render the frames and yield the pasted crops."""
         device = next(network.parameters()).device
         gallery = subject.gallery.to(device)
@@ -103,7 +103,7 @@ class PictureReader:
             for frame, generated in zip(batch, pixels, strict=True):
                 yield subject.pasted(frame, generated)
 
-    def _fit_landmarks(self, subject: Subject, crops: Iterator[U8]) -> F64:
+    def _fit_landmarks(self, subject: StudyClip, crops: Iterator[U8]) -> F64:
         landmarks = []
         for crop in crops:
             picture = ArrayPicture(crop)
@@ -121,10 +121,10 @@ class MeshReader:
     No picture is rendered: cheap, and good for faces that the face mesh does not fit; but rendering errors are ignored.
     """
 
-    def real(self, subject: Subject, frames: Sequence[int]) -> F64:
+    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return subject.clip.landmarks[list(frames), :, :2].astype(np.float64)
 
-    def made(self, network: LipModel, subject: Subject, units: Tensor, frames: Sequence[int]) -> F64:
+    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the person's resting face plus the predicted motion; the frame's own mouth is not used."""
         if not isinstance(network, MeshLips):
             raise ConfigError(
@@ -135,7 +135,7 @@ class MeshReader:
         with torch.inference_mode():
             rest = mesh.resting(subject.gallery.seen.to(device))
             motion = torch.einsum("bk,kpc->bpc", network.decoder.motion(units.to(device)).float(), mesh.basis)
-            scale, rotation, centre, rest_centre = similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
+            scale, rotation, centre, rest_centre = estimate_similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
             points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre
         return points[..., :2].double().cpu().numpy()
 
@@ -154,6 +154,6 @@ def check_crops(network: LipModel, like: LipModel | None = None) -> None:
         )
 
 
-def silent(mel: Tensor, network: LipModel) -> Tensor:
+def build_silence(mel: Tensor, network: LipModel) -> Tensor:
     """Return digital silence of the same length."""
     return torch.full_like(mel, network.mel.floor_db)

@@ -9,45 +9,45 @@ from typing import Any
 import numpy as np
 
 from cals.data.corruption.noise import VOICES
-from cals.evaluation.clips import ClipsConfig, evenly
+from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.journal import Journal
 from cals.evaluation.studies.common import (
     StudyReport,
-    counts,
-    loaded,
-    measured,
-    numbers,
-    picked,
-    reader_of,
-    results,
-    rows_by_part,
-    settings_of,
+    build_reader,
+    describe_settings,
+    format_counts,
+    group_by_part,
+    load_clips,
+    measure_clips,
+    open_results,
+    round_estimate,
+    select_clips,
 )
 from cals.evaluation.studies.curves import MEASURES
-from cals.evaluation.studies.hiding import check_speaking, take_a2l
+from cals.evaluation.studies.hiding import check_a2l, load_a2l
 from cals.evaluation.studies.mouths import check_crops
 from cals.evaluation.studies.noisy_clips import (
     DROPOUT,
     LEVEL,
+    METHODS,
     NOISY,
     RULES,
     SCORED,
     TOLD,
-    WAYS,
     NoiseTrial,
     NoisyConfig,
     NoisyRecord,
-    series_name,
+    name_series,
 )
-from cals.evaluation.studies.plots import Panel, draw, plotter
-from cals.evaluation.studies.points import Points, compare_ways, describe_points, tabulate_points
+from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
+from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.evaluation.studies.reliance import check_scores, fit_rules
-from cals.evaluation.table import table
+from cals.evaluation.table import format_table
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedRecognizer
-from cals.metrics.bootstrap import Estimate, draws, estimate, share_estimate
-from cals.metrics.reliability import auc_replicates
+from cals.metrics.bootstrap import Estimate, estimate_interval, estimate_ratio, sample_clip_counts
+from cals.metrics.reliability import bootstrap_auc
 from cals.types import F32, ProgressCallback
 
 FILES = ("noisy.json", "noisy.md", "noisy.png")
@@ -72,7 +72,7 @@ class NoisyReport(StudyReport):
 
     def found(self) -> dict[str, Any]:
         detection = {
-            part: {name: {what: numbers(e) for what, e in of.items()} for name, of in by_condition.items()}
+            part: {name: {what: round_estimate(e) for what, e in of.items()} for name, of in by_condition.items()}
             for part, by_condition in self.detection.items()
         }
         return {"points": describe_points(self.points), "detection": detection}
@@ -90,8 +90,8 @@ class NoisyReport(StudyReport):
             [
                 tabulate_points(self.points, "sound"),
                 f"What is hidden, of {corrupted} corrupted frames and {clean} clean ones:\n\n"
-                + table(["part", "sound", *columns], rows),
-                counts(self.clips),
+                + format_table(["part", "sound", *columns], rows),
+                format_counts(self.clips),
             ]
         )
 
@@ -108,7 +108,7 @@ class NoisyReport(StudyReport):
         )
 
 
-def noisy(
+def measure_noisy(
     lips: LipSync,
     recogniser: LoadedRecognizer,
     corpus: Path,
@@ -126,71 +126,73 @@ def noisy(
     `a2l` replaces the model's own Audio-to-Lip. Interrupted work is resumed. Raises ConfigError for a recogniser
     that does not score sound, DataError when the corpus has no clips to measure.
     """
-    plotter()
-    network, reference = check_speaking(lips.model.network), recogniser.network
+    load_pyplot()
+    network, reference = check_a2l(lips.model.network), recogniser.network
     check_crops(network)
     check_scores(reference)
-    picks = picked(corpus, splits, config)
-    settings = settings_of(lips, corpus, splits, config) | {
+    picks = select_clips(corpus, splits, config)
+    settings = describe_settings(lips, corpus, splits, config) | {
         "recogniser": f"{recogniser.name} ({recogniser.fingerprint})",
-        "a2l": None if a2l is None else f"{a2l} ({take_a2l(network, a2l)})",
+        "a2l": None if a2l is None else f"{a2l} ({load_a2l(network, a2l)})",
         "kinds": list(config.kinds),
         "snr_db": list(config.snr_db),
     }
-    reader = reader_of(config.measure, face_models, lips.batch)
-    with results(out, FILES, force=force) as (document, text, picture):
+    reader = build_reader(config.measure, face_models, lips.batch)
+    with open_results(out, FILES, force=force) as (document, text, picture):
         wavs = load_clean(corpus, splits, network.mel)
         rules = fit_rules(reference, wavs.values())
         settings |= {"clean_clips": len(wavs), **asdict(rules)}
-        voices = {key: wavs[key] for key in evenly(list(wavs), 2 * VOICES)}
+        voices = {key: wavs[key] for key in sample_evenly(list(wavs), 2 * VOICES)}
         journal = Journal(out / ".noisy.jsonl", settings, NoisyRecord.document, NoisyRecord.read, force=force)
         trial = NoiseTrial(
             network=network, recogniser=reference, rules=rules, reader=reader, config=config, voices=voices
         )
-        records = measured(corpus, picks, network.mel, journal, trial.measure, progress)
-        parts = rows_by_part(records)
+        records = measure_clips(corpus, picks, network.mel, journal, trial.measure, progress)
+        parts = group_by_part(records)
         report = NoisyReport(
             settings=settings,
             clips=records,
             points={part: compare_conditions(of_part, config) for part, of_part in parts.items()},
-            detection={part: judge_rules(of_part, config) for part, of_part in parts.items()},
+            detection={part: evaluate_rules(of_part, config) for part, of_part in parts.items()},
         )
         document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
         text.write_text(report.markdown(), encoding="utf-8")
-        draw(picture, _build_panels(report, config))
+        draw_panels(picture, _build_panels(report, config))
     journal.close()
     return report
 
 
 def load_clean(corpus: Path, splits: Path | None, mel: MelConfig) -> dict[str, F32]:
     """Load the sounds [n], by key, that the rules are fitted to and babble is mixed from."""
-    picks = picked(corpus, splits, ClipsConfig(parts=(CLEAN_PART,), clips=CLEAN_CLIPS))
-    return {pick.key: clip.wav for pick, clip in loaded(corpus, picks, mel)}
+    picks = select_clips(corpus, splits, ClipsConfig(parts=(CLEAN_PART,), clips=CLEAN_CLIPS))
+    return {pick.key: clip.wav for pick, clip in load_clips(corpus, picks, mel)}
 
 
 def compare_conditions(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Points]:
     """Estimate measures and differences of the methods for each condition; differences are of the same resamples."""
-    resamples = draws(len(records), config.seed)
+    resamples = sample_clip_counts(len(records), config.seed)
     return {
-        condition.name: compare_ways(records, {way: series_name(way, condition) for way in WAYS}, PAIRS, resamples)
+        condition.name: estimate_points(
+            records, {way: name_series(way, condition) for way in METHODS}, PAIRS, resamples
+        )
         for condition in config.conditions
     }
 
 
-def judge_rules(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Detection]:
+def evaluate_rules(records: Sequence[NoisyRecord], config: NoisyConfig) -> dict[str, Detection]:
     """Estimate for each condition how well corrupted frames are detected."""
     target = [record.mask(record.corrupted) for record in records]
     by_condition = {}
     for condition in config.conditions:
         scores = [np.array(record.scores[condition.name], dtype=np.float32) for record in records]
-        replicates = auc_replicates(list(zip(scores, target, strict=True)), config.seed)
-        detection = {"AUC": estimate(replicates, len(records))}
+        replicates = bootstrap_auc(list(zip(scores, target, strict=True)), config.seed)
+        detection = {"AUC": estimate_interval(replicates, len(records))}
         for way in RULES:
-            hidden = [record.mask(record.hidden[series_name(way, condition)]) for record in records]
+            hidden = [record.mask(record.hidden[name_series(way, condition)]) for record in records]
             for name, kind in ((f"{way}: hit rate", target), (f"{way}: false alarms", [~mask for mask in target])):
                 parts = np.array([np.sum(a & b) for a, b in zip(hidden, kind, strict=True)], dtype=np.float64)
                 wholes = np.array([np.sum(mask) for mask in kind], dtype=np.float64)
-                detection[name] = share_estimate(parts, wholes, config.seed)
+                detection[name] = estimate_ratio(parts, wholes, config.seed)
         by_condition[condition.name] = detection
     return by_condition
 
@@ -212,7 +214,7 @@ def _build_panel(kind: str, title: str, up: str, points: dict[str, Points], meas
             [float(x)] if kind == DROPOUT else [one.strength for one in of_kind],
             [points[one.name][measure][way] for one in of_kind],
         )
-        for x, way in enumerate(WAYS)
+        for x, way in enumerate(METHODS)
     }
     across = "no strengths: one way beside the other" if kind == DROPOUT else "speech over noise, dB"
     return Panel(title=title, across=across, up=up, lines=lines)

@@ -13,16 +13,16 @@ from cals.data.corruption.config import AUDIO_KINDS, check_kind, isolate_kind
 from cals.data.corruption.sound import corrupt_sound
 from cals.errors import ConfigError
 from cals.evaluation.studies.common import Pick, StudyConfig
-from cals.evaluation.studies.curves import ClipRecord, Series, series
-from cals.evaluation.studies.hiding import Way
-from cals.evaluation.studies.mouths import MouthReader, Subject
-from cals.evaluation.studies.reliance import HidingRules, Mask, measure_levels, score_frames
-from cals.features.mel import log_mel
+from cals.evaluation.studies.curves import ClipRecord, Series, build_series
+from cals.evaluation.studies.hiding import MaskingMethod
+from cals.evaluation.studies.mouths import MouthReader, StudyClip
+from cals.evaluation.studies.reliance import Mask, MaskingRules, measure_levels, score_frames
+from cals.features.mel import compute_log_mel
 from cals.models.avsr.network import AVSR
 from cals.models.speaking import MeshLips, UNetLips
 from cals.types import F32
 
-CLEAN, NOISY, TOLD, SCORED, LEVEL = WAYS = ("clean", "noisy", "told", "scored", "level")
+CLEAN, NOISY, TOLD, SCORED, LEVEL = METHODS = ("clean", "noisy", "told", "scored", "level")
 """Inputs: the clean sound; the noisy sound; the noisy sound with the truly corrupted frames masked; with those of a low
 reliability masked; with those of an unusual level masked."""
 RULES = (SCORED, LEVEL)
@@ -99,13 +99,13 @@ class NoiseTrial:
 
     network: MeshLips | UNetLips
     recogniser: AVSR
-    rules: HidingRules
+    rules: MaskingRules
     reader: MouthReader
     config: NoisyConfig
     voices: Mapping[str, F32] = field(default_factory=dict, repr=False)
     """Sounds [n] of clips by key, from which babble is mixed, without that of the clip itself."""
 
-    def measure(self, pick: Pick, subject: Subject) -> NoisyRecord:
+    def measure(self, pick: Pick, subject: StudyClip) -> NoisyRecord:
         """Measure the corrupted frames of a clip, for every condition and method."""
         clip, step = subject.clip, self.network.mel.timing.samples_per_frame
         bursts = draw_bursts(pick.key, clip.frames, self.config.seed)
@@ -124,12 +124,12 @@ class NoiseTrial:
             units = self.hear_ways(wav, masks)[:, moments]
             generated = self.reader.made(self.network, subject, units.flatten(0, 1), moments * len(units))
             ways = [clean, *np.split(generated, len(units))]
-            named = {series_name(way, condition): points for way, points in zip(WAYS, ways, strict=True)}
-            condition_series, missing = series(real, named)
+            named = {name_series(way, condition): points for way, points in zip(METHODS, ways, strict=True)}
+            condition_series, missing = build_series(real, named)
             by_name |= condition_series
             dropped += missing
             scores[condition.name] = reliability
-            hidden |= {series_name(way, condition): np.flatnonzero(masks[way]).tolist() for way in RULES}
+            hidden |= {name_series(way, condition): np.flatnonzero(masks[way]).tolist() for way in RULES}
         return NoisyRecord(
             part=pick.part,
             clip=pick.key,
@@ -155,10 +155,10 @@ class NoiseTrial:
 
     def hear_ways(self, wav: F32, masks: Mapping[str, Mask]) -> Tensor:
         """Compute units [1 + masks, t, d] of a sound [n]: unmasked, then with each of the masks [t]."""
-        mel = log_mel(torch.from_numpy(wav)[None], self.network.mel)[0]
+        mel = compute_log_mel(torch.from_numpy(wav)[None], self.network.mel)[0]
         lost = torch.from_numpy(np.stack(list(masks.values())))
         with torch.inference_mode():
-            return torch.cat([self.hear(mel)[None], Way("hidden", self.network, "hidden").heard(mel, lost)])
+            return torch.cat([self.hear(mel)[None], MaskingMethod("hidden", self.network, "hidden").heard(mel, lost)])
 
     def hear(self, mel: Tensor) -> Tensor:
         """Compute units [t d] of a mel [m f]."""
@@ -173,6 +173,6 @@ def draw_bursts(key: str, frames: int, seed: int) -> tuple[Burst, ...]:
     return draw_corruption(rng, frames, isolate_kind("white", 0.0)).audio
 
 
-def series_name(way: str, condition: Condition) -> str:
+def name_series(way: str, condition: Condition) -> str:
     """Format the name of a series in a record."""
     return f"{way} {condition.name}"

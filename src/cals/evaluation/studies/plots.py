@@ -24,7 +24,7 @@ class Panel:
     """Label -> x of a dashed vertical line."""
 
 
-def plotter() -> Any:
+def load_pyplot() -> Any:
     """Load pyplot without a window; ConfigError where matplotlib is missing, so call it before long work."""
     try:
         import matplotlib
@@ -36,9 +36,9 @@ def plotter() -> Any:
     return pyplot
 
 
-def draw(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
+def draw_panels(path: Path, panels: Sequence[Sequence[Panel]]) -> None:
     """Draw a grid of panels, row by row, as PNG; rows may be of different lengths."""
-    pyplot = plotter()
+    pyplot = load_pyplot()
     columns = max(map(len, panels))
     size = (6.2 * columns, 4.2 * len(panels))
     figure, axes = pyplot.subplots(len(panels), columns, figsize=size, squeeze=False)

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cals.evaluation.studies.common import numbers
-from cals.evaluation.studies.curves import MEASURES, ClipRecord, values
-from cals.metrics.bootstrap import F64, Estimate, estimate
+from cals.evaluation.studies.common import round_estimate
+from cals.evaluation.studies.curves import MEASURES, ClipRecord, compute_measures
+from cals.metrics.bootstrap import F64, Estimate, estimate_interval
 
 Points = dict[str, dict[str, Estimate]]
 """Measure -> method, or `one method - another`, -> value."""
 
 
-def compare_ways(
+def estimate_points(
     records: Sequence[ClipRecord], names: Mapping[str, str], pairs: Sequence[tuple[str, str]], drawn: F64
 ) -> Points:
     """Estimate every measure and the differences of pairs from the resamples `drawn`; `names`: method -> its series.
@@ -19,11 +19,11 @@ def compare_ways(
     A pair of which one method is missing is left out.
     """
     number = len(records)
-    by_way = {way: values([record.series[name] for record in records], drawn) for way, name in names.items()}
+    by_way = {way: compute_measures([record.series[name] for record in records], drawn) for way, name in names.items()}
     return {
-        measure: {way: estimate(of[measure], number) for way, of in by_way.items()}
+        measure: {way: estimate_interval(of[measure], number) for way, of in by_way.items()}
         | {
-            f"{a} - {b}": estimate(by_way[a][measure] - by_way[b][measure], number)
+            f"{a} - {b}": estimate_interval(by_way[a][measure] - by_way[b][measure], number)
             for a, b in pairs
             if a in by_way and b in by_way
         }
@@ -36,7 +36,7 @@ def describe_points(points: Mapping[str, Mapping[Any, Points]]) -> dict[str, Any
     return {
         part: {
             str(condition): {
-                name: {way: numbers(e) for way, e in by_way.items()} for name, by_way in by_measure.items()
+                name: {way: round_estimate(e) for way, e in by_way.items()} for name, by_way in by_measure.items()
             }
             for condition, by_measure in by_condition.items()
         }

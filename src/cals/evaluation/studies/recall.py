@@ -9,7 +9,7 @@ import torch
 
 from cals.data.store import LoadedClip
 from cals.evaluation.studies.common import Pick
-from cals.metrics.bootstrap import F64, Estimate, share_estimate
+from cals.metrics.bootstrap import F64, Estimate, estimate_ratio
 from cals.models.synctalk import SyncTalkFace
 
 BY_SOUND, BY_LIPS, RIDGE, MEAN = "recalled by sound", "recalled by lips", "ridge regression", "mean"
@@ -17,7 +17,7 @@ BY_SOUND, BY_LIPS, RIDGE, MEAN = "recalled by sound", "recalled by lips", "ridge
 the slots; regressed from the audio code, without a memory; and the mean of the training frames."""
 PENALTIES = tuple(10.0**power for power in range(-5, 3))
 """Penalties of the ridge regression, times the inputs' mean variance; the best on held-out training clips is used."""
-HELD_BACK = 5
+HOLD_OUT_EVERY = 5
 """One in so many training clips is held out to choose the penalty."""
 
 
@@ -80,8 +80,8 @@ def fit_ridge(clips: Sequence[tuple[F64, F64]], penalty: float) -> Ridge:
 
 def choose_ridge(clips: Sequence[tuple[F64, F64]]) -> Ridge:
     """Fit the regression to two or more clips, with the penalty that is best on held-out ones of them."""
-    held_out = list(clips[::HELD_BACK])
-    rest = [clip for index, clip in enumerate(clips) if index % HELD_BACK]
+    held_out = list(clips[::HOLD_OUT_EVERY])
+    rest = [clip for index, clip in enumerate(clips) if index % HOLD_OUT_EVERY]
 
     def error(penalty: float) -> float:
         ridge = fit_ridge(rest, penalty)
@@ -90,7 +90,7 @@ def choose_ridge(clips: Sequence[tuple[F64, F64]]) -> Ridge:
     return fit_ridge(clips, min(PENALTIES, key=error))
 
 
-def squared_errors(clip: ClipFeatures, ridge: Ridge) -> dict[str, float]:
+def compute_squared_errors(clip: ClipFeatures, ridge: Ridge) -> dict[str, float]:
     """Compute the squared error of each prediction of lip features, mean over frames, summed over the width."""
     predictions = {
         BY_SOUND: clip.by_sound,
@@ -101,9 +101,9 @@ def squared_errors(clip: ClipFeatures, ridge: Ridge) -> dict[str, float]:
     return {name: float(np.square(pred - clip.lips).sum(axis=1).mean()) for name, pred in predictions.items()}
 
 
-def relative_errors(clips: Iterable[tuple[int, dict[str, float]]], seed: int) -> dict[str, Estimate]:
+def compute_relative_errors(clips: Iterable[tuple[int, dict[str, float]]], seed: int) -> dict[str, Estimate]:
     """Compute errors relative to that of the mean, from (frames, errors) of every clip; intervals over clips."""
     items = [(frames, errors) for frames, errors in clips]
     frames = np.array([number for number, _ in items], dtype=np.float64)
     errors = {name: frames * np.array([each[name] for _, each in items]) for name in items[0][1]}
-    return {name: share_estimate(values, errors[MEAN], seed) for name, values in errors.items() if name != MEAN}
+    return {name: estimate_ratio(values, errors[MEAN], seed) for name, values in errors.items() if name != MEAN}

@@ -19,14 +19,14 @@ Mask = NDArray[np.bool_]
 
 CLEAN_SHARE = 0.05
 """Share of clean frames that either rule may mask."""
-LASTING = 9
+LEVEL_FRAMES = 9
 """Frames of the level's filter: peaks of speech are shorter, noise and silence longer."""
 _FLOOR = 1e-10
 """Smallest mean power of a frame: -100 dB."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HidingRules:
+class MaskingRules:
     """Thresholds beyond which frames are masked; `CLEAN_SHARE` of clean frames are beyond them."""
 
     least_score: float
@@ -77,18 +77,18 @@ def measure_levels(wav: F32, samples_per_frame: int) -> F64:
     power = np.square(wav.reshape(-1, samples_per_frame), dtype=np.float64).mean(axis=1)
     levels: F64 = 10 * np.log10(np.maximum(power, _FLOOR))
     for extreme in (np.min, np.max):
-        levels = extreme(sliding_window_view(np.pad(levels, LASTING // 2, mode="edge"), LASTING), axis=1)
+        levels = extreme(sliding_window_view(np.pad(levels, LEVEL_FRAMES // 2, mode="edge"), LEVEL_FRAMES), axis=1)
     return levels
 
 
-def fit_rules(recogniser: AVSR, wavs: Iterable[F32]) -> HidingRules:
+def fit_rules(recogniser: AVSR, wavs: Iterable[F32]) -> MaskingRules:
     """Fit the rules that mask `CLEAN_SHARE` of the frames of clean sounds [n]; for levels half of it on either side."""
     scores, levels = [], []
     for wav in wavs:
         scores.append(score_frames(recogniser, wav))
         levels.append(measure_levels(wav, recogniser.config.mel.timing.samples_per_frame))
     low, high = np.quantile(np.concatenate(levels), [CLEAN_SHARE / 2, 1 - CLEAN_SHARE / 2])
-    return HidingRules(
+    return MaskingRules(
         least_score=float(np.quantile(np.concatenate(scores), CLEAN_SHARE)),
         least_level_db=float(low),
         most_level_db=float(high),

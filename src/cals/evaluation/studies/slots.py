@@ -7,17 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from cals.evaluation.phones import Phone, PhoneRecogniser
-from cals.evaluation.studies.plots import plotter
+from cals.evaluation.studies.plots import load_pyplot
 from cals.metrics.bootstrap import F64
 from cals.metrics.information import mutual_information
 from cals.types import F32
 
 SHUFFLES = 50
-FEWEST_FRAMES = 10
+MIN_FRAMES = 10
 """Fewest frames of a phone that is plotted: rows of fewer are noise."""
 
 
-class Spoken(NamedTuple):
+class PhoneSegment(NamedTuple):
     """One spoken phone: its name, and the addresses [n s] of its frames."""
 
     phone: str
@@ -41,14 +41,14 @@ def find_phones(recogniser: PhoneRecogniser, wav: F32, words: Sequence[Sequence[
     return recogniser.find(wav, " ".join(str(word[2]) for word in words) if words else None)
 
 
-def cut_phones(phones: Sequence[Phone], address: F64, fps: float) -> list[Spoken]:
+def cut_phones(phones: Sequence[Phone], address: F64, fps: float) -> list[PhoneSegment]:
     """Cut the address [t s] into phones by the middles of frames; phones too short for a frame are left out."""
     middles_s = (np.arange(len(address)) + 0.5) / fps
-    segments = [Spoken(name, address[(middles_s >= start) & (middles_s < end)]) for name, start, end in phones]
+    segments = [PhoneSegment(name, address[(middles_s >= start) & (middles_s < end)]) for name, start, end in phones]
     return [segment for segment in segments if len(segment.address)]
 
 
-def measure_information(spoken: Sequence[Spoken], seed: int) -> Information:
+def measure_information(spoken: Sequence[PhoneSegment], seed: int) -> Information:
     """Measure the mutual information of slot and phone over all frames, and its value by chance."""
     lengths = [len(one.address) for one in spoken]
     slots = np.concatenate([one.address.argmax(axis=1) for one in spoken]).astype(np.int64)
@@ -64,13 +64,13 @@ def measure_information(spoken: Sequence[Spoken], seed: int) -> Information:
     )
 
 
-def tabulate_slots(spoken: Sequence[Spoken]) -> tuple[list[str], F64]:
+def tabulate_slots(spoken: Sequence[PhoneSegment]) -> tuple[list[str], F64]:
     """Return phones, and the mean weight [phones s] of every slot in their frames."""
     frames: dict[str, list[F64]] = {}
     for one in spoken:
         frames.setdefault(one.phone, []).append(one.address)
     addresses = {name: np.concatenate(blocks) for name, blocks in sorted(frames.items())}
-    names = [name for name, blocks in addresses.items() if len(blocks) >= FEWEST_FRAMES] or list(addresses)
+    names = [name for name, blocks in addresses.items() if len(blocks) >= MIN_FRAMES] or list(addresses)
     return names, np.stack([addresses[name].mean(axis=0) for name in names])
 
 
@@ -79,7 +79,7 @@ def draw_slots(path: Path, names: Sequence[str], weights: F64, title: str) -> No
 
     Slots of the same phone are side by side, and phones of similar slots one above the other.
     """
-    pyplot = plotter()
+    pyplot = load_pyplot()
     ratio = weights / np.maximum(weights.mean(axis=0), 1e-12)
     rows = _order_rows(ratio)
     ratio = ratio[rows]

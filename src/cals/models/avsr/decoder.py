@@ -27,7 +27,7 @@ class Decoder(nn.Module):
     def forward(self, before: Tensor, features: Tensor, valid: Tensor) -> Tensor:
         """Compute logits [b n tokens] of the token after each of `before` [b n] from features [b t width]."""
         length, width = before.shape[1], features.shape[-1]
-        x = self.embedding(before) * math.sqrt(width) + sinusoids(length, width, features.device)
+        x = self.embedding(before) * math.sqrt(width) + build_sinusoids(length, width, features.device)
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         x = self.drop(x)
         for layer in self.layers:
@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         return logits
 
 
-def sinusoids(length: int, width: int, device: torch.device) -> Tensor:
+def build_sinusoids(length: int, width: int, device: torch.device) -> Tensor:
     """Build sinusoidal positional encodings [length width] (Vaswani et al., 2017)."""
     rates = torch.exp(-math.log(10_000) * torch.arange(0, width, 2, device=device) / width)
     angles = torch.arange(length, device=device)[:, None] * rates

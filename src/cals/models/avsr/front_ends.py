@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool1d
 
-from cals.features.mel import log_mel
-from cals.models.a2l import WhisperFront
+from cals.features.mel import compute_log_mel
+from cals.models.a2l import WhisperFrontEnd
 from cals.models.avsr.config import AVSRConfig
 from cals.nn.resnet import ResNet18
 
@@ -66,13 +66,13 @@ class PhoneticFrontEnd(nn.Module):
         super().__init__()
         assert config.whisper is not None
         self.mel = config.mel
-        self.front = WhisperFront(config.whisper, config.features, config.mel.floor_db, config.dropout)
+        self.front = WhisperFrontEnd(config.whisper, config.features, config.mel.floor_db, config.dropout)
 
     def fit_statistics(self, wavs: list[Tensor]) -> None:
         """Compute mean and standard deviation of Whisper's features over waveforms [n] of the training set."""
-        self.front.fit_statistics([log_mel(wav[None], self.mel)[0] for wav in wavs])
+        self.front.fit_statistics([compute_log_mel(wav[None], self.mel)[0] for wav in wavs])
 
     def forward(self, wav: Tensor) -> Tensor:
         """Compute features [b t features] of waveforms [b n] of whole frames."""
-        out: Tensor = self.front(log_mel(wav, self.mel), None)
+        out: Tensor = self.front(compute_log_mel(wav, self.mel), None)
         return out

@@ -9,7 +9,7 @@ from cals.errors import CheckpointError
 from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.decoder import Decoder
 from cals.models.avsr.front_ends import PhoneticFrontEnd, VisualFrontEnd, WaveformFrontEnd
-from cals.nn.attention import rotary_angles
+from cals.nn.attention import compute_rotary_angles
 from cals.nn.conformer import ConformerBlock
 from cals.nn.resnet import TemporalScores
 from cals.types import F32
@@ -89,7 +89,7 @@ class AVSR(nn.Module):
             x + x * scores[name] if name in scores else x for name, x in zip(self._stream_names, streams, strict=True)
         ]
         x = self.drop(self.join(torch.stack(weighted, dim=1)) + self.stream)
-        angles = rotary_angles(x.shape[2], self.config.width // self.config.heads, x.device)
+        angles = compute_rotary_angles(x.shape[2], self.config.width // self.config.heads, x.device)
         places = valid[:, None].expand(-1, len(streams), -1)
         for block in self.blocks:
             x = block(x, angles, places)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from cals.checkpoint import Checkpoint, config_from_dict, frozen
+from cals.checkpoint import Checkpoint, config_from_dict, load_frozen_weights
 from cals.errors import CheckpointError
 from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.language import NGram, ngram_from_tensors
@@ -37,5 +37,5 @@ def avsr_from_checkpoint(checkpoint: Checkpoint) -> tuple[AVSR, NGram]:
         if name.startswith(_LANGUAGE_PREFIX)
     }
     own_weights = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith(_LANGUAGE_PREFIX)}
-    frozen(network, dataclasses.replace(checkpoint, weights=own_weights))
+    load_frozen_weights(network, dataclasses.replace(checkpoint, weights=own_weights))
     return network, ngram_from_tensors(language)

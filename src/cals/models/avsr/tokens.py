@@ -84,7 +84,7 @@ def normalize_text(text: str) -> str:
     return " ".join(_WORD.findall(plain))
 
 
-def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens:
+def build_tokens(texts: Iterable[str], unit: Unit, *, min_count: int = 1) -> Tokens:
     """Build the vocabulary of a corpus: `CHARACTERS` and all others that occur, or words that occur `fewest` times.
 
     With `fewest` above 1 a word model learns unknown words. Raises DataError for texts without words.
@@ -97,7 +97,9 @@ def build_tokens(texts: Iterable[str], unit: Unit, *, fewest: int = 1) -> Tokens
         raise DataError("tokens: expected texts with words in them, found none; choose clips whose transcript is known")
     if unit == "characters":
         return Tokens(vocabulary=_sort_symbols([*CHARACTERS, *counts]))
-    return Tokens(unit="words", vocabulary=_sort_symbols([word for word, count in counts.items() if count >= fewest]))
+    return Tokens(
+        unit="words", vocabulary=_sort_symbols([word for word, count in counts.items() if count >= min_count])
+    )
 
 
 def _sort_symbols(symbols: Sequence[str]) -> tuple[str, ...]:

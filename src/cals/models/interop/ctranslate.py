@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.errors import CheckpointError
-from cals.models.whisper import WhisperConfig, weight_shapes
+from cals.models.whisper import WhisperConfig, list_weight_shapes
 
 _ADVICE = "name the model.bin of tiny.en in float16 or float32"
 _HEADS_KEY = "encoder/num_heads"
@@ -28,7 +28,7 @@ def load_whisper_encoder(data: bytes, config: WhisperConfig) -> dict[str, Tensor
     if heads != config.heads:
         raise CheckpointError(f"whisper: expected {config.heads} heads in model.bin, found {heads}; {_ADVICE}")
     weights = {}
-    for name, shape in weight_shapes(config).items():
+    for name, shape in list_weight_shapes(config).items():
         source = _map_name(name)
         if source not in arrays or arrays[source].shape != shape or arrays[source].dtype.kind != "f":
             found = f"{arrays[source].dtype} of {list(arrays[source].shape)}" if source in arrays else "none"

@@ -20,7 +20,7 @@ _EPSILON = float(np.finfo(np.float64).eps)
 F64 = NDArray[np.float64]
 
 
-def mfcc_blocks(blocks: Iterable[F32]) -> Iterator[F32]:
+def iterate_mfcc(blocks: Iterable[F32]) -> Iterator[F32]:
     """Iterate over coefficients [m 13] of blocks [n] of mono audio at 16 kHz, -1..1.
 
     Coefficient 0 is the logarithm of the window's energy. A last window that is too short is padded with zeros.

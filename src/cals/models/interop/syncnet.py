@@ -76,7 +76,7 @@ class SyncNet(nn.Module):
         return self.netfclip(self.netcnnlip(pixels).flatten(1))
 
 
-def syncnet_crop(aligned: CropTransform) -> CropTransform:
+def compute_syncnet_crop(aligned: CropTransform) -> CropTransform:
     """Compute the upright crop of 224 px that the public scripts cut around a box, from the face's aligned crop.
 
     Size and position follow the aligned crop, which is smooth over time, instead of a detector's boxes.

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
-from cals.data.augment import VoiceAugment, voices
+from cals.data.augment import VoiceAugment, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import lower_halves, stretches
-from cals.losses.reconstruction import unit_error
+from cals.data.windows import crop_lower_halves, sample_windows
+from cals.losses.reconstruction import unit_loss
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.factory import FRONT_PARENT, load_front
+from cals.models.factory import FRONT_PARENT, load_front_end
 from cals.models.sync import SyncModel
-from cals.nn.masking import span_mask
+from cals.nn.masking import sample_span_mask
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage, count_clips
 
@@ -62,13 +62,13 @@ class A2LStage(Stage):
         self._targets = _compute_targets(sync, training)
         self._held_out_targets = {part: _compute_targets(sync, store) for part, store in held_out.items()}
         if front is not None:
-            load_front(self.model, front, parents[FRONT_PARENT], parents)
+            load_front_end(self.model, front, parents[FRONT_PARENT], parents)
         self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the squared error at masked steps (and, weighted, at others); `coverage` is the masked share."""
         config = self.config
-        batch = stretches(
+        batch = sample_windows(
             self._training,
             rng,
             clips=config.clips,
@@ -82,17 +82,17 @@ class A2LStage(Stage):
                 for clip, start in zip(batch.clips, batch.starts, strict=True)
             ]
         ).to(device)
-        masks = [span_mask(config.frames, rng, budget=config.budget, span=config.span) for _ in batch.clips]
+        masks = [sample_span_mask(config.frames, rng, budget=config.budget, span=config.span) for _ in batch.clips]
         for mask in masks:
             mask &= rng.random() >= config.whole
         hidden = torch.from_numpy(np.stack(masks)).to(device)
-        mel = voices(batch.mel.to(device), rng, config.voice, config.model.mel.floor_db)
+        mel = augment_voices(batch.mel.to(device), rng, config.voice, config.model.mel.floor_db)
         units = model(mel, hidden)
         weights = hidden.float() + config.unmasked_weight * (~hidden).float()
         return {
-            "total": unit_error(units, targets, weights),
-            "masked": unit_error(units, targets, hidden.float()).detach(),
-            "unmasked": unit_error(units, targets, (~hidden).float()).detach(),
+            "total": unit_loss(units, targets, weights),
+            "masked": unit_loss(units, targets, hidden.float()).detach(),
+            "unmasked": unit_loss(units, targets, (~hidden).float()).detach(),
             "coverage": hidden.float().mean(),
         }
 
@@ -104,16 +104,16 @@ class A2LStage(Stage):
             sums = np.zeros(3)
             for i, targets in enumerate(self._held_out_targets[part]):
                 mel = store.mel(i)[None].to(device)
-                mask = span_mask(
+                mask = sample_span_mask(
                     len(targets), np.random.default_rng(i), budget=self.config.budget, span=self.config.span
                 )
                 hidden = torch.from_numpy(mask)[None]
                 masked, unmasked = model(mel, hidden.to(device)).cpu(), model(mel).cpu()
                 ones = torch.ones(1, len(targets))
                 sums += [
-                    float(unit_error(masked, targets[None], hidden.float())),
-                    float(unit_error(unmasked, targets[None], ones)),
-                    float(unit_error(mean.expand_as(targets)[None], targets[None], ones)),
+                    float(unit_loss(masked, targets[None], hidden.float())),
+                    float(unit_loss(unmasked, targets[None], ones)),
+                    float(unit_loss(mean.expand_as(targets)[None], targets[None], ones)),
                 ]
             names = (f"{part}_masked", f"{part}_heard", f"{part}_mean_unit")
             metrics |= dict(zip(names, (sums / len(store)).tolist(), strict=True))
@@ -142,6 +142,6 @@ def _compute_targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
     device = next(sync.parameters()).device
     targets = []
     for clip in (store[i] for i in range(len(store))):
-        lower = lower_halves(clip.crops)[None].to(device).float() / 255
+        lower = crop_lower_halves(clip.crops)[None].to(device).float() / 255
         targets.append(sync.visual.every_frame(lower)[0].cpu())
     return targets

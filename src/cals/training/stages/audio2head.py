@@ -7,24 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.data.augment import VoiceAugment, voices
+from cals.data.augment import VoiceAugment, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import stretches
-from cals.losses.motion import concordance
+from cals.data.windows import sample_windows
+from cals.losses.motion import concordance_loss
 from cals.losses.reconstruction import l1
-from cals.metrics.motion import span
+from cals.metrics.motion import span_ratio
 from cals.models.audio2head import KEYPOINTS, Audio2Head, Audio2HeadConfig
 from cals.models.discriminator import DiscriminatorConfig
-from cals.models.head import POSE, head_pose, usual_eyes_px
+from cals.models.head import POSE_NAMES, compute_eye_distance_px, estimate_head_pose
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, HeadStage, draw_heads, draw_validation, measure_heads
-from cals.training.judges import JudgesConfig, with_total
-from cals.training.optim import ParameterGroup, learnable
+from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
+from cals.training.judges import PerceptualLossConfig, add_total
+from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.stage import Losses
 
-TURNS = POSE[:2]
+ROTATIONS = POSE_NAMES[:2]
 """Rotations that aligned crops keep, and that validation measures."""
 
 
@@ -41,8 +41,8 @@ class Audio2HeadStageConfig:
     """The config of its audio encoder is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4, betas=(0.5, 0.99), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
-    judges: JudgesConfig = field(
-        default_factory=lambda: JudgesConfig(gan=0.1, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
+    judges: PerceptualLossConfig = field(
+        default_factory=lambda: PerceptualLossConfig(gan=0.1, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     clips: int = 8
     per_clip: int = 2
@@ -87,19 +87,22 @@ class Audio2HeadStage(HeadStage):
         """Return the new parts, and the pretrained audio encoder."""
         pretrained = {id(p) for p in self.model.audio.parameters()}
         return [
-            ParameterGroup(parameters=[p for p in learnable(self.model) if id(p) not in pretrained]),
-            ParameterGroup(parameters=learnable(self.model.audio), lr_share=self.config.audio_lr_share),
+            ParameterGroup(parameters=[p for p in list_trainable(self.model) if id(p) not in pretrained]),
+            ParameterGroup(parameters=list_trainable(self.model.audio), lr_share=self.config.audio_lr_share),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config, crop_px = self.config, self.model.crop_px
         counts = {"clips": config.clips, "per_clip": config.per_clip}
-        batch = draw_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
-        sound = voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
+        batch = sample_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
+        sound = augment_voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
         mel, target_poses = self._sample_poses(rng)
-        mel, target_poses = voices(mel.to(device), rng, config.voice, self.model.mel.floor_db), target_poses.to(device)
-        pose = head_pose(batch.landmarks, crop_px)
+        mel, target_poses = (
+            augment_voices(mel.to(device), rng, config.voice, self.model.mel.floor_db),
+            target_poses.to(device),
+        )
+        pose = estimate_head_pose(batch.landmarks, crop_px)
         generated, keypoints, poses = model(
             sound, batch.reference, batch.reference_landmarks, pose, mel, target_poses[:, 0]
         )
@@ -108,14 +111,16 @@ class Audio2HeadStage(HeadStage):
             "keypoints": config.keypoints * self._compute_keypoint_error(keypoints, batch.landmarks),
         }
         pred, real = ((value - target_poses[:, :1]) / self.model.head.spread for value in (poses, target_poses))
-        losses["follow"] = config.follow * concordance(pred.transpose(1, 2), real.transpose(1, 2))
+        losses["follow"] = config.follow * concordance_loss(pred.transpose(1, 2), real.transpose(1, 2))
         losses["near"] = config.near * (pred - real).abs().mean()
-        return with_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
+        return add_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
 
     def _sample_poses(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Sample mel [b m f] and its poses [b t 6]."""
         config, step = self.config, self._sizes["step"]
-        batch = stretches(self._training, rng, clips=config.clips, frames=config.frames, step=step, room=config.room)
+        batch = sample_windows(
+            self._training, rng, clips=config.clips, frames=config.frames, step=step, room=config.room
+        )
         poses = [
             self._poses[clip][start : start + config.frames]
             for clip, start in zip(batch.clips, batch.starts, strict=True)
@@ -125,12 +130,12 @@ class Audio2HeadStage(HeadStage):
     def _compute_keypoint_error(self, keypoints: Tensor, landmarks: Tensor) -> Tensor:
         """Compute the mean absolute error of keypoints [b k 2] against the mesh, in inter-ocular distances."""
         error = (keypoints - landmarks[:, list(KEYPOINTS), :2]).abs().mean()
-        return error / usual_eyes_px(self.model.crop_px)
+        return error / compute_eye_distance_px(self.model.crop_px)
 
     def _generate_held_out(self, model: nn.Module, part: str, device: torch.device) -> tuple[HeadBatch, Tensor, Tensor]:
         assert isinstance(model, Audio2Head)
-        batch = draw_validation(self._held_out[part], device, **self._sizes)
-        pose = head_pose(batch.landmarks, model.crop_px)
+        batch = sample_validation_heads(self._held_out[part], device, **self._sizes)
+        pose = estimate_head_pose(batch.landmarks, model.crop_px)
         return batch, *model.draw(model.audio(batch.sound), batch.reference, batch.reference_landmarks, pose)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -150,8 +155,8 @@ class Audio2HeadStage(HeadStage):
             for i, real in enumerate(self._held_out_poses[part]):
                 voice = model.voice(store.mel(i)[None].to(device))
                 poses = model.head(voice, real[:1].to(device))[0][0].cpu()
-                spans.append([span(poses[:, k].numpy(), real[:, k].numpy()) for k in range(len(TURNS))])
-            for name, values in zip(TURNS, np.transpose(spans), strict=True):
+                spans.append([span_ratio(poses[:, k].numpy(), real[:, k].numpy()) for k in range(len(ROTATIONS))])
+            for name, values in zip(ROTATIONS, np.transpose(spans), strict=True):
                 finite = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}_span": float(finite.mean())} if len(finite) else {}
         return metrics
@@ -159,4 +164,4 @@ class Audio2HeadStage(HeadStage):
 
 def _measure_poses(store: ClipStore, crop_px: int) -> list[Tensor]:
     """Estimate poses [t 6] of every clip, without decoding video."""
-    return [head_pose(torch.from_numpy(store.landmarks(i)), crop_px) for i in range(len(store))]
+    return [estimate_head_pose(torch.from_numpy(store.landmarks(i)), crop_px) for i in range(len(store))]

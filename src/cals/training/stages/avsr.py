@@ -14,7 +14,7 @@ from cals.data.augment import FaceAugment
 from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
 from cals.data.utterances import Utterance, UtteranceBatch, UtteranceStore, build_batch, cut_words, sample_utterances
 from cals.errors import ConfigError
-from cals.losses.recognition import IGNORED, batch_ctc, shift_tokens
+from cals.losses.recognition import IGNORE_INDEX, batch_ctc, shift_tokens
 from cals.metrics.reliability import ReliabilityScores
 from cals.metrics.wer import word_error_rate
 from cals.models.avsr.beam import BeamConfig
@@ -27,9 +27,9 @@ from cals.models.avsr.tokens import Unit
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
 
-VALIDATED = 60
+MAX_VALIDATION_CLIPS = 60
 """Largest number of clips per part in a validation."""
-AT_ONCE = 8
+VALIDATION_BATCH = 8
 """Batch size of validation."""
 
 
@@ -110,9 +110,9 @@ class AVSRStage(Stage):
         ctc = batch_ctc(log_probs, batch.valid, labels)
         target = target.to(device)
         attention = cross_entropy(
-            logits.float().flatten(0, 1), target.flatten(), label_smoothing=config.smoothing, ignore_index=IGNORED
+            logits.float().flatten(0, 1), target.flatten(), label_smoothing=config.smoothing, ignore_index=IGNORE_INDEX
         )
-        counted = target != IGNORED
+        counted = target != IGNORE_INDEX
         correct = (logits.detach().argmax(dim=-1) == target) & counted
         return {
             "total": config.ctc_weight * ctc + (1 - config.ctc_weight) * attention,
@@ -165,9 +165,9 @@ class AVSRStage(Stage):
 
     def _iterate_held_out(self, store: UtteranceStore, corruption: CorruptionConfig | None) -> Iterator[UtteranceBatch]:
         rng = np.random.default_rng([self.train.seed, len(store)])  # the same at every validation
-        count = min(VALIDATED, len(store))
-        for first in range(0, count, AT_ONCE):
-            utterances = [store[i] for i in range(first, min(count, first + AT_ONCE))]
+        count = min(MAX_VALIDATION_CLIPS, len(store))
+        for first in range(0, count, VALIDATION_BATCH):
+            utterances = [store[i] for i in range(first, min(count, first + VALIDATION_BATCH))]
             yield build_batch(utterances, rng, corruption, self.config.model.view_px)
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:

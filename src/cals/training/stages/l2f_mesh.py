@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
-from cals.data.augment import VoiceAugment, voices
+from cals.data.augment import VoiceAugment, augment_voices
 from cals.data.noises import NoiseAugment, NoiseBank, add_noise
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import add_pauses, resample, stretches
+from cals.data.windows import add_pauses, resample, sample_windows
 from cals.errors import ConfigError
-from cals.losses.motion import concordance
-from cals.metrics.motion import correlation, span
+from cals.losses.motion import concordance_loss
+from cals.metrics.motion import correlation, span_ratio
 from cals.models.factory import to_checkpoint
-from cals.models.mesh import lip_gap
-from cals.models.motion import MeshConfig, lip_readout
+from cals.models.mesh import measure_lip_gap
+from cals.models.motion import MeshConfig, build_lip_readout
 from cals.models.speaking import MeshLips
-from cals.nn.masking import span_mask
+from cals.nn.masking import sample_span_mask
 from cals.training.config import TrainConfig
 from cals.training.geometry import Geometry
-from cals.training.optim import ParameterGroup, learnable
+from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.stage import Losses, Stage, count_clips
 
 
@@ -85,14 +85,14 @@ class MeshStage(Stage):
         self._parents = parents
         self._training, self._held_out = training, held_out
         self._geometry, self._held_out_geometry = geometry, held_out_geometry
-        self._readout = lip_readout(model.decoder.mesh)
+        self._readout = build_lip_readout(model.decoder.mesh)
         self._noise_bank = NoiseBank(model.mel)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return two groups: Audio-to-Lip is pretrained and may have a lower learning rate."""
         return [
-            ParameterGroup(parameters=learnable(self.model.a2l), lr_share=self.config.a2l_lr_share),
-            ParameterGroup(parameters=learnable(self.model.decoder)),
+            ParameterGroup(parameters=list_trainable(self.model.a2l), lr_share=self.config.a2l_lr_share),
+            ParameterGroup(parameters=list_trainable(self.model.decoder)),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
@@ -113,7 +113,7 @@ class MeshStage(Stage):
         rate = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.rate)))
         longest = max(self._training.frames(i) for i in range(len(self._training)))
         length = max(1, min(round(frames * rate), max(longest, frames)))
-        batch = stretches(
+        batch = sample_windows(
             self._training,
             rng,
             clips=config.clips * min(config.frames // frames, 8),
@@ -131,7 +131,7 @@ class MeshStage(Stage):
         mel, target = resample(batch.mel, frames * step), resample(target, frames)
         mel, target = add_pauses(mel, target, rng, share=config.pauses, floor_db=self.model.mel.floor_db)
         mel, alone = add_noise(mel, rng, config.noise, self._noise_bank)
-        mel = voices(mel, rng, config.voice, self.model.mel.floor_db)
+        mel = augment_voices(mel, rng, config.voice, self.model.mel.floor_db)
         speaking = torch.from_numpy(~alone)
         return mel, target * speaking[:, None, None], speaking
 
@@ -139,7 +139,7 @@ class MeshStage(Stage):
         """Sample the mask [t] of a window."""
         if frames < self.config.frames or rng.random() >= self.config.masked:
             return np.zeros(frames, dtype=bool)
-        return span_mask(frames, rng, budget=self.config.budget)
+        return sample_span_mask(frames, rng, budget=self.config.budget)
 
     def _compute_motion_losses(self, motion: Tensor, target: Tensor, speaking: Tensor, follow: float) -> Losses:
         energy = self.model.decoder.mesh.basis.square().sum(dim=(1, 2))
@@ -148,7 +148,7 @@ class MeshStage(Stage):
         pred, real = (motion[speaking] @ readout).transpose(1, 2), (target[speaking] @ readout).transpose(1, 2)
         losses = {"motion": self.config.motion * ((motion - target).square() * shares).sum(dim=-1).mean()}
         if len(pred):
-            losses["follow"] = follow * concordance(pred, real)
+            losses["follow"] = follow * concordance_loss(pred, real)
         return losses | {"total": torch.stack(list(losses.values())).sum()}
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
@@ -164,11 +164,13 @@ class MeshStage(Stage):
             for i, geometry in enumerate(self._held_out_geometry[part]):
                 pred = _to_curves(model.motion(model.units(store.mel(i)[None].to(device)))[0] @ readout)
                 real = _to_curves(geometry.target.to(device) @ readout)
-                rows.append([*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span(pred[:, 0], real[:, 0])])
+                rows.append(
+                    [*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span_ratio(pred[:, 0], real[:, 0])]
+                )
             for name, values in zip(("opening", "width", "span"), np.transpose(rows), strict=True):
                 finite = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}": float(finite.mean())} if len(finite) else {}
-        noise = model.motion(model.units(self._noise_bank.mels[::8].to(device) - 20)) @ lip_gap(
+        noise = model.motion(model.units(self._noise_bank.mels[::8].to(device) - 20)) @ measure_lip_gap(
             model.decoder.mesh.basis
         )
         return metrics | {"noise_opening": float(noise.mean() / model.decoder.opening_px)}

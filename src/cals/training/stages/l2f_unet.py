@@ -10,33 +10,33 @@ import torch
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
-from cals.data.augment import VoiceAugment, voices
+from cals.data.augment import VoiceAugment, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import OWN_FRAMES, SYNC_FRAMES, stretches
+from cals.data.windows import MIN_REFERENCE_DISTANCE, SYNC_FRAMES, sample_windows
 from cals.errors import CheckpointError, ConfigError
-from cals.files import replacing
+from cals.files import replace_atomically
 from cals.losses.reconstruction import l1
 from cals.losses.sync import d_av
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
-from cals.models.lips import WholeLips
+from cals.models.lips import LipGenerator
 from cals.models.speaking import UNetLips
 from cals.models.sync import SyncModel
-from cals.models.synctalk import RecallConfig, Stored, SyncTalkFace
+from cals.models.synctalk import MemoryOutput, RecallConfig, SyncTalkFace
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import Wav2Lip, WindowConfig
 from cals.training.config import TrainConfig
-from cals.training.judges import Judges, JudgesConfig, with_total
-from cals.training.memory import MemoryLossConfig, memory_losses
-from cals.training.optim import ParameterGroup, learnable
-from cals.training.sheet import training_sheet
+from cals.training.judges import PerceptualLossConfig, PerceptualLosses, add_total
+from cals.training.memory import MemoryLossConfig, compute_memory_losses
+from cals.training.optim import ParameterGroup, list_trainable
+from cals.training.sheet import write_training_sheet
 from cals.training.stage import Losses, Stage, count_clips
 
 VALIDATION_WINDOWS = 8
-Drawing = UNetLips | Wav2Lip | SyncTalkFace
+UNetModel = UNetLips | Wav2Lip | SyncTalkFace
 """The models of this stage; they differ in their audio encoder and memory."""
-SYNC_START = "sync-start.json"
+SYNC_START_FILE = "sync-start.json"
 """File in the run directory with the step at which the sync losses began."""
 
 
@@ -54,7 +54,7 @@ class UNetStageConfig:
     """Audio-Lip Memory, with losses of its own; needs a window."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    judges: JudgesConfig = field(default_factory=JudgesConfig)
+    judges: PerceptualLossConfig = field(default_factory=PerceptualLossConfig)
     memory: MemoryLossConfig = field(default_factory=MemoryLossConfig)
     windows: int = 8
     """Windows of 5 frames a batch."""
@@ -100,12 +100,12 @@ class UNetStage(Stage):
     """
 
     name = "l2f-unet"
-    model: Drawing
+    model: UNetModel
 
     def __init__(
         self,
         config: UNetStageConfig,
-        model: Drawing,
+        model: UNetModel,
         parents: dict[str, str],
         sync: SyncModel,
         training: ClipStore,
@@ -122,27 +122,27 @@ class UNetStage(Stage):
             for part, store in held_out.items()
             if max(store.frames(i) for i in range(len(store))) >= config.frames
         }
-        self._perceptual_losses = Judges(config.judges, config.critic, sync)
+        self._perceptual_losses = PerceptualLosses(config.judges, config.critic, sync)
         self.critic, self.critic_lr = self._perceptual_losses.critic, config.judges.critic_lr
         self.critic_from_step = config.judges.critic_from_step
-        self._start_path = run / SYNC_START
+        self._start_path = run / SYNC_START_FILE
         self._sync_start_step = _read_start(self._start_path)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the groups: Audio-to-Lip, pretrained, is frozen first and then slow; all other parts are new."""
         if not isinstance(self.model, UNetLips):
-            return [ParameterGroup(parameters=learnable(self.model))]
+            return [ParameterGroup(parameters=list_trainable(self.model))]
         share, start = self.config.a2l_lr_share, self.config.a2l_from_step
         return [
-            ParameterGroup(parameters=learnable(self.model.a2l), lr_share=share, from_step=start),
-            ParameterGroup(parameters=learnable(self.model.decoder)),
+            ParameterGroup(parameters=list_trainable(self.model.a2l), lr_share=share, from_step=start),
+            ParameterGroup(parameters=list_trainable(self.model.decoder)),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         batch = self._sample_windows(self._training, rng, self.config.windows, device)
         generations, losses = self._generate(
-            model, voices(batch.mel, rng, self.config.voice, self.model.mel.floor_db), batch
+            model, augment_voices(batch.mel, rng, self.config.voice, self.model.mel.floor_db), batch
         )
         count = len(generations)
         generated, real, sound = (
@@ -153,15 +153,15 @@ class UNetStage(Stage):
         if self._has_sync_begun():
             image_losses |= self._perceptual_losses.of_windows(generated, real, sound, self.step)
         # These losses are means over all generations; each generation counts in full.
-        return with_total({name: count * value for name, value in image_losses.items()} | losses)
+        return add_total({name: count * value for name, value in image_losses.items()} | losses)
 
     def _generate(self, model: nn.Module, mel: Tensor, batch: _Windows) -> tuple[list[Tensor], Losses]:
         """Generate crops once, or twice with a memory; returns the generations and the memory's losses."""
         inputs = mel, batch.frames, batch.reference, batch.real
         if not isinstance(self.model, SyncTalkFace) or self.model.lips is None:
             return [model(*inputs)], {}
-        stored: Stored = model(*inputs, store=True)
-        losses = memory_losses(self.config.memory, self.model.lips, stored, batch.real)
+        stored: MemoryOutput = model(*inputs, store=True)
+        losses = compute_memory_losses(self.config.memory, self.model.lips, stored, batch.real)
         return [stored.by_lips, stored.by_audio], losses
 
     def _has_sync_begun(self) -> bool:
@@ -178,13 +178,15 @@ class UNetStage(Stage):
 
     def _sample_windows(self, store: ClipStore, rng: np.random.Generator, count: int, device: torch.device) -> _Windows:
         step = self.model.mel.timing.mels_per_frame
-        batch = stretches(store, rng, clips=count, frames=self.config.frames, step=step, room=self.config.room)
+        batch = sample_windows(store, rng, clips=count, frames=self.config.frames, step=step, room=self.config.room)
         frames, reference, real, sound = [], [], [], []
         for clip, start, mel in zip(batch.clips, batch.starts, batch.mel, strict=True):
             first = int(rng.integers(self.config.frames - SYNC_FRAMES + 1))
             crops = store[clip].crops
             positions = np.arange(len(crops))
-            near = (positions > start + first - OWN_FRAMES) & (positions < start + first + SYNC_FRAMES - 1 + OWN_FRAMES)
+            near = (positions > start + first - MIN_REFERENCE_DISTANCE) & (
+                positions < start + first + SYNC_FRAMES - 1 + MIN_REFERENCE_DISTANCE
+            )
             reference.append(crops[int(rng.choice(positions[~near]))])
             real.append(crops[start + first : start + first + SYNC_FRAMES])
             frames.append(np.arange(first, first + SYNC_FRAMES))
@@ -221,7 +223,7 @@ class UNetStage(Stage):
         below = self.config.sync_below
         if self._sync_start_step is None and values and below is not None and np.mean(values) < below:
             self._sync_start_step = self.step
-            with replacing(self._start_path) as partial:
+            with replace_atomically(self._start_path) as partial:
                 partial.write_text(json.dumps({"step": self.step, "d_av": float(np.mean(values))}), encoding="utf-8")
 
     def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
@@ -230,11 +232,11 @@ class UNetStage(Stage):
             batch, generated = self._generate_held_out(model, part, device)
             middle = SYNC_FRAMES // 2
             sheet = (batch.reference[:, middle], batch.real[:, middle], generated[:, middle])
-            training_sheet(path.with_stem(f"{path.stem}-{part}"), *sheet)
+            write_training_sheet(path.with_stem(f"{path.stem}-{part}"), *sheet)
 
     def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the whole lip model into the checkpoint that `cals generate` loads."""
-        assert isinstance(model, WholeLips)
+        assert isinstance(model, LipGenerator)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def facts(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
+from cals.data.augment import FaceAugment, VoiceAugment, augment_faces, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.errors import ConfigError
@@ -17,9 +17,9 @@ from cals.models.discriminator import DiscriminatorConfig
 from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, HeadStage, draw_heads, draw_validation, measure_heads
-from cals.training.judges import JudgesConfig, with_total
-from cals.training.optim import ParameterGroup, learnable
+from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
+from cals.training.judges import PerceptualLossConfig, add_total
+from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.stage import Losses
 
 POSE_AUGMENT = FaceAugment(turn_deg=0.0, shift=0.0, flip=False)
@@ -37,8 +37,8 @@ class PCAVSStageConfig:
     """The config of its content encoders is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0))
     critic: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
-    judges: JudgesConfig = field(
-        default_factory=lambda: JudgesConfig(gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
+    judges: PerceptualLossConfig = field(
+        default_factory=lambda: PerceptualLossConfig(gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     clips: int = 4
     per_clip: int = 4
@@ -85,29 +85,29 @@ class PCAVSStage(HeadStage):
         """Return the new parts, and the pretrained content encoders."""
         parts = [self.model.identity, self.model.pose, self.model.generator]
         return [
-            ParameterGroup(parameters=[p for part in parts for p in learnable(part)]),
-            ParameterGroup(parameters=learnable(self.model.content), lr_share=self.config.content_lr_share),
+            ParameterGroup(parameters=[p for part in parts for p in list_trainable(part)]),
+            ParameterGroup(parameters=list_trainable(self.model.content), lr_share=self.config.content_lr_share),
         ]
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
         counts = {"clips": config.clips, "per_clip": config.per_clip}
-        batch = draw_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
-        sound = voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
+        batch = sample_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
+        sound = augment_voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
         seen = torch.from_numpy(rng.random(len(sound)) < config.seen).to(device)
-        pose_images = faces(batch.target[:, None], rng, config.pose)[:, 0]
+        pose_images = augment_faces(batch.target[:, None], rng, config.pose)[:, 0]
         generated, audio, visual = model(sound, batch.windows, seen, batch.reference, pose_images)
         losses = {
             "recon": config.recon * l1(generated, batch.target),
             "contrast": config.contrast * info_nce(audio, visual),
         }
-        return with_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
+        return add_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
 
     def _generate_held_out(
         self, model: nn.Module, part: str, device: torch.device
     ) -> tuple[HeadBatch, Tensor, Tensor, Tensor]:
-        batch = draw_validation(self._held_out[part], device, **self._sizes)
+        batch = sample_validation_heads(self._held_out[part], device, **self._sizes)
         use_visual = torch.zeros(len(batch.sound), dtype=torch.bool, device=device)
         return batch, *model(batch.sound, batch.windows, use_visual, batch.reference, batch.target)
 

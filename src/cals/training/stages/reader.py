@@ -11,14 +11,14 @@ from torch.nn.functional import cross_entropy
 
 from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
-from cals.data.words import WordBatch, WordStore, drawn_words, joined
+from cals.data.words import WordBatch, WordStore, collate_words, sample_words
 from cals.errors import ConfigError, DataError
-from cals.metrics.accuracy import accuracy, chosen_among
-from cals.models.reader import BLANK, Reader, ReaderConfig
+from cals.metrics.accuracy import accuracy, argmax_allowed
+from cals.models.reader import BLANK, LipReader, ReaderConfig
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
 
-VALIDATED_CLIPS = 8
+VALIDATION_BATCH = 8
 """Batch size of validation, in clips."""
 
 
@@ -61,14 +61,14 @@ class ReaderStage(Stage):
                 f"none in {training.skipped}; put .align files beside the videos and prepare it again"
             )
         self.config, self.train = config, config.train
-        self.model = Reader(config.model)
+        self.model = LipReader(config.model)
         self._training, self._held_out = training, {part: store for part, store in held_out.items() if len(store)}
         self._label_by_word = {word: number for number, word in enumerate(config.model.words)}
 
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the cross-entropy of one batch; `accuracy` is that of words that are not blanked."""
         config = self.config
-        batch = drawn_words(
+        batch = sample_words(
             self._training,
             rng,
             config.face,
@@ -93,11 +93,11 @@ class ReaderStage(Stage):
 
         `*_in_slot` chooses among the words of the correct slot only.
         """
-        assert isinstance(model, Reader)
+        assert isinstance(model, LipReader)
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
             batches = [
-                joined([(clip.mouth, clip.words) for clip in clips], self.config.model.context, BLANK)
+                collate_words([(clip.mouth, clip.words) for clip in clips], self.config.model.context, BLANK)
                 for clips in _group_clips(store)
             ]
             labels = torch.cat([self._build_labels(batch) for batch in batches]).numpy()
@@ -115,14 +115,14 @@ class ReaderStage(Stage):
         slot_of = np.array([config.slot_of[word] for word in config.words])
         slots, pred = slot_of[labels], scores.argmax(axis=1)
         by_slot = {slot: accuracy(pred[slots == slot], labels[slots == slot]) for slot in config.slots if slot in slots}
-        pred_in_slot = chosen_among(scores, slot_of[None] == slots[:, None])
+        pred_in_slot = argmax_allowed(scores, slot_of[None] == slots[:, None])
         return {"accuracy": accuracy(pred, labels), "in_slot": accuracy(pred_in_slot, labels)} | by_slot
 
     def _build_labels(self, batch: WordBatch) -> Tensor:
         return torch.tensor([self._label_by_word[text] for text in batch.texts])
 
     @staticmethod
-    def _compute_logits(model: Reader, batch: WordBatch, device: torch.device, blank: bool) -> Tensor:
+    def _compute_logits(model: LipReader, batch: WordBatch, device: torch.device, blank: bool) -> Tensor:
         index = batch.index.masked_fill(batch.own, BLANK) if blank else batch.index
         scores: Tensor = model(batch.mouths.to(device).float() / 255, index.to(device), batch.own.to(device))
         return scores.float().cpu()
@@ -151,4 +151,4 @@ class ReaderStage(Stage):
 
 def _group_clips(store: WordStore) -> list[list[Any]]:
     clips = [store[i] for i in range(len(store))]
-    return [clips[first : first + VALIDATED_CLIPS] for first in range(0, len(clips), VALIDATED_CLIPS)]
+    return [clips[first : first + VALIDATION_BATCH] for first in range(0, len(clips), VALIDATION_BATCH)]

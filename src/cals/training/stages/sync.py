@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from cals.checkpoint import Checkpoint
-from cals.data.augment import FaceAugment, VoiceAugment, faces, voices
+from cals.data.augment import FaceAugment, VoiceAugment, augment_faces, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
-from cals.data.windows import lower_halves, sync_windows
+from cals.data.windows import crop_lower_halves, sample_sync_windows
 from cals.losses.contrastive import info_nce, retrieval_accuracy
-from cals.metrics.offset import MAX_OFFSET, MIN_FRAMES, in_step
+from cals.metrics.offset import MAX_OFFSET, MIN_FRAMES, compute_in_step
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.config import TrainConfig
 from cals.training.optim import ParameterGroup
@@ -80,7 +80,7 @@ class SyncStage(Stage):
     def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute InfoNCE of one batch; `accuracy` is the share of windows that retrieve their own audio."""
         config = self.config
-        batch = sync_windows(
+        batch = sample_sync_windows(
             self._training,
             rng,
             clips=config.clips,
@@ -90,8 +90,8 @@ class SyncStage(Stage):
             room=config.room,
         )
         # All windows of a clip have the same augmentation, so that only timing distinguishes them.
-        lower = faces(batch.lower.flatten(1, 2), rng, config.face).to(device)
-        mel = voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
+        lower = augment_faces(batch.lower.flatten(1, 2), rng, config.face).to(device)
+        mel = augment_voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
         windows = lower.unflatten(1, (config.per_clip, config.model.frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
         sound = mel.unflatten(1, (config.per_clip, config.model.mels)).flatten(0, 1)  # type: ignore[no-untyped-call]
         visual, audio = model(windows, sound)
@@ -106,7 +106,7 @@ class SyncStage(Stage):
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
             long = [store[i] for i in range(len(store)) if store.frames(i) >= MIN_FRAMES]
-            results = [in_step(*model.of_clip(lower_halves(clip.crops), clip.mel)) for clip in long]
+            results = [compute_in_step(*model.of_clip(crop_lower_halves(clip.crops), clip.mel)) for clip in long]
             if results:
                 whole, windows = np.mean(results, axis=0).tolist()
                 metrics |= {f"{part}_clips_found": whole, f"{part}_windows_found": windows}
