@@ -76,7 +76,7 @@ def row(path: Path) -> list[U8]:
     frame, face, transform = found[len(found) // 4]
     other_frame, _, other_transform = found[-1]
     rgb, own = frame.rgb(), sample_crop(frame, transform)
-    mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, frame.width, frame.height)
+    mask = build_lower_face_mask(transform.map_landmarks(face.landmarks), transform, frame.width, frame.height)
     other = sample_crop(other_frame, other_transform) if len(found) > 1 else np.ascontiguousarray(own[:, ::-1])
     brighter = np.clip(other.astype(int) + 25, 0, 255).astype(np.uint8)
     tint = (own * (1 - 0.5 * mask[..., None]) + np.array([0, 160, 255]) * 0.5 * mask[..., None]).astype(np.uint8)

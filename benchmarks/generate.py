@@ -136,7 +136,7 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
 
     frames = len(seen)
     runs: dict[str, tuple[Run, float]] = {
-        "patches, all of it": (lambda: painter.patches([(item, 1.0) for item in shown]), frames),
+        "patches, all of it": (lambda: painter.paint([(item, 1.0) for item in shown]), frames),
         "- motion": (lambda: painter._motion(bank, seen), frames),
         "- choice of sources": (lambda: painter._choose(bank, seen, landmarks, said), frames),
         "- flow": (lambda: compute_mouth_flow(decoder.mesh, landmarks, target, 128), frames),

@@ -64,7 +64,7 @@ def run(video: Path, out: Path, runtime: str) -> dict[str, float]:
                     transform = aligner.update(face)
                     pixels = sample_crop(frame, transform)
                     mask = build_lower_face_mask(
-                        transform.landmarks(face.landmarks), transform, frame.width, frame.height
+                        transform.map_landmarks(face.landmarks), transform, frame.width, frame.height
                     )
                 with watch("paste"):
                     frame = frame.with_patch(paste(frame, transform, pixels, pixels, mask))

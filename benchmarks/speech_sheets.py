@@ -52,15 +52,15 @@ def self_and_cross(clip: RealClip, other: RealClip, lips: LipSync, detector: Fac
     with tempfile.TemporaryDirectory() as place:
         sound = Path(place) / "rolled.wav"
         write_rolled(other, sound)
-        crossed = generate_output(clip, sound, lips, detector).seen
-    own = generate_output(clip, clip.source.video, lips, detector).seen
+        crossed = generate_output(clip, sound, lips, detector).faces
+    own = generate_output(clip, clip.source.video, lips, detector).faces
     count = min(len(clip.frames), len(other.frames))
     at = np.linspace(10, count - 12, COLUMNS).round().astype(int)
     heard = np.roll(np.arange(len(other.frames)), len(other.frames) // 2)[at]
     rows = [
-        ("the face", clip.seen.crops[at]),
+        ("the face", clip.faces.crops[at]),
         ("said by itself", own.crops[at]),
-        ("another sentence", other.seen.crops[heard]),
+        ("another sentence", other.faces.crops[heard]),
         ("said by the face", crossed.crops[at]),
     ]
     return strip([(name, np.stack(lower(crops))) for name, crops in rows], COLUMNS)
@@ -70,11 +70,11 @@ def closures(clips: list[RealClip], lips: LipSync, detector: FaceDetector) -> U8
     """Frames around the first sound of words that begin with closed lips: real above generated."""
     pictures, labels = [], []
     for clip in clips:
-        own = generate_output(clip, clip.source.video, lips, detector).seen
+        own = generate_output(clip, clip.source.video, lips, detector).faces
         word = next(w for w in clip.source.words or () if w.text in ("bin", "place"))
         first = int(float(word.start_s) * 25)
         at = np.clip(np.arange(first - 3, first + 9), 0, len(clip.frames) - 1)
-        for name, seen in (("real", clip.seen), ("generated", own)):
+        for name, seen in (("real", clip.faces), ("generated", own)):
             pictures += lower(seen.crops[at])
             labels += [f"{name} {word.text}" if i == 0 else "" for i in range(len(at))]
     return render_contact_sheet(pictures, 12, labels)

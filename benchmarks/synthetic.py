@@ -55,7 +55,7 @@ def clips(count: int, seed: int, order: str, device: str = "cpu") -> tuple[Tenso
         spoken = speak(chain, SECONDS, build_rng(seed, "words", i))
         sounds.append(synthesize(spoken, voice, build_rng(seed, "sound", i)))
         times = compute_frame_times(FRAMES)
-        mouths.append(np.stack([compute_mouth(spoken, times, Dominance.of_reach(r)) for r in REACHES_S], axis=1))
+        mouths.append(np.stack([compute_mouth(spoken, times, Dominance.from_reach(r)) for r in REACHES_S], axis=1))
     return torch.from_numpy(np.stack(sounds)).to(device), torch.from_numpy(np.stack(mouths)).float().to(device)
 
 
@@ -195,7 +195,7 @@ def compared(found: dict[str, object], order: str) -> dict[str, object]:
     """
     chain, windows = build_chain(order), (2 * np.array(KS) + 1) / FPS
     for reach in REACHES_S:
-        one, dominance = found[f"{reach:g}"], Dominance.of_reach(reach)
+        one, dominance = found[f"{reach:g}"], Dominance.from_reach(reach)
         one["support_s"] = dominance.support_s
         for name, deaf_s in (("oracle", 0.0), ("hearing", DEAF_S)):
             one[name] = compute_oracle_curve(chain, dominance, KS, moments=1500, deaf_s=deaf_s).mean.round(4).tolist()

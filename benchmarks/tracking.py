@@ -159,7 +159,9 @@ def timings(detector: BlazeFaceMesh, scenes: list[U8]) -> str:
             transform = aligner.update(face)
             image = sample_crop(picture, transform)
             marks.append(time.perf_counter())
-            mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
+            mask = build_lower_face_mask(
+                transform.map_landmarks(face.landmarks), transform, picture.width, picture.height
+            )
             marks.append(time.perf_counter())
             paste(picture, transform, image, 255 - image, mask)
             marks.append(time.perf_counter())
@@ -182,11 +184,11 @@ def identity(detector: BlazeFaceMesh) -> None:
         face = FaceTracker(detector).update(picture, Fraction(0), 0)
         transform = Aligner().update(face)
         image = sample_crop(picture, transform)
-        mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, picture.width, picture.height)
+        mask = build_lower_face_mask(transform.map_landmarks(face.landmarks), transform, picture.width, picture.height)
         patch = paste(picture, transform, image, image, mask)
         box, inside = patch.box, patch.alpha > 0.5
         region = np.s_[box.y0 : box.y1, box.x0 : box.x1]
-        change = np.abs(picture.patched(patch)[region].astype(int) - rgb[region])[inside]
+        change = np.abs(picture.apply_patch(patch)[region].astype(int) - rgb[region])[inside]
         back = warp(image, transform.inverse, picture.width, picture.height)
         plain = np.abs(back[region].astype(int) - rgb[region])[inside]
         print(f"{face_px:8}{change.max():6}{change.mean():8.3f}{plain.mean():26.2f}{np.percentile(plain, 99):7.0f}")

@@ -93,5 +93,5 @@ def build_gallery(landmarks: F32, frames: list[int], seed: int = 0) -> Gallery:
         crops=stack_crops([drawn_face.picture(landmarks[i], seed) for i in frames]),
         landmarks=torch.from_numpy(landmarks[frames]),
         times_s=10.0 + torch.arange(float(len(frames))),
-        seen=torch.from_numpy(landmarks),
+        observed_landmarks=torch.from_numpy(landmarks),
     )

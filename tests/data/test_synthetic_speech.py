@@ -103,7 +103,7 @@ def test_without_reach_the_mouth_is_the_phones_own() -> None:
     times = compute_frame_times(75)
     which = np.searchsorted(spoken.edges_s, times, side="right") - 1
     target = np.array([PHONES[spoken.phones[i]].target for i in which])
-    np.testing.assert_allclose(compute_mouth(spoken, times, Dominance.of_reach(0.0)), target, atol=1e-9)
+    np.testing.assert_allclose(compute_mouth(spoken, times, Dominance.from_reach(0.0)), target, atol=1e-9)
 
 
 def test_dominance_by_hand() -> None:
@@ -111,7 +111,7 @@ def test_dominance_by_hand() -> None:
     # of the way down the cosine.
     aa, iy = PHONES["AA"], PHONES["IY"]
     weight = 0.5 + 0.5 * np.cos(np.pi * 0.25)
-    found = compute_mouth(build_speech("AA", "IY"), np.array([0.05]), Dominance.of_reach(0.08))[0]
+    found = compute_mouth(build_speech("AA", "IY"), np.array([0.05]), Dominance.from_reach(0.08))[0]
     pull = weight * iy.strength.width
     target = (aa.strength.width * aa.target.width + pull * iy.target.width) / (aa.strength.width + pull)
     assert found[1] == pytest.approx(target, abs=1e-9)
@@ -133,7 +133,7 @@ def test_nothing_beyond_the_reach_matters_and_what_is_within_does(before_s: floa
 
 
 def test_lips_close_for_bilabials_and_round_for_uw() -> None:
-    dominance = Dominance.of_reach(0.2)
+    dominance = Dominance.from_reach(0.2)
     closed = compute_mouth(build_speech("AA", "M", "AA"), np.array([0.15]), dominance)[0]
     opened = compute_mouth(build_speech("AA", "N", "AA"), np.array([0.15]), dominance)[0]
     assert closed[0] < 0.5 * opened[0]
@@ -192,9 +192,9 @@ def test_oracle_against_two_phones_by_hand() -> None:
     # everything when nothing reaches over.
     odds = np.array([[0.0, 1.0], [1.0, 0.0]])
     chain = PhoneChain(((PAUSE, "a"), ("AA", "b")), odds)
-    none = compute_oracle_curve(chain, Dominance.of_reach(0.0), (0, 1), moments=50, completions=4)
+    none = compute_oracle_curve(chain, Dominance.from_reach(0.0), (0, 1), moments=50, completions=4)
     np.testing.assert_array_equal(none.mean, 1.0)
-    some = compute_oracle_curve(chain, Dominance.of_reach(0.12), (0, 1, 2, 3), moments=300, completions=16)
+    some = compute_oracle_curve(chain, Dominance.from_reach(0.12), (0, 1, 2, 3), moments=300, completions=16)
     assert 0.3 < some.mean[0] < 0.999
     assert some.mean[3] == 1.0  # 3.5 frames are 0.14 s
 
@@ -202,7 +202,7 @@ def test_oracle_against_two_phones_by_hand() -> None:
 @pytest.mark.parametrize("order", ["english", "random"])
 def test_oracle_rises_to_one_where_the_reach_ends(order: str) -> None:
     curve = compute_oracle_curve(
-        build_chain(order), Dominance.of_reach(0.3), tuple(range(10)), moments=300, completions=16
+        build_chain(order), Dominance.from_reach(0.3), tuple(range(10)), moments=300, completions=16
     )  # type: ignore[arg-type]
     assert (np.diff(curve.mean) > -0.03).all()
     assert curve.mean[7:].min() == 1.0  # 7.5 frames are 0.3 s
@@ -212,7 +212,7 @@ def test_oracle_rises_to_one_where_the_reach_ends(order: str) -> None:
 
 
 def test_who_is_deaf_at_the_edges_knows_less() -> None:
-    chain, dominance = build_chain("english"), Dominance.of_reach(0.3)
+    chain, dominance = build_chain("english"), Dominance.from_reach(0.3)
     sharp, deaf = (
         compute_oracle_curve(chain, dominance, (3,), moments=500, completions=16, deaf_s=s) for s in (0.0, 0.019)
     )
@@ -221,7 +221,7 @@ def test_who_is_deaf_at_the_edges_knows_less() -> None:
 
 def test_oracle_agrees_with_counting() -> None:
     """With long phones and k = 0 only the middle phone is known: the best guess is the mean over all such moments."""
-    chain, dominance = build_chain("random"), Dominance.of_reach(0.1)
+    chain, dominance = build_chain("random"), Dominance.from_reach(0.1)
     curve = compute_oracle_curve(chain, dominance, (0,), moments=1500, completions=32)
     spoken = speak(chain, 3000.0, np.random.default_rng(9))
     times = np.random.default_rng(10).uniform(1, 2999, 6000)
@@ -265,7 +265,7 @@ def test_flites_own_words_are_read() -> None:
 
 def test_wrong_values_are_named() -> None:
     with pytest.raises(ConfigError, match="reach"):
-        Dominance.of_reach(3.0)
+        Dominance.from_reach(3.0)
     with pytest.raises(ConfigError, match="english or random"):
         build_chain("latin")  # type: ignore[arg-type]
     assert len(PHONES) == 1 + len(VOWELS) + len(CONSONANTS) == 40

@@ -75,7 +75,9 @@ def test_clips_are_joined_with_their_own_frames() -> None:
     words = [[TimedWord(1, 3, "bin")], [TimedWord(0, 5, "blue"), TimedWord(5, 8, "at")]]
     batch = collate_words(list(zip(mouths, words, strict=True)), 1, BLANK)
     assert batch.texts == ("bin", "blue", "at")
-    values = [batch.mouths[row[mask]][:, 0, 0, 0].tolist() for row, mask in zip(batch.index, batch.own, strict=True)]
+    values = [
+        batch.mouths[row[mask]][:, 0, 0, 0].tolist() for row, mask in zip(batch.index, batch.word_mask, strict=True)
+    ]
     assert values == [[11, 12], [90, 91, 92, 93, 94], [95, 96, 97]]
     windows = [batch.mouths[row[row != BLANK]][:, 0, 0, 0].tolist() for row in batch.index]
     assert windows == [[10, 11, 12, 13], [90, 91, 92, 93, 94, 95], [94, 95, 96, 97]]
@@ -111,7 +113,7 @@ def test_what_is_drawn_is_where_it_was(corpus: Path, jitter: int) -> None:
             word_store, np.random.default_rng(seed), STILL, clips=2, jitter=jitter, context=2, blank=BLANK
         )
         assert sorted(batch.texts) == ["at", "bin", "blue", "now"]
-        for text, row, mask in zip(batch.texts, batch.index, batch.own, strict=True):
+        for text, row, mask in zip(batch.texts, batch.index, batch.word_mask, strict=True):
             frames = (batch.mouths[row[mask]].float().mean(dim=(1, 2, 3)) / 8).round().int().tolist()
             assert frames == list(range(frames[0], frames[-1] + 1))
             first, last = times[text]

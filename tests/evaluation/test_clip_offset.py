@@ -40,7 +40,7 @@ def test_thirds_have_to_agree(
         distances = [rng.uniform(1.1, 1.2, 31).astype(np.float32) for _ in range(20 * len(thirds))]
         for number, row in enumerate(distances):
             row[15 + thirds[number // 20]] = 0.8
-        yield SyncDistances(judged=list(range(len(distances))), distances=distances)
+        yield SyncDistances(frame_indices=list(range(len(distances))), distances=distances)
 
     monkeypatch.setattr(clip_offset, "measure_shifts", measure)
     result = find_offset(clip, load_encoders())
@@ -53,7 +53,7 @@ def test_what_is_told_is_believed(clip: RealClip, tmp_path: Path) -> None:
     told = read_offsets(tmp_path / "told.json", ["one", "two"])
     assert told == {"one": -1.5}
     result = choose_offset(clip, load_encoders(), told["one"])
-    assert (result.late_s, result.why) == (pytest.approx(-0.06), "told")
+    assert (result.delay_s, result.why) == (pytest.approx(-0.06), "told")
 
 
 @pytest.mark.parametrize("text", ['{"three": 1}', '{"one": 26}', '{"one": "late"}', "[1]", "no"])

@@ -33,7 +33,7 @@ def test_mouths_are_found_in_pixels_of_the_crop(tmp_path: Path) -> None:
     train(tmp_path / "68.dat", POINTS)
     meshes = [drawn_face.points(opening) for opening in (0.5, 6.5, 15.5)]
     real = np.stack([mesh[list(MOUTH_68), :2] for mesh in meshes])
-    result = DlibPredictor(tmp_path / "68.dat").mouths(np.stack([drawn_face.picture(mesh) for mesh in meshes]))
+    result = DlibPredictor(tmp_path / "68.dat").predict_mouths(np.stack([drawn_face.picture(mesh) for mesh in meshes]))
     assert result.shape == (3, 20, 2)
     assert np.linalg.norm(result - real, axis=2).mean() < 0.5
     assert np.linalg.norm(result[0] - result[2], axis=1).mean() > 4  # so far lies an open mouth from a closed one

@@ -49,7 +49,7 @@ def test_a_speaker_of_another_frame_rate_is_matched_in_time() -> None:
 
 def test_an_absent_face_is_not_valid_where_it_is_heard() -> None:
     speaker = clip(40)
-    speaker.seen.valid[5] = False
+    speaker.faces.valid[5] = False
     assert np.flatnonzero(~build_rolled_target(speaker, clip(40)).valid).tolist() == [25]
 
 
@@ -58,7 +58,7 @@ def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, de
     assert real.end_s == pytest.approx(48 / 25)
     assert real.shift_s == pytest.approx(24 / 25)
     write_rolled(real, tmp_path / "rolled.wav")
-    rolled, wav = load_mono(tmp_path / "rolled.wav"), real.wav()
+    rolled, wav = load_mono(tmp_path / "rolled.wav"), real.load_wav()
     assert rolled.shape == wav.shape == (48 * 640,)
     assert rolled == pytest.approx(np.roll(wav, 24 * 640), abs=1e-4)
 
@@ -68,8 +68,8 @@ def test_a_late_picture_gets_its_sound_later(
     raw: Path, tmp_path: Path, detector: FaceDetector, late_frames: float
 ) -> None:
     real = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
-    late, moved = replace(real, picture_late_s=late_frames / 25), round(late_frames * 640)
-    wav, before = late.wav(), real.wav()
+    late, moved = replace(real, video_delay_s=late_frames / 25), round(late_frames * 640)
+    wav, before = late.load_wav(), real.load_wav()
     assert wav.shape == before.shape
     if moved > 0:
         assert (wav[moved:] == before[:-moved]).all()
@@ -82,10 +82,10 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
     source = ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4")
     whole, part = read_clip(source, detector), read_clip(source, detector, limit_s=1.0)
     assert (len(whole.frames), len(part.frames), part.end_s) == (48, 25, 1.0)
-    assert (part.seen.crops == whole.seen.crops[:25]).all()
+    assert (part.faces.crops == whole.faces.crops[:25]).all()
     assert part.middles_s.tolist() == pytest.approx([(k + 0.5) / 25 for k in range(25)])
-    generated = generate_output(part, source.video, LipSync("debug"), detector).seen
-    assert generated.crops.shape == part.seen.crops.shape
+    generated = generate_output(part, source.video, LipSync("debug"), detector).faces
+    assert generated.crops.shape == part.faces.crops.shape
     assert generated.valid.all()
     with pytest.raises(MediaError, match="ends by 0.010 s"):
         read_clip(source, detector, limit_s=0.01)
@@ -93,9 +93,9 @@ def test_of_a_clip_read_in_part_the_model_makes_that_part(raw: Path, detector: F
 
 def test_copied_mouths_are_others_and_the_same_every_time(raw: Path, detector: FaceDetector) -> None:
     real = read_clip(ClipSource(name="anna/two", speaker="anna", video=raw / "anna" / "two.mp4"), detector)
-    first, again = build_copy_output(real, detector).seen, build_copy_output(real, detector).seen
+    first, again = build_copy_output(real, detector).faces, build_copy_output(real, detector).faces
     assert first.valid.tolist() == [False] * 3 + [True] * 45
     assert (first.crops == again.crops).all()
     upper, lower = np.s_[3:, :40], np.s_[3:, 70:100]
-    change = np.abs(first.crops.astype(int) - real.seen.crops)
+    change = np.abs(first.crops.astype(int) - real.faces.crops)
     assert change[upper].mean() < 1 < change[lower].mean()

@@ -58,7 +58,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, detector: BlazeFaceMesh) ->
     photo = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
     face = FaceTracker(detector).update(ArrayPicture(photo), Fraction(0), 0)
     transform = Aligner().update(face)
-    cut, at = sample_crop(ArrayPicture(photo), transform), transform.landmarks(face.landmarks)
+    cut, at = sample_crop(ArrayPicture(photo), transform), transform.map_landmarks(face.landmarks)
     folder, samples = tmp_path_factory.mktemp("corpus"), []
     for seed, name in enumerate(("anna", "bert")):
         pictures = squeeze_mouth(cut, seed)
@@ -149,4 +149,4 @@ def test_the_command_writes_what_it_prints(
 def test_means_leave_out_what_is_not_known() -> None:
     rows = [("a", 0.5), ("b", float("nan")), ("c", 1.0)]
     clips = [HeadClip(part="seen", clip=name, posed_by="", scores={"yaw_span": value}) for name, value in rows]
-    assert HeadReport(model="m", clips=clips).means() == {"seen": {"yaw_span": 0.75}}
+    assert HeadReport(model="m", clips=clips).average_scores() == {"seen": {"yaw_span": 0.75}}

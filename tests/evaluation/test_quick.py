@@ -114,7 +114,7 @@ class Cheat(LipSync):
         shift = 0 if Path(audio) == Path(face) else self.shift
         for index, item in enumerate(items):
             shown = items[(index - shift) % len(items)].frame
-            frame = shown.retimed(index, item.frame.time_s, item.frame.duration_s)
+            frame = shown.with_time(index, item.frame.time_s, item.frame.duration_s)
             yield LipFrame(frame, item.face, GENERATED, 1.0)
 
 

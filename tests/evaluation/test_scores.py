@@ -34,9 +34,7 @@ LOUD = np.zeros(FRAMES, bool)
 
 def test_a_perfect_model_is_perfect_and_its_baselines_are_not() -> None:
     result = score_clip(
-        ClipOutputs(
-            real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=seen(OWN * 0 + 10), silent=LOUD
-        )
+        ClipOutputs(real=REAL, self_driven=REAL, cross_driven=MEANT, target=MEANT, copy=seen(OWN * 0 + 10), silent=LOUD)
     )
     assert list(result) == ["self", "cross", "shuffled", "copy"]
     whole = {"psnr": EQUAL_DB, "ssim": 1, "psnr_lower": EQUAL_DB, "ssim_lower": 1, "psnr_lips": EQUAL_DB}
@@ -50,7 +48,7 @@ def test_a_perfect_model_is_perfect_and_its_baselines_are_not() -> None:
 
 def test_a_mouth_that_goes_on_as_before_leaks_all_of_it() -> None:
     result = score_clip(
-        ClipOutputs(real=REAL, self_driven=REAL, cross_driven=REAL, meant=MEANT, copied=REAL, silent=LOUD)
+        ClipOutputs(real=REAL, self_driven=REAL, cross_driven=REAL, target=MEANT, copy=REAL, silent=LOUD)
     )
     assert result["cross"]["leak"] == pytest.approx(1)
     assert result["cross"]["opening"] == pytest.approx(0, abs=1e-9)
@@ -60,7 +58,7 @@ def test_half_the_motion_and_a_flat_picture() -> None:
     timid = seen((OWN + 10) / 2)
     flat = replace(timid, crops=np.full_like(timid.crops, 128))
     result = score_clip(
-        ClipOutputs(real=REAL, self_driven=flat, cross_driven=flat, meant=MEANT, copied=REAL, silent=LOUD)
+        ClipOutputs(real=REAL, self_driven=flat, cross_driven=flat, target=MEANT, copy=REAL, silent=LOUD)
     )["self"]
     assert result["span"] == pytest.approx(0.5)
     assert result["opening"] == pytest.approx(1)
@@ -69,9 +67,7 @@ def test_half_the_motion_and_a_flat_picture() -> None:
 
 def test_a_mouth_open_in_silence_is_noticed() -> None:
     silent = np.arange(FRAMES) < 8
-    drives = ClipOutputs(
-        real=REAL, self_driven=seen(OWN + 4), cross_driven=REAL, meant=REAL, copied=REAL, silent=silent
-    )
+    drives = ClipOutputs(real=REAL, self_driven=seen(OWN + 4), cross_driven=REAL, target=REAL, copy=REAL, silent=silent)
     assert score_clip(drives)["self"]["silence"] == pytest.approx(0.1 * (1 + 2 * np.cos(np.pi / 5)) / 3)
 
 
@@ -79,7 +75,7 @@ def test_frames_without_a_face_anywhere_count_for_nobody() -> None:
     broken = seen(OWN)
     broken.valid[7] = False
     broken.landmarks[7], broken.crops[7] = np.nan, 0
-    drives = ClipOutputs(real=REAL, self_driven=REAL, cross_driven=MEANT, meant=MEANT, copied=broken, silent=LOUD)
+    drives = ClipOutputs(real=REAL, self_driven=REAL, cross_driven=MEANT, target=MEANT, copy=broken, silent=LOUD)
     assert np.flatnonzero(~drives.usable).tolist() == [7]
     assert score_clip(drives)["copy"]["psnr"] == pytest.approx(EQUAL_DB)
     assert score_clip(drives)["self"]["opening"] == pytest.approx(1)

@@ -84,7 +84,7 @@ def watch(detector: BlazeFaceMesh, frames: list[U8]) -> list[bool | None]:
             continue
         transform = aligner.update(face)
         told.append(
-            cover.update(sample_crop(picture, transform), transform.landmarks(face.landmarks), time_s, cut=face.cut)
+            cover.update(sample_crop(picture, transform), transform.map_landmarks(face.landmarks), time_s, cut=face.cut)
         )
     return told
 

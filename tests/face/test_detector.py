@@ -104,7 +104,7 @@ def test_mesh_score_tells_a_face_from_none(detector: BlazeFaceMesh, portrait: U8
     picture = ArrayPicture(portrait)
     (face,) = detect_in(detector, picture, whole_region(picture))
     assert fit_mesh(detector, picture, region_of_detection(face)).score > MIN_MESH_SCORE
-    away = face.mapped(np.array([[1.0, 0, 150], [0, 1, 300]]))
+    away = face.transform(np.array([[1.0, 0, 150], [0, 1, 300]]))
     assert fit_mesh(detector, picture, region_of_detection(away)).score < 0.5
 
 

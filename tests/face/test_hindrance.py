@@ -105,7 +105,7 @@ def test_a_head_turned_too_far_comes_back_when_the_detector_agrees() -> None:
     for i, (detector.deg, detector.faces_us) in enumerate(steps):
         face = tracker.update(picture, Fraction(i, 25), i)
         assert face.valid
-        found.append(face.hindrance)
+        found.append(face.skip_reason)
     # at 5 degrees but with the mouth elsewhere it is a profile that the mesh takes for a face from the front
     assert found == [None, None, TURNED_AWAY, TURNED_AWAY, TURNED_AWAY, None, None]
 

@@ -30,12 +30,12 @@ class Scene:
         self.face: TrackedFace = FaceTracker(detector).update(self.picture, Fraction(0), 0)
         self.transform: CropTransform = Aligner().update(self.face)
         self.crop = sample_crop(self.picture, self.transform)
-        landmarks = self.transform.landmarks(self.face.landmarks)
+        landmarks = self.transform.map_landmarks(self.face.landmarks)
         self.mask: F32 = build_lower_face_mask(landmarks, self.transform, self.picture.width, self.picture.height)
 
     def paste(self, generated: U8, strength: float = 1.0) -> tuple[Patch, U8]:
         patch = paste(self.picture, self.transform, self.crop, generated, self.mask, strength)
-        return patch, self.picture.patched(patch)
+        return patch, self.picture.apply_patch(patch)
 
 
 @pytest.fixture(scope="module", params=SIZES_PX)
@@ -146,7 +146,7 @@ def test_a_face_at_the_frame_edge(detector: BlazeFaceMesh, portrait: U8, angle_d
     assert not edge.mask[outside].any()
     assert edge.mask.any()
     patch, out = edge.paste(edge.crop)
-    assert patch.box == patch.box.clipped(480, 360)
+    assert patch.box == patch.box.clip(480, 360)
     assert np.abs(out.astype(int) - edge.rgb).max() <= 1
 
 
@@ -191,7 +191,7 @@ def test_masks_of_grid(detector: BlazeFaceMesh, speaker: str) -> None:
     frames = list(grid_frames(speaker, every=5))
     for rgb, face in zip(frames, run(FaceTracker(detector), frames), strict=True):
         transform = aligner.update(face)
-        mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, rgb.shape[1], rgb.shape[0])
+        mask = build_lower_face_mask(transform.map_landmarks(face.landmarks), transform, rgb.shape[1], rgb.shape[0])
         _check_mask(face, transform, mask)
 
 
@@ -199,7 +199,7 @@ def test_patched_blends_by_alpha() -> None:
     old = np.full((4, 4, 3), 100, np.uint8)
     alpha = np.array([[0.0, 0.5, 1.0]], np.float32)
     patch = Patch(box=Box(1, 2, 4, 3), rgb=np.full((1, 3, 3), 200, np.uint8), alpha=alpha)
-    out = ArrayPicture(old).patched(patch)
+    out = ArrayPicture(old).apply_patch(patch)
     assert out[2, 1:, 0].tolist() == [100, 150, 200]
     assert (np.delete(out, 2, axis=0) == 100).all()
     assert (old == 100).all()
@@ -213,6 +213,6 @@ def test_a_turned_mouth_is_covered(middle: Scene, angle_deg: float) -> None:
     turned = (middle.face.landmarks - centre) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + centre
     face = dataclasses.replace(middle.face, landmarks=turned.astype(np.float32))
     transform = Aligner().update(face)
-    mask = build_lower_face_mask(transform.landmarks(face.landmarks), transform, 640, 480)
+    mask = build_lower_face_mask(transform.map_landmarks(face.landmarks), transform, 640, 480)
     for x, y in transform.to_crop(face.landmarks[:, :2])[list(MOUTH_OUTER)].astype(int):
         assert mask[y, x] > 0.6

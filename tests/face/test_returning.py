@@ -83,7 +83,7 @@ def test_a_picture_stays_but_for_the_person(portrait: U8) -> None:
         shots = ShotDetector()
         shots.update(ArrayPicture(_place_pair(portrait)), Fraction(0))
         shots.update(ArrayPicture(after), Fraction(1, 25))
-        assert shots.stays_around(box) is stays
+        assert shots.is_background_unchanged(box) is stays
 
 
 def test_looks_keep_the_first_views() -> None:
@@ -92,9 +92,9 @@ def test_looks_keep_the_first_views() -> None:
     thumbs /= np.linalg.norm(thumbs, axis=1, keepdims=True)
     looks = AppearanceGallery()
     assert not looks
-    assert looks.likeness(thumbs[0]) == -1
+    assert looks.compute_similarity(thumbs[0]) == -1
     for thumb in thumbs:
         looks.add(thumb)
-    assert looks.likeness(thumbs[3]) > 0.99
-    assert looks.likeness(thumbs[39]) > 0.99  # the latest is known as well
-    assert looks.likeness(thumbs[30]) < 0.5
+    assert looks.compute_similarity(thumbs[3]) > 0.99
+    assert looks.compute_similarity(thumbs[39]) > 0.99  # the latest is known as well
+    assert looks.compute_similarity(thumbs[30]) < 0.5

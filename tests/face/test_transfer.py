@@ -47,7 +47,7 @@ class Scene:
         """Return the patch, and the frame with it."""
         lips = collect_outer_lips(LANDMARKS)
         patch = transfer_pixels(self.picture, self.transform, self.crop, self.mask, lips, parts, strength)
-        return patch, self.picture.patched(patch).astype(np.int64)
+        return patch, self.picture.apply_patch(patch).astype(np.int64)
 
     def place(self, points: F32) -> NDArray[np.float64]:
         return self.transform.to_frame(points[:, :2])
@@ -114,7 +114,7 @@ def test_a_large_face_keeps_its_detail() -> None:
 def test_memory_of_very_large_faces_is_bounded() -> None:
     small, huge = scene(92), scene(1200, at=(700.0, 600.0), size=(1500, 1300))
     assert max(huge.keep().pixels.shape) < 1.2 * MAX_SOURCE_SCALE * 128
-    assert huge.keep().bytes < 1.1 * MAX_SOURCE_SCALE**2 * small.keep().bytes
+    assert huge.keep().nbytes < 1.1 * MAX_SOURCE_SCALE**2 * small.keep().nbytes
     patch, out = huge.lay((huge.keep(), HERE, 1.0))
     where = solid(patch, huge.rgb)
     smooth = [cv2.blur(picture.astype(np.float32), (9, 9)) for picture in (out, huge.rgb)]
@@ -183,7 +183,7 @@ def test_strength_scales_and_zero_is_nothing() -> None:
 def test_a_face_at_the_frames_edge(at: tuple[float, float]) -> None:
     edge = scene(150, at=at)
     patch, out = edge.lay((edge.keep(), HERE, 1.0))
-    assert patch.box == patch.box.clipped(600, 520)
+    assert patch.box == patch.box.clip(600, 520)
     assert np.abs(out - edge.rgb).max() <= 2
 
 

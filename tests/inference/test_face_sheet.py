@@ -43,7 +43,7 @@ def build_row(count: int, columns: int) -> FaceRow:
 
 @pytest.mark.parametrize("count", [10, 75, 80, 81, 168, 1000, 2561])
 def test_frames_are_evenly_spaced_over_any_length(count: int) -> None:
-    _, labels = build_row(count, 10).cells()
+    _, labels = build_row(count, 10).build_cells()
     times_s = [float(label.split()[0]) for label in labels]
     length_s = count / 25
     middles = (np.arange(10) + 0.5) * length_s / 10
@@ -63,7 +63,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
 
 def test_a_short_video_leaves_columns_white() -> None:
-    pictures, labels = build_row(3, 5).cells("a-very-long-name")
+    pictures, labels = build_row(3, 5).build_cells("a-very-long-name")
     assert labels == ["a-very-long- 0.00 s no face", "0.04 s no face", "0.08 s no face", "", ""]
     assert [picture.min() == 255 for picture in pictures] == [False] * 3 + [True] * 2
     assert all(picture.shape == (CELL_PX, CELL_PX, 3) for picture in pictures)

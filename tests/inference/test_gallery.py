@@ -37,7 +37,7 @@ def draw_speech(frames: int, seed: int = 0) -> tuple[list[View], list[float]]:
 
 def find_usable(references: Gallery, time_s: float) -> list[int]:
     """Return the frames of the gallery that may be references for a frame of this time."""
-    return torch.nonzero(references.away_from(torch.tensor([time_s]))[0]).flatten().tolist()
+    return torch.nonzero(references.is_far_from(torch.tensor([time_s]))[0]).flatten().tolist()
 
 
 def test_quiet_first_open_last_and_all_of_them_seen() -> None:
@@ -49,7 +49,7 @@ def test_quiet_first_open_last_and_all_of_them_seen() -> None:
     assert float(gaps[0]) == float(measure_lip_gap(torch.from_numpy(views[int(np.argmin(openings))].landmarks)))
     assert float(gaps[-1]) == float(measure_lip_gap(torch.from_numpy(views[int(np.argmax(openings))].landmarks)))
     assert gaps.tolist() == sorted(gaps.tolist())
-    assert references.seen.shape == (150, 468, 3)
+    assert references.observed_landmarks.shape == (150, 468, 3)
     for crop, landmarks, time_s in zip(references.crops, references.landmarks, references.times_s, strict=True):
         source = views[round(float(time_s) * 25)]
         assert torch.equal(crop[None], stack_crops([source.crop]))
@@ -72,7 +72,7 @@ def test_kept_frames_stand_apart_so_that_one_can_serve_another() -> None:
 
 def test_a_photo_is_its_own_gallery() -> None:
     references = build_gallery([draw_view(5)], [0.0])
-    assert len(references.crops) == len(references.seen) == 1
+    assert len(references.crops) == len(references.observed_landmarks) == 1
     two = build_gallery([draw_view(5), draw_view(5)], [0.0, 0.04])
     assert len(set(two.times_s.tolist())) == len(two.times_s)
 
@@ -95,15 +95,15 @@ def test_the_look_ahead_ends_however_long_the_video_is() -> None:
     counter = [0]
     painter = CropPainter(DebugLips(DebugConfig()), iter([torch.zeros(1, 16)]), iterate_forever(counter))
     assert counter[0] <= MAX_GALLERY_S * 25 + 2
-    references = painter._galleries.of(0, [], found_again=False)
-    assert len(references.seen) == pytest.approx(MAX_GALLERY_S * 25, abs=1)
+    references = painter._galleries.update(0, [], found_again=False)
+    assert len(references.observed_landmarks) == pytest.approx(MAX_GALLERY_S * 25, abs=1)
     assert float(references.times_s.max()) <= MAX_GALLERY_S
 
 
 def test_every_person_has_a_gallery_of_their_own_and_frames_without_one_none() -> None:
     galleries = build_galleries(islice(iterate_forever([0], tracks=3, gap=5), 200))
     assert sorted(galleries) == [0, 1, 2]
-    assert sum(len(references.seen) for references in galleries.values()) == 160
+    assert sum(len(references.observed_landmarks) for references in galleries.values()) == 160
     for track, references in galleries.items():
         assert {int(time_s / 2 + 1e-4) % 3 for time_s in references.times_s.tolist()} == {track}
     assert build_galleries(iter([])) == {}
@@ -114,7 +114,7 @@ def draw_pairs(track: int, start: int, count: int, later_s: int = 0) -> list[tup
     pairs = []
     for k in range(start, start + count):
         frame = Frame(from_rgb(BLANK), k, Fraction(k, 25), Fraction(1, 25))
-        frame = frame.retimed(k, frame.time_s + later_s, frame.duration_s)
+        frame = frame.with_time(k, frame.time_s + later_s, frame.duration_s)
         face = TrackedFace(k, frame.time_s, True, track, False, 1.0, None, np.zeros((0, 3), np.float32))
         face_view = draw_view(k % 13)
         pairs.append((TrackedFrame(frame, face, face_view), face_view))
@@ -132,11 +132,13 @@ def test_a_frame_shown_again_is_still_itself() -> None:
 def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> None:
     references = build_gallery(*draw_speech(50))
     galleries = GalleryCache({0: references})
-    assert galleries.of(0, draw_pairs(0, 0, 8), found_again=False) is references
-    assert galleries.of(1, draw_pairs(1, 20, 8), found_again=True) is references
-    stranger = galleries.of(2, draw_pairs(2, 40, 8), found_again=False)
-    assert len(stranger.seen) == 8
-    sizes = {len(galleries.of(2, draw_pairs(2, 48 + 8 * i, 8), found_again=False).seen) for i in range(60)}
+    assert galleries.update(0, draw_pairs(0, 0, 8), found_again=False) is references
+    assert galleries.update(1, draw_pairs(1, 20, 8), found_again=True) is references
+    stranger = galleries.update(2, draw_pairs(2, 40, 8), found_again=False)
+    assert len(stranger.observed_landmarks) == 8
+    sizes = {
+        len(galleries.update(2, draw_pairs(2, 48 + 8 * i, 8), found_again=False).observed_landmarks) for i in range(60)
+    }
     assert 100 < max(sizes) <= 200 + 8  # 8 s of 25 frames
     assert len(sizes) < 10  # not made anew for every batch
 
@@ -144,4 +146,4 @@ def test_whoever_was_lost_and_found_is_known_but_not_whoever_comes_next() -> Non
 def test_a_photo_stays_one_frame_however_long_it_is_shown() -> None:
     galleries = GalleryCache({})
     photo = draw_pairs(0, 0, 1) * 8
-    assert all(len(galleries.of(0, photo, found_again=False).seen) == 1 for _ in range(30))
+    assert all(len(galleries.update(0, photo, found_again=False).observed_landmarks) == 1 for _ in range(30))

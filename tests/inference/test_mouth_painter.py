@@ -198,7 +198,7 @@ def test_a_face_is_read_as_it_is_drawn() -> None:
 def test_a_photo_smiles_in_silence_and_speaks(lips: MeshLips) -> None:
     (photo,) = draw_video(np.array([3.0]))
     frames = [
-        TrackedFrame(photo.frame.retimed(k, Fraction(k, 25), Fraction(1, 25)), photo.face, photo.view)
+        TrackedFrame(photo.frame.with_time(k, Fraction(k, 25), Fraction(1, 25)), photo.face, photo.view)
         for k in range(50)
     ]
     target = np.concatenate([np.zeros(25), np.clip(5 * np.sin(np.arange(25) / 3), 0, None)])

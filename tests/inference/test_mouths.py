@@ -43,7 +43,7 @@ def test_a_bank_holds_each_frame_once_in_order(decoder: MeshDecoder) -> None:
     bank.add(faces[10:40])  # ten of them again
     bank.add(
         [
-            (frame.retimed(90 - k, Fraction(90 - k, 25), frame.duration_s), view)
+            (frame.with_time(90 - k, Fraction(90 - k, 25), frame.duration_s), view)
             for k, (frame, view) in enumerate(reversed(faces))
         ]
     )  # and all of them backwards
@@ -58,7 +58,7 @@ def test_a_photo_is_one_mouth_however_long_it_is_shown(decoder: MeshDecoder) -> 
     for _ in range(5):
         bank.add(photo * 8)
     assert len(bank.sources) == 1
-    assert float(bank.speaker.smile_px) >= 0
+    assert float(bank.speaker.rest_gap_px) >= 0
 
 
 def test_the_speaker_is_whom_all_frames_show(decoder: MeshDecoder) -> None:
@@ -121,12 +121,12 @@ def test_neighbours_are_neighbours_in_time(decoder: MeshDecoder) -> None:
     bank = MouthBank(decoder, SourceCosts())
     bank.add(draw_frames(clip("anna", 5, 1)))
     bank.add(draw_frames(clip("anna", 5, 2), first=20, step=5))
-    assert bank.neighbours.tolist() == [True] * 4 + [False] * 5
-    assert bank.is_next(2, 3)
-    assert bank.is_next(3, 2)
-    assert bank.is_next(7, 7)
-    assert not bank.is_next(4, 5)
-    assert not bank.is_next(1, 3)
+    assert bank.is_followed.tolist() == [True] * 4 + [False] * 5
+    assert bank.is_consecutive(2, 3)
+    assert bank.is_consecutive(3, 2)
+    assert bank.is_consecutive(7, 7)
+    assert not bank.is_consecutive(4, 5)
+    assert not bank.is_consecutive(1, 3)
 
 
 @pytest.mark.parametrize("limit", ["count", "bytes"])
@@ -139,7 +139,7 @@ def test_memory_is_bounded_and_the_extremes_are_kept(
     probe.add(photo)
     monkeypatch.setattr(mouths, "BANK_COUNT", 50 if limit == "count" else 10**6)
     if limit == "bytes":
-        monkeypatch.setattr(mouths, "BANK_BYTES", 50 * probe.sources[0].bytes)
+        monkeypatch.setattr(mouths, "BANK_BYTES", 50 * probe.sources[0].nbytes)
     bank = MouthBank(decoder, SourceCosts())
     sizes = []
     for first in range(0, 120, 10):
@@ -156,7 +156,7 @@ def test_memory_is_bounded_and_the_extremes_are_kept(
     assert float(measure_lip_gap(bank.landmarks).min()) == pytest.approx(
         float(measure_lip_gap(torch.from_numpy(faces)).min()), abs=0.3
     )
-    positions = [bank.index(source) for source in first_sources]
+    positions = [bank.find_index(source) for source in first_sources]
     assert None in positions  # some were given up
     assert all(
         bank.sources[position] is source

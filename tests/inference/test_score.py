@@ -98,8 +98,8 @@ def test_every_frame_is_accounted_for() -> None:
     shifts = measure(items, [draw_tone(draw_levels(80))])
     assert shifts.frames == 90
     assert shifts.no_face == 2 + 2 + 3 + 4
-    assert shifts.judged == [*range(15, 38), *range(45, 65)]
-    assert shifts.no_sound == 90 - shifts.no_face - len(shifts.judged)
+    assert shifts.frame_indices == [*range(15, 38), *range(45, 65)]
+    assert shifts.no_sound == 90 - shifts.no_face - len(shifts.frame_indices)
 
 
 def test_windows_hold_one_person_and_no_cut() -> None:
@@ -122,19 +122,19 @@ def test_any_rate_is_read_at_the_encoders_own(rate: Fraction) -> None:
 
 def test_sound_is_held_only_as_long_as_it_is_needed() -> None:
     audio = AudioEmbeddings((torch.full((25, 3), float(i)) for i in range(200)), first=2)
-    assert not audio.span(-10, 0)[1].any()
-    first, valid = audio.span(-13, 18)
+    assert not audio.slice(-10, 0)[1].any()
+    first, valid = audio.slice(-13, 18)
     assert valid.tolist() == [False] * 15 + [True] * 16
     assert first.shape == (31, 3)
     for low in range(2, 4900, 10):
-        span, valid = audio.span(low, low + 31)
+        span, valid = audio.slice(low, low + 31)
         assert valid.all()
         assert span[:, 0].tolist() == [(low + i - 2) // 25 for i in range(31)]
         assert len(audio._embeddings) <= 31 + 2 * 25
-    last, valid = audio.span(4990, 5021)
+    last, valid = audio.slice(4990, 5021)
     assert valid.tolist() == [True] * 12 + [False] * 19
     assert last[:, 0].tolist() == [199.0] * 12 + [0.0] * 19
-    assert not audio.span(5010, 5041)[1].any()
+    assert not audio.slice(5010, 5041)[1].any()
 
 
 @pytest.mark.parametrize("rows", [7, 40, 43, 44])
@@ -184,13 +184,18 @@ def test_the_offset_over_time_follows_a_jump() -> None:
         return np.abs(np.arange(-15, 16) - shift).astype(np.float32)
 
     shifts = SyncDistances(
-        frames=300, judged=list(range(15, 285)), distances=[distances_to(2 if i < 150 else -6) for i in range(15, 285)]
+        frames=300,
+        frame_indices=list(range(15, 285)),
+        distances=[distances_to(2 if i < 150 else -6) for i in range(15, 285)],
     )
     stretches = list(compute_offset_segments(shifts, 25))
     assert [part.middle_s for part in stretches] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert [part.offset_frames for part in stretches[:3]] == [2, 2, 2]
     assert [part.offset_frames for part in stretches[-3:]] == [-6, -6, -6]
-    assert list(compute_offset_segments(SyncDistances(frames=100, judged=[50], distances=[distances_to(0)]), 25)) == []
+    assert (
+        list(compute_offset_segments(SyncDistances(frames=100, frame_indices=[50], distances=[distances_to(0)]), 25))
+        == []
+    )
 
 
 def write_flashing(path: Path, *, late: int = 0, rate: int = 25, face: bool = True, sound: bool = True) -> Path:

@@ -34,7 +34,7 @@ class Greys(LipModel):
         self.faces: list[Faces] = []
         self.galleries: list[Gallery] = []
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         raise AssertionError("units come from the track in these tests")
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
@@ -152,7 +152,7 @@ def test_gap_pixels_are_the_originals_and_fading_reaches_the_pixels() -> None:
 
 def test_a_face_that_is_not_drawn_says_why_and_is_faded_around() -> None:
     covered = [
-        replace(item, face=replace(item.face, hindrance="covered"), view=None) if 18 <= k < 22 else item
+        replace(item, face=replace(item.face, skip_reason="covered"), view=None) if 18 <= k < 22 else item
         for k, item in enumerate(draw_items(Fraction(25), 40))
     ]
     output = list(generate(iter(covered), Greys(), 8))
@@ -176,7 +176,7 @@ def test_a_track_nobody_looked_at_makes_do_with_its_own_frames() -> None:
     output = generate(draw_items(Fraction(25), 15, tracks=tracks), model, 4)
     assert len(list(output)) == 15
     for faces, references in zip(model.faces, model.galleries, strict=True):
-        assert len(references.seen) <= 5
+        assert len(references.observed_landmarks) <= 5
         assert float(references.crops.mean()) == pytest.approx(float(faces.crops.mean()))  # a grey for every track
         assert float(references.times_s[0]) == pytest.approx(tracks[round(float(faces.times_s[0]) * 25)] * 5 / 25)
 
@@ -185,7 +185,7 @@ def test_what_was_looked_at_before_serves_its_own_track_only() -> None:
     model = Greys()
     tracks = (0,) * 6 + (1,) * 6
     list(generate(draw_items(Fraction(25), 12, tracks=tracks), model, 4, ahead=draw_items(Fraction(25), 30)))
-    counts = [len(references.seen) for references in model.galleries]
+    counts = [len(references.observed_landmarks) for references in model.galleries]
     by_track = [tracks[round(float(faces.times_s[0]) * 25)] for faces in model.faces]
     assert all((count == 30) == (track == 0) for count, track in zip(counts, by_track, strict=True))
     assert set(by_track) == {0, 1}

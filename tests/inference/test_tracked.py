@@ -80,7 +80,7 @@ def test_a_look_ahead_may_stop_early(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frames_shown_at_another_time_are_recalled_by_their_own() -> None:
     frame_tracker = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
     ahead = list(frame_tracker.look_ahead(draw_video(5)))
-    shifted = (frame.retimed(frame.index + 50, frame.time_s + 2, frame.duration_s) for frame in draw_video(5))
+    shifted = (frame.with_time(frame.index + 50, frame.time_s + 2, frame.duration_s) for frame in draw_video(5))
     items = list(frame_tracker.track(shifted))
     assert [(item.face.index, item.face.time_s) for item in items] == [(50 + k, 2 + Fraction(k, 25)) for k in range(5)]
     assert [item.view for item in items] == [item.view for item in ahead]
@@ -109,7 +109,7 @@ def test_a_covered_mouth_has_a_view_only_to_be_drawn_over(
         tracked_module.OcclusionDetector, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
     )
     items = list(FrameTracker(Swaying(), 128, covered=covered).track(draw_video(6)))  # type: ignore[arg-type]
-    hindrances = [item.face.hindrance for item in items]
+    hindrances = [item.face.skip_reason for item in items]
     assert hindrances == [None, None, *([None] * 2 if covered is None else [OCCLUDED] * 2), None, None]
     assert [item.view is None for item in items] == [False] * 2 + [covered == "keep"] * 2 + [False] * 2
 
@@ -117,7 +117,7 @@ def test_a_covered_mouth_has_a_view_only_to_be_drawn_over(
 def test_what_speaks_against_drawing_matters_only_there() -> None:
     class Small(Swaying):
         def update(self, picture: object, time_s: Fraction, index: int) -> TrackedFace:
-            return dataclasses.replace(super().update(picture, time_s, index), hindrance=TOO_SMALL)
+            return dataclasses.replace(super().update(picture, time_s, index), skip_reason=TOO_SMALL)
 
     (without_policy,) = FrameTracker(Small(), 128).track(draw_video(1))  # type: ignore[arg-type]
     (with_policy,) = FrameTracker(Small(), 128, covered="draw").track(draw_video(1))  # type: ignore[arg-type]

@@ -358,7 +358,7 @@ def test_memory_holds_one_piece(transcriber: Transcriber, monkeypatch: pytest.Mo
             yield AVFrame(None, 0.0, wav)
 
     monkeypatch.setattr(module, "read_frames", moments)
-    monkeypatch.setattr(module, "choose_streams", lambda *_: StreamFiles(pictures=None, sound=Path("any")))
+    monkeypatch.setattr(module, "choose_streams", lambda *_: StreamFiles(video=None, audio=Path("any")))
     assert transcriber.transcribe("any").frames == 2000
     assert most <= 2 * 250 + 2
 

@@ -23,7 +23,7 @@ class WindowMarker(LipModel):
         self.anchor = torch.nn.Parameter(torch.zeros(1))
         self.calls = 0
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         self.calls += 1
         return torch.full((1, mel.shape[1] // 4, 1), float(self.calls))
 
@@ -73,15 +73,15 @@ def build_ramp() -> UnitStream:
 
 def test_units_in_between_are_interpolated() -> None:
     track = build_ramp()
-    units = track.at([Fraction(-1, 2), Fraction(0), Fraction(1, 4), Fraction(19, 2), Fraction(40)])
+    units = track.interpolate([Fraction(-1, 2), Fraction(0), Fraction(1, 4), Fraction(19, 2), Fraction(40)])
     assert units[:, 0].tolist() == [0, 0, 0.25, 9.5, 40]
 
 
 def test_only_what_is_needed_is_held() -> None:
     track = build_ramp()
     for start in range(0, 5000, 8):
-        track.at([Fraction(start + i) for i in range(8)])
+        track.interpolate([Fraction(start + i) for i in range(8)])
         assert len(track._units) <= 30
-    assert track.at([Fraction(100_000)])[0, 0] == 100_000  # a leap ahead (a long gap) is no error
+    assert track.interpolate([Fraction(100_000)])[0, 0] == 100_000  # a leap ahead (a long gap) is no error
     with pytest.raises(ValueError, match="rising order"):
-        track.at([Fraction(3)])
+        track.interpolate([Fraction(3)])

@@ -25,7 +25,7 @@ MS = Fraction(1, 1000)
 def test_repair(stamps, repaired, expected):
     clock = Clock(MS, Fraction(25))
     assert [clock.stamp(stamp, None, 0) for stamp in stamps] == expected
-    assert clock.repaired == repaired
+    assert clock.repair_count == repaired
 
 
 def test_missing_stamps_follow_decoding_times_or_durations():

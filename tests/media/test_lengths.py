@@ -82,7 +82,7 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory
     monkeypatch.setattr(rewind, "CHUNK_BYTES", frames_of_memory * 64 * 48 * 3 // 2)
     path = write_video(tmp_path / "a.mp4", frames=120, options={"g": "15"})
     sizes = []
-    real = rewind.Rewinder.chunk
+    real = rewind.Rewinder.read_chunk
     monkeypatch.setattr(
         rewind.Rewinder, "chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
     )
@@ -102,7 +102,7 @@ def test_a_closed_reader_gives_back_what_its_codec_holds(tmp_path):
         next(reader)
         assert opened() == 1
     assert opened() == 0
-    assert reader.seekable  # may be asked for afterwards
+    assert reader.is_seekable  # may be asked for afterwards
     reader.close()
 
 

@@ -257,7 +257,7 @@ def test_held_frames_are_written_at_their_own_times(clip, out):
     with VideoReader(clip) as reader, VideoWriter(out, reader.format) as writer:
         first = next(reader)
         for index in range(30):
-            writer.write(first.retimed(index, Fraction(index, 25), Fraction(1, 25)))
+            writer.write(first.with_time(index, Fraction(index, 25), Fraction(1, 25)))
     with VideoReader(out) as reader:
         assert [frame.time_s for frame in reader] == [Fraction(i, 25) for i in range(30)]
 

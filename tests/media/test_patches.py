@@ -164,8 +164,8 @@ def test_luma_is_the_brightness_at_the_size_asked_for():
 
 def test_retimed_frames_share_their_pixels_and_patched_ones_do_not():
     frame = noise_frame("yuv420p")
-    later = frame.retimed(7, Fraction(7, 25), Fraction(2, 25))
-    assert later.same_pixels(frame)
+    later = frame.with_time(7, Fraction(7, 25), Fraction(2, 25))
+    assert later.has_same_pixels(frame)
     assert (later.index, later.time_s, later.duration_s) == (7, Fraction(7, 25), Fraction(2, 25))
     patch = Patch(Box(0, 0, 2, 2), np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), np.float32))
-    assert not frame.with_patch(patch).same_pixels(frame)
+    assert not frame.with_patch(patch).has_same_pixels(frame)

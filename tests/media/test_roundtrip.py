@@ -66,7 +66,7 @@ def test_last_frame_keeps_its_own_duration(tmp_path):
     source = write_video(tmp_path / "in.mp4", frames=5, rate=25)
     with VideoReader(source) as reader, VideoWriter(tmp_path / "out.mp4", reader.format) as writer:
         for frame in reader:
-            last = frame.retimed(frame.index, frame.time_s, Fraction(3, 25)) if frame.index == 4 else frame
+            last = frame.with_time(frame.index, frame.time_s, Fraction(3, 25)) if frame.index == 4 else frame
             writer.write(last)
     assert [f.duration_s for f in read(tmp_path / "out.mp4")] == [Fraction(1, 25)] * 4 + [Fraction(3, 25)]
 

@@ -102,7 +102,7 @@ def test_a_turned_head_moves_its_keypoints_as_the_mesh_does(model: Audio2Head) -
     pose = estimate_head_pose(points(), 128)
     pose[:, 0] += 0.2
     turned = apply_head_pose(remove_head_pose(points(), 128), pose, 128)
-    known = Gallery(crops=random_crops(0), landmarks=points(), times_s=torch.tensor([0.0]), seen=points())
+    known = Gallery(crops=random_crops(0), landmarks=points(), times_s=torch.tensor([0.0]), observed_landmarks=points())
     faces = Faces(crops=random_crops(0), landmarks=turned, times_s=torch.tensor([torch.inf]))
     units = torch.randn(1, 96)
     expected, keypoints = model.draw(units, random_crops(0), points(), pose)

@@ -29,7 +29,7 @@ def random_crops(seed: int, count: int = 2) -> torch.Tensor:
 
 
 def build_gallery(crops: torch.Tensor) -> Gallery:
-    return Gallery(crops=crops, landmarks=POINTS, times_s=torch.tensor([1.0, 5.0]), seen=POINTS)
+    return Gallery(crops=crops, landmarks=POINTS, times_s=torch.tensor([1.0, 5.0]), observed_landmarks=POINTS)
 
 
 def faces(crops: torch.Tensor) -> Faces:

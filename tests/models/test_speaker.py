@@ -46,7 +46,7 @@ def test_who_opens_twice_as_far_has_twice_the_span(decoder: MeshDecoder) -> None
     one, other = fit_speaker(decoder, build_frames(9)), fit_speaker(decoder, build_frames(18))
     assert SPAN_RANGE[0] < float(one.span) < float(other.span) < SPAN_RANGE[1]
     assert float(other.span) == pytest.approx(2 * float(one.span), rel=0.05)
-    assert float(other.widest_px) == pytest.approx(2 * float(one.widest_px), rel=0.05)
+    assert float(other.max_opening_px) == pytest.approx(2 * float(one.max_opening_px), rel=0.05)
     said = build_motion(decoder, 1.0)
     opened = [float(measure_openings(decoder, retarget_motion(decoder, speaker, said))) for speaker in (one, other)]
     assert opened[1] == pytest.approx(2 * opened[0], rel=0.1)
@@ -60,7 +60,10 @@ def test_the_heads_motion_is_no_span(decoder: MeshDecoder) -> None:
 
 def test_the_average_speaker_speaks_as_told(decoder: MeshDecoder) -> None:
     speaker = Speaker(
-        rest=decoder.mesh.template, span=torch.tensor(1.0), widest_px=torch.tensor(50.0), smile_px=torch.tensor(0.0)
+        rest=decoder.mesh.template,
+        span=torch.tensor(1.0),
+        max_opening_px=torch.tensor(50.0),
+        rest_gap_px=torch.tensor(0.0),
     )
     said = build_motion(decoder, 0.0, 3.0, 8.0)
     torch.testing.assert_close(retarget_motion(decoder, speaker, said), said)
@@ -69,7 +72,10 @@ def test_the_average_speaker_speaks_as_told(decoder: MeshDecoder) -> None:
 
 def test_lips_that_nearly_meet_meet(decoder: MeshDecoder) -> None:
     speaker = Speaker(
-        rest=decoder.mesh.template, span=torch.tensor(2.0), widest_px=torch.tensor(90.0), smile_px=torch.tensor(0.0)
+        rest=decoder.mesh.template,
+        span=torch.tensor(2.0),
+        max_opening_px=torch.tensor(90.0),
+        rest_gap_px=torch.tensor(0.0),
     )
     deviation_px = 2 * float(decoder.opening_px)
     meant = torch.linspace(0, 2 * deviation_px, 41)
@@ -165,9 +171,9 @@ def test_a_photo_keeps_its_smile_in_silence_and_closes_it_in_speech(decoder: Mes
 
 
 def test_who_is_seen_in_motion_has_no_smile_to_close(decoder: MeshDecoder) -> None:
-    assert float(fit_speaker(decoder, build_frames(9)).smile_px) == 0
+    assert float(fit_speaker(decoder, build_frames(9)).rest_gap_px) == 0
     pressed = torch.from_numpy(drawn_face.points(-0.5))[None]
-    assert float(fit_speaker(decoder, pressed).smile_px) == 0
+    assert float(fit_speaker(decoder, pressed).rest_gap_px) == 0
 
 
 def test_a_moved_face_says_what_it_was_told_in_the_pose_it_had(mesh: FaceMesh, decoder: MeshDecoder) -> None:

@@ -99,7 +99,9 @@ def test_a_louder_unit_opens_the_mouth(lips: MeshLips) -> None:
 def test_a_photo_speaks_from_its_own_single_frame(lips: MeshLips) -> None:
     landmarks = drawn_face.points(7.0)
     photo = build_faces([drawn_face.picture(landmarks)], [landmarks])
-    alone = Gallery(crops=photo.crops, landmarks=photo.landmarks, times_s=photo.times_s, seen=photo.landmarks)
+    alone = Gallery(
+        crops=photo.crops, landmarks=photo.landmarks, times_s=photo.times_s, observed_landmarks=photo.landmarks
+    )
     still = render(lips, torch.zeros(2), photo, alone)
     torch.testing.assert_close(still, photo.crops, atol=0.02, rtol=0)  # its expression is its own
     wider = render(lips, opening_by(lips.decoder.mesh, 4.0), photo, alone)

@@ -69,14 +69,16 @@ def test_windows_that_are_asked_for_are_those_of_the_whole(model: Wav2Lip, mel: 
 def test_it_draws_with_a_reference_that_is_not_the_frames_own(model: Wav2Lip) -> None:
     crops, points = torch.rand(2, 3, 128, 128), torch.rand(2, 468, 3)
     faces = Faces(crops=crops, landmarks=points, times_s=torch.tensor([1.0, 5.0]))
-    known = Gallery(crops=crops.flip(0), landmarks=points, times_s=torch.tensor([1.0, 5.0]), seen=points)
+    known = Gallery(crops=crops.flip(0), landmarks=points, times_s=torch.tensor([1.0, 5.0]), observed_landmarks=points)
     units = torch.rand(2, 16)
     with torch.no_grad():
         drawn = model.render(units, faces, known)
         below = crops.clone()
         below[:, :, 64:] = 0.5
         unseen = model.render(units, Faces(crops=below, landmarks=points, times_s=faces.times_s), known)
-        other = Gallery(crops=torch.rand(2, 3, 128, 128), landmarks=points, times_s=known.times_s, seen=points)
+        other = Gallery(
+            crops=torch.rand(2, 3, 128, 128), landmarks=points, times_s=known.times_s, observed_landmarks=points
+        )
         moved = model.render(units, faces, other)
     assert drawn.shape == (2, 3, 128, 128)
     torch.testing.assert_close(unseen, drawn)  # its own mouth does not shine through

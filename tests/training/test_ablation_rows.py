@@ -86,7 +86,7 @@ def test_all_rows_see_the_same_batches(
         stage.model.register_forward_pre_hook(
             lambda _, given: shown.append(dict(zip(("mel", "frames", "reference", "real"), given, strict=True)))
         )
-        stage.losses(stage.model, np.random.default_rng(5), torch.device("cpu"))
+        stage.compute_losses(stage.model, np.random.default_rng(5), torch.device("cpu"))
     for batch in shown[1:]:
         for part, value in batch.items():
             assert torch.equal(value, shown[0][part]), part

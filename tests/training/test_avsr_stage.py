@@ -40,7 +40,7 @@ def stage(
 ) -> AVSRStage:
     torch.manual_seed(0)  # the network's first weights
     config: AVSRStageConfig = dataclasses.replace(presets.AVSR["avsr-debug"], **(changes or {}))
-    training, held_out = Corpus(folder=spoken, splits=splits or spoken / "splits.json").utterances(config.model)
+    training, held_out = Corpus(folder=spoken, splits=splits or spoken / "splits.json").open_utterances(config.model)
     model = dataclasses.replace(config.model, tokens=build_tokens(training.texts, config.unit))
     config = dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, **train_changes))
     return AVSRStage(config, AVSR(model), training, held_out, {})
@@ -135,7 +135,7 @@ def test_whisper_is_heard_with_where_there_is_sound(
 
 def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:
     config = presets.AVSR["avsr-debug"].model
-    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(config)
+    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").open_utterances(config)
     utterances = [store[0], dataclasses.replace(store[1], mouth=store[1].mouth[:30], wav=store[1].wav[: 30 * 640])]
     batch = build_batch(utterances, np.random.default_rng(0), None, config.view_px)
     assert batch.wav.shape == (2, FRAMES * 640)
@@ -155,7 +155,7 @@ def test_a_batch_is_padded_and_says_what_was_done(spoken: Path) -> None:
 
 def test_words_are_cut_out_with_their_sound_and_mouths(spoken: Path) -> None:
     config = presets.AVSR["avsr-debug"].model
-    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(config)
+    store, _ = Corpus(folder=spoken, splits=spoken / "splits.json").open_utterances(config)
     whole, rng = store[0], np.random.default_rng(0)
     for count in (1, 2, 5):
         for _ in range(8):
@@ -173,7 +173,7 @@ def test_without_times_of_words_batches_are_of_whole_clips(spoken: Path) -> None
     with_times = stage(spoken, {"pieces": 1.0, "most_words": 1})
     clips = with_times.config.clips
     assert len(with_times._sample(np.random.default_rng(0))) == 5 * clips  # sentences have five words
-    training, _ = Corpus(folder=spoken, splits=spoken / "splits.json").utterances(with_times.config.model)
+    training, _ = Corpus(folder=spoken, splits=spoken / "splits.json").open_utterances(with_times.config.model)
     training.facts = [facts | {"words": None} for facts in training.facts]
     without = AVSRStage(with_times.config, with_times.model, training, {}, {})
     assert len(without._sample(np.random.default_rng(0))) == clips

@@ -56,20 +56,20 @@ class Pairs(Stage):
     def __init__(self, settings: TrainConfig = SETTINGS, bad: int = 0) -> None:
         self.train, self._bad = settings, bad
         self.model = Both()
-        self.redraw()
+        self.reset_weights()
 
     @property
     def chance_loss(self) -> float:
         return math.log(16)
 
-    def redraw(self) -> None:
+    def reset_weights(self) -> None:
         torch.manual_seed(self.seed)
         for head in (self.model.visual, self.model.audio):
             head.reset_parameters()
             if self.restarts < self._bad:
                 spoil(head)
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         turn = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 4))).float()
         seen = torch.from_numpy(rng.normal(size=(16, 4))).float()
         return {"total": info_nce(*model(seen, seen @ turn))}
@@ -77,10 +77,10 @@ class Pairs(Stage):
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         return {}
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         return Checkpoint(kind="pairs", config={}, weights=dict(model.state_dict()), step=step, metrics=metrics)
 
-    def reasons(self) -> str:
+    def explain_chance(self) -> str:
         return "Usual reason: a test."
 
 
@@ -167,7 +167,7 @@ def test_what_chance_is(loss: float, stuck: bool) -> None:
     watch = ChanceMonitor(stage)
     for stage.step in range(1, DUE + 1):
         assert stage.step == DUE or not watch.is_stuck()
-        watch.note(torch.tensor(loss if stage.step > DUE - 10 else 0.0))
+        watch.record(torch.tensor(loss if stage.step > DUE - 10 else 0.0))
     assert watch.is_stuck() == stuck
 
 
@@ -181,7 +181,7 @@ def sync_stage(corpus: Path) -> SyncStage:
     settings = dataclasses.replace(config.train, steps=50, patience=0.42, log_every=1, validate_every=60)
     return SyncStage(
         dataclasses.replace(config, train=settings),
-        *Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig()),
+        *Corpus(folder=corpus, splits=corpus / "splits.json").open_clips(MelConfig()),
     )
 
 
@@ -201,7 +201,7 @@ def test_new_sync_encoders_are_told_by_their_seed(corpus: Path) -> None:
     weights = stage.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in again.model.state_dict().items())
     again.restarts = 1
-    again.redraw()
+    again.reset_weights()
     assert not torch.equal(again.model.state_dict()["visual.head.weight"], weights["visual.head.weight"])
 
 

@@ -133,7 +133,7 @@ def test_a_run_names_its_front_end_and_refuses_another(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save_untrained(stage: Stage, options: RunOptions, progress: object) -> dict[str, float]:
-        save_checkpoint(options.run / "model", stage.checkpoint(stage.model, 0, {}))
+        save_checkpoint(options.run / "model", stage.build_checkpoint(stage.model, 0, {}))
         return {}
 
     monkeypatch.setattr(run_module, "train", save_untrained)

@@ -102,7 +102,7 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path) -
 
 def test_every_weight_that_learns_has_a_gradient(head_stage: Stage) -> None:
     head_stage.step = 1
-    head_stage.losses(head_stage.model, np.random.default_rng(0), CPU)["total"].backward()
+    head_stage.compute_losses(head_stage.model, np.random.default_rng(0), CPU)["total"].backward()
     idle = [
         name for name, weight in head_stage.model.named_parameters() if weight.requires_grad and weight.grad is None
     ]
@@ -115,7 +115,7 @@ def test_a_few_windows_are_learnt(head_stage: Stage) -> None:
     optimizer = torch.optim.Adam([p for p in head_stage.model.parameters() if p.requires_grad], lr=5e-3)
     found = []
     for _ in range(40):
-        losses = head_stage.losses(head_stage.model, np.random.default_rng(0), CPU)
+        losses = head_stage.compute_losses(head_stage.model, np.random.default_rng(0), CPU)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
@@ -262,7 +262,7 @@ def test_a_photos_head_goes_on_where_the_last_batch_left_it(
     if trained[0] != "audio2head":
         return
     rendered: list[torch.Tensor] = []
-    draw = Audio2Head.draw
+    draw = Audio2Head.generate
 
     def spy(model: Audio2Head, units: torch.Tensor, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rendered[-1:] = [torch.cat([*rendered[-1:], given[-1]])]

@@ -30,17 +30,17 @@ def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def test_without_weight_nothing_is_said_nor_computed(sync: SyncModel) -> None:
     judges = PerceptualLosses(PerceptualLossConfig(gan=0, d_av=0, d_vv=0), CRITIC, sync)
     generated, real, mel = batch()
-    assert judges.critic is None
-    assert judges.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), 5) == {}
-    assert judges.of_windows(generated, real, mel, 5) == {}
+    assert judges.discriminator is None
+    assert judges.compute_image_losses(generated.flatten(0, 1), real.flatten(0, 1), 5) == {}
+    assert judges.compute_sync_losses(generated, real, mel, 5) == {}
     one = PerceptualLosses(PerceptualLossConfig(gan=0, d_av=0.5, d_vv=0), CRITIC, sync)
-    assert list(one.of_windows(generated, real, mel, 5)) == ["d_av"]
+    assert list(one.compute_sync_losses(generated, real, mel, 5)) == ["d_av"]
 
 
 def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
     judges = PerceptualLosses(PerceptualLossConfig(d_av=0.3, d_vv=0.7, temperature=0.5), CRITIC, sync)
     generated, real, mel = batch()
-    said = judges.of_windows(generated.requires_grad_(), real, mel, 0)
+    said = judges.compute_sync_losses(generated.requires_grad_(), real, mel, 0)
     lower = (..., slice(64, None), slice(None))
     drawn, heard, seen = sync.visual(generated[lower]), sync.audio(mel), sync.visual(real[lower])
     torch.testing.assert_close(said["d_av"], 0.3 * d_av(drawn, heard))
@@ -56,30 +56,30 @@ def test_sync_losses_are_those_of_the_frozen_encoders(sync: SyncModel) -> None:
 def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
     judges = PerceptualLosses(PerceptualLossConfig(sync_from_step=10), CRITIC, sync)
     generated, real, mel = batch()
-    assert judges.of_windows(generated, real, mel, 9) == {}
-    assert set(judges.of_windows(generated, real, mel, 10)) == {"d_av", "d_vv"}
+    assert judges.compute_sync_losses(generated, real, mel, 9) == {}
+    assert set(judges.compute_sync_losses(generated, real, mel, 10)) == {"d_av", "d_vv"}
 
 
 def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
     judges = PerceptualLosses(PerceptualLossConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
-    assert judges.critic is not None
+    assert judges.discriminator is not None
     generated, real = (windows.flatten(0, 1) for windows in batch()[:2])
-    assert judges.of_pictures(generated, real, 3) == {}
+    assert judges.compute_image_losses(generated, real, 3) == {}
     with torch.no_grad():
-        judges.critic.head.weight.zero_()
-        judges.critic.head.bias.zero_()
-    said = judges.of_pictures(generated, real, 4)
+        judges.discriminator.head.weight.zero_()
+        judges.discriminator.head.bias.zero_()
+    said = judges.compute_image_losses(generated, real, 4)
     assert said["gan"].item() == pytest.approx(0.4 * math.log(2))
 
 
 def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncModel) -> None:
     judges = PerceptualLosses(PerceptualLossConfig(), CRITIC, sync)
-    assert judges.critic is not None
+    assert judges.discriminator is not None
     with pytest.raises(RuntimeError, match="shown nothing"):
-        judges.critic_losses(judges.critic)
+        judges.compute_discriminator_losses(judges.discriminator)
     generated, real, _ = batch()
     generated, real = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
-    judges.of_pictures(generated, real, 0)
+    judges.compute_image_losses(generated, real, 0)
     seen: list[torch.Tensor] = []
 
     class Spy(torch.nn.Module):
@@ -87,7 +87,7 @@ def test_the_critic_judges_what_was_shown_last_and_teaches_nobody(sync: SyncMode
             seen.append(lower)
             return torch.cat([torch.full((10,), 2.0), torch.full((10,), -1.0)]).requires_grad_()
 
-    loss = judges.critic_losses(Spy())["total"]
+    loss = judges.compute_discriminator_losses(Spy())["total"]
     assert torch.equal(seen[0], torch.cat([real, generated])[..., 64:, :])
     assert loss.item() == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2)
     loss.backward()
@@ -99,16 +99,17 @@ def test_whole_crops_are_judged_and_their_features_matched(sync: SyncModel) -> N
         PerceptualLosses(PerceptualLossConfig(whole=True), CRITIC, sync)
     config = PerceptualLossConfig(gan=0.5, match=2.0, d_av=0, d_vv=0, whole=True)
     judges = PerceptualLosses(config, DiscriminatorConfig(width=4, patches=True), sync)
-    assert judges.critic is not None
+    assert judges.discriminator is not None
     generated, real, _ = batch()
     crops, true = generated.flatten(0, 1).requires_grad_(), real.flatten(0, 1)
-    losses = judges.of_pictures(crops, true, 1)
+    losses = judges.compute_image_losses(crops, true, 1)
     assert set(losses) == {"gan", "match"}
     differences = [
-        (a - b).abs().mean() for a, b in zip(judges.critic.features(crops), judges.critic.features(true), strict=True)
+        (a - b).abs().mean()
+        for a, b in zip(judges.discriminator.features(crops), judges.discriminator.features(true), strict=True)
     ]
     torch.testing.assert_close(losses["match"], 2 * torch.stack(differences).mean())
     losses["match"].backward()
     assert crops.grad is not None
     assert float(crops.grad[:, :, :64].abs().max()) > 0  # the upper half counts too
-    torch.testing.assert_close(judges.of_pictures(true, true, 1)["match"], torch.tensor(0.0))
+    torch.testing.assert_close(judges.compute_image_losses(true, true, 1)["match"], torch.tensor(0.0))

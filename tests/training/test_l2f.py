@@ -99,7 +99,7 @@ def test_what_was_trained_is_loaded_and_draws(trained: tuple[str, Path]) -> None
     faces = Faces(
         crops=crop.expand(2, -1, -1, -1), landmarks=points.expand(2, -1, -1), times_s=torch.tensor([3.0, 3.04])
     )
-    known = Gallery(crops=crop, landmarks=points, times_s=torch.tensor([0.0]), seen=points)
+    known = Gallery(crops=crop, landmarks=points, times_s=torch.tensor([0.0]), observed_landmarks=points)
     with torch.inference_mode():
         units = model.units(torch.full((1, 8, 80), -40.0))[0]
         drawn = model.render(units, faces, known)
@@ -179,7 +179,7 @@ def build_stage(
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_weight_that_learns_has_a_gradient(name: str, build_stage: Callable[[str], Stage]) -> None:
     stage = build_stage(name)
-    stage.losses(stage.model, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
+    stage.compute_losses(stage.model, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
     # Several devices would wait for one that has none.
     idle = [name for name, weight in stage.model.named_parameters() if weight.requires_grad and weight.grad is None]
     assert idle == []
@@ -198,7 +198,7 @@ def test_stretches_are_cut_to_any_length(build_stage: Callable[[str], Stage], mo
     for cut, lengths in ((0.0, {30}), (1.0, set(range(1, 31)))):
         heard.clear()
         stage.config = dataclasses.replace(stage.config, cut=cut, rate=0.0, noise=SPEECH)
-        found = [stage.losses(stage.model, rng, torch.device("cpu")) for _ in range(12)]
+        found = [stage.compute_losses(stage.model, rng, torch.device("cpu")) for _ in range(12)]
         assert {frames for _, frames in heard} <= lengths
         assert all(clips == 2 * min(30 // frames, 8) for clips, frames in heard)
         assert all(math.isfinite(value.item()) for losses in found for value in losses.values())

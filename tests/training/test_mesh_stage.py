@@ -49,7 +49,7 @@ def train(stage: MeshStage, steps: int) -> list[float]:
     optimizer = torch.optim.Adam([p for p in stage.model.parameters() if p.requires_grad], lr=3e-3)
     found = []
     for step in range(steps):
-        loss = stage.losses(stage.model, np.random.default_rng(step % 4), CPU)["total"]
+        loss = stage.compute_losses(stage.model, np.random.default_rng(step % 4), CPU)["total"]
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -79,7 +79,7 @@ def test_where_nobody_speaks_the_target_is_rest(stage: MeshStage) -> None:
     _, target, spoken = set_noise(stage, alone=1.0)._sample_windows(rng, 30)
     assert not spoken.any()
     assert float(target.abs().max()) == 0
-    losses = stage.losses(stage.model, rng, CPU)
+    losses = stage.compute_losses(stage.model, rng, CPU)
     assert losses.keys() == {"motion", "total"}
     _, target, spoken = set_noise(stage, alone=0.0)._sample_windows(np.random.default_rng(0), 30)
     assert spoken.all()

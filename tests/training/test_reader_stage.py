@@ -28,7 +28,7 @@ def stage(spoken: Path, changes: dict[str, object] | None = None, **train_change
     torch.manual_seed(0)  # the network's first weights
     config: ReaderStageConfig = dataclasses.replace(READER["reader-debug"], **(changes or {}))
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
-    return ReaderStage(config, *Corpus(folder=spoken, splits=spoken / "splits.json").words(config.model))
+    return ReaderStage(config, *Corpus(folder=spoken, splits=spoken / "splits.json").open_words(config.model))
 
 
 def read_log(run: Path, kind: str) -> list[dict[str, float]]:
@@ -86,6 +86,6 @@ def test_a_corpus_without_words_and_wrong_settings_are_refused(spoken: Path, tmp
     (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
     corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")
     with pytest.raises(DataError, match=r"found none in 1; put .align files"):
-        ReaderStage(READER["reader-debug"], *corpus.words(READER["reader-debug"].model))
+        ReaderStage(READER["reader-debug"], *corpus.open_words(READER["reader-debug"].model))
     with pytest.raises(ConfigError, match="blanked and smoothing in 0..1"):
         ReaderStageConfig(blanked=1.0)

@@ -87,12 +87,12 @@ def test_a_run_leaves_a_model_that_generates(trained: Path, sync_run: Path, tmp_
 def test_every_image_loss_is_on_both_generations(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
     stage = build(dataclasses.replace(preset(), **{k: PLAIN[k] for k in ("voice", "room")}), corpus, sync_run, tmp_path)
     shown: list[torch.Tensor] = []
-    assert stage.critic is not None
-    first = next(iter(stage.critic.layers))
+    assert stage.discriminator is not None
+    first = next(iter(stage.discriminator.layers))
     first.register_forward_pre_hook(lambda _, given: shown.append((given[0] + 1) / 2))
     stored = []
     stage.model.register_forward_hook(lambda _, given, found: stored.append((given, found)))
-    losses = stage.losses(stage.model, np.random.default_rng(0), CPU)
+    losses = stage.compute_losses(stage.model, np.random.default_rng(0), CPU)
     (_, _, _, real), made = stored[0]
     config = stage.config
     both = l1(made.by_lips, real) + l1(made.by_audio, real)
@@ -103,7 +103,7 @@ def test_every_image_loss_is_on_both_generations(corpus: Path, sync_run: Path, t
     crops = torch.cat([made.by_lips, made.by_audio])
     torch.testing.assert_close(losses["d_lips"], 2 * 0.2 * feature_distance(stage.model.lips, crops, real))
     torch.testing.assert_close(losses["store"], 0.2 * (made.recalled - made.lips).square().mean())
-    stage.critic_losses(stage.critic)
+    stage.compute_discriminator_losses(stage.discriminator)
     assert len(shown[-1]) == 4 * real.flatten(0, 1).shape[0]  # as many real ones as generated
 
 
@@ -111,7 +111,7 @@ def gradients(stage: UNetStage, name: str) -> dict[str, float]:
     """Compute the largest gradient in every part of the model from one of the losses alone."""
     stage.model.zero_grad()
     torch.manual_seed(0)
-    stage.losses(stage.model, np.random.default_rng(0), CPU)[name].backward()
+    stage.compute_losses(stage.model, np.random.default_rng(0), CPU)[name].backward()
     found: dict[str, float] = {}
     for key, weight in stage.model.named_parameters():
         part = key if key.startswith("memory") else key.split(".")[0]
@@ -127,7 +127,7 @@ def test_each_loss_teaches_whom_it_may(corpus: Path, sync_run: Path, tmp_path: P
     assert taught["align"] == {"window", "memory.key"}
     assert {part for part, size in gradients(stage, "recon").items() if size > 0} == everything
     assert stage.model.get_parameter("lips.head.0.weight").grad is not None
-    stage.losses(stage.model, np.random.default_rng(0), CPU)["total"].backward()
+    stage.compute_losses(stage.model, np.random.default_rng(0), CPU)["total"].backward()
     # Several devices would wait for one that has none.
     assert [name for name, weight in stage.model.named_parameters() if weight.grad is None] == []
 
@@ -138,7 +138,7 @@ def test_a_few_windows_are_learnt_by_heart(corpus: Path, sync_run: Path, tmp_pat
     log = []
     for _ in range(24):
         torch.manual_seed(0)
-        losses = stage.losses(stage.model, np.random.default_rng(0), CPU)
+        losses = stage.compute_losses(stage.model, np.random.default_rng(0), CPU)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
@@ -179,7 +179,7 @@ def test_without_memory_it_is_one_generation(corpus: Path, sync_run: Path, tmp_p
     assert recall is not None
     empty = dataclasses.replace(recall, memory=dataclasses.replace(recall.memory, slots=0))
     stage = build(dataclasses.replace(preset(), recall=empty), corpus, sync_run, tmp_path)
-    losses = stage.losses(stage.model, np.random.default_rng(0), CPU)
+    losses = stage.compute_losses(stage.model, np.random.default_rng(0), CPU)
     assert {name for name in losses if not name.endswith("_share")} == {"recon", "gan", "d_av", "total"}
     losses["total"].backward()
     assert [name for name, weight in stage.model.named_parameters() if weight.grad is None] == []

@@ -43,7 +43,7 @@ def test_a_run_leaves_all_that_is_promised(sync_run: Path) -> None:
 def stage(corpus: Path, **train_changes: object) -> SyncStage:
     config = SYNC["sync-debug"]
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **train_changes))
-    return SyncStage(config, *Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig()))
+    return SyncStage(config, *Corpus(folder=corpus, splits=corpus / "splits.json").open_clips(MelConfig()))
 
 
 def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> 
 def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(SYNC["sync-debug"], clips=5, **PLAIN)
     settings = dataclasses.replace(config.train, steps=60, log_every=1, validate_every=60)
-    stores = Corpus(folder=corpus, splits=corpus / "splits.json").stores(MelConfig())
+    stores = Corpus(folder=corpus, splits=corpus / "splits.json").open_clips(MelConfig())
     learner = SyncStage(dataclasses.replace(config, train=settings), *stores)
     train(learner, RunOptions(run=tmp_path / "run", accelerator="cpu"))
     last = read_log(tmp_path / "run", "train")[-10:]
@@ -101,7 +101,7 @@ def test_other_voices_are_for_training_only(corpus: Path, tmp_path: Path, capsys
     keys = [json.loads(line)["key"] for line in (corpus / "manifest.jsonl").read_text().splitlines()]
     save_file({key: torch.full((2, 240, 80), -33.0).half() for key in keys}, bank / "shard-00000.safetensors")
     source = Corpus(folder=corpus, splits=corpus / "splits.json", voices=bank)
-    training, held_out = source.stores(MelConfig())
+    training, held_out = source.open_clips(MelConfig())
     assert [len(training.variants(i)) for i in range(len(training))] == [3] * 5
     assert float(training.variants(0)[2].mean()) == -33
     assert sorted(held_out) == ["seen", "unseen"]
@@ -122,24 +122,24 @@ def test_without_splits_a_few_clips_are_held_out(tmp_path: Path) -> None:
         (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")
         return folder
 
-    training, held_out = Corpus(folder=prepare(tmp_path / "ten", 10)).stores(MelConfig())
-    again = Corpus(folder=tmp_path / "ten").stores(MelConfig())[1]
+    training, held_out = Corpus(folder=prepare(tmp_path / "ten", 10)).open_clips(MelConfig())
+    again = Corpus(folder=tmp_path / "ten").open_clips(MelConfig())[1]
     assert (len(training), {part: len(store) for part, store in held_out.items()}) == (9, {"seen": 1})
     assert held_out["seen"].key(0) == again["seen"].key(0)
     assert held_out["seen"].key(0) not in {training.key(i) for i in range(9)}
-    assert SyncStage(SYNC["sync-debug"], training, held_out).facts()["held_out"] == {"seen": 1}
-    training, held_out = Corpus(folder=prepare(tmp_path / "nine", 9)).stores(MelConfig())
+    assert SyncStage(SYNC["sync-debug"], training, held_out).describe_run()["held_out"] == {"seen": 1}
+    training, held_out = Corpus(folder=prepare(tmp_path / "nine", 9)).open_clips(MelConfig())
     assert (len(training), held_out) == (9, {})
 
 
 def test_training_that_stays_at_chance_explains_itself(corpus: Path) -> None:
     idle = stage(corpus)
-    word = idle.advice(10**6, {"seen_windows_found": 0.09})
+    word = idle.build_advice(10**6, {"seen_windows_found": 0.09})
     assert word is not None
     for reason in ("not in sync", "too few speakers (2)", "too high a rate", "0.69"):
         assert reason in word
-    assert idle.advice(10**6, {"seen_windows_found": 0.9}) is None
-    assert idle.advice(0, {"seen_windows_found": 0.09}) is None  # too early to say
+    assert idle.build_advice(10**6, {"seen_windows_found": 0.9}) is None
+    assert idle.build_advice(0, {"seen_windows_found": 0.09}) is None  # too early to say
 
 
 def test_another_preset_does_not_overwrite_a_run(corpus: Path, sync_run: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_every_weight_that_learns_has_a_gradient(
     monkeypatch.setattr(run_module, "train", lambda stage, *_: stages.append(stage))
     train_until(preset(), corpus, sync_run, tmp_path / "run")
     network = stages[0].model
-    stages[0].losses(network, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
+    stages[0].compute_losses(network, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
     assert isinstance(network, Wav2Lip)
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
     groups = stages[0].parameter_groups()

@@ -32,26 +32,26 @@ class ToyGan(Stage):
         self.train = settings
         self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.PReLU(), nn.Linear(8, 2))
         if judged:
-            self.critic = nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.LeakyReLU(0.2), nn.Linear(8, 1))
-        self.critic_lr = 1e-2
-        self.critic_from_step = from_step
+            self.discriminator = nn.Sequential(spectral_norm(nn.Linear(2, 8)), nn.LeakyReLU(0.2), nn.Linear(8, 1))
+        self.discriminator_lr = 1e-2
+        self.discriminator_from_step = from_step
         self.first_from_step = 0
         self.critic_was_frozen: list[bool] = []
         self._pictures = (torch.empty(0), torch.empty(0))
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         real = torch.from_numpy(3 + 0.1 * rng.normal(size=(16, 2))).float().to(device)
         noise = torch.from_numpy(rng.normal(size=(16, 4))).float().to(device)
         generated: Tensor = model(noise)
         self._pictures = (real, generated.detach())
         losses = {"total": (generated - real).abs().mean()}
-        if self.critic is not None and self.critic_learns:
-            self.critic_was_frozen.append(not any(p.requires_grad for p in self.critic.parameters()))
-            losses["adversarial"] = generator_loss(self.critic(generated))
+        if self.discriminator is not None and self.is_discriminator_trained:
+            self.critic_was_frozen.append(not any(p.requires_grad for p in self.discriminator.parameters()))
+            losses["adversarial"] = generator_loss(self.discriminator(generated))
             losses["total"] = losses["total"] + 0.1 * losses["adversarial"]
         return losses
 
-    def critic_losses(self, critic: nn.Module) -> Losses:
+    def compute_discriminator_losses(self, critic: nn.Module) -> Losses:
         return {"total": discriminator_loss(*critic(torch.cat(self._pictures)).chunk(2))}
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
@@ -63,7 +63,7 @@ class ToyGan(Stage):
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         return {"distance": float((model(torch.zeros(1, 4, device=device)) - 3).abs().mean())}
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         return Checkpoint(kind="toy", config={}, weights=dict(model.state_dict()), step=step, metrics=metrics)
 
 
@@ -73,8 +73,8 @@ def main(run: Path, devices: int) -> None:
     settings = dataclasses.replace(SETTINGS, accumulate=2, validate_every=8, checkpoint_every_s=0.02)
     stage = ToyGan(settings, from_step=3)
     train(stage, RunOptions(run=run, accelerator="cpu", devices=devices))
-    assert stage.critic is not None
-    both = nn.ModuleList([stage.model, stage.critic]).state_dict()
+    assert stage.discriminator is not None
+    both = nn.ModuleList([stage.model, stage.discriminator]).state_dict()
     save_file(both, run / f"rank-{os.environ.get('LOCAL_RANK', '0')}.safetensors")
 
 

@@ -77,5 +77,5 @@ def ablation(
             device=device,
             progress=progress,
         )
-    print(report.text())
+    print(report.format_text())
     print(f"{out}: report.json, report.md, " + ", ".join(f"strips-{part}.png" for part in parts))

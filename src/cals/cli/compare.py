@@ -85,5 +85,5 @@ def compare(
     models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
     with show_progress("scoring", "pairs") as progress:
         report = compare_systems(models, notes, videos, splits, out, scoring, progress=progress)
-    print(report.text())
+    print(report.format_text())
     print(f"{out}: {', '.join(FILES)}")

@@ -24,7 +24,7 @@ def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
     from cals.evaluation.studies.context import FILES, ContextConfig, measure_context
 
     config = ContextConfig(
-        **options.shared(),
+        **options.get_config_options(),
         every=options.every,
         reach=options.reach,
     )
@@ -40,5 +40,5 @@ def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
             force=options.force,
             progress=progress,
         )
-    print(report.summary())
+    print(report.format_summary())
     print(f"{options.out}: {', '.join(FILES)}")

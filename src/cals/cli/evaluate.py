@@ -127,7 +127,7 @@ def _run_protocol(corpus: Path, options: Options) -> None:
     )
     with show_progress("evaluating", "pairs") as progress:
         report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
-    print(report.text())
+    print(report.format_text())
     print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
 
 
@@ -192,7 +192,7 @@ def _run_quick(corpus: Path, options: Options) -> None:
             force=options.force,
             progress=progress,
         )
-    print(report.tables())
+    print(report.format_tables())
     print(f"{options.out}: quick.json, quick.md, sheet.png")
 
 
@@ -214,5 +214,5 @@ def _run_heads(corpus: Path, options: Options) -> None:
         report = evaluate_heads(
             corpus, options.splits, model, options.out, config, detector, force=options.force, progress=progress
         )
-    print(report.text())
+    print(report.format_text())
     print(f"{options.out}: heads.json, heads.png")

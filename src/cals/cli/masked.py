@@ -31,7 +31,7 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
     from cals.evaluation.studies.masked import FILES, MaskedConfig, measure_masked
 
     config = MaskedConfig(
-        **options.shared(),
+        **options.get_config_options(),
         every=options.every,
         lengths=options.lengths,
         margin=options.margin,
@@ -52,5 +52,5 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
             force=options.force,
             progress=progress,
         )
-    print(report.summary())
+    print(report.format_summary())
     print(f"{options.out}: {', '.join(FILES)}")

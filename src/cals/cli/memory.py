@@ -55,5 +55,5 @@ def memory(options: Annotated[MemoryOptions, tyro.conf.arg(name="")]) -> None:
         report = measure_memory(
             model, options.corpus, options.splits, options.out, config, force=options.force, progress=progress
         )
-    print(report.summary())
+    print(report.format_summary())
     print(f"{options.out}: {', '.join(sorted(path.name for path in options.out.iterdir()))}")

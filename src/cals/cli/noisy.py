@@ -37,7 +37,7 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
     from cals.inference.load import load_recognizer
 
     config = NoisyConfig(
-        **options.shared(),
+        **options.get_config_options(),
         every=options.every,
         kinds=options.kinds,
         snr_db=options.snr_db,
@@ -57,5 +57,5 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
             force=options.force,
             progress=progress,
         )
-    print(report.summary())
+    print(report.format_summary())
     print(f"{options.out}: {', '.join(FILES)}")

@@ -110,5 +110,5 @@ def _report(options: Report) -> None:
     report = report_study(
         options.study, options.answers, unfinished=options.unfinished, seed=options.seed, force=options.force
     )
-    print(report.text())
+    print(report.format_text())
     print(f"{options.study}: {', '.join(FILES)}")

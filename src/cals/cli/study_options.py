@@ -46,7 +46,7 @@ class StudyOptions:
 
         return LipSync(model or self.model, face_models=self.face_models, device=self.device, batch=self.batch)
 
-    def shared(self) -> dict[str, Any]:
+    def get_config_options(self) -> dict[str, Any]:
         """Return the options that every study's config takes."""
         return {
             "parts": self.parts,

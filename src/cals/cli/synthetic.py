@@ -44,7 +44,7 @@ def synthetic(
     config = SyntheticConfig(
         clips=clips,
         speakers=speakers,
-        dominance=Dominance.of_reach(reach),
+        dominance=Dominance.from_reach(reach),
         seed=seed,
         phones=phones,
         seconds=seconds,

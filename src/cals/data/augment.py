@@ -143,9 +143,9 @@ def sample_appearance(rng: np.random.Generator, config: FaceAugment, height: int
     blur_px, noise = rng.uniform(0.3, config.blur_px), 255 * rng.uniform(0, config.noise_std)
     quality = int(rng.integers(*config.jpeg_quality, endpoint=True))
     return AppearanceTransform(
-        columns=columns,
-        rows=rows,
-        light=light,
+        map_x=columns,
+        map_y=rows,
+        lookup_table=light,
         blur_px=blur_px if has_blur else 0.0,
         noise=noise if has_noise else 0.0,
         jpeg=quality if has_jpeg else 100,

@@ -26,12 +26,12 @@ class Region:
     """A part of the picture, in pixels of a version of the video that may have had another resolution."""
 
     box: Box
-    of_height_px: int
+    height_px: int
 
-    def in_picture(self, width: int, height: int) -> Box:
+    def scale_to(self, width: int, height: int) -> Box:
         """Return the box in a picture of this size, clipped at its edges; without area where it lies outside."""
-        scale = height / self.of_height_px
-        return Box(*(round(side * scale) for side in self.box)).clipped(width, height)
+        scale = height / self.height_px
+        return Box(*(round(side * scale) for side in self.box)).clip(width, height)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,11 @@ GRAINS, GRAIN_STD = 1 << 20, 32.0
 class AppearanceTransform:
     """Another face and camera for one clip; the same for all its frames but for the noise."""
 
-    columns: F32 = field(repr=False)
+    map_x: F32 = field(repr=False)
     """[h w] x at which each output pixel reads the source, in pixels with centres at whole numbers, as in cv2."""
-    rows: F32 = field(repr=False)
+    map_y: F32 = field(repr=False)
     """[h w] y, likewise."""
-    light: U8 = field(repr=False)
+    lookup_table: U8 = field(repr=False)
     """[256 3] lookup table of values, by channel."""
     blur_px: float = 0.0
     """Standard deviation; 0 is sharp."""
@@ -36,10 +36,10 @@ def apply_appearance(crops: U8, look: AppearanceTransform, rng: np.random.Genera
     """Apply another face and camera to the pictures [t h w 3] of a clip, or to grey ones [t h w]."""
     out = np.empty_like(crops)
     grey = crops.ndim == 3
-    light = look.light[:, 0] if grey else look.light[None]
+    light = look.lookup_table[:, 0] if grey else look.lookup_table[None]
     offsets = rng.integers(GRAINS, size=len(crops)) if look.noise else None
     for t, picture in enumerate(crops):
-        image: Any = cv2.remap(picture, look.columns, look.rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        image: Any = cv2.remap(picture, look.map_x, look.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         image = cv2.LUT(image, light)
         if look.blur_px:
             image = cv2.GaussianBlur(image, (0, 0), look.blur_px)

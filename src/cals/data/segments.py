@@ -86,7 +86,7 @@ def _resample_frames(
         if clip.sound is None and not reader.has_audio:
             dropped["clips without sound"] += 1
             return
-        box = None if clip.region is None else clip.region.in_picture(reader.width, reader.height)
+        box = None if clip.region is None else clip.region.scale_to(reader.width, reader.height)
         if box is not None and not box.width * box.height:
             dropped["clips whose crop lies outside the picture"] += 1
             return
@@ -103,7 +103,7 @@ def _resample_frames(
             if face.valid:
                 transform = aligner.update(face)
                 pixels = sample_crop(picture, transform)
-                landmarks = transform.landmarks(face.landmarks)
+                landmarks = transform.map_landmarks(face.landmarks)
             while tick != end and tick < count_ticks(ends_s, timing.fps):
                 yield face, pixels, landmarks, next(sound)
                 tick += 1

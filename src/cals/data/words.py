@@ -105,7 +105,7 @@ class WordBatch:
     """[t 3 h w] uint8, the frames of all clips in a row."""
     index: Tensor
     """[n l] places in `mouths`, or blank."""
-    own: Tensor
+    word_mask: Tensor
     """[n l], True where a place belongs to the word itself."""
     texts: tuple[str, ...]
 
@@ -127,7 +127,7 @@ def collate_words(clips: Sequence[tuple[U8, Sequence[TimedWord]]], context: int,
     return WordBatch(
         mouths=torch.from_numpy(np.concatenate([transpose_channels(mouth) for mouth, _ in clips])),
         index=pad_and_stack([index for index, _ in windows], blank),
-        own=pad_and_stack([mask for _, mask in windows], False),
+        word_mask=pad_and_stack([mask for _, mask in windows], False),
         texts=tuple(word.text for _, words in clips for word in words),
     )
 

@@ -32,7 +32,7 @@ class ClipOffset:
     """Source of the value, or why there is none."""
 
     @property
-    def late_s(self) -> float:
+    def delay_s(self) -> float:
         return self.late_frames / FPS
 
 

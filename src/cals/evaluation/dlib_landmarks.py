@@ -43,7 +43,7 @@ class DlibPredictor:
                 f"{path}: expected a predictor of {_POINTS} points, found {points}; name another file"
             )
 
-    def mouths(self, crops: U8) -> F64:
+    def predict_mouths(self, crops: U8) -> F64:
         """Predict points 48..67 of crops [t 128 128 3] -> [t 20 2], in pixels of the crop."""
         size = (_SCALE * CROP_SIZE_PX,) * 2
         points = np.zeros((len(crops), len(_MOUTH), 2))

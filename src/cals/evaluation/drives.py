@@ -53,11 +53,11 @@ class RealClip:
 
     source: ClipSource
     frames: list[TrackedFrame]
-    seen: AlignedFaces
+    faces: AlignedFaces
     starts_s: F64
     """[t], start of each frame."""
     end_s: float
-    picture_late_s: float = 0.0
+    video_delay_s: float = 0.0
     """Delay of the picture against its sound in the file; `wav` corrects it."""
 
     @property
@@ -76,9 +76,9 @@ class RealClip:
         first_s = float(self.source.words[0].start_s) if self.source.words else 0.0
         return np.append(self.starts_s[1:], self.end_s) <= first_s
 
-    def wav(self) -> F32:
+    def load_wav(self) -> F32:
         """Load the sound, mono at `RATE_HZ`, in sync with the picture and cut or padded with silence to its length."""
-        samples, delay = round(self.end_s * RATE_HZ), round(self.picture_late_s * RATE_HZ)
+        samples, delay = round(self.end_s * RATE_HZ), round(self.video_delay_s * RATE_HZ)
         wav = load_mono(self.source.video, RATE_HZ)
         wav = np.pad(wav, (delay, 0)) if delay > 0 else wav[-delay:]
         return np.pad(wav[:samples], (0, max(samples - len(wav), 0)))
@@ -95,7 +95,7 @@ def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.
     return RealClip(
         source=source,
         frames=frames,
-        seen=crop_faces(frames, ((item.frame, item.face) for item in frames)),
+        faces=crop_faces(frames, ((item.frame, item.face) for item in frames)),
         starts_s=np.array([float(item.frame.time_s) for item in frames]),
         end_s=float(last.time_s + last.duration_s),
     )
@@ -111,19 +111,19 @@ def generate_frames(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tupl
 def copy_mouths(clip: RealClip) -> Iterator[Frame]:
     """Generate the baseline without sound: each frame gets the mouth of a random other, seeded by the clip's name."""
     rng = np.random.default_rng(zlib.crc32(clip.source.name.encode()))
-    valid = np.flatnonzero(clip.seen.valid)
+    valid = np.flatnonzero(clip.faces.valid)
     for index, item in enumerate(clip.frames):
         candidates = valid[abs(valid - index) >= MIN_COPY_DISTANCE]
         if item.view is None or not len(candidates):
             yield item.frame
             continue
-        view, mouth = item.view, clip.seen.crops[rng.choice(candidates)]
+        view, mouth = item.view, clip.faces.crops[rng.choice(candidates)]
         yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, mouth, view.mask))
 
 
 def write_rolled(clip: RealClip, path: Path) -> None:
     """Write the clip's sound as a wav file, rolled by `shift_s`: its start moves to the middle."""
-    write_wav(path, np.roll(clip.wav(), round(clip.shift_s * RATE_HZ)))
+    write_wav(path, np.roll(clip.load_wav(), round(clip.shift_s * RATE_HZ)))
 
 
 def write_wav(path: Path, wav: F32) -> None:
@@ -140,7 +140,7 @@ def build_rolled_target(speaker: RealClip, clip: RealClip) -> AlignedFaces:
 
     Not valid after the end of that sound.
     """
-    index, real = compute_rolled_index(speaker, clip), speaker.seen
+    index, real = compute_rolled_index(speaker, clip), speaker.faces
     return AlignedFaces(real.crops[index], real.landmarks[index], real.valid[index] & (clip.middles_s < speaker.end_s))
 
 

@@ -29,10 +29,10 @@ REAL, COPY = "real", "copy"
 class MethodOutput:
     """The video of one method, in time with the real clip."""
 
-    seen: AlignedFaces
-    items: list[TrackedFrame]
+    faces: AlignedFaces
+    frames: list[TrackedFrame]
     """Tracked frames; a view only where `seen` is valid."""
-    own_place: bool = False
+    has_own_alignment: bool = False
     """Whether its frame size differs from the real one, so that its face was detected and aligned separately."""
     compute: float = math.nan
     """Processor seconds for a second of video, all threads together; NaN where it was not generated here."""
@@ -40,7 +40,7 @@ class MethodOutput:
 
 def build_real_output(clip: RealClip) -> MethodOutput:
     """Return the clip itself."""
-    return MethodOutput(clip.seen, clip.frames)
+    return MethodOutput(clip.faces, clip.frames)
 
 
 def build_copy_output(clip: RealClip, detector: FaceDetector) -> MethodOutput:
@@ -102,11 +102,11 @@ def _align_separately(
     clip: RealClip, frames: list[Frame], detector: FaceDetector, is_valid: NDArray[np.bool_]
 ) -> MethodOutput:
     tracked_frames = list(track_and_align(frames, FaceTracker(detector), CROP_SIZE_PX))
-    valid = is_valid & clip.seen.valid & np.array([item.view is not None for item in tracked_frames])
-    crops, landmarks = np.zeros_like(clip.seen.crops), np.full_like(clip.seen.landmarks, np.nan)
+    valid = is_valid & clip.faces.valid & np.array([item.view is not None for item in tracked_frames])
+    crops, landmarks = np.zeros_like(clip.faces.crops), np.full_like(clip.faces.landmarks, np.nan)
     for t in np.flatnonzero(valid):
         view = tracked_frames[t].view
         assert view is not None
         crops[t], landmarks[t] = view.crop, view.landmarks[:, :2]
     items = [item if keep else replace(item, view=None) for item, keep in zip(tracked_frames, valid, strict=True)]
-    return MethodOutput(AlignedFaces(crops, landmarks, valid), items, own_place=True)
+    return MethodOutput(AlignedFaces(crops, landmarks, valid), items, has_own_alignment=True)

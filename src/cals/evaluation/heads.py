@@ -70,7 +70,7 @@ class HeadReport:
     model: str
     clips: list[HeadClip] = field(default_factory=list)
 
-    def means(self) -> dict[str, dict[str, float]]:
+    def average_scores(self) -> dict[str, dict[str, float]]:
         """Average the scores of each part: part -> measure -> mean over its clips."""
         means: dict[str, dict[str, float]] = {}
         for part in dict.fromkeys(clip.part for clip in self.clips):
@@ -78,9 +78,9 @@ class HeadReport:
             means[part] = {name: float(np.nanmean([scores[name] for scores in of_part])) for name in of_part[0]}
         return means
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format the means as Markdown."""
-        means = self.means()
+        means = self.average_scores()
         names = list(next(iter(means.values())))
         rows = [["measure", *means, "is"], ["---"] * (len(means) + 2)]
         rows += [[name, *(f"{scores[name]:.3f}" for scores in means.values()), MEANINGS[name]] for name in names]
@@ -89,7 +89,7 @@ class HeadReport:
     def document(self) -> dict[str, object]:
         """Return the report as JSON has it."""
         clips = [vars(clip) | {"scores": round_for_json(clip.scores)} for clip in self.clips]
-        return {"format": 1, "model": self.model, "means": round_for_json(self.means()), "clips": clips}
+        return {"format": 1, "model": self.model, "means": round_for_json(self.average_scores()), "clips": clips}
 
 
 def evaluate_heads(
@@ -174,7 +174,7 @@ def _generate(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, r
         crops=_to_images(clip.crops[reference : reference + 1]),
         landmarks=reference_landmarks,
         times_s=torch.zeros(1),
-        seen=reference_landmarks,
+        observed_landmarks=reference_landmarks,
     ).to(device)
     pose_landmarks = torch.from_numpy(source.landmarks[:frames])
     if isinstance(model, Audio2Head):

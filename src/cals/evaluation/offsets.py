@@ -58,7 +58,7 @@ def embed_clip(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> tuple[Te
     first, count = find_longest_run(seen.valid[index])
     if count < MIN_FRAMES:
         return None
-    mel = compute_log_mel(torch.from_numpy(clip.wav()[None]), model.config.mel)[0]
+    mel = compute_log_mel(torch.from_numpy(clip.load_wav()[None]), model.config.mel)[0]
     mel = mel[first * timing.mels_per_frame : (first + count) * timing.mels_per_frame]
     lower = crop_lower_halves(seen.crops[index[first : first + count]])
     with torch.inference_mode():

@@ -78,7 +78,7 @@ class QuickReport:
     def means(self) -> Means:
         return average_scores([(result.part, result.scores) for result in self.clips if result.scores])
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """Format how many clips and frames were scored."""
         used = [result for result in self.clips if result.scores]
         frames, scored = sum(result.frames for result in used), sum(result.used for result in used)
@@ -87,11 +87,11 @@ class QuickReport:
             f"; left out: {left_out}" if left_out else ""
         )
 
-    def tables(self) -> str:
+    def format_tables(self) -> str:
         """Format scores, targets and counts as text that is Markdown too."""
         means_by_part = self.means
         return "\n\n".join(
-            filter(None, (format_score_tables(means_by_part), format_target_table(means_by_part), self.counts()))
+            filter(None, (format_score_tables(means_by_part), format_target_table(means_by_part), self.format_counts()))
         )
 
     def document(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class QuickReport:
     def markdown(self) -> str:
         """Format the report as Markdown."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
-        return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}"
+        return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}"
 
 
 def evaluate_quick(
@@ -206,7 +206,7 @@ def _score_clip(
 ) -> tuple[ClipResult, ClipOutputs | None]:
     """Score one clip; returns its result, and its generated videos if enough frames are usable."""
     clip = read_clip(source, detector)
-    drives, by_method, used = None, {}, int(clip.seen.valid.sum())
+    drives, by_method, used = None, {}, int(clip.faces.valid.sum())
     if used >= MIN_FRAMES:
         speaker = clip if partner == source else read_clip(partner, detector)
         drives = _generate_drives(clip, speaker, lips, detector)
@@ -214,7 +214,7 @@ def _score_clip(
     if drives is not None and used >= MIN_FRAMES:
         by_method = score_clip(drives)
         if encoders is not None:
-            by_method["real"] = score_offset(clip, clip.seen, encoders)
+            by_method["real"] = score_offset(clip, clip.faces, encoders)
             by_method["self"] |= score_offset(clip, drives.self_driven, encoders)
     else:
         logger.warning("%s: left out, with %d usable frames of %d", source.name, used, len(clip.frames))
@@ -231,11 +231,11 @@ def _generate_drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector:
         rolled = Path(folder) / "rolled.wav"
         write_rolled(speaker, rolled)
         return ClipOutputs(
-            real=clip.seen,
-            self_driven=generate_output(clip, clip.source.video, lips, detector).seen,
-            cross_driven=generate_output(clip, rolled, lips, detector).seen,
-            meant=build_rolled_target(speaker, clip),
-            copied=build_copy_output(clip, detector).seen,
+            real=clip.faces,
+            self_driven=generate_output(clip, clip.source.video, lips, detector).faces,
+            cross_driven=generate_output(clip, rolled, lips, detector).faces,
+            target=build_rolled_target(speaker, clip),
+            copy=build_copy_output(clip, detector).faces,
             silent=clip.silent,
         )
 
@@ -244,7 +244,7 @@ def _iterate_strips(name: str, drives: ClipOutputs) -> Iterator[tuple[str, U8]]:
     """Iterate over labelled crops: a row of the real clip and one for each method, at the same moments."""
     usable = np.flatnonzero(drives.usable)
     moments = usable[np.linspace(0, len(usable) - 1, SHEET_FRAMES).round().astype(int)]
-    rows = {"real": drives.real, "self": drives.self_driven, "cross": drives.cross_driven, "copy": drives.copied}
+    rows = {"real": drives.real, "self": drives.self_driven, "cross": drives.cross_driven, "copy": drives.copy}
     for method, seen in rows.items():
         for column, moment in enumerate(moments):
             yield (name if method == "real" and not column else f"{method} {moment}"), seen.crops[moment]

@@ -28,16 +28,16 @@ class ClipOutputs:
     real: AlignedFaces
     self_driven: AlignedFaces
     cross_driven: AlignedFaces
-    meant: AlignedFaces
+    target: AlignedFaces
     """The real mouth that belongs to the sound of `cross_driven`."""
-    copied: AlignedFaces
+    copy: AlignedFaces
     silent: NDArray[np.bool_]
     """[t], frames before the first word, where it is known."""
 
     @property
     def usable(self) -> NDArray[np.bool_]:
         """[t], frames in which all videos have a face, so that all are scored on the same ones."""
-        parts = (self.real, self.self_driven, self.cross_driven, self.meant, self.copied)
+        parts = (self.real, self.self_driven, self.cross_driven, self.target, self.copy)
         return np.asarray(np.all([part.valid for part in parts], axis=0))
 
 
@@ -48,8 +48,8 @@ def score_clip(drives: ClipOutputs) -> dict[str, dict[str, float]]:
     well, but not to this sound.
     """
     use = drives.usable
-    real, target = drives.real.landmarks[use], drives.meant.landmarks[use]
-    generated = {"self": drives.self_driven, "shuffled": drives.cross_driven, "copy": drives.copied}
+    real, target = drives.real.landmarks[use], drives.target.landmarks[use]
+    generated = {"self": drives.self_driven, "shuffled": drives.cross_driven, "copy": drives.copy}
     by_method = {
         method: score_motion(seen.landmarks[use], real) | score_pixels(seen.crops[use], drives.real.crops[use], real)
         for method, seen in generated.items()

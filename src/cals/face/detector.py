@@ -61,7 +61,7 @@ class Detection:
         """Middle of the box."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
-    def mapped(self, matrix: NDArray[Any]) -> "Detection":
+    def transform(self, matrix: NDArray[Any]) -> "Detection":
         """Return the same face in other coordinates; `matrix` [2 3] may rotate by quarter turns only."""
         corners = apply_affine(matrix, np.array(self.box).reshape(2, 2))
         (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
@@ -116,7 +116,7 @@ class BlazeFaceMesh:
         # rows: centre, size, six points; all but the size are relative to the anchor
         values[:, [0, 2, 3, 4, 5, 6, 7]] += self._build_anchors[keep, None]
         back = invert_affine(matrix)
-        return [detection.mapped(back) for detection in _merge_detections(values, scores[keep].astype(np.float64))]
+        return [detection.transform(back) for detection in _merge_detections(values, scores[keep].astype(np.float64))]
 
     def mesh(self, rgb: U8) -> tuple[F32, float]:
         """Predict the mesh as `FaceDetector.mesh`."""

@@ -38,7 +38,7 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
     label = (
         f"{face.index} track {face.track}"
         + (" cut" if face.cut else "")
-        + (f" {face.hindrance}" if face.hindrance else "")
+        + (f" {face.skip_reason}" if face.skip_reason else "")
     )
     if not face.valid or face.box is None:
         return _draw_text(out, f"{label} no face", (6, 6), _ABSENT_COLOUR, scale)

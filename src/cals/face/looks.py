@@ -18,11 +18,11 @@ class AppearanceGallery:
     def __bool__(self) -> bool:
         return bool(self._views)
 
-    def likeness(self, thumb: F32) -> float:
+    def compute_similarity(self, thumb: F32) -> float:
         """Return the correlation with the most similar view; -1 if there is none."""
         return max((float(thumb @ view) for view in self._views), default=-1.0)
 
     def add(self, thumb: F32) -> None:
         """Add a view of the same person. The first views are kept, so that the identity does not drift."""
-        if self.likeness(thumb) < _MAX_SIMILARITY:
+        if self.compute_similarity(thumb) < _MAX_SIMILARITY:
             self._views = [*self._views[: _MAX_VIEWS - 1], np.asarray(thumb, dtype=np.float32)]

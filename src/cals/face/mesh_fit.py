@@ -33,7 +33,7 @@ class MeshFit:
     landmarks: F32 = field(repr=False)
     """[468 3] in frame pixels, centres at .5."""
     score: float
-    thumb: F32 = field(repr=False)
+    thumbnail: F32 = field(repr=False)
     """[576] brightness of eyes, brows and nose, aligned by the eyes, zero mean and unit length."""
     region: NDArray[np.float64] = field(repr=False)
     """[2 3], frame -> mesh input, of the region that the mesh was run on."""
@@ -119,7 +119,7 @@ def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float6
     if np.abs(offset).max() > _REFIT_SHIFT * MESH_SIZE_PX:
         fit, rgb = _run_mesh(detector, picture, refined)
         region = refined
-    return replace(fit, thumb=_extract_thumbnail(rgb, apply_affine(region, fit.landmarks[:, :2])))
+    return replace(fit, thumbnail=_extract_thumbnail(rgb, apply_affine(region, fit.landmarks[:, :2])))
 
 
 def _run_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
@@ -128,7 +128,7 @@ def _run_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float
     back = invert_affine(region)
     scale = float(np.hypot(*back[:, 0]))
     frame = np.concatenate([apply_affine(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)
-    return MeshFit(landmarks=frame, score=score, thumb=np.zeros(0, dtype=np.float32), region=region), rgb
+    return MeshFit(landmarks=frame, score=score, thumbnail=np.zeros(0, dtype=np.float32), region=region), rgb
 
 
 def _build_region(centre: NDArray[Any], size_px: float, tilt: float) -> NDArray[np.float64]:

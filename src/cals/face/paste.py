@@ -45,7 +45,7 @@ def paste(
     to_part = np.array(transform.matrix, dtype=np.float64)
     to_part[:, 2] -= (x0, y0)
     height, width = alpha_crop.shape
-    box = compute_source_box(to_part, width, height, margin_px=0).clipped(picture.width, picture.height)
+    box = compute_source_box(to_part, width, height, margin_px=0).clip(picture.width, picture.height)
     if not box.width or not box.height:
         return _EMPTY_PATCH
     original, generated = original_crop[part].astype(np.float32), generated_crop[part].astype(np.float32)

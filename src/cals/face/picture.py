@@ -34,7 +34,7 @@ class ArrayPicture:
         small = cv2.resize(self._rgb[::stride, ::stride], (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
-    def patched(self, patch: Patch) -> U8:
+    def apply_patch(self, patch: Patch) -> U8:
         """Return a copy of the array with `patch` blended in; pixels of alpha 0 stay bit exact."""
         out = self._rgb.copy()
         box = patch.box

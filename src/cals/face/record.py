@@ -22,7 +22,7 @@ def face_to_record(face: TrackedFace) -> dict[str, Any]:
         "track": face.track,
         "cut": face.cut,
         "score": round(float(face.score), 4),
-        "hindrance": face.hindrance,
+        "hindrance": face.skip_reason,
         "box": None if face.box is None else list(face.box),
         "landmarks": np.round(face.landmarks.astype(np.float64), _DECIMALS).tolist() if face.valid else None,
     }
@@ -40,7 +40,7 @@ def face_from_record(record: dict[str, Any]) -> TrackedFace:
             cut=bool(record["cut"]),
             score=float(record["score"]),
             box=None if record["box"] is None else Box(*(int(v) for v in record["box"])),
-            hindrance=record.get("hindrance"),  # absent in older files
+            skip_reason=record.get("hindrance"),  # absent in older files
             landmarks=np.array(points if points is not None else [], dtype=np.float32).reshape(-1, 3),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:

@@ -89,7 +89,7 @@ def sample(
     """
     # whole blocks of the source are averaged when it is minified, so its margin grows with them
     margin_px = _MARGIN_PX + 2 * round(np.hypot(*invert_affine(matrix)[:, 0]))
-    box = compute_source_box(matrix, width, height, margin_px).clipped(picture.width, picture.height)
+    box = compute_source_box(matrix, width, height, margin_px).clip(picture.width, picture.height)
     if box.width == 0 or box.height == 0:
         # outside the frame: only the nearest edge pixel can be replicated
         x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)

@@ -46,7 +46,7 @@ def detect_in(detector: FaceDetector, picture: Picture, region: Region, quarters
     matrix = build_similarity(DETECTION_SIZE_PX / side, quarters * np.pi / 2, (x, y), (middle, middle))
     rgb = sample(picture, matrix, DETECTION_SIZE_PX, DETECTION_SIZE_PX, border=cv2.BORDER_CONSTANT, sharp=False)
     back = invert_affine(matrix)
-    return [detection.mapped(back) for detection in detector.detect(rgb)]
+    return [detection.transform(back) for detection in detector.detect(rgb)]
 
 
 def whole_region(picture: Picture) -> Region:

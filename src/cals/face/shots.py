@@ -82,7 +82,7 @@ class ShotDetector:
             return Shot.NEW
         return Shot.DOUBTFUL if stands_out and change > _DOUBTFUL_CHANGE else Shot.SAME
 
-    def stays_around(self, box: Box) -> bool:
+    def is_background_unchanged(self, box: Box) -> bool:
         """Return whether the last picture equals the one before, except for a person with their face in `box`."""
         if self._previous is None or self._reference is None:
             return False

@@ -72,7 +72,7 @@ def _is_same_face(detector: FaceDetector, previous: Picture, picture: Picture, b
     second = fit_mesh(detector, picture, region_of_box(box))
     return (
         min(first.score, second.score) >= MIN_MESH_SCORE
-        and float(first.thumb @ second.thumb) >= MIN_SAME_FACE_SIMILARITY
+        and float(first.thumbnail @ second.thumbnail) >= MIN_SAME_FACE_SIMILARITY
     )
 
 

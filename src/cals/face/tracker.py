@@ -94,7 +94,7 @@ class FaceTracker:
         """Time at which another face appeared in the person's place; None if that is long ago or never happened."""
         self._hindrance: str | None = None
         """Why no mouth should be rendered into the last face; None if one may be."""
-        self.most_seen = 0
+        self.max_faces_found = 0
         """Most faces found in one search for the person, including others."""
 
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
@@ -113,7 +113,7 @@ class FaceTracker:
         cut = shot is Shot.DOUBTFUL and fit is not None
         if shot is Shot.NEW:
             # if the person left or is hidden, the background is unchanged
-            disappeared = fit is None and self._last is not None and self._shots.stays_around(self._last.box)
+            disappeared = fit is None and self._last is not None and self._shots.is_background_unchanged(self._last.box)
             cut = not disappeared
         if cut:
             self._tracking, self._last, self._last_search_s, self._replaced_s = False, None, None, None
@@ -143,8 +143,8 @@ class FaceTracker:
         elif time_s - (self._last_search_s or 0) >= _IDLE_INTERVAL_S:
             self._last_search_s = time_s
             fits = find_faces(self._detector, picture, thorough=True)
-            best = max(fits, key=lambda fit: self._gallery.likeness(fit.thumb), default=None)
-            if best is not None and self._gallery.likeness(best.thumb) >= _MIN_SIMILARITY:
+            best = max(fits, key=lambda fit: self._gallery.compute_similarity(fit.thumbnail), default=None)
+            if best is not None and self._gallery.compute_similarity(best.thumbnail) >= _MIN_SIMILARITY:
                 self._replaced_s = None
                 return best
         return None
@@ -157,9 +157,11 @@ class FaceTracker:
         else:
             self._speed = np.zeros(2)
         self._last, self._tracking, self._last_time_s = fit, True, time_s
-        self._is_other_person = self._is_other_person and self._gallery.likeness(fit.thumb) < _MIN_SIMILARITY
+        self._is_other_person = (
+            self._is_other_person and self._gallery.compute_similarity(fit.thumbnail) < _MIN_SIMILARITY
+        )
         if not self._is_other_person:
-            self._gallery.add(fit.thumb)
+            self._gallery.add(fit.thumbnail)
 
     def _track_face(self, picture: Picture, elapsed_s: float) -> MeshFit | None:
         """Fit the face at the predicted position in the next frame, of whatever person; None if there is none."""
@@ -188,7 +190,7 @@ class FaceTracker:
         size = self._last.eye_distance_px
         moved = float(np.hypot(*(fit.centre - self._last.centre))) / max(size, 1.0)
         growth = fit.eye_distance_px / max(size, 1.0)
-        similarity = float(fit.thumb @ self._last.thumb)
+        similarity = float(fit.thumbnail @ self._last.thumbnail)
         if moved > _MAX_UNCHECKED_MOVE:
             min_similarity = max(min_similarity, _MIN_SIMILARITY)
         return moved <= _MAX_MOVE and 1 / _MAX_GROWTH <= growth <= _MAX_GROWTH and similarity >= min_similarity
@@ -224,8 +226,8 @@ class FaceTracker:
 
         After a gap position and appearance decide, after a cut appearance, else the rule.
         """
-        self.most_seen = max(self.most_seen, len(fits))
-        similarities = [self._gallery.likeness(fit.thumb) for fit in fits]
+        self.max_faces_found = max(self.max_faces_found, len(fits))
+        similarities = [self._gallery.compute_similarity(fit.thumbnail) for fit in fits]
         if self._last is not None:
             lost = self._reidentify(self._last, fits, similarities, float(time_s - self._lost_s))
             if lost is not None or time_s - self._lost_s < _IDENTITY_HOLD_S:
@@ -249,7 +251,7 @@ class FaceTracker:
         costs: dict[int, float] = {}
         for i, fit in enumerate(fits):
             distance = float(np.hypot(*(fit.centre - last.centre))) / last.size_px
-            similarity = max(similarities[i], float(fit.thumb @ last.thumb))
+            similarity = max(similarities[i], float(fit.thumbnail @ last.thumbnail))
             same_size = 0.5 <= fit.size_px / last.size_px <= 2.0
             # a face in the same place in the very next frame is tracked, since appearance may mislead
             if similarity >= _MIN_SIMILARITY or (
@@ -260,7 +262,7 @@ class FaceTracker:
             return None
         best = min(costs, key=lambda i: costs[i])
         self._is_other_person = (
-            not absent_s and max(similarities[best], float(fits[best].thumb @ last.thumb)) < _OTHER_SIMILARITY
+            not absent_s and max(similarities[best], float(fits[best].thumbnail @ last.thumbnail)) < _OTHER_SIMILARITY
         )
         return fits[best]
 
@@ -275,7 +277,7 @@ class FaceTracker:
             score=fit.score,
             box=fit.box,
             landmarks=fit.landmarks,
-            hindrance=self._hindrance,
+            skip_reason=self._hindrance,
         )
 
     def _update_hindrance(self, fit: MeshFit, picture: Picture) -> None:

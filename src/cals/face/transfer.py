@@ -39,12 +39,12 @@ class SourceFace:
     """[2 3], from crop pixels to `pixels`."""
 
     @property
-    def reduced(self) -> "SourceFace":
+    def at_crop_resolution(self) -> "SourceFace":
         """The same face at the resolution of its crop."""
         return SourceFace(self.crop, self.crop, np.eye(2, 3))
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         return self.pixels.nbytes + self.crop.nbytes
 
 
@@ -52,7 +52,7 @@ def build_source_face(picture: Picture, transform: CropTransform, crop: U8) -> S
     """Build the source face of `picture` for other frames; `crop` is its aligned face [128 128 3]."""
     part = np.array(transform.matrix, dtype=np.float64)
     part[:, 2] -= (_SOURCE_BOX.x0, _SOURCE_BOX.y0)
-    box = compute_source_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clipped(
+    box = compute_source_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clip(
         picture.width, picture.height
     )
     if not box.width or not box.height:  # a face outside the frame
@@ -121,7 +121,7 @@ def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple
     x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     part = np.array(transform.matrix, dtype=np.float64)
     part[:, 2] -= (x0, y0)
-    box = compute_source_box(part, x1 - x0, y1 - y0, margin_px=0).clipped(picture.width, picture.height)
+    box = compute_source_box(part, x1 - x0, y1 - y0, margin_px=0).clip(picture.width, picture.height)
     to_box = invert_affine(transform.matrix)
     to_box[:, 2] -= (box.x0, box.y0)
     return box, to_box
@@ -154,7 +154,7 @@ def _draw_inner_mouth(
     """Draw an inner mouth into `rgb` [h w 3], at the resolution of `rgb`."""
     lips = apply_affine(to_box, landmarks[list(MOUTH_INNER), :2].astype(np.float64))
     low, high = np.floor(lips.min(axis=0)).astype(int), np.ceil(lips.max(axis=0)).astype(int) + 1
-    x0, y0, x1, y1 = Box(*low, *high).clipped(rgb.shape[1], rgb.shape[0])
+    x0, y0, x1, y1 = Box(*low, *high).clip(rgb.shape[1], rgb.shape[0])
     if x1 <= x0 or y1 <= y0:
         return
     grid = np.stack(np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y0, y1) + 0.5), axis=-1)

@@ -66,7 +66,7 @@ def corrupt_video(
                 out,
                 video_format,
                 audio=video if has_audio else None,
-                change_sound=sound.change,
+                audio_transform=sound.corrupt,
                 tracks_of=video,
                 force=force,
                 inputs=(video,),
@@ -142,7 +142,8 @@ def _mark_audible(corruption: Corruption, track: MouthTrack, sound: SoundCorrupt
     """Mark the frames whose sound is corrupted: those in a burst that begin before the sound ends."""
     mask = corruption.truth["audio"].tolist()
     return [
-        is_corrupted and track.begin_s(frame) * sound.rate_hz < sound.samples for frame, is_corrupted in enumerate(mask)
+        is_corrupted and track.compute_start_s(frame) * sound.rate_hz < sound.samples
+        for frame, is_corrupted in enumerate(mask)
     ]
 
 

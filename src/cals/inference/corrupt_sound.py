@@ -70,16 +70,16 @@ class SoundCorruptor:
         self._limit_peak()
 
     def _span(self, burst: Burst, track: MouthTrack) -> tuple[int, int]:
-        start, end = (round(track.begin_s(frame) * self.rate_hz) for frame in (burst.start, burst.end))
+        start, end = (round(track.compute_start_s(frame) * self.rate_hz) for frame in (burst.start, burst.end))
         return start, min(end, self.samples)
 
     def _limit_peak(self) -> None:
         peak_before = peak_after = 0.0
         with closing(AudioSource(self._path, keep_going=self._keep_going, quiet=True)) as source:
             first = 0
-            for block in source.blocks():
+            for block in source.iterate_blocks():
                 peak_before = max(peak_before, float(np.abs(block).max(initial=0)))
-                peak_after = max(peak_after, float(np.abs(self.change(block, first)).max(initial=0)))
+                peak_after = max(peak_after, float(np.abs(self.corrupt(block, first)).max(initial=0)))
                 first += block.shape[1]
         if peak_after > max(1, peak_before):
             self._gain = max(peak_before, _PEAK) / peak_after
@@ -89,7 +89,7 @@ class SoundCorruptor:
                 -self.gain_db,
             )
 
-    def change(self, block: F32, first: int) -> F32:
+    def corrupt(self, block: F32, first: int) -> F32:
         """Return the block [channels n] that begins at sample `first`, corrupted."""
         corrupted = block.copy()
         for burst in self._bursts:

@@ -25,10 +25,10 @@ class MouthBlend:
     sources: Sequence[SourceFace]
     landmarks: Tensor = field(repr=False)
     """[n 468 3], of the sources."""
-    shares: Sequence[float]
+    weights: Sequence[float]
     """Blend weights of the sources; they sum to 1."""
 
-    def patch(
+    def render_patch(
         self,
         target: Tensor,
         flows: Sequence[F32],
@@ -42,22 +42,22 @@ class MouthBlend:
         picture, transform = reduced or (self.item.frame, self.view.transform)
         target_points = target.numpy()
         sources = [
-            (source.reduced if reduced else source, flow, weight)
-            for source, flow, weight in zip(self.sources, flows, self.shares, strict=True)
+            (source.at_crop_resolution if reduced else source, flow, weight)
+            for source, flow, weight in zip(self.sources, flows, self.weights, strict=True)
         ]
         mask = build_moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
         inner = target_points, estimate_hidden_share(self.landmarks[0], target)
         lips = collect_outer_lips(self.view.landmarks, target_points)
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 
-    def read(self, detector: FaceDetector, target: Tensor, flows: Sequence[F32]) -> Tensor:
+    def detect_landmarks(self, detector: FaceDetector, target: Tensor, flows: Sequence[F32]) -> Tensor:
         """Render the face and return the landmarks [468 3] in crop pixels that the mesh detects in it."""
         landmarks = read_back(
             detector,
             self.item.frame,
             self.item.face.landmarks,
             self.view.transform,
-            lambda picture, transform: self.patch(target, flows, reduced=(picture, transform)),
+            lambda picture, transform: self.render_patch(target, flows, reduced=(picture, transform)),
         )
         return torch.from_numpy(landmarks)
 

@@ -50,7 +50,7 @@ class GalleryCache:
         self._frames = _TrackFrames()
         self._track = -1
 
-    def of(self, track: int, items: list[tuple[TrackedFrame, View]], *, found_again: bool) -> Gallery:
+    def update(self, track: int, items: list[tuple[TrackedFrame, View]], *, found_again: bool) -> Gallery:
         """Return the gallery of `track`, for which `items` are about to be rendered.
 
         `found_again`: between the previous track and this one there was a gap without a cut, so the person is the same.
@@ -87,7 +87,7 @@ def build_gallery(views: list[View], times_s: list[float]) -> Gallery:
         crops=stack_crops([views[i].crop for i in indices]),
         landmarks=landmarks[indices],
         times_s=torch.tensor([times_s[i] for i in indices]),
-        seen=landmarks,
+        observed_landmarks=landmarks,
     )
 
 

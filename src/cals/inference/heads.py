@@ -29,7 +29,7 @@ class HeadMotion(ABC):
     """Source of head poses over time."""
 
     @abstractmethod
-    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
+    def build_faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return faces in the poses for the frames of `batch`; `units` [b d] are the speech at their times."""
 
 
@@ -42,7 +42,7 @@ class PoseVideo(HeadMotion):
         self._next_item = next(self._items, None)
         self._last_view: View | None = None
 
-    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
+    def build_faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return the faces shown at each frame's middle; their times are infinite, so any reference frame may serve."""
         views = [self._find_view(item.frame.time_s + item.frame.duration_s / 2) for item, _ in batch]
         return Faces(
@@ -68,7 +68,7 @@ class PredictedHeads(HeadMotion):
         self._state: tuple[Tensor, Tensor] | None = None
 
     @torch.inference_mode()
-    def faces(self, batch: ViewBatch, units: Tensor) -> Faces:
+    def build_faces(self, batch: ViewBatch, units: Tensor) -> Faces:
         """Return the photo's face in the predicted poses."""
         size_px, photo = self._model.crop_px, torch.from_numpy(batch[0][1].landmarks)[None]
         initial_pose, device = estimate_head_pose(photo, size_px), next(self._model.parameters()).device
@@ -89,9 +89,9 @@ class HeadPainter(Painter):
         self._model, self._units, self._motion = model, UnitStream(units), motion
 
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.at(compute_unit_positions(self._model.mel.timing, batch))
+        units = self._units.interpolate(compute_unit_positions(self._model.mel.timing, batch))
         device = next(self._model.parameters()).device
-        faces = self._motion.faces(batch, units)
+        faces = self._motion.build_faces(batch, units)
         person_gallery = build_gallery([batch[0][1]], [0.0])
         with torch.inference_mode():
             crops = self._model.render(units.to(device), faces.to(device), person_gallery.to(device))
@@ -107,7 +107,7 @@ def crop_to_face(items: Iterable[TrackedFrame], size_px: int) -> Iterator[Tracke
     for item in items:
         if item.view is None and item.face.valid:
             raise NoFaceError(
-                f"face: expected one that can be drawn, found a photo with {item.face.hindrance}; give another photo"
+                f"face: expected one that can be drawn, found a photo with {item.face.skip_reason}; give another photo"
             )
         if item.view is None:
             yield item  # the caller counts faces
@@ -116,7 +116,7 @@ def crop_to_face(items: Iterable[TrackedFrame], size_px: int) -> Iterator[Tracke
         if crop is None:
             crop = Frame(from_rgb(item.view.crop), frame.index, frame.time_s, frame.duration_s)
         view = replace(item.view, transform=CropTransform(_IDENTITY, size_px), frame_px=(size_px, size_px))
-        yield TrackedFrame(crop.retimed(frame.index, frame.time_s, frame.duration_s), item.face, view)
+        yield TrackedFrame(crop.with_time(frame.index, frame.time_s, frame.duration_s), item.face, view)
 
 
 def has_head_motion(model: LipModel, name: str, *, is_photo: bool, has_pose: bool) -> bool:

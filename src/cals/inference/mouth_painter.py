@@ -121,7 +121,7 @@ class MouthPainter(Painter):
                 target, speaker.rest, -self._estimate_correction(self._detector, bank, drawings, target)
             )
         flows = compute_flows(mesh, drawings, target)
-        return [d.patch(*args) for d, *args in zip(drawings, target, flows, strengths, strict=True)]
+        return [d.render_patch(*args) for d, *args in zip(drawings, target, flows, strengths, strict=True)]
 
     def _estimate_correction(
         self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Tensor
@@ -138,7 +138,7 @@ class MouthPainter(Painter):
         )
         selected, selected_target = [drawings[i] for i in indices], target[indices]
         detected = [
-            d.read(detector, *args)
+            d.detect_landmarks(detector, *args)
             for d, *args in zip(selected, selected_target, compute_flows(mesh, selected, selected_target), strict=True)
         ]
         errors = (mesh.motion(torch.stack(detected), rest) - mesh.motion(selected_target, rest)).numpy()
@@ -167,7 +167,7 @@ class MouthPainter(Painter):
         positions = [max(position, Fraction(0)) for position in compute_unit_positions(self._timing, batch)]
         first, last = floor(min(positions)), ceil(max(positions)) + _LOOK_AHEAD_UNITS
         start = max(0, first - _SPEECH_RADIUS)
-        units = self._units.window(start, last)
+        units = self._units.slice(start, last)
         motion = self._decoder.motion(units) * self._gain
         activity = _compute_speech_activity(
             (motion @ measure_lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px
@@ -190,8 +190,8 @@ class MouthPainter(Painter):
             torch.cat([light, padding[1]]),
             torch.cat([times_s, times_s[-1] + future_s]),
         )
-        previous = None if self._source is None else bank.index(self._source)
-        return choose_sources(costs, bank.neighbours, self._costs.jump, previous)[: len(batch)]
+        previous = None if self._source is None else bank.find_index(self._source)
+        return choose_sources(costs, bank.is_followed, self._costs.jump, previous)[: len(batch)]
 
     def _blend_sources(
         self, bank: MouthBank, batch: ViewBatch, sources: list[int]
@@ -199,13 +199,13 @@ class MouthPainter(Painter):
         """Return sources and their blend weights for each frame; after a jump the previous source fades out."""
         blends = []
         for (item, _), source in zip(batch, sources, strict=True):
-            previous = None if self._source is None else bank.index(self._source)
-            if self._source is not None and previous is not None and not bank.is_next(previous, source):
+            previous = None if self._source is None else bank.find_index(self._source)
+            if self._source is not None and previous is not None and not bank.is_consecutive(previous, source):
                 self._fading_source = (self._source, item.frame.time_s)
             self._source = bank.sources[source]
             blend = [source], [1.0]
             if self._fading_source is not None:
-                fading, jump_s = bank.index(self._fading_source[0]), self._fading_source[1]
+                fading, jump_s = bank.find_index(self._fading_source[0]), self._fading_source[1]
                 fading_weight = 1 - float(item.frame.time_s + item.frame.duration_s - jump_s) / (_FADE_S + 1e-6)
                 if fading is None or fading == source or fading_weight <= 0:
                     self._fading_source = None
@@ -217,7 +217,7 @@ class MouthPainter(Painter):
 
 def _is_uncovered(item: TrackedFrame) -> bool:
     """Whether nothing covers the mouth, so that it can serve as a source."""
-    return item.face.hindrance != OCCLUDED
+    return item.face.skip_reason != OCCLUDED
 
 
 def _compute_speech_activity(opening: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class MouthTrack:
     places: list[MouthPlace | None] = field(default_factory=list)
     """None where there is no face."""
 
-    def begin_s(self, frame: int) -> Fraction:
+    def compute_start_s(self, frame: int) -> Fraction:
         """Return when a frame begins; the one after the last begins where that ends."""
         return self.starts_s[frame] if frame < len(self.starts_s) else self.end_s
 

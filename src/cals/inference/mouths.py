@@ -95,17 +95,17 @@ class MouthBank:
         """[n 468 3] in crop pixels."""
         return self._arrays.landmarks
 
-    def index(self, source: SourceFace) -> int | None:
+    def find_index(self, source: SourceFace) -> int | None:
         """Return a source's index in the list, None once it was dropped."""
         return next((i for i, other in enumerate(self.sources) if other is source), None)
 
-    def is_next(self, first: int, second: int) -> bool:
+    def is_consecutive(self, first: int, second: int) -> bool:
         """Whether two sources are the same or come right after one another in the video."""
         times_s = self._arrays.times_s
         return abs(first - second) <= 1 and float((times_s[first] - times_s[second]).abs()) <= _CONSECUTIVE_S
 
     @property
-    def neighbours(self) -> NDArray[np.bool_]:
+    def is_followed(self) -> NDArray[np.bool_]:
         """[n - 1] Whether each mouth's successor comes right after it in the video."""
         return (self._arrays.times_s.diff() <= _CONSECUTIVE_S).numpy()
 
@@ -117,7 +117,7 @@ class MouthBank:
         distances += costs.pose * torch.cdist(rotation.flatten(1), self._rotation.flatten(1)).square()
         distances += costs.light * torch.cdist(light, self._arrays.light).square()
         is_own = (times_s[:, None].double() - self._arrays.times_s).abs() < MIN_REFERENCE_GAP_S - 1e-3
-        return (distances + costs.own * is_own).double().numpy()
+        return (distances + costs.own_mouth * is_own).double().numpy()
 
     def _measure(self) -> None:
         mesh, rest = self._decoder.mesh, self.speaker.rest
@@ -126,7 +126,7 @@ class MouthBank:
 
     def _thin(self) -> None:
         """Drop mouths similar to others when there are more than memory allows."""
-        limit = min(BANK_COUNT, BANK_BYTES // max(source.bytes for source in self.sources))
+        limit = min(BANK_COUNT, BANK_BYTES // max(source.nbytes for source in self.sources))
         if len(self.sources) <= limit:
             return
         count = round((1 - _REDUNDANT_SHARE) * limit)

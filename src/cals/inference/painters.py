@@ -27,7 +27,7 @@ class Painter(ABC):
     def __init__(self) -> None:
         self._had_gap, self._had_cut = False, False  # since the last face
 
-    def patches(self, items: list[tuple[TrackedFrame, float]]) -> list[Patch]:
+    def paint(self, items: list[tuple[TrackedFrame, float]]) -> list[Patch]:
         """Render a patch for each frame that has a view, in order; frames are consecutive, with their strengths."""
         patches: list[Patch] = []
         for track, group in groupby(items, lambda item: item[0].face.track if item[0].view is not None else None):
@@ -57,8 +57,8 @@ class CropPainter(Painter):
         self._model, self._units = model, UnitStream(units)
 
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.at(compute_unit_positions(self._model.mel.timing, batch))
-        person_gallery = self._galleries.of(track, batch, found_again=found_again)
+        units = self._units.interpolate(compute_unit_positions(self._model.mel.timing, batch))
+        person_gallery = self._galleries.update(track, batch, found_again=found_again)
         device = next(self._model.parameters()).device
         faces = Faces(
             crops=stack_crops(view.crop for _, view in batch),
@@ -76,4 +76,4 @@ class CropPainter(Painter):
 
 def compute_unit_positions(timing: AVTiming, batch: ViewBatch) -> list[Fraction]:
     """Return the positions of the frames' middles on the unit axis."""
-    return [timing.unit_position(item.frame.time_s + item.frame.duration_s / 2) for item, _ in batch]
+    return [timing.to_unit_position(item.frame.time_s + item.frame.duration_s / 2) for item, _ in batch]

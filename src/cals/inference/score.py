@@ -144,10 +144,10 @@ class SyncScorer:
         video = Path(video)
         sound = video if audio is None else Path(audio)
         shifts = self._measure(video, sound, person, keep_going, progress)
-        if len(shifts.judged) < MIN_WINDOWS:
+        if len(shifts.frame_indices) < MIN_WINDOWS:
             raise MediaError(
                 f"{video}: expected {MIN_WINDOWS} or more frames of {1000 // self.encoders.fps} ms that have a face and "
-                f"{MAX_OFFSET} frames of sound on either side, found {len(shifts.judged)} of {shifts.frames} "
+                f"{MAX_OFFSET} frames of sound on either side, found {len(shifts.frame_indices)} of {shifts.frames} "
                 f"({shifts.no_face} without a face, {shifts.no_sound} without the sound); give a longer video"
             )
         distances = np.array(shifts.distances)
@@ -158,7 +158,7 @@ class SyncScorer:
             total=lse_from_distances(distances),
             in_step=float((np.abs(offsets) <= MAX_IN_STEP_OFFSET).mean()),
             frames=shifts.frames,
-            judged=len(shifts.judged),
+            judged=len(shifts.frame_indices),
             no_face=shifts.no_face,
             no_sound=shifts.no_sound,
             stretches=tuple(compute_offset_segments(shifts, self.encoders.fps)),
@@ -192,7 +192,7 @@ class SyncScorer:
 
 def compute_offset_segments(shifts: SyncDistances, fps: int) -> Iterator[OffsetSegment]:
     """Yield the stretches with distances for half of their frames or more; none where there would be only one."""
-    frame_numbers, distances = np.array(shifts.judged), np.array(shifts.distances)
+    frame_numbers, distances = np.array(shifts.frame_indices), np.array(shifts.distances)
     starts = range(0, max(shifts.frames - STRETCH_S * fps + 1, 0), STRETCH_STEP_S * fps)
     for start in starts if len(starts) > 1 else ():
         window_distances = distances[(frame_numbers >= start) & (frame_numbers < start + STRETCH_S * fps)]

@@ -65,7 +65,7 @@ class FaceRow:
         self._count += 1
         self._end_s = frame.time_s + frame.duration_s
 
-    def cells(self, name: str = "") -> tuple[list[U8], list[str]]:
+    def build_cells(self, name: str = "") -> tuple[list[U8], list[str]]:
         """Return a picture [CELL_PX CELL_PX 3] and a label for each column; a short video's spare columns are white.
 
         The pictures are those nearest to the middles of `columns` equal parts of the time.
@@ -93,7 +93,7 @@ def crop_face(frame: Frame, face: TrackedFace) -> U8:
 
 def find_status(face: TrackedFace) -> str:
     """Return the reason why no mouth would be rendered, empty where one would."""
-    return face.hindrance or "" if face.valid else NO_FACE
+    return face.skip_reason or "" if face.valid else NO_FACE
 
 
 def _letterbox(rgb: U8) -> U8:
@@ -115,7 +115,7 @@ def check_sheet(path: Path) -> None:
 
 def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
     """Write named rows, all of the same number of columns, as a PNG to `path` (the partial file of `new_file`)."""
-    cells = [row.cells(name) for name, row in rows]
+    cells = [row.build_cells(name) for name, row in rows]
     pictures = [picture for row_items, _ in cells for picture in row_items]
     labels = [label for _, row_items in cells for label in row_items]
     sheet = render_contact_sheet(pictures, rows[0][1].columns, labels)

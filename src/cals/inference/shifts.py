@@ -27,7 +27,7 @@ class SyncDistances:
     """Frames without a complete window of one person's face."""
     no_sound: int = 0
     """Frames too near the ends of the sound for all shifts; with `edges` "zeros", frames beyond its ends."""
-    judged: list[int] = field(default_factory=list)
+    frame_indices: list[int] = field(default_factory=list)
     """Indices of the frames that have distances."""
     distances: list[F32] = field(default_factory=list)
     """Distances [31] of each of those frames to the sound shifted by -15..15 frames."""
@@ -38,7 +38,7 @@ def measure_shifts(
 ) -> Iterator[SyncDistances]:
     """Compare frames and sound as they stream; yield the same growing result after every batch of frames."""
     shifts = SyncDistances()
-    audio = AudioEmbeddings(encoders.audio(sound), encoders.first_heard)
+    audio = AudioEmbeddings(encoders.audio(sound), encoders.first_audio_frame)
     pending: list[tuple[int, Window]] = []
     for number, window in enumerate(iterate_windows(resample_frames(items, encoders.fps), encoders)):
         shifts.frames += 1
@@ -56,14 +56,16 @@ def measure_shifts(
     yield shifts
 
 
-def _compare(pending: list[tuple[int, Window]], audio: "Heard", encoders: SyncEncoders, shifts: SyncDistances) -> None:
+def _compare(
+    pending: list[tuple[int, Window]], audio: "AudioEmbeddings", encoders: SyncEncoders, shifts: SyncDistances
+) -> None:
     visual = encoders.visual(stack_windows([window for _, window in pending]))
     for (number, _), embedding in zip(pending, visual, strict=True):
-        audio_span, valid = audio.span(number - MAX_OFFSET, number + MAX_OFFSET + 1)
+        audio_span, valid = audio.slice(number - MAX_OFFSET, number + MAX_OFFSET + 1)
         if not (valid.all() if encoders.edges == "drop" else valid[MAX_OFFSET]):
             shifts.no_sound += 1
             continue
-        shifts.judged.append(number)
+        shifts.frame_indices.append(number)
         distances = (audio_span - embedding).norm(dim=1).numpy()
         shifts.distances.append(distances.copy())  # a copy does not hold the tensor: half the memory
 
@@ -75,7 +77,7 @@ class AudioEmbeddings:
         self._blocks, self._first = blocks, first
         self._embeddings = torch.zeros(0, 0)
 
-    def span(self, low: int, high: int) -> tuple[Tensor, Tensor]:
+    def slice(self, low: int, high: int) -> tuple[Tensor, Tensor]:
         """Return embeddings [high - low, d] of frames low..high-1, zeros without sound, and a mask of those with it."""
         while self._first + len(self._embeddings) < high:
             block = next(self._blocks, None)
@@ -105,7 +107,7 @@ def iterate_windows(items: Iterable[TrackedFrame], encoders: SyncEncoders) -> It
     side = encoders.frames // 2
     buffer: deque[tuple[int, U8] | None] = deque([None] * side, maxlen=encoders.frames)
     for item in items:
-        buffer.append(None if item.view is None else (item.face.track, encoders.look(item, item.view)))
+        buffer.append(None if item.view is None else (item.face.track, encoders.extract_crop(item, item.view)))
         if len(buffer) == encoders.frames:
             yield _complete_window(buffer)
     for _ in range(min(side, len(buffer) - side)):  # the last frames, which have too few after them

@@ -36,9 +36,9 @@ def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int)
     )
     for first in weighted:
         batch_items = [first, *islice(weighted, first[0].frame.count_within(painters.BATCH_BYTES, batch) - 1)]
-        patches = iter(painter.patches(batch_items))
+        patches = iter(painter.paint(batch_items))
         for item, strength in batch_items:
             if item.view is None:
-                yield LipFrame(item.frame, item.face, item.face.hindrance or NO_FACE, 0.0)
+                yield LipFrame(item.frame, item.face, item.face.skip_reason or NO_FACE, 0.0)
             else:
                 yield LipFrame(item.frame.with_patch(next(patches)), item.face, GENERATED, strength)

@@ -32,10 +32,10 @@ class SyncEncoders(Protocol):
     sample_rate_hz: int
     edges: Edges
     """What happens to frames near the ends of the sound."""
-    first_heard: int
+    first_audio_frame: int
     """Frame of the first embedding of `audio`."""
 
-    def look(self, item: TrackedFrame, view: View) -> U8:
+    def extract_crop(self, item: TrackedFrame, view: View) -> U8:
         """Return the pixels [h w 3] of a frame with a face that go into a window."""
         ...
 
@@ -72,7 +72,7 @@ class CalsEncoders:
         config, step = self._model.config, self._model.config.mel.timing.mels_per_frame
         blocks = iterate_log_mel(sound, config.mel)
         side = self.frames // 2 * step
-        for windows in slide_windows(blocks, config.mels, step, side, config.mel.floor_db):
+        for windows in slide_windows(blocks, config.mel_frames, step, side, config.mel.floor_db):
             with torch.inference_mode():
                 yield self._model.audio(windows.to(self._device)).cpu()
 

@@ -87,7 +87,7 @@ class FrameTracker:
     def _track_frame(self, frame: Frame) -> TrackedFrame:
         """Track one frame; a frame with the same pixels as the previous one (a photo) reuses its face."""
         last = self._last_item
-        if last is not None and frame.same_pixels(last.frame):
+        if last is not None and frame.has_same_pixels(last.frame):
             face = dataclasses.replace(last.face, index=frame.index, time_s=frame.time_s, cut=False)
             self._last_item = TrackedFrame(frame, face, last.view)
             return self._last_item
@@ -96,11 +96,11 @@ class FrameTracker:
         view = None
         if face.valid:
             transform = self._aligner.update(face)
-        if face.valid and not (self._covered and face.hindrance):
-            landmarks = transform.landmarks(face.landmarks)
+        if face.valid and not (self._covered and face.skip_reason):
+            landmarks = transform.map_landmarks(face.landmarks)
             view = View(transform, sample_crop(frame, transform), landmarks, (frame.width, frame.height))
         if view is not None and self._covered and self._is_covered(view, frame.time_s):
-            face = dataclasses.replace(face, hindrance=OCCLUDED)
+            face = dataclasses.replace(face, skip_reason=OCCLUDED)
             view = view if self._covered == "draw" else None
         self._last_item = TrackedFrame(frame, face, view)
         return self._last_item

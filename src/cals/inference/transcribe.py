@@ -77,11 +77,11 @@ class Transcriber:
         streams that the recogniser lacks. Raises NoFaceError where lips alone are read and no face is found.
         """
         source = choose_streams(Path(video), None if audio is None else Path(audio), streams, self.config)
-        face_models = None if source.pictures is None else FaceModels(*hub.read_face_models(self._face_models))
+        face_models = None if source.video is None else FaceModels(*hub.read_face_models(self._face_models))
         moments = read_frames(source, self.config, face_models, person=person, keep_going=keep_going, progress=progress)
         builder = _TranscriptBuilder(self.config, source)
         with closing(moments):  # type: ignore[type-var]  # a generator
-            fps, pauses = self.config.mel.timing.fps, source.sound is not None
+            fps, pauses = self.config.mel.timing.fps, source.audio is not None
             for piece in split_segments(moments, lambda moment: moment.level, fps, pauses=pauses):
                 builder.add(piece, *self._recognize(piece, beam))
         return builder.build(self.name)
@@ -148,8 +148,8 @@ class _TranscriptBuilder:
             frames=self._frames,
             segments=tuple(self._segments),
             scores={stream: Reliability(mean=v[0], low=v[1], high=v[2]) for stream, v in scores.items()},
-            has_face=None if self._source.pictures is None else np.array(self._faces, bool),
-            peaks=None if self._source.sound is None else np.array(self._peaks, np.float32),
+            has_face=None if self._source.video is None else np.array(self._faces, bool),
+            peaks=None if self._source.audio is None else np.array(self._peaks, np.float32),
             mouths=self._mouths.items,
         )
 

@@ -48,12 +48,12 @@ class AVFrame(NamedTuple):
 class StreamFiles:
     """The file of each stream; None where a stream is not read."""
 
-    pictures: Path | None
-    sound: Path | None
+    video: Path | None
+    audio: Path | None
 
     @property
     def streams(self) -> Streams:
-        return "both" if self.pictures and self.sound else "video" if self.pictures else "audio"
+        return "both" if self.video and self.audio else "video" if self.video else "audio"
 
 
 def choose_streams(video: Path, audio: Path | None, streams: Streams, config: AVSRConfig) -> StreamFiles:
@@ -85,8 +85,8 @@ def choose_streams(video: Path, audio: Path | None, streams: Streams, config: AV
         if available[stream] is None:
             log.warning("%s: no %s; reading the %s alone", video, _STREAM_NAMES[stream], _OTHER_STREAM_NAMES[stream])
     return StreamFiles(
-        pictures=available["video"] if "video" in requested else None,
-        sound=available["audio"] if "audio" in requested else None,
+        video=available["video"] if "video" in requested else None,
+        audio=available["audio"] if "audio" in requested else None,
     )
 
 
@@ -117,13 +117,13 @@ def read_frames(
         items: Iterator[TrackedFrame] = iter(())
         blocks: Iterator[F32] = iter(())
         tracker, total, any_face = None, None, False
-        if source.pictures is not None and face_models is not None:
-            reader = files.enter_context(VideoReader(source.pictures, keep_going=keep_going))
-            tracker = build_tracker(source.pictures, person, BlazeFaceMesh(face_models), keep_going=keep_going)
+        if source.video is not None and face_models is not None:
+            reader = files.enter_context(VideoReader(source.video, keep_going=keep_going))
+            tracker = build_tracker(source.video, person, BlazeFaceMesh(face_models), keep_going=keep_going)
             items = resample_frames(track_and_align(reader, tracker, config.crop_px), timing.fps)
             total = None if reader.duration_s is None else round(reader.duration_s * timing.fps)
-        if source.sound is not None:
-            blocks = mono_blocks(source.sound, timing.sample_rate_hz, timing.samples_per_frame, keep_going=keep_going)
+        if source.audio is not None:
+            blocks = mono_blocks(source.audio, timing.sample_rate_hz, timing.samples_per_frame, keep_going=keep_going)
             files.enter_context(closing(blocks))  # type: ignore[type-var]  # a generator
         for number, (item, block) in enumerate(zip_longest(items, blocks)):
             if number and item is None and 2 * len(block) < timing.samples_per_frame:
@@ -133,9 +133,9 @@ def read_frames(
             yield moment
             if progress is not None:
                 progress(number + 1, total if total is None else max(total, number + 1))
-        if tracker is not None and source.pictures is not None and not any_face:
-            error = build_no_face_error(source.pictures, person, tracker)
-            if source.sound is None:
+        if tracker is not None and source.video is not None and not any_face:
+            error = build_no_face_error(source.video, person, tracker)
+            if source.audio is None:
                 raise error
             log.warning("%s; the sound alone was read", error)
 
@@ -147,7 +147,7 @@ def _build_moment(item: TrackedFrame | None, block: F32 | None, source: StreamFi
             0
         ].copy()
         opening = measure_mouth_opening(item.view.landmarks)
-    if source.sound is not None:
+    if source.audio is not None:
         wav = np.zeros(config.mel.timing.samples_per_frame, np.float32)
         if block is not None:
             wav[: len(block)] = block

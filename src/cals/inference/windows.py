@@ -47,7 +47,7 @@ class UnitStream:
         self._first = 0  # index of the first unit held
         self._units = next(blocks)
 
-    def at(self, positions: Sequence[Fraction]) -> Tensor:
+    def interpolate(self, positions: Sequence[Fraction]) -> Tensor:
         """Interpolate units [b d] linearly at positions on the unit axis (see `AVTiming.unit_position`)."""
         clamped = [max(position, Fraction(0)) for position in positions]
         self._load_until(floor(min(clamped)), floor(max(clamped)) + 1)
@@ -56,7 +56,7 @@ class UnitStream:
         index = torch.tensor(lower) - self._first
         return torch.lerp(self._units[index], self._units[index + 1], fraction)
 
-    def window(self, first: int, last: int) -> Tensor:
+    def slice(self, first: int, last: int) -> Tensor:
         """Return units `first` to `last` inclusive, [last - first + 1 d]; `first` may not decrease."""
         self._load_until(first, last)
         return self._units[first - self._first : last + 1 - self._first]

@@ -43,7 +43,7 @@ def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool 
     """Decode the whole sound and measure it; MediaError if it is missing, empty, broken or holds NaN or infinity."""
     with closing(AudioSource(path, track=track, keep_going=keep_going)) as source:
         samples, peak = 0, 0.0
-        for block in source.blocks():
+        for block in source.iterate_blocks():
             samples += block.shape[1]
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
         if not samples:
@@ -64,7 +64,7 @@ def _compute_mix_weights(source: AudioSource) -> F32:
     if len(weights) == 1:
         return weights
     energy, mix_energy = np.zeros(len(weights)), 0.0
-    for block in source.blocks():
+    for block in source.iterate_blocks():
         energy += np.square(block, dtype=np.float64).sum(axis=1) * np.square(weights)
         mix_energy += float(np.square(weights @ block, dtype=np.float64).sum())
     if mix_energy >= _MIN_MIX_ENERGY * energy.sum():
@@ -81,7 +81,7 @@ def _resample(source: AudioSource, weights: F32, rate_hz: int) -> Iterator[F32]:
     """Yield mono pieces [n] at `rate_hz`, together exactly as long as the source, rounded to a sample."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
     samples_in, samples_out = 0, 0
-    for block in source.blocks():
+    for block in source.iterate_blocks():
         frame = to_frame((weights @ block)[None], "mono")
         frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, samples_in, Fraction(1, source.rate_hz)
         samples_in += block.shape[1]

@@ -44,7 +44,7 @@ class Clock:
         self.time_base = time_base
         self.step = max(1, round(1 / rate / time_base))
         """Ticks of one frame at the average rate."""
-        self.repaired = 0
+        self.repair_count = 0
         self._last: int | None = None
         self._shift = 0
 
@@ -52,7 +52,7 @@ class Clock:
         """Return the time stamp, in ticks, of the next picture in display order."""
         given = pts if pts is not None else dts
         if self._last is None:
-            self.repaired += given is None
+            self.repair_count += given is None
             self._last = given or 0
             return self._last
         step = duration if 0 < duration <= 100 * self.step else self.step
@@ -64,11 +64,11 @@ class Clock:
             else:
                 stamp = self._last + 1
             given = None
-        self.repaired += given is None
+        self.repair_count += given is None
         self._last = stamp
         return stamp
 
     def report(self, path: Path) -> None:
         """Log how many time stamps were repaired."""
-        if self.repaired:
-            log.warning("%s: %d pictures had no usable time stamp; gave them new ones", path, self.repaired)
+        if self.repair_count:
+            log.warning("%s: %d pictures had no usable time stamp; gave them new ones", path, self.repair_count)

@@ -136,7 +136,7 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     Parts of the patch outside the picture are ignored.
     """
     height, width = planes[0].shape
-    box = patch.box.clipped(width, height)
+    box = patch.box.clip(width, height)
     if box.width == 0 or box.height == 0:
         return
     x, y = box.x0 - patch.box.x0, box.y0 - patch.box.y0

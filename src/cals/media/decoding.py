@@ -113,7 +113,7 @@ class Decoder:
             return choose_rate(*stated)
         # Containers need not state a rate; FFmpeg may then mistake their tick for the frame duration.
         with closing(open_input(self.path)) as container:
-            packets = Demuxer(container, Damage(self.path, keep_going=True)).packets(stream, Fraction)
+            packets = Demuxer(container, Damage(self.path, keep_going=True)).iterate_packets(stream, Fraction)
             stamps = [packet.pts for packet in islice(packets, _RATE_SAMPLE_PICTURES) if packet.pts is not None]
         return choose_rate(*stated, measured=estimate_rate(stamps, self.time_base))
 
@@ -122,12 +122,12 @@ class Decoder:
         """Seconds after the first picture that have been decoded."""
         return (self._ticks - (self.first_ticks or 0)) * self.time_base
 
-    def raw(self) -> Iterator[av.VideoFrame]:
+    def decode_pictures(self) -> Iterator[av.VideoFrame]:
         """Yield pictures as decoded, in display order; what cannot be decoded is noted as damage and skipped."""
         # At a join of MPEG-TS recordings one of the last packets before it is flagged as corrupt, but is not.
         patience = _MAX_PACKETS_TO_KEY if self.container.format.name == "mpegts" else 0
         countdown: int | None = None
-        for packet in self._demuxer.packets(self.stream, lambda: self.reached_s):
+        for packet in self._demuxer.iterate_packets(self.stream, lambda: self.reached_s):
             self._packets += 1
             self._packet_is_key = packet.is_keyframe
             if packet.is_keyframe:
@@ -162,7 +162,7 @@ class Decoder:
 
     def __iter__(self) -> Iterator[DecodedPicture]:
         """Yield upright pictures in display order with strictly increasing time stamps."""
-        for picture in self.raw():
+        for picture in self.decode_pictures():
             if self._convert is None:
                 self._convert = build_converter(picture)
                 self._read_facts(picture)
@@ -197,13 +197,13 @@ class Decoder:
             if self._packets < indexed:
                 self.damage.note(f"{self._packets} of {indexed} listed pictures: the file is cut short", self.reached_s)
             return
-        missing_s = self._demuxer.missing_s(self.stream)
+        missing_s = self._demuxer.compute_missing_s(self.stream)
         # Headers are rounded, and the last packet may lack a duration.
         if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
             stated_s = float(self._demuxer.end_s + missing_s)
             self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
 
-    def from_near(self, ticks: int) -> Iterator[DecodedPicture]:
+    def seek_pictures(self, ticks: int) -> Iterator[DecodedPicture]:
         """Seek to a key frame at or before `ticks` and yield upright pictures, with the file's unrepaired time stamps.
 
         Some containers seek elsewhere; pictures before the first key frame may be broken.
@@ -219,7 +219,7 @@ class Decoder:
         except (av.FFmpegError, OSError) as error:
             log.debug("%s: cannot seek: %s", self.path, error)
             return
-        for picture in self.raw():
+        for picture in self.decode_pictures():
             if picture.pts is not None:
                 yield DecodedPicture(picture.pts, self._is_key(picture), convert(picture))
 
@@ -227,7 +227,7 @@ class Decoder:
         """Return whether decoding can start at the picture; for libvpx the packet just read says so."""
         return bool(picture.key_frame) or (self._codec is not self.stream.codec_context and self._packet_is_key)
 
-    def origin(self) -> int:
+    def find_first_ticks(self) -> int:
         """Return the time stamp of the first picture."""
         if self.first_ticks is None:
             next(iter(self), None)

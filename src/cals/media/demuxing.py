@@ -24,7 +24,7 @@ class Demuxer:
         self.end_s = Fraction(0)
         """Latest end of any packet so far, in any stream."""
 
-    def packets(self, stream: Stream, reached_s: Callable[[], Fraction]) -> Iterator["Packet[Stream]"]:
+    def iterate_packets(self, stream: Stream, reached_s: Callable[[], Fraction]) -> Iterator["Packet[Stream]"]:
         """Yield the packets of one stream; `reached_s` gives the time for reports of damage."""
         demuxed = self._container.demux()
         while True:
@@ -44,7 +44,7 @@ class Demuxer:
             if packet.stream_index == stream.index:
                 yield packet
 
-    def missing_s(self, stream: Stream) -> Fraction | None:
+    def compute_missing_s(self, stream: Stream) -> Fraction | None:
         """Compute how much earlier the packets end than the header states; None if it states no overall duration."""
         name, stated = self._container.format.name, self._container.duration
         if "matroska" in name and stated:

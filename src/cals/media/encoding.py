@@ -72,7 +72,7 @@ def choose_encoder(codec: str, container: str, like: VideoFormat) -> Encoder:
 
     auto decides by container, bit depth and transparency. Raises ConfigError.
     """
-    if codec == "auto" and like.is_clear and container == "mov":
+    if codec == "auto" and like.has_alpha and container == "mov":
         name = "prores"
     elif codec == "auto":
         name = "vp9" if container == "webm" else "h264" if like.bits == 8 else "h265"
@@ -150,9 +150,9 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
     context = stream.codec_context
     context.pix_fmt = _find_nearest_format(encoder.codec, like.pix_fmt)
-    if like.is_clear and context.pix_fmt.startswith("yuva"):
+    if like.has_alpha and context.pix_fmt.startswith("yuva"):
         stream.metadata["alpha_mode"] = "1"  # players of WebM read this
-    elif like.is_clear:
+    elif like.has_alpha:
         log.warning(
             "transparency is not kept, clear parts show the colours stored there; a .mov or .webm output keeps it"
         )

@@ -139,7 +139,7 @@ class Frame:
         blend(patched.planes, self.space, patch)
         return patched
 
-    def retimed(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
+    def with_time(self, index: int, time_s: Fraction, duration_s: Fraction) -> "Frame":
         """Return the same pixels at another time; the buffers are shared."""
         return self._copy_with(self._picture, index, time_s, duration_s)
 
@@ -148,7 +148,7 @@ class Frame:
         frame.source_s = self.source_s
         return frame
 
-    def same_pixels(self, other: "Frame") -> bool:
+    def has_same_pixels(self, other: "Frame") -> bool:
         """Return whether both share one picture; a cheap test: equal pixels in different buffers count as different."""
         return self._picture is other._picture
 

@@ -57,7 +57,7 @@ class VideoFormat:
         return 10 if self.pix_fmt.endswith("10le") else 8
 
     @property
-    def is_clear(self) -> bool:
+    def has_alpha(self) -> bool:
         """Whether frames have transparent parts."""
         return self.pix_fmt.startswith("yuva")
 
@@ -164,9 +164,9 @@ class VideoReader:
         return before_s or self.format.step_s
 
     @property
-    def seekable(self) -> bool:
+    def is_seekable(self) -> bool:
         """Whether all time stamps so far were the file's own, so that seeking by them finds the frames."""
-        return self._decoder is None or self._decoder.clock.repaired == 0
+        return self._decoder is None or self._decoder.clock.repair_count == 0
 
     def __iter__(self) -> Self:
         return self

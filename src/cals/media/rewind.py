@@ -34,7 +34,7 @@ class Rewinder:
         self._seekable = False
         self._decoder: Decoder | None = None
 
-    def first_pass(self, reader: VideoReader) -> Iterator[Frame]:
+    def index_frames(self, reader: VideoReader) -> Iterator[Frame]:
         """Yield the frames of `reader` and index them."""
         self._time_base = reader.time_base
         for frame in reader:
@@ -51,31 +51,31 @@ class Rewinder:
             else:
                 self._cache.clear()
             yield frame
-        self._seekable = reader.seekable
+        self._seekable = reader.is_seekable
 
     def __len__(self) -> int:
         return len(self._ticks)
 
     @property
-    def reversible(self) -> bool:
+    def is_reversible(self) -> bool:
         """Whether playing backwards has an acceptable cost: by seeking, or by decoding a short video from its start."""
         return self._seekable or len(self) <= MAX_UNSEEKABLE_FRAMES
 
-    def backwards(self, first: int, last: int) -> Iterator[Frame]:
+    def iterate_backwards(self, first: int, last: int) -> Iterator[Frame]:
         """Yield frames `last`, `last` - 1, ... down to `first`, the same as in the first pass."""
         end = last + 1
         while end > first:
             start = max(first, end - self._chunk)
-            frames = self.chunk(start, end)
+            frames = self.read_chunk(start, end)
             while frames:  # frees each frame as soon as it is used
                 yield frames.pop()
             end = start
 
-    def chunk(self, start: int, end: int) -> list[Frame]:
+    def read_chunk(self, start: int, end: int) -> list[Frame]:
         """Return frames `start` up to but not including `end` as a list."""
-        return list(self.forwards(start, end))
+        return list(self.iterate_forwards(start, end))
 
-    def forwards(self, first: int, end: int) -> Iterator[Frame]:
+    def iterate_forwards(self, first: int, end: int) -> Iterator[Frame]:
         """Yield frames `first` up to but not including `end`, the same as in the first pass."""
         if len(self._cache) == len(self):
             yield from self._cache[first:end]
@@ -100,12 +100,12 @@ class Rewinder:
         # One decoder is reused: PyAV frees a closed one only at the next garbage collection.
         if self._decoder is None:
             self._decoder = Decoder(self._path, keep_going=True)
-        decoder, origin = self._decoder, self._decoder.origin()
+        decoder, origin = self._decoder, self._decoder.find_first_ticks()
         nearest_key = bisect_right(self._keys, first) - 1
         # Some containers seek inexactly; each attempt starts one key frame earlier.
         for candidate in range(nearest_key, max(nearest_key - 3, -1), -1):
             started, index = False, first
-            for decoded in decoder.from_near(origin + self._ticks[self._keys[candidate]]):
+            for decoded in decoder.seek_pictures(origin + self._ticks[self._keys[candidate]]):
                 offset = decoded.ticks - origin
                 # Pictures before the first key frame may depend on ones that were never decoded.
                 started = started or decoded.key

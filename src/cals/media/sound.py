@@ -73,7 +73,7 @@ class AudioSource:
 
     def _decode_frames(self) -> Iterator[AudioFrame]:
         indexed, count = len(self._stream.index_entries), 0
-        for packet in self._demuxer.packets(self._stream, lambda: self._position_s):
+        for packet in self._demuxer.iterate_packets(self._stream, lambda: self._position_s):
             count += 1
             yield from self._decode_packet(cast("av.Packet[AudioStream]", packet))
         yield from self._decode_packet(None)
@@ -86,7 +86,7 @@ class AudioSource:
 
     def _check_end(self) -> None:
         """Note damage if the sound ends before its header says."""
-        missing_s, slack_s = self._demuxer.missing_s(self._stream), _COARSE_SLACK_S
+        missing_s, slack_s = self._demuxer.compute_missing_s(self._stream), _COARSE_SLACK_S
         stated = read_header_duration_s(self.path, self._container.format.name, self._stream, self._position_s)
         if stated is not None:
             missing_s, slack_s = stated - self._position_s, _SLACK_S
@@ -202,7 +202,7 @@ class AudioSource:
         padding = position - self._start - round(stated * self._stream.time_base * self.rate_hz)
         return padding if 0 < padding < last else 0
 
-    def blocks(self) -> Iterator[F32]:
+    def iterate_blocks(self) -> Iterator[F32]:
         """Yield the rest of the sound, in blocks of any size."""
         if self._rest.shape[1]:
             rest, self._rest = self._rest, self._rest[:, :0]

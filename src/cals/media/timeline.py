@@ -44,7 +44,7 @@ def _retime_until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
     for index, frame in enumerate(frames):
         if time_s >= end_s:
             return
-        yield frame.retimed(index, time_s, frame.duration_s)
+        yield frame.with_time(index, time_s, frame.duration_s)
         time_s += frame.duration_s
 
 
@@ -54,7 +54,7 @@ def _repeat(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> It
         for last in reader:
             yield last
     else:
-        for last in rewinder.first_pass(reader):
+        for last in rewinder.index_frames(reader):
             yield last
     if last is None:
         return
@@ -62,13 +62,13 @@ def _repeat(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> It
     if policy == "audio" or len(rewinder) == 1:
         step_s = reader.format.step_s
         for _ in count():
-            yield last.retimed(last.index, last.time_s, step_s)
+            yield last.with_time(last.index, last.time_s, step_s)
     end = len(rewinder)
-    if policy == "bounce" and not rewinder.reversible:
+    if policy == "bounce" and not rewinder.is_reversible:
         log.warning("%s: its time stamps do not allow playing backwards; starting again instead", reader.path)
         policy = "loop"
     while policy == "loop":
-        yield from rewinder.forwards(0, end)
+        yield from rewinder.iterate_forwards(0, end)
     while True:
-        yield from rewinder.backwards(0, end - 2)
-        yield from rewinder.forwards(1, end)
+        yield from rewinder.iterate_backwards(0, end - 2)
+        yield from rewinder.iterate_forwards(1, end)

@@ -94,7 +94,7 @@ class VideoWriter:
         self._video = add_video(container, encoder, self._like, options)
         if audio is not None:
             self._sound = Soundtrack(
-                container, audio, track=self._audio_track, keep_going=self._keep_going, change=self._change_sound
+                container, audio, track=self._audio_track, keep_going=self._keep_going, transform=self._change_sound
             )
         if self._tracks_of is not None:
             # Where the driving sound is that of the video itself, its track is not copied a second time.

@@ -17,7 +17,7 @@ class ReliabilityScores:
         self._scores: dict[str, list[NDArray[np.float32]]] = {}
         self._truth: dict[str, list[NDArray[np.bool_]]] = {}
 
-    def add(self, scores: Mapping[str, Tensor], truth: Sequence[Mapping[str, NDArray[np.bool_]]]) -> None:
+    def update(self, scores: Mapping[str, Tensor], truth: Sequence[Mapping[str, NDArray[np.bool_]]]) -> None:
         """Add scores [b t c] by stream, and for each row which of its frames [t] are corrupted."""
         for stream, values in scores.items():
             for row, row_truth in zip(values.float().mean(dim=-1).cpu().numpy(), truth, strict=True):
@@ -25,7 +25,7 @@ class ReliabilityScores:
                 self._scores.setdefault(stream, []).append(row[: len(corrupted)])
                 self._truth.setdefault(stream, []).append(corrupted)
 
-    def aucs(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         """Compute by stream how often a corrupted frame scores below a clean one; NaN where none is corrupted."""
         return {
             stream: ranking_auc(1 - np.concatenate(scores), np.concatenate(self._truth[stream]))

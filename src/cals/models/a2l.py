@@ -49,7 +49,7 @@ class A2LConfig:
 class A2L(nn.Module):
     """Mel at 100/s -> front-end -> transformer over time -> a unit per video frame."""
 
-    front: "MelFront | WhisperFront"
+    front: "MelFrontEnd | WhisperFrontEnd"
 
     def __init__(self, config: A2LConfig) -> None:
         super().__init__()

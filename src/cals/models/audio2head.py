@@ -46,10 +46,10 @@ class Audio2HeadConfig(LipConfig):
             raise ConfigError(f"audio2head: expected positive sizes, found {self}")
         if self.content.mel != self.mel:
             raise ConfigError("audio2head: expected an encoder of the model's own mel, found another; give both one")
-        _ = self.motion  # raises ConfigError for sizes that do not fit
+        _ = self.dense_motion  # raises ConfigError for sizes that do not fit
 
     @property
-    def motion(self) -> DenseMotionConfig:
+    def dense_motion(self) -> DenseMotionConfig:
         """Config of the dense motion and the generator."""
         unit, sizes = self.content.embedding, {"width": self.width, "blocks": self.blocks}
         return DenseMotionConfig(crop_px=self.crop_px, keypoints=len(KEYPOINTS), unit=unit, **sizes)
@@ -110,17 +110,17 @@ class Audio2Head(LipModel):
         self.audio = AudioEncoder(config.content)
         self.head = HeadLSTM(config.mel.bins, config.lstm, config.layers)
         self.speech = SpeechMotion(config.content.embedding, config.hidden)
-        self.motion, self.generator = DenseMotion(config.motion), WarpingGenerator(config.motion)
+        self.motion, self.generator = DenseMotion(config.dense_motion), WarpingGenerator(config.dense_motion)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d + f]."""
-        return torch.cat([self.audio.every_frame(mel), self.voice(mel)], dim=2)
+        return torch.cat([self.audio.every_frame(mel), self.compute_levels(mel)], dim=2)
 
-    def voice(self, mel: Tensor) -> Tensor:
+    def compute_levels(self, mel: Tensor) -> Tensor:
         """Compute the mean mel levels of every frame, [b m f] -> [b t f]."""
         return (mel / -self.mel.floor_db + 0.5).unflatten(1, (-1, self.mel.timing.mels_per_frame)).mean(dim=2)  # type: ignore[no-untyped-call]
 
-    def predict_heads(
+    def predict_poses(
         self, units: Tensor, start: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Predict poses [b t 6] of consecutive units [b t d + f] after a pose [b 6]; returns also the last state."""
@@ -128,11 +128,11 @@ class Audio2Head(LipModel):
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render the reference with the pose of each face's landmarks: that of a frame, or a predicted one."""
-        index = gallery.reference_for(faces.times_s)
+        index = gallery.find_reference(faces.times_s)
         reference, landmarks = gallery.crops[index], gallery.landmarks[index]
-        return self.draw(units, reference, landmarks, estimate_head_pose(faces.landmarks, self.crop_px))[0]
+        return self.generate(units, reference, landmarks, estimate_head_pose(faces.landmarks, self.crop_px))[0]
 
-    def draw(self, units: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+    def generate(self, units: Tensor, reference: Tensor, landmarks: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
         """Generate crops [b 3 h w] and their keypoints [b k 2] in pixels.
 
         The inputs are units [b d...], reference crops with their landmarks [b 468 3], and poses [b 6].
@@ -158,5 +158,5 @@ class Audio2Head(LipModel):
         Crops and keypoints come from the windows' mel [n m f], references with landmarks, and poses [n 6]. Poses come
         from longer mel [b m f] and first poses [b 6].
         """
-        generated, keypoints = self.draw(self.audio(sound), reference, landmarks, pose)
-        return generated, keypoints, self.head(self.voice(mel), start)[0]
+        generated, keypoints = self.generate(self.audio(sound), reference, landmarks, pose)
+        return generated, keypoints, self.head(self.compute_levels(mel), start)[0]

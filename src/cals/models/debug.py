@@ -39,7 +39,7 @@ class DebugLips(LipModel):
             self.look = nn.Sequential(nn.Conv2d(6, width, 4, 4), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
             self.paint = nn.Sequential(nn.SiLU(), nn.ConvTranspose2d(width, 3, 4, 4))
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t width], each from the mel frames of its own video frame."""
         loudness = mel / -self.mel.floor_db + 1.0
         return torch.tanh(self.listen(loudness.transpose(1, 2))).transpose(1, 2)

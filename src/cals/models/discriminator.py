@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
                 features.append(x)
         return features
 
-    def judge(self, features: list[Tensor]) -> Tensor:
+    def compute_logits(self, features: list[Tensor]) -> Tensor:
         """Compute the logits of images from their features."""
         logits = self.head(features[-1])[:, 0]
         return logits if self.config.patches else logits.flatten()
@@ -69,4 +69,4 @@ class Discriminator(nn.Module):
 
         With `patches` whole crops [b 3 h w] are accepted too.
         """
-        return self.judge(self.features(lower))
+        return self.compute_logits(self.features(lower))

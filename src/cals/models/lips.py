@@ -44,7 +44,7 @@ class Faces:
     times_s: Tensor
     """[b]"""
 
-    def away_from(self, times_s: Tensor) -> Tensor:
+    def is_far_from(self, times_s: Tensor) -> Tensor:
         """Compute a mask [n b]: whether each face is far enough from each of the times [n] to be its reference."""
         return (times_s[:, None] - self.times_s).abs() >= MIN_REFERENCE_GAP_S - 1e-3
 
@@ -57,12 +57,12 @@ class Faces:
 class Gallery(Faces):
     """Reference frames of a person, ordered from closed to open mouth."""
 
-    seen: Tensor = field(repr=False)
+    observed_landmarks: Tensor = field(repr=False)
     """Landmarks [n 468 3] in crop pixels of all frames that were observed."""
 
-    def reference_for(self, times_s: Tensor) -> Tensor:
+    def find_reference(self, times_s: Tensor) -> Tensor:
         """Find the index [n] of the frame with the smallest mouth opening that is far enough from each time [n]."""
-        return self.away_from(times_s).float().argmax(dim=1)
+        return self.is_far_from(times_s).float().argmax(dim=1)
 
 
 def build_pose_prior(crops: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class LipModel(nn.Module, ABC):
         return self.config.crop_px
 
     @abstractmethod
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute lip motion units, [b m f] log-mel in dB -> [b t d] with t = m / mels_per_frame."""
 
     @abstractmethod
@@ -101,10 +101,10 @@ class LipGenerator(LipModel):
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render crops; the reference is the gallery frame with the smallest mouth opening that is far enough."""
-        reference = gallery.crops[gallery.reference_for(faces.times_s)]
+        reference = gallery.crops[gallery.find_reference(faces.times_s)]
         return cast(Tensor, self.decoder(units, reference, build_pose_prior(faces.crops)))
 
-    def drawn(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:
+    def generate(self, units: Tensor, reference: Tensor, real: Tensor) -> Tensor:
         """Generate crops [b t 3 h w] in training from units [b t d], references and real crops, both [b t 3 h w].
 
         Of the real crops only the pose prior is used.

@@ -63,14 +63,14 @@ class FaceMesh(nn.Module):
         self.register_buffer("upper", torch.zeros(N_POINTS, dtype=torch.bool))
 
     @disable_autocast
-    def resting(self, landmarks: Tensor) -> Tensor:
+    def estimate_rest(self, landmarks: Tensor) -> Tensor:
         """Estimate a person's face at rest [468 3], in the template's pose, from their frames [n 468 3].
 
         With many frames it is the mean of those with the smallest mouth opening. A few frames may show any expression.
         The fewer they are, the more of the difference from the template is removed that is likelier motion than shape
         (a Wiener estimate).
         """
-        shapes = self.upright(landmarks, self.template)
+        shapes = self.align_to_rest(landmarks, self.template)
         opening = measure_lip_gap(shapes)
         closed = shapes[opening <= opening.quantile(REST_QUANTILE)].mean(dim=0)
         uncertainty = 1 - (len(landmarks) - 1) / MIN_REST_FRAMES
@@ -84,32 +84,32 @@ class FaceMesh(nn.Module):
         return closed - uncertainty * torch.einsum("k,kpc->pc", motion, self.basis)
 
     @disable_autocast
-    def motion(self, landmarks: Tensor, rest: Tensor) -> Tensor:
+    def compute_motion(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Compute coefficients [b k] of faces [b 468 3] relative to rest [b 468 3] or [468 3]; the pose is removed."""
-        return self._coefficients(self.upright(landmarks, rest) - rest)
+        return self._coefficients(self.align_to_rest(landmarks, rest) - rest)
 
     @disable_autocast
-    def moved(self, landmarks: Tensor, rest: Tensor, change: Tensor) -> Tensor:
+    def add_motion(self, landmarks: Tensor, rest: Tensor, change: Tensor) -> Tensor:
         """Return faces [b 468 3], in their own pose, with `change` [b k] added to their motion."""
         scale, rotation, _, _ = estimate_similarity(rest.expand_as(landmarks), landmarks, self.upper)
         motion = torch.einsum("bk,kpc->bpc", change.float(), self.basis)
         return landmarks + scale[:, None, None] * (motion @ rotation)
 
-    def vertices(self, landmarks: Tensor, still: Tensor) -> Tensor:
+    def build_vertices(self, landmarks: Tensor, still: Tensor) -> Tensor:
         """Build warp vertices [b 504 2] of faces [b 468 3]: their points and a ring around `still` [b 468 3]."""
         oval = still[:, list(OVAL), :2]
         centre = oval.mean(dim=1, keepdim=True)
         return torch.cat([landmarks[..., :2], centre + _RING_SCALE * (oval - centre)], dim=1)
 
     @property
-    def lower(self) -> Tensor:
+    def lower_triangles(self) -> Tensor:
         """Triangles [n 3] that reach into the lower face, the part that speech moves."""
         ring = torch.ones(len(OVAL), dtype=torch.bool, device=self.upper.device)
         below = torch.cat([self.template[:, 1] > _STILL_Y, ring])
         corners = below[self.triangles]
         return self.triangles[corners.any(dim=1) & (self.triangles < N_POINTS).any(dim=1)]
 
-    def upright(self, landmarks: Tensor, rest: Tensor) -> Tensor:
+    def align_to_rest(self, landmarks: Tensor, rest: Tensor) -> Tensor:
         """Align faces [b 468 3] to the pose and size of `rest` [468 3]."""
         scale, rotation, centroid, rest_centroid = estimate_similarity(rest.expand_as(landmarks), landmarks, self.upper)
         return (landmarks - centroid) @ rotation.transpose(-1, -2) / scale[:, None, None] + rest_centroid

@@ -47,7 +47,7 @@ class MeshDecoder(nn.Module):
             nn.Linear(config.hidden, config.components),
         )
 
-    def motion(self, units: Tensor) -> Tensor:
+    def predict_motion(self, units: Tensor) -> Tensor:
         """Predict coefficients [... k] of the average speaker's lower face from units [... d]."""
         out: Tensor = self.head(units)
         return out

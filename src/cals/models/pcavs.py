@@ -112,16 +112,16 @@ class PCAVS(LipModel):
         self.pose = ImageEncoder(config.crop_px, config.encoder_width, config.pose)
         self.generator = StyleGenerator(config)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d], each from its frame's own 0.2 s."""
         return self.content.audio.every_frame(mel)
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render the person of the gallery with each face's pose; the faces may be those of another person."""
-        identity = self.identity(gallery.crops)[gallery.reference_for(faces.times_s)]
-        return self.draw(units, identity, faces.crops)
+        identity = self.identity(gallery.crops)[gallery.find_reference(faces.times_s)]
+        return self.generate(units, identity, faces.crops)
 
-    def draw(self, units: Tensor, identity: Tensor, posed: Tensor) -> Tensor:
+    def generate(self, units: Tensor, identity: Tensor, posed: Tensor) -> Tensor:
         """Generate crops [b 3 h w] from units [b d], identity codes [b i] and crops that show the pose [b 3 h w]."""
         pose = self.pose(build_pose_prior(posed) if self.config.pose_mask else posed)
         # a unit of norm 1 would be too small beside the other codes
@@ -137,7 +137,7 @@ class PCAVS(LipModel):
         """
         audio, visual = self._encode_contents(sound, windows)
         content = torch.where(seen[:, None], visual, audio)
-        return self.draw(content, self.identity(reference), posed), audio, visual
+        return self.generate(content, self.identity(reference), posed), audio, visual
 
     def _encode_contents(self, sound: Tensor, windows: Tensor) -> tuple[Tensor, Tensor]:
         size, frames = self.config.content.crop_px, windows.shape[1]

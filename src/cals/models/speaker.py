@@ -33,9 +33,9 @@ class Speaker:
     """Face at rest [468 3], in the mesh's pose."""
     span: Tensor
     """[] Scale of the mouth motion, relative to the average speaker's."""
-    widest_px: Tensor
+    max_opening_px: Tensor
     """[] Upper limit of the opening, relative to that at rest."""
-    smile_px: Tensor
+    rest_gap_px: Tensor
     """[] Lip gap at rest, as in a smile; speech that closes the lips removes it."""
 
 
@@ -80,10 +80,10 @@ def retarget_motion(
     opening = scaled @ gaps
     nearly_closed = _NEARLY_CLOSED * decoder.opening_px * speaker.span
     scaled_opening = strength * _deepen_closures(opening, nearly_closed)
-    limited = _limit_opening(scaled_opening, speaker.widest_px * max(1.0, strength))
+    limited = _limit_opening(scaled_opening, speaker.max_opening_px * max(1.0, strength))
     if loudness is not None:
         closure = (1 - opening / nearly_closed).clamp(0, 1)
-        limited = limited - speaker.smile_px * closure * loudness
+        limited = limited - speaker.rest_gap_px * closure * loudness
     return strength * scaled + (limited - strength * opening)[:, None] * unit_opening
 
 

@@ -51,11 +51,11 @@ class MeshLips(LipModel):
         self.config = config
         self.a2l, self.decoder = A2L(config.a2l), MeshDecoder(config.decoder)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """[b m f] -> [b t d]."""
         return self.a2l(mel)
 
-    def motion(self, units: Tensor) -> Tensor:
+    def predict_motion(self, units: Tensor) -> Tensor:
         """Predict motion [... k] of the average speaker from units [... d]."""
         return self.decoder.motion(units)
 
@@ -66,12 +66,12 @@ class MeshLips(LipModel):
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render each face from the gallery frame with the most similar mouth; there is no smoothing over time."""
         mesh = self.decoder.mesh
-        speaker = fit_speaker(self.decoder, gallery.seen)
-        motion = retarget_motion(self.decoder, speaker, self.motion(units))
+        speaker = fit_speaker(self.decoder, gallery.observed_landmarks)
+        motion = retarget_motion(self.decoder, speaker, self.predict_motion(units))
         target = replace_motion(mesh, speaker, faces.landmarks, motion)
         source_motion = mesh.motion(gallery.landmarks, speaker.rest)
         distance = (motion[:, None] - source_motion).square() @ compute_match_weights(mesh)
-        source = (distance + 1e6 * ~gallery.away_from(faces.times_s)).argmin(dim=1)
+        source = (distance + 1e6 * ~gallery.is_far_from(faces.times_s)).argmin(dim=1)
         places = compute_mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)
         return match_brightness(sample_grid(gallery.crops[source], places), faces.crops)
 
@@ -98,11 +98,11 @@ class UNetLips(LipGenerator):
         self.config = config
         self.a2l, self.decoder = A2L(config.a2l), UNet(config.decoder)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """[b m f] -> [b t d]."""
         return self.a2l(mel)
 
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
         """Generate crops in training from mel [b m f]; `frames` [b t] selects the units, the rest is as in `drawn`."""
-        units = self.units(mel).gather(1, frames[..., None].expand(-1, -1, self.config.a2l.unit))
-        return self.drawn(units, reference, real)
+        units = self.predict_units(mel).gather(1, frames[..., None].expand(-1, -1, self.config.a2l.unit))
+        return self.generate(units, reference, real)

@@ -31,7 +31,7 @@ class SyncConfig:
             )
 
     @property
-    def mels(self) -> int:
+    def mel_frames(self) -> int:
         """Mel frames of one window."""
         return self.frames * self.mel.timing.mels_per_frame
 
@@ -56,7 +56,7 @@ class VisualEncoder(nn.Module):
         x = pixel_unshuffle(windows.flatten(1, 2) * 2 - 1, 2)
         return normalize(self.head(self.layers(x).flatten(1)), dim=-1)
 
-    def every_frame(self, crops: Tensor) -> Tensor:
+    def encode_frames(self, crops: Tensor) -> Tensor:
         """Compute embeddings z_t of all frames, lower halves [b t 3 h w] -> [b t d]; edge frames are replicated."""
         side = self.config.frames // 2
         padded = torch.cat(
@@ -83,7 +83,7 @@ class AudioEncoder(nn.Module):
             ConvBlock(widths[2], widths[3], stride=2),
             ResidualBlock(widths[3]),
         )
-        cells = -(-config.mels // 4) * -(-config.mel.bins // 8)
+        cells = -(-config.mel_frames // 4) * -(-config.mel.bins // 8)
         self.head = nn.Linear(widths[3] * cells, config.embedding)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -91,11 +91,11 @@ class AudioEncoder(nn.Module):
         x = (mel / -self.config.mel.floor_db + 0.5)[:, None]
         return normalize(self.head(self.layers(x).flatten(1)), dim=-1)
 
-    def every_frame(self, mel: Tensor) -> Tensor:
+    def encode_frames(self, mel: Tensor) -> Tensor:
         """Compute the audio embeddings of all frames, [b m f] -> [b t d]; both ends are padded with silence."""
         step, side = self.config.mel.timing.mels_per_frame, self.config.frames // 2
         padded = nn.functional.pad(mel, (0, 0, side * step, side * step), value=self.config.mel.floor_db)
-        windows = padded.unfold(1, self.config.mels, step).transpose(2, 3)  # [b t mels f]
+        windows = padded.unfold(1, self.config.mel_frames, step).transpose(2, 3)  # [b t mels f]
         return self(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
 
 
@@ -111,7 +111,7 @@ class SyncModel(nn.Module):
         """Compute embeddings [b d] of lower-half windows [b t 3 h w] and of mel [b m f]."""
         return self.visual(windows), self.audio(mel)
 
-    def of_clip(self, lower: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_clip(self, lower: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Compute visual and audio embeddings [t d] of a clip: lower halves uint8 [t 3 h w], mel [m f]."""
         device = self.visual.head.weight.device
         visual = self.visual.every_frame(lower[None].to(device).float() / 255)

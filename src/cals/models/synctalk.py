@@ -110,7 +110,7 @@ class SyncTalkFace(LipGenerator):
         self.drop = nn.Dropout(recall.dropout)
         self.join = nn.Linear(config.window.unit + recall.memory.width, config.decoder.unit)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d], from audio alone."""
         return self._units_by_audio(self.window(mel))
 
@@ -123,14 +123,14 @@ class SyncTalkFace(LipGenerator):
         """
         audio = self.window(mel, frames)
         if not store:
-            return self.drawn(self._units_by_audio(audio), reference, real)
+            return self.generate(self._units_by_audio(audio), reference, real)
         if self.memory is None or self.lips is None:
             raise ConfigError("synctalkface: expected a memory to store in, found one of 0 slots; train without store")
         lips = self.lips(real)
         value_address, key_address = self.memory.address_by_lips(lips), self.memory.address_by_audio(audio)
         recalled = self.memory.recall(value_address)
         units = torch.cat([self._join(audio, recalled), self._join(audio, self.memory.recall(key_address))])
-        generated = self.drawn(units, torch.cat([reference, reference]), torch.cat([real, real]))
+        generated = self.generate(units, torch.cat([reference, reference]), torch.cat([real, real]))
         return MemoryOutput(generated[: len(real)], generated[len(real) :], lips, recalled, value_address, key_address)
 
     def _units_by_audio(self, audio: Tensor) -> Tensor:

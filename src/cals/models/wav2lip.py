@@ -84,10 +84,10 @@ class Wav2Lip(LipGenerator):
         self.config = config
         self.window, self.decoder = WindowEncoder(config.window), UNet(config.decoder)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d]."""
         return self.window(mel)
 
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
         """Generate crops for a training step, as `UNetLips` does; only the windows of `frames` [b t] are encoded."""
-        return self.drawn(self.window(mel, frames), reference, real)
+        return self.generate(self.window(mel, frames), reference, real)

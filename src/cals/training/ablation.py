@@ -171,7 +171,7 @@ def _describe_row(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> st
     losses = ["L1", *(["GAN"] if stage.judges.gan else []), *(name for name in ("d_av", "d_vv") if getattr(row, name))]
     audio_input = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
     note = f"{audio_input}; {' + '.join(losses)}; {steps} steps"
-    is_delayed = stage.sync_below is not None and stage.judges.listen
+    is_delayed = stage.sync_below is not None and stage.judges.has_sync_losses
     if not is_delayed:
         return note
     start = run / SYNC_START_FILE

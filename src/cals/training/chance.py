@@ -23,26 +23,26 @@ class ChanceMonitor:
         self.losses: list[float] = []
         """Losses recorded so far; part of the training state."""
         config = stage.train
-        self.due = max(MIN_STEP, round((config.warmup + config.patience) * config.steps))
+        self.due_step = max(MIN_STEP, round((config.warmup + config.patience) * config.steps))
 
     @property
     def mean(self) -> float:
         """Mean of the recorded losses."""
         return math.fsum(self.losses) / max(1, len(self.losses))
 
-    def note(self, loss: Tensor) -> None:
+    def record(self, loss: Tensor) -> None:
         """Record the loss of the last step."""
-        if self._stage.chance_loss is not None and self.due - WINDOW < self._stage.step <= self.due:
+        if self._stage.chance_loss is not None and self.due_step - WINDOW < self._stage.step <= self.due_step:
             self.losses.append(float(loss.detach()))
 
     def is_stuck(self) -> bool:
         """Return whether this is step `due` and the loss is at chance; a NaN counts as chance."""
         chance = self._stage.chance_loss
-        if chance is None or self._stage.step != self.due or not self.losses:
+        if chance is None or self._stage.step != self.due_step or not self.losses:
             return False
         return not self.mean < (1 - MARGIN) * chance
 
-    def finding(self) -> str:
+    def describe(self) -> str:
         """Describe the loss and that of chance."""
         stage, chance = self._stage, self._stage.chance_loss or 0.0
         return (
@@ -50,9 +50,9 @@ class ChanceMonitor:
             f"over the last {len(self.losses)} steps"
         )
 
-    def verdict(self, run: Path) -> str:
+    def describe_failure(self, run: Path) -> str:
         """Return the error message for when no restart is left."""
         return (
-            f"{self.finding()}, the last of {1 + self._stage.restarts} starts. {self._stage.reasons()} "
+            f"{self.describe()}, the last of {1 + self._stage.restarts} starts. {self._stage.explain_chance()} "
             f"Mend that and train into a new folder; the same command goes on in {run} all the same"
         )

@@ -131,8 +131,8 @@ class HeadStage(Stage):
         """Set up data, discriminator and sync encoders; `self.model` must be set before."""
         self._parents, self._training, self._held_out = parents, training, held_out
         self._perceptual_losses = PerceptualLosses(judges, critic, sync)
-        self.critic, self.critic_lr = self._perceptual_losses.critic, judges.critic_lr
-        self.critic_from_step = judges.critic_from_step
+        self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, judges.critic_lr
+        self.discriminator_from_step = judges.critic_from_step
         self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
 
     @abstractmethod
@@ -141,21 +141,21 @@ class HeadStage(Stage):
     ) -> tuple[HeadBatch, Tensor, *tuple[Tensor, ...]]:
         """Generate held-out frames; returns the batch, the images [n 3 h w] and what else the stage's metrics need."""
 
-    def critic_losses(self, discriminator: nn.Module) -> Losses:
+    def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
         """Compute the discriminator's losses on the last images."""
-        return self._perceptual_losses.critic_losses(discriminator)
+        return self._perceptual_losses.compute_discriminator_losses(discriminator)
 
-    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
+    def write_sheet(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """Write a contact sheet of held-out frames."""
         for part in self._held_out:
             batch, generated, *_ = self._generate_held_out(model, part, device)
             write_head_sheet(path, part, batch, generated)
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, LipModel)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)

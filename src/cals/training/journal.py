@@ -31,7 +31,7 @@ class RunLog:
         if numbers:
             self._tensorboard.log_metrics(numbers, step)
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Remove the lines after `step`: a resumed run repeats those steps."""
         lines = [line for line, entry in self._iterate_entries() if entry["step"] <= step]
         with replace_atomically(self._path) as partial:
@@ -44,7 +44,7 @@ class RunLog:
                 with suppress(ValueError):
                     yield line, json.loads(line)
 
-    def draw(self, *, every_s: float = 0.0) -> None:
+    def plot_curves(self, *, every_s: float = 0.0) -> None:
         """Plot every logged number over the steps, training and validation together.
 
         A plot takes seconds, so there is none within `every_s` of the run's start or of the last one.

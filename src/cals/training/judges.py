@@ -32,7 +32,7 @@ class PerceptualLossConfig:
     """Step at which the sync losses begin, when images are good enough for them."""
 
     @property
-    def listen(self) -> bool:
+    def has_sync_losses(self) -> bool:
         """Whether there is a sync loss: d_av, d_vv or both."""
         return bool(self.d_av or self.d_vv)
 
@@ -44,31 +44,31 @@ class PerceptualLosses:
         self.config = config
         if config.whole and not critic.patches:
             raise ConfigError("judges: expected a discriminator with patches for whole crops, found one without")
-        self.critic = Discriminator(critic) if config.gan else None
+        self.discriminator = Discriminator(critic) if config.gan else None
         self._sync = sync.eval().requires_grad_(False)
         self._last_images: tuple[Tensor, Tensor] | None = None
 
-    def of_pictures(self, generated: Tensor, real: Tensor, step: int) -> Losses:
+    def compute_image_losses(self, generated: Tensor, real: Tensor, step: int) -> Losses:
         """Compute `gan` and `match` of crops [b 3 h w], once the discriminator's training has begun."""
-        if self.critic is None:
+        if self.discriminator is None:
             return {}
         config = self.config
         fake, target = (generated, real) if config.whole else (_crop_lower_half(generated), _crop_lower_half(real))
         self._last_images = (fake.detach(), target)
         if step <= config.critic_from_step:
             return {}
-        fake_features = self.critic.features(fake)
-        losses = {"gan": config.gan * generator_loss(self.critic.judge(fake_features))}
+        fake_features = self.discriminator.features(fake)
+        losses = {"gan": config.gan * generator_loss(self.discriminator.judge(fake_features))}
         if config.match:
             with torch.no_grad():
-                real_features = self.critic.features(target)
+                real_features = self.discriminator.features(target)
             losses["match"] = config.match * feature_matching(fake_features, real_features)
         return losses
 
-    def of_windows(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
+    def compute_sync_losses(self, generated: Tensor, real: Tensor, mel: Tensor, step: int) -> Losses:
         """Compute `d_av` and `d_vv` of windows of crops [n t 3 h w], generated and real, and their mel [n m f]."""
         weights = {"d_av": self.config.d_av, "d_vv": self.config.d_vv}
-        if step < self.config.sync_from_step or not self.config.listen:
+        if step < self.config.sync_from_step or not self.config.has_sync_losses:
             return {}
         sync = self._sync.to(generated.device)
         embedded = sync.visual(_crop_lower_half(generated))
@@ -77,7 +77,7 @@ class PerceptualLosses:
         losses = {"d_av": d_av(embedded, audio), "d_vv": d_vv(embedded, visual, self.config.temperature)}
         return {name: weights[name] * value for name, value in losses.items() if weights[name]}
 
-    def critic_losses(self, discriminator: nn.Module) -> Losses:
+    def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
         """Compute the discriminator's loss on the last images."""
         if self._last_images is None:
             raise RuntimeError("the discriminator was shown nothing yet")

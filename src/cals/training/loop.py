@@ -63,9 +63,9 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     step = stage.step = _resume(stage, state, watch, options.run)
     journal = RunLog(options.run) if fabric.is_global_zero else None
     if journal is not None:
-        journal.cut(step)
+        journal.truncate(step)
         facts = {"device": str(fabric.device), "world": fabric.world_size, "precision": precision}
-        journal.write("start", step, facts | stage.facts())
+        journal.write("start", step, facts | stage.describe_run())
     started = saved = time.monotonic()
     metrics: dict[str, float] = {}
     validated = -1  # at which step; known to every process, while only the first one has metrics
@@ -81,12 +81,12 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         losses = _step(fabric, stage, network, discriminator)
         average.update(stage.model, step)
         step = stage.step = step + 1
-        watch.note(losses["total"])
+        watch.record(losses["total"])
         if step % config.log_every == 0:
             means = _mean_over_processes(fabric, losses)
             if journal is not None:
                 journal.write("train", step, means)
-        if step == watch.due and _any_process(fabric, watch.is_stuck()):
+        if step == watch.due_step and _any_process(fabric, watch.is_stuck()):
             if stuck := stage.restarts >= config.restarts:
                 break
             step, metrics, validated = _restart(stage, state, watch, journal), {}, -1
@@ -103,10 +103,10 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
         metrics = _validate(fabric, stage, average.module, journal, step, options.run)
     save()
     if journal is not None:
-        journal.draw()
+        journal.plot_curves()
         journal.close()
     if stuck:
-        raise DataError(watch.verdict(options.run))
+        raise DataError(watch.describe_failure(options.run))
     return metrics
 
 
@@ -148,10 +148,10 @@ class _NetworkTrainer:
 
 
 def _setup_discriminator(fabric: Fabric, stage: Stage) -> _NetworkTrainer | None:
-    if stage.critic is None:
+    if stage.discriminator is None:
         return None
-    group = ParameterGroup(parameters=list(stage.critic.to(fabric.device).parameters()))
-    return _NetworkTrainer(fabric, stage.critic, [group], stage.critic_lr, stage.train)
+    group = ParameterGroup(parameters=list(stage.discriminator.to(fabric.device).parameters()))
+    return _NetworkTrainer(fabric, stage.discriminator, [group], stage.discriminator_lr, stage.train)
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def _step(fabric: Fabric, stage: Stage, network: _NetworkTrainer, discriminator:
     would accumulate, so that both are the same training.
     """
     config, step = stage.train, stage.step
-    trained = discriminator if stage.critic_learns else None
+    trained = discriminator if stage.is_discriminator_trained else None
     for trainer in (network, discriminator):
         if trainer is not None:
             trainer.begin(step)
@@ -186,11 +186,11 @@ def _step(fabric: Fabric, stage: Stage, network: _NetworkTrainer, discriminator:
         torch.manual_seed(int(rng.integers(2**62)))
         accumulating = part + 1 < config.accumulate
         with _freeze(discriminator), fabric.no_backward_sync(network.model, enabled=accumulating):
-            losses = stage.losses(network.model, rng, fabric.device)
+            losses = stage.compute_losses(network.model, rng, fabric.device)
             fabric.backward(losses["total"] / config.accumulate)
         if trained is not None:
             with fabric.no_backward_sync(trained.model, enabled=accumulating):
-                disc_losses = stage.critic_losses(trained.model)
+                disc_losses = stage.compute_discriminator_losses(trained.model)
                 fabric.backward(disc_losses["total"] / config.accumulate)
             losses |= {f"critic_{name}": value for name, value in disc_losses.items()}
         for name, value in losses.items():
@@ -216,11 +216,11 @@ def _validate(
     if fabric.is_global_zero:
         with torch.no_grad():
             metrics = stage.validate(model.eval(), fabric.device)
-            stage.picture(model, fabric.device, run / "sheet.png")
+            stage.write_sheet(model, fabric.device, run / "sheet.png")
         if journal is not None:
             journal.write("validation", step, dict(metrics))
-            journal.draw(every_s=CURVES_INTERVAL_S)
-            advice = stage.advice(step, metrics)
+            journal.plot_curves(every_s=CURVES_INTERVAL_S)
+            advice = stage.build_advice(step, metrics)
             if advice:
                 logger.warning("%s", advice)
                 journal.write("advice", step, {"text": advice})
@@ -238,14 +238,14 @@ def _any_process(fabric: Fabric, flag: bool) -> bool:
 
 def _restart(stage: Stage, state: TrainingState, watch: ChanceMonitor, journal: RunLog | None) -> int:
     """Restart training with the next seed; the journal keeps one line of the failed start. Returns step 0."""
-    message = watch.finding()
+    message = watch.describe()
     stage.restarts += 1
     logger.warning("%s; beginning anew, from seed %d", message, stage.seed)
     if journal is not None:
-        journal.cut(0)
+        journal.truncate(0)
         journal.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": message})
-    stage.redraw()
-    state.restart()
+    stage.reset_weights()
+    state.reset()
     watch.losses.clear()
     stage.step = 0
     return stage.step
@@ -266,8 +266,8 @@ def _save(
     if fabric.is_global_zero:
         step, start = stage.step, {"restarts": stage.restarts, "losses": watch.losses}
         facts = {"step": step, "stage": stage.name, "train": dataclasses.asdict(stage.train), "start": start}
-        save_state(run / "state", state.tensors(), facts)
-        save_checkpoint(run / "model", stage.checkpoint(state.modules["average"], step, metrics))
+        save_state(run / "state", state.to_tensors(), facts)
+        save_checkpoint(run / "model", stage.build_checkpoint(state.modules["average"], step, metrics))
     fabric.barrier()
 
 
@@ -286,7 +286,7 @@ def _resume(stage: Stage, state: TrainingState, watch: ChanceMonitor, run: Path)
             f"{run}: expected a run of {stage.name} with the same settings, found {facts['stage']} and other "
             f"{sorted(changed) or 'settings'}; name another run directory"
         )
-    state.restore(tensors)
+    state.load_tensors(tensors)
     start = facts.get("start", {})
     stage.restarts = start.get("restarts", 0)
     watch.losses = start.get("losses", [])

@@ -66,13 +66,13 @@ class Corpus:
     voices: Path | None = None
     """Folder written by `cals voices`: the same clips in other voices."""
 
-    def stores(self, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
+    def open_clips(self, mel: MelConfig) -> tuple[ClipStore, dict[str, ClipStore]]:
         """Open the training clips, and the held-out ones by part."""
         names, parts = self._split()
         training = ClipStore(self.folder, mel, names, voices=self.voices)
         return training, {part: ClipStore(self.folder, mel, names) for part, names in parts.items()}
 
-    def words(self, reader: ReaderConfig) -> tuple[WordStore, dict[str, WordStore]]:
+    def open_words(self, reader: ReaderConfig) -> tuple[WordStore, dict[str, WordStore]]:
         """Open the training mouths with known words, and the held-out ones by part."""
         names, parts = self._split()
 
@@ -82,7 +82,7 @@ class Corpus:
 
         return store(names), {part: store(clips_of_part) for part, clips_of_part in parts.items()}
 
-    def utterances(self, config: AVSRConfig) -> tuple[UtteranceStore, dict[str, UtteranceStore]]:
+    def open_utterances(self, config: AVSRConfig) -> tuple[UtteranceStore, dict[str, UtteranceStore]]:
         """Open the training clips with known text, and the held-out ones by part."""
         names, parts = self._split()
 
@@ -123,7 +123,7 @@ def train_sync(
 ) -> dict[str, float]:
     """Train the sync encoders; the network is at `options.run / "model"`."""
     config = _load_preset(presets.SYNC, name, options)
-    return train(SyncStage(config, *corpus.stores(config.model.mel)), options, progress)
+    return train(SyncStage(config, *corpus.open_clips(config.model.mel)), options, progress)
 
 
 def train_reader(
@@ -132,7 +132,7 @@ def train_reader(
     """Train the lip reader, on clips whose words and their times are known."""
     config = _load_preset(presets.READER, name, options)
     torch.manual_seed(config.train.seed)  # for the initial weights
-    return train(ReaderStage(config, *corpus.words(config.model)), options, progress)
+    return train(ReaderStage(config, *corpus.open_words(config.model)), options, progress)
 
 
 def train_avsr(
@@ -149,7 +149,7 @@ def train_avsr(
     loaded first. Some presets freeze them.
     """
     config = _load_preset(presets.AVSR, name, options)
-    training, held_out = corpus.utterances(config.model)
+    training, held_out = corpus.open_utterances(config.model)
     if not len(training):
         raise DataError(
             f"{corpus.folder}: expected clips whose words are known, found none in {training.skipped}; put transcripts "
@@ -203,7 +203,7 @@ def train_a2l_stage(
             f"{sync}: expected sync encoders with embeddings of {config.model.unit} and the preset's mel, "
             f"found {encoders.config.embedding}; train them with the preset of the same size"
         )
-    training, held_out = corpus.stores(config.model.mel)
+    training, held_out = corpus.open_clips(config.model.mel)
     parents = {"sync": compute_weights_sha256(sync)} | _describe_front_parent(config.model)
     front = load_checkpoint(hub.FRONT_END_WEIGHTS) if FRONT_PARENT in parents else None
     return train(A2LStage(config, encoders, parents, training, held_out, front), options, progress)
@@ -252,7 +252,7 @@ def train_l2f_stage(
     parents = {"sync": compute_weights_sha256(sync), "a2l": compute_weights_sha256(a2l)} | _describe_front_parent(
         a2l_config
     )
-    encoders, (training, held_out) = load_sync(sync), corpus.stores(a2l_config.mel)
+    encoders, (training, held_out) = load_sync(sync), corpus.open_clips(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
@@ -303,7 +303,7 @@ def _train_unet_windows(
         model = Wav2Lip(lip_config)
     else:
         model = SyncTalkFace(SyncTalkFaceConfig(**vars(lip_config), recall=config.recall))
-    encoders, (training, held_out) = load_sync(sync), corpus.stores(window.mel)
+    encoders, (training, held_out) = load_sync(sync), corpus.open_clips(window.mel)
     parents = {"sync": compute_weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
 
@@ -316,7 +316,7 @@ def _train_head(
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
     encoders, parents = load_sync(sync), {"sync": compute_weights_sha256(sync)}
-    stores = corpus.stores(encoders.config.mel)
+    stores = corpus.open_clips(encoders.config.mel)
     if isinstance(config, PCAVSStageConfig):
         return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
     return train(Audio2HeadStage(config, encoders, parents, *stores), options, progress)

@@ -24,11 +24,11 @@ class Stage(ABC):
     name: str
     train: TrainConfig
     model: nn.Module
-    critic: nn.Module | None = None
+    discriminator: nn.Module | None = None
     """The discriminator, trained in turn with the network on what it generates."""
-    critic_lr: float = 5e-4
+    discriminator_lr: float = 5e-4
     """The discriminator's peak learning rate (paper section 1); it follows the same schedule."""
-    critic_from_step: int = 0
+    discriminator_from_step: int = 0
     """The discriminator is frozen until this step."""
     step: int = 0
     """Number of finished steps, set by the loop; loss schedules depend on it."""
@@ -45,23 +45,23 @@ class Stage(ABC):
         """`total` of a network at chance level, where it is known; a stage that has one implements `redraw` too."""
         return None
 
-    def redraw(self) -> None:
+    def reset_weights(self) -> None:
         """Initialise `self.model` anew with `self.seed`, after a failed start."""
         raise NotImplementedError(f"{type(self).__name__} has a chance_loss but no redraw")
 
     @property
-    def critic_learns(self) -> bool:
+    def is_discriminator_trained(self) -> bool:
         """Whether the discriminator is trained at this step."""
-        return self.critic is not None and self.step >= self.critic_from_step
+        return self.discriminator is not None and self.step >= self.discriminator_from_step
 
     @abstractmethod
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the losses of one batch, sampled with `rng`; `model` is the network as the loop wraps it.
 
         The discriminator is frozen here: gradients pass through it but do not train it.
         """
 
-    def critic_losses(self, discriminator: nn.Module) -> Losses:
+    def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
         """Compute the discriminator's losses on the detached output of the last call of `losses`.
 
         `discriminator` is the stage's own as the loop wraps it. It must be called once, with real and generated images
@@ -78,22 +78,22 @@ class Stage(ABC):
         """Compute metrics of the averaged network on held-out clips; the same clips and windows every time."""
 
     @abstractmethod
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the network into the checkpoint that later stages load."""
 
-    def advice(self, step: int, metrics: dict[str, float]) -> str | None:
+    def build_advice(self, step: int, metrics: dict[str, float]) -> str | None:
         """Return a hint to the user, with likely reasons, when training makes no progress."""
         return None
 
-    def reasons(self) -> str:
+    def explain_chance(self) -> str:
         """Return the likely reasons when training stays at chance."""
         return ""
 
-    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
+    def write_sheet(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """Write an image of the network's output to `path`, if the stage has one."""
         return
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return what is logged at the start of a run."""
         return {}
 

@@ -25,7 +25,7 @@ class TrainingState:
     modules: Mapping[str, nn.Module]
     optimizers: Mapping[str, optim.Optimizer]
 
-    def tensors(self) -> dict[str, Tensor]:
+    def to_tensors(self) -> dict[str, Tensor]:
         """Copy all tensors to the CPU, under flat names."""
         tensors: dict[str, Tensor] = {}
         for part, module in self.modules.items():
@@ -35,13 +35,13 @@ class TrainingState:
                 tensors |= {f"{part}.{number}.{slot}": torch.as_tensor(value) for slot, value in slots.items()}
         return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Reset all but the model's weights: optimiser states are cleared and the average becomes those weights."""
         self.modules["average"].load_state_dict(self.modules["model"].state_dict())
         for optimizer in self.optimizers.values():
             optimizer.state.clear()
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the output of `tensors`; strict: CheckpointError unless all parts are present and fit."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in tensors.items():

@@ -93,7 +93,7 @@ def test_a_frame_is_corrupted_as_its_mouth_crop_is(kind: str, angle: float) -> N
     frame = scene(1, 400, seed=2)[0]
     place = MouthPlace(220.0, 170.0, 144.0, angle)
     patch = corrupt_frame(ArrayPicture(frame), 3, burst(kind, strength), place)
-    found = ArrayPicture(frame).patched(patch)
+    found = ArrayPicture(frame).apply_patch(patch)
     cos, sin = 1.5 * np.cos(angle), 1.5 * np.sin(angle)
     back = np.array([[cos, -sin, 220 - 48 * (cos - sin)], [sin, cos, 170 - 48 * (sin + cos)]])
     crops = [

@@ -52,7 +52,7 @@ def answer_trial(study: Study, number: int, trial: int, scores: dict[str, int]) 
 def answer_all(study: Study, number: int, rule: Rule, upto: int | None = None) -> list[Answer]:
     """What a rater who follows `rule` answers; everything, or the first `upto` trials."""
     return [
-        answer_trial(study, number, trial, {q.key: rule(study.shown(number, trial)) for q in QUESTIONS})
+        answer_trial(study, number, trial, {q.key: rule(study.find_stimulus(number, trial)) for q in QUESTIONS})
         for trial in range(len(study.stimuli) if upto is None else upto)
     ]
 

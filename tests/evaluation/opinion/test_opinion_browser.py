@@ -257,7 +257,7 @@ def test_without_a_server_and_without_a_mouse(folder: Path, open_browser: Callab
     page.wait(lambda: page.is_shown("trial"))
     assert page.state()["number"] == 2
     for trial in range(TRIALS):
-        one = study.shown(2, trial)
+        one = study.find_stimulus(2, trial)
         press(Keys.TAB, Keys.ENTER)
         page.wait(lambda: not page.find("#trial .questions").get_property("disabled"))
         for _ in KEYS:

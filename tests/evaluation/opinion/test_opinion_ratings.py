@@ -130,7 +130,7 @@ def test_raters_who_fail_catch_trials_or_stop_do_not_count(folder: Path) -> None
     assert f"- {name_rater(3)}: " in text
     report = report_study(folder, unfinished=True, force=True)
     assert [rater.name for rater in report.counted] == [name_rater(number) for number in (0, 1, 2, 5)]
-    assert "(1 of them did not finish)" in report.counts()
+    assert "(1 of them did not finish)" in report.format_counts()
 
 
 def test_saved_files_count_once_and_damage_is_counted(folder: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_saved_files_count_once_and_damage_is_counted(folder: Path, tmp_path: Pa
     report = report_study(folder, [saved])
     assert [rater.finished for rater in report.counted] == [True]
     assert report.damaged == 1
-    assert "damaged lines of answers: 1" in report.counts()
+    assert "damaged lines of answers: 1" in report.format_counts()
     assert report.means["real"]["sync"] == (5, None, None)  # one rater: how sure that is cannot be said
 
 

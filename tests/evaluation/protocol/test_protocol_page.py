@@ -84,7 +84,7 @@ def made_clip(root: Path, clip: RealClip) -> None:
     views = {name: root / f"{name}.mp4" for name in ("real", "ours")}
     for view in views.values():
         write_view(view, clip, frames)
-    write_wav(root / "sound.wav", clip.wav())
+    write_wav(root / "sound.wav", clip.load_wav())
     join_views(root / "clips" / "self-0.mp4", views, root / "sound.wav")
 
 

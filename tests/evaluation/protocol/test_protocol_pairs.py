@@ -85,7 +85,7 @@ def test_a_list_of_other_videos_is_refused(raw: Path, names: Path, tmp_path: Pat
 
 
 def test_ids_that_are_no_file_names_are_refused(raw: Path, tmp_path: Path) -> None:
-    text = draw_pairs(raw, None, PairsConfig(clips=1)).text()
+    text = draw_pairs(raw, None, PairsConfig(clips=1)).to_json()
     for name in ("../self", "/etc/self", ""):
         document = json.loads(text)
         document["pairs"][0]["id"] = name

@@ -144,9 +144,9 @@ def test_tables_have_means_failures_and_the_best() -> None:
     assert table.rows["a"]["psnr"].estimate.value == 25
     assert table.rows["a"]["psnr"].values == (20, 30)
     assert table.failed == {"a": 0, "b": 0, "c": 1}
-    assert table.best("psnr") == {"b"}  # c has the easier half only
+    assert table.find_best("psnr") == {"b"}  # c has the easier half only
     assert format_rows(table)[0] == ["PSNR", "", "25.00 (20.00 to 30.00)", "26.00 (21.00 to 31.00)", "99.00 (1 clip)"]
-    assert table.best("sharpness") == {"a"}  # 1.1 is nearer to 1 than 2
+    assert table.find_best("sharpness") == {"a"}  # 1.1 is nearer to 1 than 2
     assert table.frechet["a"][1] == 24
     assert table.frechet["a"][0] > 0
     assert table.nearest == {min("ab", key=lambda name: table.frechet[name][0])}

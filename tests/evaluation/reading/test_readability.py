@@ -150,8 +150,8 @@ def test_the_real_frames_are_read_as_the_real_ones(spoken: Path, tmp_path: Path,
         assert clip.readings["echo"] == clip.readings["real"] == clip.readings["made elsewhere"]
         assert len(clip.readings["real"]) >= 4
     one, two = report.clips  # they say the same at the same times, but for a colour
-    assert [word.read for word in one.readings["shuffled"]] == [word.read for word in one.readings["real"]]
-    assert [[w.said for w in clip.readings["shuffled"]][-4] for clip in (one, two)] == ["red", "blue"]
+    assert [word.pred for word in one.readings["shuffled"]] == [word.pred for word in one.readings["real"]]
+    assert [[w.target for w in clip.readings["shuffled"]][-4] for clip in (one, two)] == ["red", "blue"]
 
 
 def test_only_frames_with_a_face_and_not_blanked_are_read() -> None:
@@ -182,9 +182,9 @@ def test_a_video_made_elsewhere_may_end_early(spoken: Path, tmp_path: Path, dete
     short = tmp_path / "theirs" / "anna" / "one.mp4"
     short.parent.mkdir(parents=True)
     write_video(short, frames=pictures[:20], size=(320, 320), options={"crf": "12"})
-    seen = Methods({}, [tmp_path / "theirs"], detector).seen(clip)["theirs"]
+    seen = Methods({}, [tmp_path / "theirs"], detector).track_methods(clip)["theirs"]
     assert seen.valid.tolist() == [t < 20 for t in range(FRAMES)]
-    assert float(np.abs(seen.crops[:20].astype(float) - clip.seen.crops[:20]).mean()) < 6
+    assert float(np.abs(seen.crops[:20].astype(float) - clip.faces.crops[:20]).mean()) < 6
 
 
 def test_wrong_input_is_refused_before_any_work(

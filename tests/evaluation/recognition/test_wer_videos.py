@@ -29,12 +29,12 @@ CUT, PX, FIRST = (56, 128, 28, 100), 24, 8
 def prepared(raw: Path, detector: BlazeFaceMesh, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `cals prepare` makes of anna's first clip, but for its first frames."""
     clip = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
-    crops = list(clip.seen.crops[FIRST:])
+    crops = list(clip.faces.crops[FIRST:])
     facts = {"clip": "anna/one", "speaker": "anna", "frames": len(crops), "start_frame": FIRST, "words": None}
     sample = Sample(
         key="anna-one-000008",
         crops=encode_crops(crops, 25),
-        wav=clip.wav()[FIRST * 640 :],
+        wav=clip.load_wav()[FIRST * 640 :],
         landmarks=np.zeros((len(crops), 468, 3), np.float16),
         facts=facts | {"text": "Bin red, at now!"},
     )

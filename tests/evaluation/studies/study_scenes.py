@@ -131,7 +131,7 @@ class FollowingLips(MeshLips):
         self.decoder.head = nn.Sequential(nn.Linear(1, 1, bias=False))
         self.decoder.head[0].weight.data[:] = 12 / measure_lip_gap(drawn.decoder.mesh.basis)
 
-    def units(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """[b m f] -> [b t 1]."""
         return self._window(loudness_of(mel).clamp_min(0))[..., None]
 

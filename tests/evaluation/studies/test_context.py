@@ -60,7 +60,7 @@ def photo(raw: Path, detector: BlazeFaceMesh, tmp_path_factory: pytest.TempPathF
             Sample(
                 key=name.replace("/", "-"),
                 crops=encode_crops([view.crop for view in views], 25),
-                wav=clip.wav(),
+                wav=clip.load_wav(),
                 landmarks=np.stack([view.landmarks for view in views]).astype(np.float16),
                 facts={"clip": name, "speaker": name[:4], "frames": len(views), "words": None},
             )
@@ -72,16 +72,16 @@ def test_the_window_that_is_there_is_found(study_results: tuple[ContextReport, P
     report, _ = study_results
     assert list(report.curves) == ["all"]
     opening, lmd = (report.curves["all"][name] for name in ("opening", "lmd"))
-    values = [point.value for point in opening.at]
+    values = [point.value for point in opening.points]
     assert values[0] < 0.7 < values[SIDE - 2] < 0.95
     assert values[SIDE] > 0.99
     shortest, longest = (2 * SIDE - 3) / 25, (2 * SIDE + 1) / 25  # 95 % of it, that is
     assert shortest < opening.window_s.value <= longest
-    assert lmd.at[SIDE].value < 0.3 < 0.9 < lmd.at[0].value
+    assert lmd.points[SIDE].value < 0.3 < 0.9 < lmd.points[0].value
     assert shortest < lmd.window_s.value <= longest
     assert opening.whole.value > 0.99
-    assert opening.none.value == 0  # silence moves nothing: nothing of the frame's own mouth is in it
-    assert "shorter than the published 1.2 s" in report.summary()
+    assert opening.silence.value == 0  # silence moves nothing: nothing of the frame's own mouth is in it
+    assert "shorter than the published 1.2 s" in report.format_summary()
 
 
 def test_it_is_all_in_the_files(study_results: tuple[ContextReport, Path]) -> None:
@@ -95,9 +95,9 @@ def test_it_is_all_in_the_files(study_results: tuple[ContextReport, Path]) -> No
     assert len(clips["a-0"]["series"]) == REACH + 1 + 2
     low, high = document["curves"]["all"]["opening"]["at"][0][1:]
     assert low < document["curves"]["all"]["opening"]["at"][0][0] < high
-    assert report.summary() in (out / "context.md").read_text()
-    assert "5 of 6 clips judged, at 40 moments" in report.summary()
-    assert "left out: b-3" in report.summary()
+    assert report.format_summary() in (out / "context.md").read_text()
+    assert "5 of 6 clips judged, at 40 moments" in report.format_summary()
+    assert "left out: b-3" in report.format_summary()
     assert min(cv2.imread(str(out / "context.png")).shape[:2]) > 300
 
 
@@ -162,9 +162,9 @@ def test_real_pictures_are_read_as_themselves(photo: Path, tmp_path: Path) -> No
     config = ContextConfig(every=20, reach=2)
     report = measure_context(lips_of(Showing(DebugConfig())), photo, tmp_path / "out", config)
     curve = report.curves["all"]
-    assert [point.value for point in curve["lmd"].at] == [0, 0, 0]
-    assert [point.value for point in curve["opening"].at] == pytest.approx([1, 1, 1])
-    assert "LMD gains nothing" in report.summary()
+    assert [point.value for point in curve["lmd"].points] == [0, 0, 0]
+    assert [point.value for point in curve["opening"].points] == pytest.approx([1, 1, 1])
+    assert "LMD gains nothing" in report.format_summary()
 
 
 def test_pictures_are_read_as_the_tracker_reads_them(photo: Path, detector: BlazeFaceMesh) -> None:

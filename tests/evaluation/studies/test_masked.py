@@ -55,10 +55,10 @@ def test_only_what_is_lost_is_not_heard() -> None:
     outside = mel.clone()
     outside[28:32] += other[28:32]
     with torch.inference_mode():
-        result = {way.name: way.heard(mel, lost) for way in build_methods(network, None)}
+        result = {way.name: way.predict_masked_units(mel, lost) for way in build_methods(network, None)}
         for way in build_methods(network, None):
-            assert torch.equal(way.heard(changed, lost), result[way.name]) == (way.name != "full")
-            assert not torch.equal(way.heard(outside, lost), result[way.name])
+            assert torch.equal(way.predict_masked_units(changed, lost), result[way.name]) == (way.name != "full")
+            assert not torch.equal(way.predict_masked_units(outside, lost), result[way.name])
         quiet = mel.clone()
         quiet[32:48] = -100.0
         assert torch.equal(result["silenced"], network.units(quiet[None]))
@@ -73,10 +73,10 @@ def test_every_span_is_lost_on_its_own() -> None:
     lost = build_spans(list(range(5, 35)), 3)
     assert lost[0] == range(4, 7)
     way = MaskingMethod("hidden", network, "hidden")
-    together = way.units(mel, lost)
+    together = way.predict_span_units(mel, lost)
     assert together.shape == (90, 16)
     for number in (0, 17, 29):
-        alone = way.units(mel, lost[number : number + 1])
+        alone = way.predict_span_units(mel, lost[number : number + 1])
         assert torch.allclose(together[3 * number : 3 * number + 3], alone, atol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_it_is_all_in_the_files(study_results: tuple[MaskedReport, Path]) -> Non
     clip = document["clips"][0]
     assert clip["moments"] == [14, 21, 28]
     assert len(clip["series"]["hidden 5"]["lmd"]) == 5 * len(clip["series"]["full 1"]["lmd"]) == 15
-    assert report.summary() in (out / "masked.md").read_text()
+    assert report.format_summary() in (out / "masked.md").read_text()
     columns = HIDDEN_FRAMES + 2 * BESIDE
     rows = 2 * (1 + 4)  # of two speakers: real, hidden, silenced, full, baseline
     sheet = cv2.imread(str(out / "sheet.png"))

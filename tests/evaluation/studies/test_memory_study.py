@@ -110,7 +110,7 @@ def test_recall_and_slots_are_what_they_are_made_to_be(
     document = json.loads((tmp_path / "out" / "memory.json").read_text())
     assert document["relative_error"]["all"][BY_SOUND][0] == pytest.approx(errors[BY_SOUND].value, abs=1e-4)
     assert [clip["clip"] for clip in document["clips"]] == ["a-5", "a-6", "a-7"]
-    assert report.summary() in (tmp_path / "out" / "memory.md").read_text()
+    assert report.format_summary() in (tmp_path / "out" / "memory.md").read_text()
     assert min(cv2.imread(str(tmp_path / "out" / "slots.png")).shape[:2]) > 100
 
 

@@ -100,11 +100,11 @@ def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
     bursts = draw_bursts("anna", 50, 0)
     corrupted = mark_frames(bursts, 50)
     wav = corrupt_sound(tone(np.full(50, 0.5, np.float32)), Condition("white", -5.0).fill_bursts(bursts), 640)
-    masks, scores = trial.choose_hidden(wav, corrupted)
+    masks, scores = trial.choose_masks(wav, corrupted)
     assert np.array_equal(masks["scored"], corrupted)
     assert not masks["level"].any()
     assert np.array_equal(np.array(scores) < 0.5, corrupted)
-    audio = trial.hear_ways(wav, masks)
+    audio = trial.predict_masked_units(wav, masks)
     mel = compute_log_mel(torch.from_numpy(wav)[None], network.mel)
     lost = torch.zeros(1, 50, dtype=torch.bool)
     for burst in bursts:
@@ -144,9 +144,9 @@ def test_rules_are_quantiles_of_clean_training_frames(corpus: Path) -> None:
             encoding = recogniser.encode(torch.from_numpy(wav)[None], None, torch.ones(1, 60, dtype=torch.bool))
         scores.append(encoding.scores["audio"][0].mean(dim=1).numpy())
     assert rules.least_score == pytest.approx(np.quantile(np.concatenate(scores), 0.05), abs=2e-6)
-    hidden = sum(rules.hide_by_score(score_frames(recogniser, wav)).sum() for wav in wavs.values())
+    hidden = sum(rules.mask_by_score(score_frames(recogniser, wav)).sum() for wav in wavs.values())
     assert 8 <= hidden <= 10  # of 180
-    outside = sum(rules.hide_by_level(measure_levels(wav, 640)).sum() for wav in wavs.values())
+    outside = sum(rules.mask_by_level(measure_levels(wav, 640)).sum() for wav in wavs.values())
     assert outside <= 9
 
 
@@ -206,7 +206,7 @@ def test_it_is_all_in_the_files(study_results: tuple[NoisyReport, Path]) -> None
     assert 0 < document["settings"]["least_score"] < 1
     assert len(document["clips"][0]["series"]) == 5 * 3
     assert len(document["clips"][0]["scores"]["dropout"]) == 60
-    assert report.summary() in (out / "noisy.md").read_text()
+    assert report.format_summary() in (out / "noisy.md").read_text()
     assert f"under {document['settings']['least_score']:g};" in (out / "noisy.md").read_text()
     assert cv2.imread(str(out / "noisy.png")) is not None
 

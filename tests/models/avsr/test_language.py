@@ -41,8 +41,8 @@ def test_a_bigram_by_hand() -> None:
     assert found.tolist() == [pytest.approx([0, *after_1]), pytest.approx([0, *after_2])]
     after_start = math.log((2 + unigram[1]) / 3)
     total = after_start + math.log(after_1[1]) + math.log(after_2[2])
-    assert model.perplexity([[1, 2]]) == pytest.approx(math.exp(-total / 3))
-    assert math.isnan(model.perplexity([]))
+    assert model.compute_perplexity([[1, 2]]) == pytest.approx(math.exp(-total / 3))
+    assert math.isnan(model.compute_perplexity([]))
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
@@ -64,7 +64,7 @@ def test_the_recursion_and_sums_of_one(order: int) -> None:
 def test_more_context_tells_more_of_a_grammar() -> None:
     """Check sentences of a repeated 1 or 2: the third token depends on the previous two."""
     sentences = [[a, b, a] for a in (1, 2) for b in (3, 4)] * 25
-    found = [fit_ngram(sentences, order, SIZE).perplexity(sentences) for order in (1, 2, 3)]
+    found = [fit_ngram(sentences, order, SIZE).compute_perplexity(sentences) for order in (1, 2, 3)]
     assert found[0] > found[1] > found[2]
     assert found[2] == pytest.approx(math.exp(2 * math.log(2) / 4), rel=0.05)  # two free choices in four tokens
 
@@ -78,17 +78,17 @@ def test_perplexity_is_of_every_token(order: int) -> None:
         for line in lines
         for place in range(1, len(line))
     ]
-    assert model.perplexity(others) == pytest.approx(math.exp(-sum(told) / len(told)))
+    assert model.compute_perplexity(others) == pytest.approx(math.exp(-sum(told) / len(told)))
 
 
 def test_sentences_shorter_than_the_order() -> None:
     assert fit_ngram([[], [1]], 6, SIZE).order == 3  # what is longest before a token is the start and 1
-    assert fit_ngram([[]], 6, SIZE).perplexity([[]]) < SIZE - 1
+    assert fit_ngram([[]], 6, SIZE).compute_perplexity([[]]) < SIZE - 1
 
 
 def test_it_survives_a_file(tmp_path: Path) -> None:
     model = fit_ngram(sample_sentences(0), 3, SIZE)
-    save_file(model.tensors(), tmp_path / "model.safetensors")
+    save_file(model.to_tensors(), tmp_path / "model.safetensors")
     found = ngram_from_tensors(load_file(tmp_path / "model.safetensors"))
     assert (found.order, found.vocabulary_size) == (3, SIZE)
     prefixes = torch.tensor([[END, 1, 2], [END, 4, 4]])
@@ -97,7 +97,7 @@ def test_it_survives_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["vocabulary_size", "0_keys", "1_starts", "2_shares"])
 def test_a_part_that_is_missing_is_noticed(name: str) -> None:
-    tensors = fit_ngram(sample_sentences(0), 3, SIZE).tensors()
+    tensors = fit_ngram(sample_sentences(0), 3, SIZE).to_tensors()
     del tensors[name]
     with pytest.raises(CheckpointError, match="n-gram: expected"):
         ngram_from_tensors(tensors)

@@ -40,7 +40,7 @@ def test_words_go_round_and_the_unknown_is_one_token() -> None:
     assert tokens.symbols[0] == UNKNOWN
     assert tokens.decode(tokens.encode("bin RED at z")) == f"bin red at {UNKNOWN}"
     assert tokens.encode("zebra") == [1]
-    assert build_tokens(["a b", "b c b"], "words", fewest=2).vocabulary == ("b",)
+    assert build_tokens(["a b", "b c b"], "words", min_count=2).vocabulary == ("b",)
 
 
 def test_characters_of_a_corpus_are_added_to_the_usual_ones() -> None:

@@ -94,7 +94,7 @@ def corrupt_pictures(crops: U8, bursts: Sequence[Burst], mouth: MouthPlace | Non
         for t in range(burst.start, burst.end):
             if mouth is not None:
                 patch = corrupt_frame(ArrayPicture(crops[t]), t, burst, mouth)
-                out[t] = ArrayPicture(crops[t]).patched(patch)
+                out[t] = ArrayPicture(crops[t]).apply_patch(patch)
             elif burst.kind == "patch":
                 _cover(out[t], _occlude(burst, t - burst.start, place, width, height))
             elif burst.kind == "noise":
@@ -113,7 +113,7 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
     frame = index - burst.start
     if burst.kind == "patch":
         return _occlude(burst, frame, place, picture.width, picture.height)
-    box = _bound_square(place, 1 + 2 * _FEATHER).clipped(picture.width, picture.height)
+    box = _bound_square(place, 1 + 2 * _FEATHER).clip(picture.width, picture.height)
     if not box.width or not box.height:
         return _build_empty_patch(box)
     alpha = _warp(_draw_square(), place, 1 + 2 * _FEATHER, box)
@@ -121,7 +121,7 @@ def corrupt_frame(picture: Picture, index: int, burst: Burst, place: MouthPlace)
         sigma = burst.strength * place.side
         reach = math.ceil(3 * sigma)
         wide = Box(box.x0 - reach, box.y0 - reach, box.x1 + reach, box.y1 + reach)
-        wide = wide.clipped(picture.width, picture.height)
+        wide = wide.clip(picture.width, picture.height)
         blurred = _blur(picture.rgb(wide), sigma)
         rgb = np.asarray(blurred[box.y0 - wide.y0 :, box.x0 - wide.x0 :][: box.height, : box.width], np.uint8)
         return Patch(box, rgb, alpha)
@@ -150,7 +150,7 @@ def _occlude(burst: Burst, frame: int, place: MouthPlace, width: int, height: in
     mid_x, mid_y = a * middle - sin * middle + shift[0], c * middle + cos * middle + shift[1]
     reach = 0.5 * px * (abs(cos) + abs(sin)) + 1
     box = Box(math.floor(mid_x - reach), math.floor(mid_y - reach), math.ceil(mid_x + reach), math.ceil(mid_y + reach))
-    box = box.clipped(width, height)
+    box = box.clip(width, height)
     if not box.width or not box.height:
         return _build_empty_patch(box)
     matrix = np.array([[a, -sin, shift[0] - box.x0], [c, cos, shift[1] - box.y0]])

@@ -139,4 +139,4 @@ def _parse_region(crop: Sequence[str], height: Sequence[str]) -> Region | None:
     y = third if second == last else second
     if last not in (second, third) or min(last, height_px) <= 0:
         return None
-    return Region(box=Box(x, y, x + last, y + last), of_height_px=height_px)
+    return Region(box=Box(x, y, x + last, y + last), height_px=height_px)

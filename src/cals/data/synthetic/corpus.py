@@ -118,7 +118,7 @@ def render_clip(
 ) -> Sample:
     """Render one clip as a sample of `cals prepare`; `on_frames` receives the full frames and the sound."""
     person, spoken, wav, mouth = synthesize_clip(config, index)
-    portrait = Portrait.of(load_geometry(), person.look, sample_scene(build_rng(config.seed, "scene", index)))
+    portrait = Portrait.of(load_geometry(), person.appearance, sample_scene(build_rng(config.seed, "scene", index)))
     head_motion = sample_head_motion(config.frames, build_rng(config.seed, "motion", index))
     points = apply_head_motion(portrait.geometry.faces(person.shape, mouth, head_motion.lids), head_motion).astype(
         np.float32
@@ -131,7 +131,7 @@ def render_clip(
         )
         transform = aligner.update(tracked)
         crops.append(portrait.draw(face.astype(np.float64), transform.matrix, CROP_SIZE_PX))
-        landmarks.append(transform.landmarks(face))
+        landmarks.append(transform.map_landmarks(face))
     if on_frames is not None:
         identity = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         on_frames([portrait.draw(face.astype(np.float64), identity, FRAME_PX) for face in points], wav)

@@ -26,7 +26,7 @@ class Portrait:
     """One person in one scene, rendered in any pose and through any crop."""
 
     geometry: Geometry = field(repr=False)
-    look: Appearance
+    appearance: Appearance
     scene: Scene
     skin: torch.Tensor = field(repr=False)
     """Texture [1 3 h w]."""
@@ -99,8 +99,8 @@ class Portrait:
         across, down = _compute_axes(vertices)
         centre, chin = eyes + 0.45 * unit * down, eyes + 1.8 * unit * down
         side = max(0.4, 0.55 - 0.15 * self.scene.light[2])
-        hair, skin = np.array(self.look.hair), np.array(self.look.skin)
-        if self.look.long_hair:
+        hair, skin = np.array(self.appearance.hair), np.array(self.appearance.skin)
+        if self.appearance.long_hair:
             around = [(-1.28, -0.9), (-1.42, 0.2), (-1.45, 1.3), (-1.25, 2.3), (1.25, 2.3), (1.45, 1.3), (1.42, 0.2)]
             curtain = [centre + unit * (x * across + y * down) for x, y in [*around, (1.28, -0.9)]]
             _fill_polygon(canvas, np.array(curtain), hair * side * 0.8, 0.05 * unit)
@@ -114,9 +114,11 @@ class Portrait:
         slope = [(-3.9, 1.7), (-2.2, 0.85), (-0.95, 0.32), (0.0, 0.62), (0.95, 0.32), (2.2, 0.85), (3.9, 1.7)]
         shoulders = [chin + unit * np.array([x, y]) for x, y in slope]
         _fill_polygon(canvas, np.array(neck), skin * side * 0.72, 0.03 * unit)
-        _fill_polygon(canvas, np.array([*shoulders, chest[1], chest[0]]), np.array(self.look.shirt) * side, 0.02 * unit)
+        _fill_polygon(
+            canvas, np.array([*shoulders, chest[1], chest[0]]), np.array(self.appearance.shirt) * side, 0.02 * unit
+        )
         for point, sign in ((234, -1), (454, 1)):
-            if not self.look.long_hair:
+            if not self.appearance.long_hair:
                 ear = vertices[point, :2] + unit * (0.02 * sign * across - 0.02 * down)
                 ring = [
                     ear + unit * (0.13 * np.cos(t) * across + 0.3 * np.sin(t) * down) for t in np.linspace(0, 6.28, 24)

@@ -33,7 +33,7 @@ class Dominance:
             raise ConfigError(f"reach: expected 0 to 2 s and a hold from 0 up to 1, found {self}")
 
     @classmethod
-    def of_reach(cls, reach_s: float) -> "Dominance":
+    def from_reach(cls, reach_s: float) -> "Dominance":
         """Build a dominance of the same reach both ways."""
         return cls(before_s=reach_s, after_s=reach_s)
 

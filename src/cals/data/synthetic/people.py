@@ -39,7 +39,7 @@ class Speaker:
     name: str
     voice: Voice
     shape: Shape
-    look: Appearance
+    appearance: Appearance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def sample_speaker(number: int, seed: int) -> Speaker:
         tempo=float(rng.uniform(0.92, 1.08)),
         breath_db=float(rng.uniform(-36, -24)),
     )
-    return Speaker(name=f"p{number:02d}", voice=voice, shape=shape, look=look)
+    return Speaker(name=f"p{number:02d}", voice=voice, shape=shape, appearance=look)
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:

@@ -67,7 +67,7 @@ class AblationReport:
                     by_clip[clip["clip"]] = value
         return scores
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """Format how many clips and frames were scored."""
         used = [clip for clip in self.clips if clip["scores"]]
         left_out = ", ".join(clip["clip"] for clip in self.clips if not clip["scores"])
@@ -76,14 +76,16 @@ class AblationReport:
             f"; left out: {left_out}" if left_out else ""
         )
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format tables, order and counts as text that is Markdown too."""
-        return "\n\n".join([format_mean_table(self.scores), "\n".join(describe_order(self.scores)), self.counts()])
+        return "\n\n".join(
+            [format_mean_table(self.scores), "\n".join(describe_order(self.scores)), self.format_counts()]
+        )
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
         rows = "\n".join(f"- {row}: {note}" for row, note in self.notes.items())
-        return f"# Ablation (Table 1)\n\n{rows}\n\n{self.text()}\n\n{LEGEND}"
+        return f"# Ablation (Table 1)\n\n{rows}\n\n{self.format_text()}\n\n{LEGEND}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
@@ -173,9 +175,9 @@ def _score_clip(
 ) -> tuple[dict[str, Any], dict[str, AlignedFaces]]:
     """Score a clip by row; returns its scores and the faces of each row, without both for too few usable frames."""
     clip = read_clip(source, detector)
-    rows: dict[str, AlignedFaces] = {"real": clip.seen}
-    if clip.seen.valid.sum() >= MIN_FRAMES:
-        rows |= {row: generate_output(clip, source.video, model, detector).seen for row, model in lips.items()}
+    rows: dict[str, AlignedFaces] = {"real": clip.faces}
+    if clip.faces.valid.sum() >= MIN_FRAMES:
+        rows |= {row: generate_output(clip, source.video, model, detector).faces for row, model in lips.items()}
     use = np.asarray(np.all([seen.valid for seen in rows.values()], axis=0))
     result = {"clip": source.name, "frames": len(clip.frames), "used": int(use.sum()), "scores": {}}
     if use.sum() < MIN_FRAMES:
@@ -187,7 +189,7 @@ def _score_clip(
 
 
 def _compute_scores(clip: RealClip, seen: AlignedFaces, encoders: SyncModel) -> dict[str, float]:
-    use, real = seen.valid, clip.seen
+    use, real = seen.valid, clip.faces
     landmarks = real.landmarks[use]
     measures = score_motion(seen.landmarks[use], landmarks) | score_pixels(seen.crops[use], real.crops[use], landmarks)
     scores = {name: measures[name] for name in ("psnr", "ssim", "lmd", "psnr_lips", "opening")}

@@ -82,7 +82,7 @@ class ComparisonReport:
     readings: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """Part -> system -> share of words read right."""
 
-    def tables(self) -> str:
+    def format_tables(self) -> str:
         """Format a table for each part, then the paper's."""
         blocks = []
         for part, rows in self.scores.items():
@@ -102,17 +102,19 @@ class ComparisonReport:
             blocks.append(format_table(head, [[row, *map(str, values.values())] for row, values in published.items()]))
         return "\n\n".join(blocks)
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format the tables, and the order in words."""
         order = describe_order(self.scores, TABLE_3[self.paper])
-        return "\n\n".join([self.tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)])
+        return "\n\n".join(
+            [self.format_tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)]
+        )
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
         how = "\n".join(f"- {name}: {note}" for name, note in self.notes.items())
         pages = f"[{PAIRS_FOLDER}]({PAIRS_FOLDER}/index.html), [{ROLLED_FOLDER}]({ROLLED_FOLDER}/index.html)"
         picture = f"![the same moments of every system]({ROLLED_FOLDER}/sheet.png)"
-        return f"# Systems (Table 3)\n\n{how}\n\n{self.text()}\n\n{LEGEND}\nWhole reports: {pages}.\n\n{picture}"
+        return f"# Systems (Table 3)\n\n{how}\n\n{self.format_text()}\n\n{LEGEND}\nWhole reports: {pages}.\n\n{picture}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

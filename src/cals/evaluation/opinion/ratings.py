@@ -25,7 +25,7 @@ class Rater:
     name: str
     answers: tuple[tuple[Stimulus, Mapping[str, int]], ...]
     finished: bool
-    caught: tuple[str, ...] = field(default=())
+    failed_catches: tuple[str, ...] = field(default=())
     """Failed catch trials, in words."""
 
 
@@ -68,7 +68,7 @@ def group_raters(answers: Sequence[Answer], study: Study) -> list[Rater]:
                 name=name,
                 answers=pairs,
                 finished=len(rater_answers) == len(study.stimuli),
-                caught=tuple(
+                failed_catches=tuple(
                     _describe_failure(one, scores[SYNC])
                     for one, scores in pairs
                     if _describe_failure(one, scores[SYNC])

@@ -64,7 +64,7 @@ class OpinionReport:
     """The same with the raters who failed catch trials."""
     comparisons: list[Comparison]
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """Format how many raters are counted and left out."""
         partly = sum(not rater.finished for rater in self.counted)
         text = f"Raters counted: {len(self.counted)}" + (f" ({partly} of them did not finish)" if partly else "")
@@ -72,10 +72,10 @@ class OpinionReport:
         text += f"; clips: {len(self.study.clips)}"
         return text + (f"; damaged lines of answers: {self.damaged}" if self.damaged else "")
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format tables and counts as text that is Markdown too."""
         rows = _build_rows(self.means) + [[name, *(f"{v:.3f}" for v in values)] for name, values in PUBLISHED.items()]
-        blocks = ["## Mean opinion scores", format_table(_build_head("method"), rows), self.counts()]
+        blocks = ["## Mean opinion scores", format_table(_build_head("method"), rows), self.format_counts()]
         if self.comparisons:
             head = ["question", "methods", "difference", "p", "p (Holm)"]
             blocks += ["## Differences", format_table(head, [_build_comparison_row(one) for one in self.comparisons])]
@@ -83,9 +83,9 @@ class OpinionReport:
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        blocks = [f"# Study {self.study.id}", self.text()]
+        blocks = [f"# Study {self.study.id}", self.format_text()]
         if self.caught:
-            lines = "\n".join(f"- {rater.name}: {'; '.join(rater.caught)}" for rater in self.caught)
+            lines = "\n".join(f"- {rater.name}: {'; '.join(rater.failed_catches)}" for rater in self.caught)
             blocks += ["## Left out for catch trials", lines, "With them the scores would be:"]
             blocks += [format_table(_build_head("method"), _build_rows(self.everyone))]
         return "\n\n".join([*blocks, "## How to read it", "\n".join(f"- {note}" for note in NOTES)])
@@ -99,7 +99,7 @@ class OpinionReport:
                 "clips": self.study.clips,
                 "raters": {
                     "counted": [rater.name for rater in self.counted],
-                    "caught": {rater.name: rater.caught for rater in self.caught},
+                    "caught": {rater.name: rater.failed_catches for rater in self.caught},
                     "unfinished": {rater.name: len(rater.answers) for rater in self.unfinished},
                 },
                 "damaged_lines": self.damaged,
@@ -149,7 +149,7 @@ def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) 
         return rater.finished or (unfinished and saw_catch)
 
     enough = [rater for rater in raters if is_enough(rater)]
-    counted = [rater for rater in enough if not rater.caught]
+    counted = [rater for rater in enough if not rater.failed_catches]
     if not counted:
         raise DataError(
             f"answers: expected those of one rater at least who finished and passed the catch trials, found "
@@ -159,7 +159,7 @@ def _evaluate(study: Study, paths: Sequence[Path], unfinished: bool, seed: int) 
     return OpinionReport(
         study=study,
         counted=counted,
-        caught=[rater for rater in enough if rater.caught],
+        caught=[rater for rater in enough if rater.failed_catches],
         unfinished=[rater for rater in raters if not is_enough(rater)],
         damaged=damaged,
         means=estimate_means(ratings, seed),

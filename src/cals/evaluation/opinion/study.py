@@ -94,7 +94,7 @@ class Study:
         """Number of practice trials."""
         return sum(one.role == "practice" for one in self.stimuli.values())
 
-    def shown(self, number: int, trial: int) -> Stimulus:
+    def find_stimulus(self, number: int, trial: int) -> Stimulus:
         """Return the stimulus of a trial, from 0, in plan `number`."""
         return self.stimuli[self.names[self.plans[number][trial]]]
 

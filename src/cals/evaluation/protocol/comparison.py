@@ -149,7 +149,7 @@ def score_pair(
         without_face={name: int((~record.valid).sum()) for name, record in records.items()},
         failed=failures,
         left_out="" if used >= MIN_FRAMES else f"all methods show a face in {used} of {frames} frames",
-        aligned_alone=tuple(name for name, record in kept.items() if record.own_place),
+        aligned_alone=tuple(name for name, record in kept.items() if record.has_own_alignment),
     )
     if result.left_out or len(kept) < 2:
         return result, {}
@@ -240,7 +240,7 @@ class Table:
             return set()
         return {name for name, distance in comparable.items() if distance == min(comparable.values())}
 
-    def best(self, measure: str) -> set[str]:
+    def find_best(self, measure: str) -> set[str]:
         """Return the methods, without the real clips, whose mean is nearest to perfect, if they have the most clips."""
         target = MEASURES[measure].best
         cells = {name: row[measure] for name, row in self.rows.items() if measure in row and name != REAL}

@@ -112,7 +112,7 @@ class PairScorer:
     def __init__(self, config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
         self._config, self.out, self._seconds = config, out, pairs.seconds
         self._sources: dict[str, ClipSource] = find_clips(corpus)
-        self._shown = {pair.id for pair in pairs.shown(config.shown)}
+        self._shown = {pair.id for pair in pairs.select_first(config.shown)}
         self.lips = {name: self._load(model) for name, model in config.models}
         scorer = SyncScorer(
             sync=config.sync, syncnet=config.syncnet, face_models=config.face_models, device=config.device
@@ -121,7 +121,7 @@ class PairScorer:
         sync_model = load_sync(config.sync or shipped)
         self._features = compute_weights_sha256(config.sync or shipped)[:12]
         dlib = None if config.dlib is None else DlibPredictor(config.dlib)
-        self.tools = MetricModels(scorer.encoders, sync_model.visual, dlib)
+        self.metric_models = MetricModels(scorer.encoders, sync_model.visual, dlib)
         if (scorer.encoders.frames, sync_model.config.frames) != (WINDOW, WINDOW):
             raise CheckpointError(f"sync: expected encoders of {WINDOW} frames, found others; name others as --sync")
         self.detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(config.face_models)))
@@ -130,24 +130,24 @@ class PairScorer:
         config = self._config
         return LipSync(model, face_models=config.face_models, device=config.device, batch=config.batch)
 
-    def place(self, pair: Pair, method: str) -> Path:
+    def locate_record(self, pair: Pair, method: str) -> Path:
         """Return the path of the record of a method on a pair; its view lies beside it."""
         return self.out / RECORDS / method / f"{pair.id}.npz"
 
-    def view(self, pair: Pair, method: str) -> Path:
+    def locate_view(self, pair: Pair, method: str) -> Path:
         """Return the path of the video of the square around the face, for pairs that are shown."""
-        return self.place(pair, method).with_suffix(".mp4")
+        return self.locate_record(pair, method).with_suffix(".mp4")
 
-    def strip(self, pair: Pair, method: str) -> Path:
+    def locate_strip(self, pair: Pair, method: str) -> Path:
         """Return the path of the row of the contact sheet, for rolled pairs."""
-        return self.place(pair, method).with_suffix(".png")
+        return self.locate_record(pair, method).with_suffix(".png")
 
-    def keys(self, pair: Pair) -> dict[str, dict[str, Any]]:
+    def build_keys(self, pair: Pair) -> dict[str, dict[str, Any]]:
         """Build the key of each method's record: its inputs and models; a missing generated video has none."""
         sound = self.out / pair.sound
         common: dict[str, Any] = {
             "format": _FORMAT,
-            "encoders": self.tools.encoders.name,
+            "encoders": self.metric_models.encoders.name,
             "syncnet": None if self._config.syncnet is None else read_stamp(self._config.syncnet),
             "features": self._features,
             "dlib": None if self._config.dlib is None else read_stamp(self._config.dlib),
@@ -163,18 +163,20 @@ class PairScorer:
                 keys[name] = common | {"video": read_stamp(video)}
         return keys | ({COPY: common | {"copy": 1}} if self._config.copy else {})
 
-    def records(self, pair: Pair) -> dict[str, FrameRecord]:
+    def read_records(self, pair: Pair) -> dict[str, FrameRecord]:
         """Read the records of a pair so far, by method."""
-        records = {name: FrameRecord.read(self.place(pair, name), key) for name, key in self.keys(pair).items()}
+        records = {
+            name: FrameRecord.read(self.locate_record(pair, name), key) for name, key in self.build_keys(pair).items()
+        }
         return {name: record for name, record in records.items() if record is not None}
 
-    def judge(self, pair: Pair) -> Outcome:
+    def score(self, pair: Pair) -> Outcome:
         """Measure the methods that have no record yet; those that cannot be measured are reported as failed."""
         outcome = Outcome(pair.id)
         if not (self.out / pair.sound).is_file():
             outcome.left_out = "its sound cannot be read"
             return outcome
-        keys, records = self.keys(pair), self.records(pair)
+        keys, records = self.build_keys(pair), self.read_records(pair)
         for name in self._config.methods:
             if name not in keys:
                 outcome.failed[name] = "no video of this pair"
@@ -189,8 +191,8 @@ class PairScorer:
 
     def _is_shown(self, pair: Pair, method: str) -> bool:
         """Return whether the files exist that a report shows of a method."""
-        paths = [self.view(pair, method)] if pair.id in self._shown else []
-        paths += [self.strip(pair, method)] if pair.kind == "rolled" else []
+        paths = [self.locate_view(pair, method)] if pair.id in self._shown else []
+        paths += [self.locate_strip(pair, method)] if pair.kind == "rolled" else []
         return all(path.is_file() for path in paths)
 
     def _measure(self, pair: Pair, methods: list[str], keys: dict[str, dict[str, Any]], outcome: Outcome) -> None:
@@ -201,7 +203,7 @@ class PairScorer:
         except MediaError as error:
             outcome.left_out = str(error)
             return
-        is_usable = clip.seen.valid.sum() >= MIN_FRAMES
+        is_usable = clip.faces.valid.sum() >= MIN_FRAMES
         for name in methods if is_usable else [REAL]:
             try:
                 shown = self._generate(pair, name, clip, sound)
@@ -213,11 +215,13 @@ class PairScorer:
             own_sound = None if name == REAL and pair.kind != "self" else sound
             pixels, rolled = name != REAL and pair.kind == "self", pair.kind == "rolled"
             if is_usable and pair.id in self._shown:
-                write_view(self.view(pair, name), clip, [item.frame for item in shown.items])
+                write_view(self.locate_view(pair, name), clip, [item.frame for item in shown.frames])
             if is_usable and rolled:
-                write_strip(self.strip(pair, name), clip, shown, with_meant=name == REAL)
-            record = measure_frames(clip, shown, own_sound, self.tools, keys[name], pixels=pixels, rolled=rolled)
-            record.save(self.place(pair, name))
+                write_strip(self.locate_strip(pair, name), clip, shown, with_target=name == REAL)
+            record = measure_frames(
+                clip, shown, own_sound, self.metric_models, keys[name], pixels=pixels, rolled=rolled
+            )
+            record.save(self.locate_record(pair, name))
             if not is_usable:
                 outcome.left_out = _describe_faces(record)
 

@@ -54,7 +54,7 @@ class FrameRecord:
     """[k 31], distance of the window around each moment to the shifted sound; NaN without a window or sound."""
     features: F32
     """[k // 5, d] of consecutive windows; NaN where one of their frames is not valid."""
-    own_place: bool = False
+    has_own_alignment: bool = False
     compute: float = math.nan
     """See `Shown`."""
 
@@ -63,14 +63,14 @@ class FrameRecord:
         arrays = {
             name: getattr(self, name) for name in ("valid", "lips", "dlib_lips", "frame_of", "distances", "features")
         }
-        arrays |= {"own_place": np.array(self.own_place), "compute": np.array(self.compute)}
+        arrays |= {"own_place": np.array(self.has_own_alignment), "compute": np.array(self.compute)}
         arrays |= {f"values.{name}": values for name, values in self.values.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_atomically(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, key=np.array(json.dumps(self.key)), **arrays)
 
     @staticmethod
-    def read(path: Path, key: dict[str, Any]) -> "Observed | None":
+    def read(path: Path, key: dict[str, Any]) -> "FrameRecord | None":
         """Read a file that `save` wrote; None where there is none of this key."""
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -81,7 +81,7 @@ class FrameRecord:
             return None
         own_place, compute = bool(arrays.pop("own_place")), float(arrays.pop("compute", math.nan))
         values = {name.removeprefix("values."): arrays.pop(name) for name in list(arrays) if name.startswith("values.")}
-        return FrameRecord(key=key, values=values, own_place=own_place, compute=compute, **arrays)
+        return FrameRecord(key=key, values=values, has_own_alignment=own_place, compute=compute, **arrays)
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,14 @@ def measure_frames(
 
     With `rolled`, also measure what is compared with the mouth that belongs to the clip's own sound, rolled.
     """
-    seen = shown.seen
+    seen = shown.faces
     index = np.flatnonzero(seen.valid)
     values = _measure_motion(seen.landmarks[index]) | {
-        "identity": _measure_identity(seen.crops[index], clip.seen.crops[clip.seen.valid]),
+        "identity": _measure_identity(seen.crops[index], clip.faces.crops[clip.faces.valid]),
         "silent": clip.silent[index].astype(np.float64),
     }
     if pixels:
-        values |= _measure_pixels(seen.crops[index], clip.seen.crops[index], clip.seen.landmarks[index])
+        values |= _measure_pixels(seen.crops[index], clip.faces.crops[index], clip.faces.landmarks[index])
     if rolled:
         values |= {name: column[index] for name, column in _measure_rolled(clip, seen).items()}
     fps = tools.encoders.fps
@@ -125,7 +125,7 @@ def measure_frames(
     distances = np.full((len(frame_of), 2 * MAX_OFFSET + 1), np.nan, np.float32)
     if sound is not None:
         shifts = _measure_shifts(shown, sound, tools.encoders)
-        moment_index = [number for number in shifts.judged if number < len(distances)]
+        moment_index = [number for number in shifts.frame_indices if number < len(distances)]
         if moment_index:
             distances[moment_index] = np.stack(shifts.distances[: len(moment_index)])
     return FrameRecord(
@@ -136,13 +136,13 @@ def measure_frames(
         dlib_lips=_scatter(
             np.full((len(index), len(MOUTH_68), 2), np.nan)
             if tools.dlib is None
-            else tools.dlib.mouths(seen.crops[index]),
+            else tools.dlib.predict_mouths(seen.crops[index]),
             seen.valid,
         ),
         frame_of=frame_of,
         distances=distances,
         features=_compute_features(seen, frame_of, tools.features),
-        own_place=shown.own_place,
+        has_own_alignment=shown.has_own_alignment,
         compute=shown.compute,
     )
 
@@ -201,7 +201,7 @@ def _grow_range(low: int, high: int, size: int) -> slice:
 
 def _measure_shifts(shown: MethodOutput, sound: Path, encoders: SyncEncoders) -> SyncDistances:
     """Measure the encoders' distances to the shifted sound."""
-    snapshots = measure_shifts(shown.items, mono_blocks(sound, encoders.sample_rate_hz), encoders)
+    snapshots = measure_shifts(shown.frames, mono_blocks(sound, encoders.sample_rate_hz), encoders)
     return deque(snapshots, maxlen=1).pop()
 
 

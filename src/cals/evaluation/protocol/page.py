@@ -41,7 +41,7 @@ def render_page(report: EvaluationReport) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Evaluation: {escape(names)}</title><style>{STYLE}</style></head><body>"
         f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
-        f"<p>{escape(_capitalise(report.counts()))}</p>"
+        f"<p>{escape(_capitalise(report.format_counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
         f"{''.join(sections)}{_render_sheet(report)}{_render_offsets(report)}{_render_missing(report)}{_render_meanings(report)}"
@@ -73,7 +73,7 @@ def _render_summary(one: Table) -> str:
     for name, measure in MEASURES.items():
         if not any(name in row for row in one.rows.values()):
             continue
-        best = one.best(name)
+        best = one.find_best(name)
         cells = [
             f"<td{' class=best' if method in best else ''}>"
             f"{_split_interval(format_value(row.get(name), measure.digits, one.judged))}</td>"
@@ -200,7 +200,7 @@ def _render_missing(report: EvaluationReport) -> str:
 def _render_meanings(report: EvaluationReport) -> str:
     terms = "".join(
         f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {describe_direction(m)}</dd></div>"
-        for m in report.measured()
+        for m in report.list_measures()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (

@@ -88,13 +88,13 @@ class PairList:
         """Whether its sounds are the clips' own, rolled."""
         return any(pair.kind == "rolled" for pair in self.pairs)
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """Format the list as JSON."""
         facts = {"format": 1, "corpus": self.corpus, "seconds": self.seconds, "seed": self.seed}
         pairs = [asdict(pair) | {"sound": pair.sound} for pair in self.pairs]
         return json.dumps(facts | {"pairs": pairs}, indent=1) + "\n"
 
-    def shown(self, count: int) -> list[Pair]:
+    def select_first(self, count: int) -> list[Pair]:
         """Return the first `count` pairs of each part and kind."""
         counts: dict[tuple[str, str], int] = {}
         pairs = []
@@ -203,13 +203,15 @@ def write_list(pairs: PairList, out: Path, *, force: bool = False) -> None:
         (out / SOUNDS).mkdir(parents=True, exist_ok=True)
         check_output_path(path, force=True, apart_from=())
         with replace_atomically(path) as partial:
-            partial.write_text(pairs.text(), encoding="utf-8")
+            partial.write_text(pairs.to_json(), encoding="utf-8")
 
 
 def _is_same(path: Path, pairs: PairList) -> bool:
     """Return whether the file has the same list, whatever the path of the corpus."""
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8")) | {"corpus": pairs.corpus} == json.loads(pairs.text()))
+        return bool(
+            json.loads(path.read_text(encoding="utf-8")) | {"corpus": pairs.corpus} == json.loads(pairs.to_json())
+        )
     except (ValueError, TypeError):
         return False
 

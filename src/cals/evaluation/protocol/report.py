@@ -69,7 +69,7 @@ class EvaluationReport:
                 failures.setdefault(name, {})[result.pair.id] = reason
         return failures
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """Format how many pairs and frames were scored."""
         scored = [result for result in self.results if result.scores]
         used, frames = sum(r.used for r in scored), sum(r.frames for r in scored)
@@ -82,21 +82,21 @@ class EvaluationReport:
         text += f"; pictures of another size, aligned by themselves: in {alone} pairs" if alone else ""
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format tables and counts as text that is Markdown too."""
         blocks = []
         for one in self.tables:
             if one.rows:
                 head = [f"{one.judged} of {one.pairs} pairs", *one.rows]
                 blocks.append(f"## {format_title(one)}\n\n{format_table(head, format_rows(one))}")
-        return "\n\n".join([*blocks, self.counts()])
+        return "\n\n".join([*blocks, self.format_counts()])
 
-    def measured(self) -> list[Measure]:
+    def list_measures(self) -> list[Measure]:
         """List the measures of the tables."""
         names = {name for one in self.tables for row in one.rows.values() for name in row}
         return [*(measure for name, measure in MEASURES.items() if name in names), FRECHET]
 
-    def offset_table(self) -> str:
+    def format_offset_table(self) -> str:
         """Format the delay of each sound and its source."""
         lines = [[name, f"{one.late_frames:g}", one.why] for name, one in self.offsets.items()]
         return format_table(["pair", "frames of 1/25 s", "why"], lines)
@@ -104,10 +104,10 @@ class EvaluationReport:
     def markdown(self) -> str:
         """Format the report as Markdown."""
         settings = "\n".join(f"- {name}: {format_setting(value)}" for name, value in self.settings.items())
-        meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.measured())
+        meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.list_measures())
         notes = "\n".join(f"- {note}" for note in self.notes)
-        offsets = f"## {OFFSETS}\n\n{self.offset_table()}\n\n" if self.offsets else ""
-        return f"# Evaluation\n\n{settings}\n\n{self.text()}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
+        offsets = f"## {OFFSETS}\n\n{self.format_offset_table()}\n\n" if self.offsets else ""
+        return f"# Evaluation\n\n{settings}\n\n{self.format_text()}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

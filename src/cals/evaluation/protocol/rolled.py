@@ -131,7 +131,7 @@ def write_rolled_pairs(
 def find_bilabials(clip: RealClip, recogniser: PhoneRecogniser) -> tuple[Interval, ...]:
     """Find the times of /p b m/ in the clip's rolled sound, without those that the roll cuts in two."""
     intervals = []
-    for name, start_s, end_s in recogniser.find(clip.wav()):
+    for name, start_s, end_s in recogniser.find(clip.load_wav()):
         rolled_start_s = (start_s + clip.shift_s) % clip.end_s
         if name in BILABIALS and rolled_start_s + end_s - start_s <= clip.end_s:
             intervals.append((rolled_start_s, rolled_start_s + end_s - start_s))
@@ -154,4 +154,4 @@ def _read_synchronised(
 ) -> tuple[RealClip, ClipOffset]:
     clip = read_clip(source, detector, seconds)
     offset = choose_offset(clip, encoders, told)
-    return replace(clip, picture_late_s=offset.late_s), offset
+    return replace(clip, video_delay_s=offset.delay_s), offset

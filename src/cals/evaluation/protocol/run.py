@@ -80,7 +80,7 @@ def _write_sounds(
 ) -> dict[str, str]:
     if not pairs.rolled:
         return write_pairs(pairs, corpus, out, force=force)
-    tools, told = (judge.tools.encoders, judge.detector), read_given_offsets(config.offsets, pairs)
+    tools, told = (judge.metric_models.encoders, judge.detector), read_given_offsets(config.offsets, pairs)
     return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
 
 
@@ -103,9 +103,9 @@ def _build_sheet(judge: PairScorer, report: EvaluationReport) -> U8:
     strips: list[tuple[tuple[str, ...], Path]] = []
     for result in report.results:
         if result.scores:
-            strips.append(((f"{result.pair.face} real", "meant"), judge.strip(result.pair, REAL)))
+            strips.append(((f"{result.pair.face} real", "meant"), judge.locate_strip(result.pair, REAL)))
             generated = (name for name in result.scores if name not in (REAL, COPY))
-            strips += [((name,), judge.strip(result.pair, name)) for name in generated]
+            strips += [((name,), judge.locate_strip(result.pair, name)) for name in generated]
     return join_strips(strips)
 
 
@@ -147,7 +147,7 @@ def _score_pairs(
     if progress is not None:
         progress(0, len(pairs.pairs))
     is_serial = config.workers == 1 and config.ray is None
-    for outcome in map(judge.judge, pairs.pairs) if is_serial else _score_by_workers(config, corpus, out, pairs):
+    for outcome in map(judge.score, pairs.pairs) if is_serial else _score_by_workers(config, corpus, out, pairs):
         outcomes[outcome.pair] = outcome
         if progress is not None:
             progress(len(outcomes), len(pairs.pairs))
@@ -166,7 +166,7 @@ def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: Pair
 
 def _judge_one(pair: Pair) -> Outcome:
     assert _judge is not None
-    return _judge.judge(pair)
+    return _judge.score(pair)
 
 
 def _score_by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> Iterator[Outcome]:
@@ -189,7 +189,7 @@ def _gather(
     for pair in pairs.pairs:
         outcome = outcomes[pair.id]
         left_out = unreadable.get(pair.id, outcome.left_out)
-        records = {} if left_out else judge.records(pair)
+        records = {} if left_out else judge.read_records(pair)
         sound = read_rolled_sound(judge.out, pair) if pair.kind == "rolled" else None
         bilabials = None if sound is None else sound.bilabials
         result, features[pair.id] = score_pair(pair, records, outcome.failed, left_out, bilabials)
@@ -209,7 +209,7 @@ def _gather(
         "corpus": str(corpus),
         "seconds": pairs.seconds,
         "seed": pairs.seed,
-        "encoders": judge.tools.encoders.name,
+        "encoders": judge.metric_models.encoders.name,
         "dlib": None if config.dlib is None else str(config.dlib),
         "device": config.device,
         "batch": config.batch,
@@ -224,11 +224,11 @@ def _write_clips(
     """Write the side-by-side clips to `CLIPS`; returns pair -> its methods from left to right."""
     failed = {result.pair.id: result.failed for result in report.results}
     clips: dict[str, tuple[str, ...]] = {}
-    for pair in pairs.shown(config.shown):
+    for pair in pairs.select_first(config.shown):
         views = {
             name: view
             for name in config.methods
-            if name not in failed[pair.id] and (view := judge.view(pair, name)).is_file()
+            if name not in failed[pair.id] and (view := judge.locate_view(pair, name)).is_file()
         }
         if len(views) > 1:
             join_views(out / CLIPS / f"{pair.id}.mp4", views, out / pair.sound)

@@ -28,9 +28,9 @@ _GREY = 110
 def choose_moments(clip: RealClip) -> NDArray[np.int64]:
     """Choose frames [10], `STEP_S` apart, where most faces are found and then the target mouth moves most."""
     index = compute_rolled_index(clip, clip)
-    valid = clip.seen.valid & clip.seen.valid[index]
+    valid = clip.faces.valid & clip.faces.valid[index]
     opening = np.zeros(len(index))
-    opening[clip.seen.valid] = compute_openings(clip.seen.landmarks[clip.seen.valid])
+    opening[clip.faces.valid] = compute_openings(clip.faces.landmarks[clip.faces.valid])
     steps_s = np.arange(COLUMNS) * STEP_S
     best_frames, best_score = np.arange(COLUMNS) % len(index), (-1, -1.0)
     for start_s in clip.middles_s[:: max(round(len(index) / clip.end_s * STEP_S), 1)]:
@@ -47,7 +47,7 @@ def write_strip(path: Path, clip: RealClip, shown: MethodOutput, *, with_target:
     """Write one row of the sheet as a picture; `with_meant` adds a row of the target mouths below."""
     moments = choose_moments(clip)
     rows = [moments, compute_rolled_index(clip, clip)[moments]] if with_target else [moments]
-    picture = np.concatenate([np.concatenate([_crop_cell(shown.items[t]) for t in row], axis=1) for row in rows])
+    picture = np.concatenate([np.concatenate([_crop_cell(shown.frames[t]) for t in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as partial:
         partial.write_bytes(encode_png(picture))

@@ -21,8 +21,8 @@ def draw_confusions(readings: Mapping[str, Sequence[Reading]], config: ReaderCon
 
 def _draw_square(method: str, words: Sequence[Reading], config: ReaderConfig) -> U8:
     index = {word: i for i, word in enumerate(config.words)}
-    pred = np.array([index[word.read] for word in words], dtype=np.int64)
-    target = np.array([index[word.said] for word in words], dtype=np.int64)
+    pred = np.array([index[word.pred] for word in words], dtype=np.int64)
+    target = np.array([index[word.target] for word in words], dtype=np.int64)
     counts = count_confusions(pred, target, len(index))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = CELL_PX * len(index)

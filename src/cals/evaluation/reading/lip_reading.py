@@ -40,9 +40,9 @@ def read_words(
     config, device = network.config, next(network.parameters()).device
     batch = collate_words([(mouth, words)], config.context, BLANK)
     hidden = (batch.index == BLANK) | ~torch.from_numpy(valid)[batch.index.clamp_min(0)]
-    index = batch.index.masked_fill(hidden | batch.own if blanked else hidden, BLANK)
+    index = batch.index.masked_fill(hidden | batch.word_mask if blanked else hidden, BLANK)
     frames = batch.mouths.to(device).float() / 255
-    scores = network(frames, index.to(device), batch.own.to(device)).float().cpu().numpy()
+    scores = network(frames, index.to(device), batch.word_mask.to(device)).float().cpu().numpy()
     slots = np.array([config.slot_of[word] for word in config.words])
     target_slots = np.array([config.slot_of[text] for text in batch.texts])
     slot_preds = argmax_allowed(scores, slots[None] == target_slots[:, None])

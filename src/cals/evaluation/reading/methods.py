@@ -40,11 +40,11 @@ class Methods:
                     f"example {missing[0]}; make them, or read fewer clips"
                 )
 
-    def seen(self, clip: RealClip) -> dict[str, AlignedFaces]:
+    def track_methods(self, clip: RealClip) -> dict[str, AlignedFaces]:
         """Return the tracked face of a clip by method."""
         video_path, detector = clip.source.video, self._detector
         shown_by = {REAL: build_real_output(clip), COPY: build_copy_output(clip, detector)}
         shown_by |= {name: generate_output(clip, video_path, lips, detector) for name, lips in self._models.items()}
         videos = {name: of_clip[clip.source.name] for name, of_clip in self._videos.items()}
         shown_by |= {name: read_output(clip, video, detector) for name, video in videos.items()}
-        return {name: shown.seen for name, shown in shown_by.items()}
+        return {name: shown.faces for name, shown in shown_by.items()}

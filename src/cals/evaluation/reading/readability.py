@@ -155,7 +155,7 @@ def _read_clip_words(task: Task, methods: Methods, network: LipReader, detector:
     clip, config = read_clip(task.source, detector), network.config
     ticks_s = (np.arange(int(clip.end_s * config.fps)) + 0.5) / config.fps
     index = np.maximum(np.searchsorted(clip.starts_s, ticks_s, side="right") - 1, 0)  # the first may start late
-    shown = methods.seen(clip) if clip.seen.valid.any() else {}
+    shown = methods.track_methods(clip) if clip.faces.valid.any() else {}
     valid = np.all([one.valid[index] for one in shown.values()], axis=0) if shown else np.zeros(len(index), bool)
     mouths = {name: crop_mouth(one.crops[index], config.cut) for name, one in shown.items()}
 

@@ -30,8 +30,8 @@ LEGEND = """\
 class Reading(NamedTuple):
     """One spoken word, and the prediction: of the whole vocabulary, and among its slot's words."""
 
-    said: str
-    read: str
+    target: str
+    pred: str
     in_slot: str
 
 
@@ -105,8 +105,8 @@ class ReadabilityReport:
         slot_of = self.reader.slot_of
         rows = []
         for clip in clips:
-            words = [word for word in clip.readings.get(method, []) if slot in (ALL, slot_of[word.said])]
-            rows.append([len(words), sum(w.read == w.said for w in words), sum(w.in_slot == w.said for w in words)])
+            words = [word for word in clip.readings.get(method, []) if slot in (ALL, slot_of[word.target])]
+            rows.append([len(words), sum(w.pred == w.target for w in words), sum(w.in_slot == w.target for w in words)])
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
     def tables(self) -> str:

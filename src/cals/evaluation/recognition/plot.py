@@ -38,7 +38,7 @@ def _build_panel(report: WerReport, part: PartScores, group: Sequence[Condition]
     }
     title = f"{part.part}, {group[0].streams}: {'all kinds' if kind == ANY else kind}"
     across = _AXIS_LABELS.get(kind, "signal-to-noise ratio, dB")
-    return Panel(title=title, across=across, up="word error rate, %", lines=lines)
+    return Panel(title=title, x_label=across, y_label="word error rate, %", lines=lines)
 
 
 def _percent(share: Estimate) -> Estimate:

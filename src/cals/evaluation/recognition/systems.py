@@ -111,4 +111,4 @@ def read_clip(
     mouths = None if streams == "audio" else batch.mouths.to(device).float() / 255
     encoding = network.model.encode(wav, mouths, batch.valid.to(device))
     text = recognize(network.model, encoding, beam, network.language)[0].text
-    return text, encoding.reliability()
+    return text, encoding.average_scores()

@@ -60,7 +60,7 @@ class Videos:
         tracked, fps = read_clip(self._videos[name][clip], self._detector), self._timing.fps
         middles_s = (np.arange(math.ceil(tracked.end_s * fps - 0.5)) + 0.5) / fps
         index = np.maximum(np.searchsorted(tracked.starts_s, middles_s, side="right") - 1, 0)
-        available = tracked.seen.crops[index][first : first + frames]
+        available = tracked.faces.crops[index][first : first + frames]
         crops = np.concatenate([available, np.zeros((frames - len(available), *available.shape[1:]), np.uint8)])
         black = int(np.count_nonzero(~crops.any(axis=(1, 2, 3))))
         if black:

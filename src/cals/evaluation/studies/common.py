@@ -161,23 +161,23 @@ class StudyReport(ABC):
     clips: Sequence[ClipRecord]
 
     @abstractmethod
-    def found(self) -> dict[str, Any]:
+    def describe_results(self) -> dict[str, Any]:
         """Return the results, as JSON has them."""
 
     @abstractmethod
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         """Format the results as Markdown."""
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
         clips = [record.document() for record in self.clips]
-        return {"format": 1, "settings": self.settings, **self.found(), "clips": clips}
+        return {"format": 1, "settings": self.settings, **self.describe_results(), "clips": clips}
 
-    def page(self, title: str, below: str) -> str:
+    def format_page(self, title: str, below: str) -> str:
         """Format the report as Markdown; `below` has the pictures and explains the measures."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
-            f"# {title}\n\n{settings}\n\n{self.summary()}\n\n{below} opening: correlation of mouth openings, pooled "
+            f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth openings, pooled "
             "within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
         )
 

@@ -67,14 +67,14 @@ class ContextConfig(StudyConfig):
 class Curve:
     """One measure of one part against the window."""
 
-    at: list[Estimate]
+    points: list[Estimate]
     """Points for k = 0, 1, ... frames on either side."""
     window_s: Estimate
     """The shortest window at which 95 % of the gain is reached; NaN where more sound never helps."""
     best_s: float
     """The window of the best point."""
     whole: Estimate
-    none: Estimate
+    silence: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +84,15 @@ class ContextReport(StudyReport):
     curves: dict[str, dict[str, Curve]]
     """Part -> measure -> curve."""
 
-    def found(self) -> dict[str, Any]:
+    def describe_results(self) -> dict[str, Any]:
         curves = {
             part: {
                 name: {
                     "window_s": round_estimate(curve.window_s),
                     "best_s": curve.best_s,
                     WHOLE: round_estimate(curve.whole),
-                    SILENCE: round_estimate(curve.none),
-                    "at": [round_estimate(point) for point in curve.at],
+                    SILENCE: round_estimate(curve.silence),
+                    "at": [round_estimate(point) for point in curve.points],
                 }
                 for name, curve in of_part.items()
             }
@@ -100,24 +100,24 @@ class ContextReport(StudyReport):
         }
         return {"curves": curves}
 
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         lines = [
             "| part | measure | no sound | k = 0 | best | whole clip | 95 % of the gain at, s | best at, s |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for part, of_part in self.curves.items():
             for name, curve in of_part.items():
-                best = max(curve.at, key=lambda point: DIRECTION[name] * point.value)
+                best = max(curve.points, key=lambda point: DIRECTION[name] * point.value)
                 window = "no gain" if math.isnan(curve.window_s.value) else _format_seconds(curve.window_s)
                 lines.append(
-                    f"| {part} | {name} | {curve.none.value:.3f} | {curve.at[0].value:.3f} | {best.value:.3f} "
+                    f"| {part} | {name} | {curve.silence.value:.3f} | {curve.points[0].value:.3f} | {best.value:.3f} "
                     f"| {curve.whole.value:.3f} | {window} | {curve.best_s:.2f} |"
                 )
         return "\n".join([*lines, "", self._compare_published(), "", format_counts(self.clips)])
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        return self.page(
+        return self.format_page(
             f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
             "drawn. `no sound` is silence in place of the whole clip: what the picture alone gives away.",
@@ -188,9 +188,9 @@ def measure_clip(
             units = {str(k): cut_units(network, mel, moments, k) for k in range(config.reach + 1)}
             units[WHOLE] = network.units(mel[None])[0, moments]
             units[SILENCE] = network.units(build_silence(mel, network)[None])[0, moments]
-        generated = reader.made(network, subject, torch.cat(list(units.values())), moments * len(units))
+        generated = reader.read_generated(network, subject, torch.cat(list(units.values())), moments * len(units))
         landmarks = dict(zip(units, np.split(generated, len(units)), strict=True))
-        by_condition, dropped = build_series(reader.real(subject, moments), landmarks)
+        by_condition, dropped = build_series(reader.read_real(subject, moments), landmarks)
     return ClipRecord(
         part=pick.part, clip=pick.key, frames=clip.frames, moments=moments, dropped=dropped, series=by_condition
     )
@@ -219,11 +219,11 @@ def build_curves(records: list[ClipRecord], config: ContextConfig) -> dict[str, 
             along = np.stack([replicates[name][measure] for name in names[:-2]], axis=1)
             window = (2 * find_gain_point(along, DIRECTION[measure]) + 1) / FPS
             curves[part][measure] = Curve(
-                at=[estimate_interval(column, number) for column in along.T],
+                points=[estimate_interval(column, number) for column in along.T],
                 window_s=estimate_interval(window, number),
                 best_s=(2 * int((DIRECTION[measure] * along[0]).argmax()) + 1) / FPS,
                 whole=estimate_interval(replicates[WHOLE][measure], number),
-                none=estimate_interval(replicates[SILENCE][measure], number),
+                silence=estimate_interval(replicates[SILENCE][measure], number),
             )
     return curves
 
@@ -237,11 +237,11 @@ def _build_panels(report: ContextReport) -> list[Panel]:
         panels.append(
             Panel(
                 title=f"{report.settings['model']}: {measure}",
-                across="window of sound, s",
-                up=up,
-                lines={part: (windows, curves[measure].at) for part, curves in report.curves.items()},
-                levels={f"{part}, whole clip": curves[measure].whole.value for part, curves in report.curves.items()},
-                places={f"published {PUBLISHED_S:g} s": PUBLISHED_S}
+                x_label="window of sound, s",
+                y_label=up,
+                lines={part: (windows, curves[measure].points) for part, curves in report.curves.items()},
+                hlines={f"{part}, whole clip": curves[measure].whole.value for part, curves in report.curves.items()},
+                vlines={f"published {PUBLISHED_S:g} s": PUBLISHED_S}
                 | ({} if math.isnan(gain_s) else {f"95 % of the gain, {gain_s:.2f} s": gain_s}),
             )
         )

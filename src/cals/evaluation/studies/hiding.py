@@ -25,10 +25,10 @@ class MaskingMethod:
 
     name: str
     network: LipModel
-    loss: Masking
+    masking: Masking
     """Replacement: the learned mask vector of the training; digital silence; or none, the full sound."""
 
-    def units(self, mel: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
+    def predict_span_units(self, mel: Tensor, spans: Sequence[Sequence[int]]) -> Tensor:
         """Compute units of the frames of each span, concatenated, [sum of lengths, d], each span masked on its own.
 
         `mel` [m f] is that of the whole clip.
@@ -40,17 +40,17 @@ class MaskingMethod:
                 mask = torch.zeros(len(batch), len(mel) // self.network.mel.timing.mels_per_frame, dtype=torch.bool)
                 for row, span in enumerate(batch):
                     mask[row, list(span)] = True
-                units = self.heard(mel, mask)
+                units = self.predict_masked_units(mel, mask)
                 blocks += [units[row, list(span)] for row, span in enumerate(batch)]
         return torch.cat(blocks)
 
-    def heard(self, mel: Tensor, lost: Tensor) -> Tensor:
+    def predict_masked_units(self, mel: Tensor, lost: Tensor) -> Tensor:
         """Compute units [b t d] of the mel [m f] whose steps `lost` [b t] are masked."""
         device = next(self.network.parameters()).device
         mels, lost = mel.to(device).expand(len(lost), -1, -1), lost.to(device)
-        if self.loss == "full":
+        if self.masking == "full":
             return self.network.units(mels)
-        if self.loss == "silenced":
+        if self.masking == "silenced":
             step = self.network.mel.timing.mels_per_frame
             silenced = lost.repeat_interleave(step, dim=1)[..., None]
             return self.network.units(torch.where(silenced, self.network.mel.floor_db, mels))

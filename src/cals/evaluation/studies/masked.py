@@ -64,15 +64,15 @@ class MaskedReport(StudyReport):
     points: dict[str, dict[int, Points]]
     """Part -> masked frames -> values."""
 
-    def found(self) -> dict[str, Any]:
+    def describe_results(self) -> dict[str, Any]:
         return {"points": describe_points(self.points)}
 
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         return f"{tabulate_points(self.points, 'frames')}\n\n{format_counts(self.clips)}"
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        return self.page(
+        return self.format_page(
             f"Mouths of {self.settings['model']} while their sound is hidden",
             "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
             "hidden: the training's corruption; silenced: digital silence in its place; full: nothing is taken away.",
@@ -150,11 +150,11 @@ def measure_clip(
     if moments:
         frames = sorted({frame for span in build_spans(moments, longest) for frame in span})
         index_of = {frame: index for index, frame in enumerate(frames)}
-        real = reader.real(subject, frames)
+        real = reader.read_real(subject, frames)
         unmasked = {
-            way.name: reader.made(way.network, subject, way.units(clip.mel, [frames]), frames)
+            way.name: reader.read_generated(way.network, subject, way.predict_span_units(clip.mel, [frames]), frames)
             for way in compared
-            if way.loss == "full"
+            if way.masking == "full"
         }
         for length in config.lengths:
             masked_spans = build_spans(moments, length)
@@ -162,8 +162,8 @@ def measure_clip(
             at = [index_of[frame] for frame in flat]
             generated = {
                 name_series(way.name, length): unmasked[way.name][at]
-                if way.loss == "full"
-                else reader.made(way.network, subject, way.units(clip.mel, masked_spans), flat)
+                if way.masking == "full"
+                else reader.read_generated(way.network, subject, way.predict_span_units(clip.mel, masked_spans), flat)
                 for way in compared
             }
             length_series, missing = build_series(real[at], generated)
@@ -214,8 +214,8 @@ def _build_panels(report: MaskedReport, compared: list[MaskingMethod]) -> list[l
         [
             Panel(
                 title=f"{report.settings['model']}, {part}: {measure}",
-                across="frames hidden",
-                up=up,
+                x_label="frames hidden",
+                y_label=up,
                 lines={
                     way.name: (list(by_length), [by_measure[measure][way.name] for by_measure in by_length.values()])
                     for way in compared

@@ -38,7 +38,7 @@ def render_masked_sheet(
     for way in compared:
         if way.name != "baseline full":
             rows[way.name] = list(
-                artist.drawn(way.network, subject, _compute_units(way, subject, span, frames), frames)
+                artist.render_crops(way.network, subject, _compute_units(way, subject, span, frames), frames)
             )
     images = [
         _mark(image) if frame in span else image
@@ -54,7 +54,7 @@ def _compute_units(way: MaskingMethod, subject: StudyClip, span: range, frames: 
     mask = torch.zeros(1, subject.clip.frames, dtype=torch.bool)
     mask[0, list(span)] = True
     with torch.inference_mode():
-        return way.heard(subject.clip.mel, mask)[0, frames]
+        return way.predict_masked_units(subject.clip.mel, mask)[0, frames]
 
 
 def _mark(image: U8) -> U8:

@@ -46,7 +46,7 @@ class StudyClip:
         self.gallery: Gallery = build_gallery(views, self.times_s[is_ahead].tolist())
         self._masks: dict[int, F32] = {}
 
-    def faces(self, frames: Sequence[int]) -> Faces:
+    def select_faces(self, frames: Sequence[int]) -> Faces:
         """Return the real faces of these frames."""
         index = list(frames)
         return Faces(
@@ -55,24 +55,24 @@ class StudyClip:
             times_s=torch.from_numpy(self.times_s[index]).float(),
         )
 
-    def pasted(self, frame: int, made: U8) -> U8:
+    def paste_crop(self, frame: int, made: U8) -> U8:
         """Paste the crop `made` into the real one, as into a video's frame."""
         if frame not in self._masks:
             points = self.clip.landmarks[frame]
             self._masks[frame] = build_lower_face_mask(points, _IDENTITY, CROP_SIZE_PX, CROP_SIZE_PX)
         real = self.clip.crops[frame]
         picture = ArrayPicture(real)
-        return picture.patched(paste(picture, _IDENTITY, real, made, self._masks[frame]))
+        return picture.apply_patch(paste(picture, _IDENTITY, real, made, self._masks[frame]))
 
 
 class MouthReader(Protocol):
     """Reader of landmarks [n 468 2] in crop pixels, NaN where no face was found."""
 
-    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
+    def read_real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         """Return the landmarks of the real frames."""
         ...
 
-    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the landmarks of the frames as generated, the i-th from units[i] of [n d]."""
         ...
 
@@ -87,9 +87,9 @@ class PictureReader:
         return self._fit_landmarks(subject, (subject.clip.crops[frame] for frame in frames))
 
     def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
-        return self._fit_landmarks(subject, self.drawn(network, subject, units, frames))
+        return self._fit_landmarks(subject, self.render_crops(network, subject, units, frames))
 
-    def drawn(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
+    def render_crops(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
         """Render the frames and yield the pasted crops."""
         device = next(network.parameters()).device
         gallery = subject.gallery.to(device)
@@ -97,11 +97,11 @@ class PictureReader:
             batch = frames[first : first + self._batch]
             with torch.inference_mode():
                 crops = network.render(
-                    units[first : first + self._batch].to(device), subject.faces(batch).to(device), gallery
+                    units[first : first + self._batch].to(device), subject.select_faces(batch).to(device), gallery
                 )
             pixels = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
             for frame, generated in zip(batch, pixels, strict=True):
-                yield subject.pasted(frame, generated)
+                yield subject.paste_crop(frame, generated)
 
     def _fit_landmarks(self, subject: StudyClip, crops: Iterator[U8]) -> F64:
         landmarks = []
@@ -131,9 +131,9 @@ class MeshReader:
                 f"measure: expected a model that moves a mesh for 'mesh', found {type(network).__name__}; use 'picture'"
             )
         mesh, device = network.decoder.mesh, next(network.parameters()).device
-        landmarks = subject.faces(frames).landmarks.to(device)
+        landmarks = subject.select_faces(frames).landmarks.to(device)
         with torch.inference_mode():
-            rest = mesh.resting(subject.gallery.seen.to(device))
+            rest = mesh.resting(subject.gallery.observed_landmarks.to(device))
             motion = torch.einsum("bk,kpc->bpc", network.decoder.motion(units.to(device)).float(), mesh.basis)
             scale, rotation, centre, rest_centre = estimate_similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
             points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre

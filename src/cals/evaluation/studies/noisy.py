@@ -70,14 +70,14 @@ class NoisyReport(StudyReport):
     detection: dict[str, dict[str, Detection]]
     """Part -> condition -> detection of corrupted frames."""
 
-    def found(self) -> dict[str, Any]:
+    def describe_results(self) -> dict[str, Any]:
         detection = {
             part: {name: {what: round_estimate(e) for what, e in of.items()} for name, of in by_condition.items()}
             for part, by_condition in self.detection.items()
         }
         return {"points": describe_points(self.points), "detection": detection}
 
-    def summary(self) -> str:
+    def format_summary(self) -> str:
         columns = list(next(iter(next(iter(self.detection.values())).values())))
         rows = [
             [part, name, *(str(of[column]) for column in columns)]
@@ -97,7 +97,7 @@ class NoisyReport(StudyReport):
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        return self.page(
+        return self.format_page(
             f"Mouths of {self.settings['model']} under a noisy sound",
             "![Lines](noisy.png)\n\nOnly truly corrupted frames are judged. clean: the sound without noise; noisy: "
             "heard as it is; told: the corrupted frames hidden, the best that a rule could do; scored: those hidden "
@@ -217,4 +217,4 @@ def _build_panel(kind: str, title: str, up: str, points: dict[str, Points], meas
         for x, way in enumerate(METHODS)
     }
     across = "no strengths: one way beside the other" if kind == DROPOUT else "speech over noise, dB"
-    return Panel(title=title, across=across, up=up, lines=lines)
+    return Panel(title=title, x_label=across, y_label=up, lines=lines)

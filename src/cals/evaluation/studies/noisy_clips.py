@@ -112,17 +112,17 @@ class NoiseTrial:
         corrupted = mark_frames(bursts, clip.frames)
         moments = np.flatnonzero(corrupted)[:: self.config.every].tolist()
         others = [wav for key, wav in self.voices.items() if key != pick.key]
-        real = self.reader.real(subject, moments)
-        clean = self.reader.made(self.network, subject, self.hear(clip.mel)[moments], moments)
+        real = self.reader.read_real(subject, moments)
+        clean = self.reader.read_generated(self.network, subject, self.predict_units(clip.mel)[moments], moments)
         by_name: dict[str, Series] = {}
         scores: dict[str, list[float]] = {}
         hidden: dict[str, list[int]] = {}
         dropped = 0
         for condition in self.config.conditions:
             wav = corrupt_sound(clip.wav, condition.fill_bursts(bursts), step, others)
-            masks, reliability = self.choose_hidden(wav, corrupted)
-            units = self.hear_ways(wav, masks)[:, moments]
-            generated = self.reader.made(self.network, subject, units.flatten(0, 1), moments * len(units))
+            masks, reliability = self.choose_masks(wav, corrupted)
+            units = self.predict_masked_units(wav, masks)[:, moments]
+            generated = self.reader.read_generated(self.network, subject, units.flatten(0, 1), moments * len(units))
             ways = [clean, *np.split(generated, len(units))]
             named = {name_series(way, condition): points for way, points in zip(METHODS, ways, strict=True)}
             condition_series, missing = build_series(real, named)
@@ -142,25 +142,30 @@ class NoiseTrial:
             hidden=hidden,
         )
 
-    def choose_hidden(self, wav: F32, corrupted: Mask) -> tuple[dict[str, Mask], list[float]]:
+    def choose_masks(self, wav: F32, corrupted: Mask) -> tuple[dict[str, Mask], list[float]]:
         """Return the mask of each masking method for a sound [n], and the reliability of its frames."""
         scores = score_frames(self.recogniser, wav)
         levels_db = measure_levels(wav, self.network.mel.timing.samples_per_frame)
         masks = {
             TOLD: corrupted,
-            SCORED: self.rules.hide_by_score(scores),
-            LEVEL: self.rules.hide_by_level(levels_db),
+            SCORED: self.rules.mask_by_score(scores),
+            LEVEL: self.rules.mask_by_level(levels_db),
         }
         return masks, [round(float(score), _DIGITS) for score in scores]
 
-    def hear_ways(self, wav: F32, masks: Mapping[str, Mask]) -> Tensor:
+    def predict_masked_units(self, wav: F32, masks: Mapping[str, Mask]) -> Tensor:
         """Compute units [1 + masks, t, d] of a sound [n]: unmasked, then with each of the masks [t]."""
         mel = compute_log_mel(torch.from_numpy(wav)[None], self.network.mel)[0]
         lost = torch.from_numpy(np.stack(list(masks.values())))
         with torch.inference_mode():
-            return torch.cat([self.hear(mel)[None], MaskingMethod("hidden", self.network, "hidden").heard(mel, lost)])
+            return torch.cat(
+                [
+                    self.predict_units(mel)[None],
+                    MaskingMethod("hidden", self.network, "hidden").predict_masked_units(mel, lost),
+                ]
+            )
 
-    def hear(self, mel: Tensor) -> Tensor:
+    def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units [t d] of a mel [m f]."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():

@@ -14,13 +14,13 @@ class Panel:
     """Contents of one pair of axes."""
 
     title: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     lines: Mapping[str, tuple[Sequence[float], Sequence[Estimate]]]
     """Label -> x values, and estimates."""
-    levels: Mapping[str, float] = field(default_factory=dict)
+    hlines: Mapping[str, float] = field(default_factory=dict)
     """Label -> y of a dotted horizontal line."""
-    places: Mapping[str, float] = field(default_factory=dict)
+    vlines: Mapping[str, float] = field(default_factory=dict)
     """Label -> x of a dashed vertical line."""
 
 
@@ -58,10 +58,10 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
         axis.plot(places, [e.value for e in estimates], label=label, color=colour, marker=".")
         if all(e.low is not None for e in estimates):
             axis.fill_between(places, [e.low for e in estimates], [e.high for e in estimates], color=colour, alpha=0.15)
-    for number, (label, height) in enumerate(panel.levels.items()):
+    for number, (label, height) in enumerate(panel.hlines.items()):
         axis.axhline(height, linestyle=":", color=f"C{number % 10}", label=label, linewidth=1.2)
-    for number, (label, place) in enumerate(panel.places.items()):
+    for number, (label, place) in enumerate(panel.vlines.items()):
         axis.axvline(place, linestyle="--", color=("black", "grey")[number % 2], label=label, linewidth=1)
-    axis.set(title=panel.title, xlabel=panel.across, ylabel=panel.up)
+    axis.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8)

@@ -33,11 +33,11 @@ class MaskingRules:
     least_level_db: float
     most_level_db: float
 
-    def hide_by_score(self, scores: F64) -> Mask:
+    def mask_by_score(self, scores: F64) -> Mask:
         """Return the mask [t] of frames whose reliability [t] is under the least."""
         return scores < self.least_score
 
-    def hide_by_level(self, levels_db: F64) -> Mask:
+    def mask_by_level(self, levels_db: F64) -> Mask:
         """Return the mask [t] of frames whose filtered level [t] is under the least or over the most."""
         return (levels_db < self.least_level_db) | (levels_db > self.most_level_db)
 
@@ -66,7 +66,7 @@ def score_frames(recogniser: AVSR, wav: F32) -> F64:
     valid = torch.ones(1, frames, dtype=torch.bool, device=device)
     with torch.inference_mode():
         encoding = recogniser.encode(torch.from_numpy(wav)[None].to(device), None, valid)
-    return encoding.reliability()["audio"].astype(np.float64)
+    return encoding.average_scores()["audio"].astype(np.float64)
 
 
 def measure_levels(wav: F32, samples_per_frame: int) -> F64:

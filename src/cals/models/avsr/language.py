@@ -69,7 +69,7 @@ class NGram:
             probs[row, level.tokens[entry]] += level.shares[entry]
         return probs.log()
 
-    def perplexity(self, sentences: Iterable[Sequence[int]]) -> float:
+    def compute_perplexity(self, sentences: Iterable[Sequence[int]]) -> float:
         """Compute exp of the mean negative log probability of a token, ends of sentences included; NaN for none."""
         text, place = _concatenate(sentences, self.vocabulary_size)
         known = place.clamp_max(self.order - 1)
@@ -83,7 +83,7 @@ class NGram:
         count = int((place > 0).sum())
         return math.exp(-total / count) if count else math.nan
 
-    def tensors(self) -> dict[str, Tensor]:
+    def to_tensors(self) -> dict[str, Tensor]:
         """Return all tensors, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
         tensors = {"vocabulary_size": torch.tensor([self.vocabulary_size])}
         for length, level in enumerate(self.levels):

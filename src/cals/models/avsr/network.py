@@ -28,7 +28,7 @@ class Encoding:
     scores: dict[str, Tensor] = field(default_factory=dict)
     """Reliability scores [b t features] by stream, in 0..1, where the network has them."""
 
-    def reliability(self, clip: int = 0) -> dict[str, F32]:
+    def average_scores(self, clip: int = 0) -> dict[str, F32]:
         """Average one clip's scores over the features, [t] by stream."""
         return {stream: scores[clip].float().mean(dim=-1).cpu().numpy() for stream, scores in self.scores.items()}
 
@@ -111,7 +111,7 @@ class AVSR(nn.Module):
         encoding = self.encode(wav, mouths, valid, trusted)
         return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
 
-    def take_front_ends(self, other: "AVSR") -> None:
+    def load_front_ends(self, other: "AVSR") -> None:
         """Load the front-ends of another recogniser of the same sizes, for the streams that both have.
 
         Raises CheckpointError where they do not fit.

@@ -15,7 +15,7 @@ _LANGUAGE_PREFIX = "language."
 
 def avsr_to_checkpoint(network: AVSR, language: NGram, **facts: Any) -> Checkpoint:
     """Pack network and language model into a checkpoint; `facts` are its step, parents and metrics."""
-    lm_weights = {_LANGUAGE_PREFIX + name: tensor for name, tensor in language.tensors().items()}
+    lm_weights = {_LANGUAGE_PREFIX + name: tensor for name, tensor in language.to_tensors().items()}
     return Checkpoint(
         kind=KIND, config=dataclasses.asdict(network.config), weights=dict(network.state_dict()) | lm_weights, **facts
     )

@@ -65,7 +65,7 @@ class A2LStage(Stage):
             load_front_end(self.model, front, parents[FRONT_PARENT], parents)
         self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the squared error at masked steps (and, weighted, at others); `coverage` is the masked share."""
         config = self.config
         batch = sample_windows(
@@ -119,7 +119,7 @@ class A2LStage(Stage):
             metrics |= dict(zip(names, (sums / len(store)).tolist(), strict=True))
         return metrics
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the network, with the sync encoders and the front-end as parents."""
         return Checkpoint(
             kind="a2l",
@@ -130,7 +130,7 @@ class A2LStage(Stage):
             metrics=metrics,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 

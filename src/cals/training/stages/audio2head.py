@@ -91,7 +91,7 @@ class Audio2HeadStage(HeadStage):
             ParameterGroup(parameters=list_trainable(self.model.audio), lr_share=self.config.audio_lr_share),
         ]
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config, crop_px = self.config, self.model.crop_px
         counts = {"clips": config.clips, "per_clip": config.per_clip}
@@ -113,7 +113,7 @@ class Audio2HeadStage(HeadStage):
         pred, real = ((value - target_poses[:, :1]) / self.model.head.spread for value in (poses, target_poses))
         losses["follow"] = config.follow * concordance_loss(pred.transpose(1, 2), real.transpose(1, 2))
         losses["near"] = config.near * (pred - real).abs().mean()
-        return add_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
+        return add_total(losses | self._perceptual_losses.compute_image_losses(generated, batch.target, self.step))
 
     def _sample_poses(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Sample mel [b m f] and its poses [b t 6]."""

@@ -96,7 +96,7 @@ class AVSRStage(Stage):
         self._mean_words = sum(len(text.split()) for text in training.texts) / len(training)
         self._language = fit_ngram(sentences, config.language_order, tokens.size)
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute CTC and attention losses of one batch; `accuracy` is that of tokens under teacher forcing."""
         config, tokens = self.config, self.config.model.tokens
         utterances = self._sample(rng)
@@ -158,9 +158,9 @@ class AVSRStage(Stage):
                     encoding = model.encode(*self._to_inputs(batch, device))
                     results = recognize(model, encoding, self.config.beam)
                     pairs += [(text, result.text) for text, result in zip(batch.texts, results, strict=True)]
-                    scores.add(encoding.scores, [item.truth for item in batch.corruptions])
+                    scores.update(encoding.scores, [item.truth for item in batch.corruptions])
                 metrics[f"{part}_{name}"] = word_error_rate(pairs).rate.value
-            metrics |= {f"{part}_{stream}_auc": auc for stream, auc in scores.aucs().items()}
+            metrics |= {f"{part}_{stream}_auc": auc for stream, auc in scores.compute().items()}
         return metrics
 
     def _iterate_held_out(self, store: UtteranceStore, corruption: CorruptionConfig | None) -> Iterator[UtteranceBatch]:
@@ -170,12 +170,12 @@ class AVSRStage(Stage):
             utterances = [store[i] for i in range(first, min(count, first + VALIDATION_BATCH))]
             yield build_batch(utterances, rng, corruption, self.config.model.view_px)
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the recogniser and its language model into the checkpoint of `cals transcribe` and `cals wer`."""
         assert isinstance(model, AVSR)
         return avsr_to_checkpoint(model, self._language, parents=self._parents, step=step, metrics=metrics)
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips, speakers, tokens and parameters."""
         return {
             "clips": len(self._training),

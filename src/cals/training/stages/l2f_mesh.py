@@ -95,7 +95,7 @@ class MeshStage(Stage):
             ParameterGroup(parameters=list_trainable(self.model.decoder)),
         ]
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
         is_cut = config.cut > 0 and rng.random() < config.cut
@@ -175,12 +175,12 @@ class MeshStage(Stage):
         )
         return metrics | {"noise_opening": float(noise.mean() / model.decoder.opening_px)}
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, MeshLips)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 

@@ -123,8 +123,8 @@ class UNetStage(Stage):
             if max(store.frames(i) for i in range(len(store))) >= config.frames
         }
         self._perceptual_losses = PerceptualLosses(config.judges, config.critic, sync)
-        self.critic, self.critic_lr = self._perceptual_losses.critic, config.judges.critic_lr
-        self.critic_from_step = config.judges.critic_from_step
+        self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, config.judges.critic_lr
+        self.discriminator_from_step = config.judges.critic_from_step
         self._start_path = run / SYNC_START_FILE
         self._sync_start_step = _read_start(self._start_path)
 
@@ -138,7 +138,7 @@ class UNetStage(Stage):
             ParameterGroup(parameters=list_trainable(self.model.decoder)),
         ]
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         batch = self._sample_windows(self._training, rng, self.config.windows, device)
         generations, losses = self._generate(
@@ -149,9 +149,11 @@ class UNetStage(Stage):
             torch.cat(part) for part in (generations, [batch.real] * count, [batch.sound] * count)
         )
         image_losses = {"recon": self.config.recon * l1(generated, real)}
-        image_losses |= self._perceptual_losses.of_pictures(generated.flatten(0, 1), real.flatten(0, 1), self.step)
+        image_losses |= self._perceptual_losses.compute_image_losses(
+            generated.flatten(0, 1), real.flatten(0, 1), self.step
+        )
         if self._has_sync_begun():
-            image_losses |= self._perceptual_losses.of_windows(generated, real, sound, self.step)
+            image_losses |= self._perceptual_losses.compute_sync_losses(generated, real, sound, self.step)
         # These losses are means over all generations; each generation counts in full.
         return add_total({name: count * value for name, value in image_losses.items()} | losses)
 
@@ -172,9 +174,9 @@ class UNetStage(Stage):
             self._sync_start_step = _read_start(self._start_path)
         return self._sync_start_step is not None and self.step >= self._sync_start_step
 
-    def critic_losses(self, discriminator: nn.Module) -> Losses:
+    def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
         """Compute the discriminator's losses on the last images."""
-        return self._perceptual_losses.critic_losses(discriminator)
+        return self._perceptual_losses.compute_discriminator_losses(discriminator)
 
     def _sample_windows(self, store: ClipStore, rng: np.random.Generator, count: int, device: torch.device) -> _Windows:
         step = self.model.mel.timing.mels_per_frame
@@ -226,7 +228,7 @@ class UNetStage(Stage):
             with replace_atomically(self._start_path) as partial:
                 partial.write_text(json.dumps({"step": self.step, "d_av": float(np.mean(values))}), encoding="utf-8")
 
-    def picture(self, model: nn.Module, device: torch.device, path: Path) -> None:
+    def write_sheet(self, model: nn.Module, device: torch.device, path: Path) -> None:
         """Write a contact sheet of the middle frames of held-out windows."""
         for part in self._held_out:
             batch, generated = self._generate_held_out(model, part, device)
@@ -234,12 +236,12 @@ class UNetStage(Stage):
             sheet = (batch.reference[:, middle], batch.real[:, middle], generated[:, middle])
             write_training_sheet(path.with_stem(f"{path.stem}-{part}"), *sheet)
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the whole lip model into the checkpoint that `cals generate` loads."""
         assert isinstance(model, LipGenerator)
         return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers."""
         return count_clips(self._training, self._held_out)
 

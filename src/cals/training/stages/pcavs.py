@@ -89,7 +89,7 @@ class PCAVSStage(HeadStage):
             ParameterGroup(parameters=list_trainable(self.model.content), lr_share=self.config.content_lr_share),
         ]
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
         counts = {"clips": config.clips, "per_clip": config.per_clip}
@@ -102,7 +102,7 @@ class PCAVSStage(HeadStage):
             "recon": config.recon * l1(generated, batch.target),
             "contrast": config.contrast * info_nce(audio, visual),
         }
-        return add_total(losses | self._perceptual_losses.of_pictures(generated, batch.target, self.step))
+        return add_total(losses | self._perceptual_losses.compute_image_losses(generated, batch.target, self.step))
 
     def _generate_held_out(
         self, model: nn.Module, part: str, device: torch.device

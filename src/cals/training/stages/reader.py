@@ -65,7 +65,7 @@ class ReaderStage(Stage):
         self._training, self._held_out = training, {part: store for part, store in held_out.items() if len(store)}
         self._label_by_word = {word: number for number, word in enumerate(config.model.words)}
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the cross-entropy of one batch; `accuracy` is that of words that are not blanked."""
         config = self.config
         batch = sample_words(
@@ -78,8 +78,8 @@ class ReaderStage(Stage):
             blank=BLANK,
         )
         blanked = torch.from_numpy(rng.random(len(batch.texts)) < config.blanked)
-        index = batch.index.masked_fill(blanked[:, None] & batch.own, BLANK)
-        scores = model(batch.mouths.to(device).float() / 255, index.to(device), batch.own.to(device)).float()
+        index = batch.index.masked_fill(blanked[:, None] & batch.word_mask, BLANK)
+        scores = model(batch.mouths.to(device).float() / 255, index.to(device), batch.word_mask.to(device)).float()
         labels = self._build_labels(batch).to(device)
         correct = (scores.detach().argmax(dim=1) == labels).float()
         visible = (~blanked).to(device).float()
@@ -123,11 +123,11 @@ class ReaderStage(Stage):
 
     @staticmethod
     def _compute_logits(model: LipReader, batch: WordBatch, device: torch.device, blank: bool) -> Tensor:
-        index = batch.index.masked_fill(batch.own, BLANK) if blank else batch.index
-        scores: Tensor = model(batch.mouths.to(device).float() / 255, index.to(device), batch.own.to(device))
+        index = batch.index.masked_fill(batch.word_mask, BLANK) if blank else batch.index
+        scores: Tensor = model(batch.mouths.to(device).float() / 255, index.to(device), batch.word_mask.to(device))
         return scores.float().cpu()
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the reader into the checkpoint that `cals readability` loads."""
         return Checkpoint(
             kind="reader",
@@ -137,7 +137,7 @@ class ReaderStage(Stage):
             metrics=metrics,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips, words and parameters."""
         return {
             "clips": len(self._training),

@@ -58,7 +58,7 @@ class SyncStage(Stage):
         """InfoNCE of identical embeddings, at any temperature."""
         return math.log(self.config.clips * self.config.per_clip)
 
-    def redraw(self) -> None:
+    def reset_weights(self) -> None:
         """Initialise the network anew with the current seed."""
         self.model.load_state_dict(self._build_model().state_dict())
 
@@ -77,7 +77,7 @@ class SyncStage(Stage):
             ]
         return groups
 
-    def losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
+    def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute InfoNCE of one batch; `accuracy` is the share of windows that retrieve their own audio."""
         config = self.config
         batch = sample_sync_windows(
@@ -93,7 +93,7 @@ class SyncStage(Stage):
         lower = augment_faces(batch.lower.flatten(1, 2), rng, config.face).to(device)
         mel = augment_voices(batch.mel.to(device).flatten(1, 2), rng, config.voice, config.model.mel.floor_db)
         windows = lower.unflatten(1, (config.per_clip, config.model.frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
-        sound = mel.unflatten(1, (config.per_clip, config.model.mels)).flatten(0, 1)  # type: ignore[no-untyped-call]
+        sound = mel.unflatten(1, (config.per_clip, config.model.mel_frames)).flatten(0, 1)  # type: ignore[no-untyped-call]
         visual, audio = model(windows, sound)
         return {
             "total": info_nce(visual, audio, config.temperature),
@@ -112,7 +112,7 @@ class SyncStage(Stage):
                 metrics |= {f"{part}_clips_found": whole, f"{part}_windows_found": windows}
         return metrics
 
-    def checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
+    def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the encoders into the checkpoint that later stages load."""
         return Checkpoint(
             kind="sync",
@@ -122,7 +122,7 @@ class SyncStage(Stage):
             metrics=metrics,
         )
 
-    def advice(self, step: int, metrics: dict[str, float]) -> str | None:
+    def build_advice(self, step: int, metrics: dict[str, float]) -> str | None:
         """Return likely reasons for a loss at chance after warm-up: the question that users ask most."""
         share = metrics.get("seen_windows_found", metrics.get("unseen_windows_found", 1.0))
         chance = 3 / (2 * MAX_OFFSET + 1)
@@ -131,10 +131,10 @@ class SyncStage(Stage):
         windows = self.config.clips * self.config.per_clip
         return (
             f"step {step}: windows find their sound no better than chance ({share:.0%}; chance {chance:.0%}). The loss "
-            f"of chance is log {windows} = {self.chance_loss:.2f}, or 0.69 for pairs. {self.reasons()}"
+            f"of chance is log {windows} = {self.chance_loss:.2f}, or 0.69 for pairs. {self.explain_chance()}"
         )
 
-    def reasons(self) -> str:
+    def explain_chance(self) -> str:
         """Return the usual reasons, with this run's numbers."""
         speakers = len(set(self._training.speakers))
         return (
@@ -143,7 +143,7 @@ class SyncStage(Stage):
             "third of it)."
         )
 
-    def facts(self) -> dict[str, Any]:
+    def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers, and the loss of chance."""
         speakers = len(set(self._training.speakers))
         held_out = {part: len(store) for part, store in self._held_out.items()}
