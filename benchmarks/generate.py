@@ -116,7 +116,7 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
     write_scene(video, 640, 360, options.bank / FPS + 1)
     items = track_faces(video, options.bank)
     wav = 0.1 * torch.randn(1, round(16_000 * options.sound_s))
-    units = network.units(compute_log_mel(wav, network.mel))[0]
+    units = network.predict_units(compute_log_mel(wav, network.mel))[0]
     blocks = [units, *(torch.zeros_like(units) for _ in range(3))]
     painter = MouthPainter(network, iter(blocks), items)
     shown, seen = items[:count], [(item, item.view) for item in items[:count] if item.view]
@@ -143,7 +143,7 @@ def stage_table(network: MeshLips, options: argparse.Namespace, folder: Path) ->
         "- mask and transfer": (transfer_all, frames),
         f"mel of {options.sound_s:g} s": (lambda: compute_log_mel(wav, network.mel), FPS * options.sound_s),
         f"A2L of {options.sound_s:g} s": (
-            lambda: network.units(compute_log_mel(wav, network.mel)),
+            lambda: network.predict_units(compute_log_mel(wav, network.mel)),
             FPS * options.sound_s,
         ),
     }

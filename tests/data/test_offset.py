@@ -47,6 +47,6 @@ def test_too_few_clips_are_taken_to_have_no_offset() -> None:
     lips = opening(120)
     curves = [compute_offset_curve(lips, np.roll(lips, 6))] * 3
     assert estimate_group_offset(curves).offset_frames == 6
-    few = estimate_group_offset(curves, enough=4)
+    few = estimate_group_offset(curves, min_clips=4)
     assert few.offset_frames == 0
     assert few.correlation == curves[0][MAX_SHIFT]

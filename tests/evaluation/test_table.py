@@ -39,7 +39,7 @@ def test_means_and_what_is_compared_with_the_copy() -> None:
 
 def test_targets_are_held_against_their_part() -> None:
     result = average_scores([("val_seen", GOOD), ("val_unseen", BAD), ("other", GOOD)])
-    met = {(t.label, part): t.met(part, reached) for t, part, reached in list_targets(result)}
+    met = {(t.label, part): t.is_met(part, reached) for t, part, reached in list_targets(result)}
     assert {part for _, part in met} == {"val_seen", "val_unseen"}
     assert met["opening correlation, self-driven", "val_seen"]
     assert not met["opening correlation, self-driven", "val_unseen"]

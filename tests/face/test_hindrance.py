@@ -54,8 +54,8 @@ def test_size_and_edge(zoom: float, shift: tuple[float, float], size: tuple[int,
 
 def test_a_face_at_the_limit_does_not_flicker() -> None:
     at_limit = FACE[:, :2] * (25.0 / WIDE)
-    assert check_framing(at_limit, 128, 128, before=False) is None
-    assert check_framing(at_limit, 128, 128, before=True) == TOO_SMALL
+    assert check_framing(at_limit, 128, 128, was_skipped=False) is None
+    assert check_framing(at_limit, 128, 128, was_skipped=True) == TOO_SMALL
 
 
 @pytest.mark.parametrize("deg", [-60, -30, 0, 20, 45])

@@ -32,7 +32,7 @@ def save_lips(folder: Path, **parents: str) -> Path:
 def test_its_own_front_end_is_loaded(tmp_path: Path, front: Path) -> None:
     folder = save_lips(tmp_path / "lips", **{FRONT_PARENT: compute_weights_sha256(front)})
     network = load_model(folder).network
-    assert bool(torch.isfinite(network.units(torch.zeros(1, 40, 80))).all())
+    assert bool(torch.isfinite(network.predict_units(torch.zeros(1, 40, 80))).all())
 
 
 def test_another_front_end_is_refused(tmp_path: Path, front: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_face_that_reads_as_another_is_set_right(lips: MeshLips, monkeypatch: 
 
     def detect_wrongly(drawing: MouthBlend, detector: FaceDetector, target: Tensor, flows: list[F32]) -> Tensor:
         mesh, rest = lips.decoder.mesh, torch.from_numpy(drawn_face.points(0.0))
-        return mesh.moved(target[None], rest, opening_by(mesh, -2.0)[None])[0]
+        return mesh.add_motion(target[None], rest, opening_by(mesh, -2.0)[None])[0]
 
     monkeypatch.setattr(MouthBlend, "read", detect_wrongly)
     uncorrected, corrected = (

@@ -88,7 +88,7 @@ def test_own_frames_cost_too_much(decoder: MeshDecoder) -> None:
     bank, faces = MouthBank(decoder, SourceCosts()), clip("anna", 40, 1)
     bank.add(draw_frames(faces))
     landmarks = torch.from_numpy(faces)
-    motion = decoder.mesh.motion(landmarks, bank.speaker.rest)
+    motion = decoder.mesh.compute_motion(landmarks, bank.speaker.rest)
     rotation = estimate_rotation(decoder, bank.speaker, landmarks)
     light = measure_light(GREY).expand(40, 3)
     costs = bank.measure_costs(motion, rotation, light, torch.arange(40) / 25)

@@ -159,10 +159,10 @@ def test_own_encoders_stream_what_the_model_says_of_a_whole_clip() -> None:
     crops = rng.integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     lower = torch.from_numpy(crops[:, 32:]).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        visual, audio = model.of_clip(lower, compute_log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
+        visual, audio = model.embed_clip(lower, compute_log_mel(torch.from_numpy(wav[None]), MelConfig())[0])
     streamed = torch.cat(list(encoders.audio(wav[i : i + 1000] for i in range(0, len(wav), 1000))))
     assert torch.allclose(streamed, audio, atol=1e-5)
-    inputs = [encoders.look(None, SimpleNamespace(crop=crop)) for crop in crops]  # type: ignore[arg-type]
+    inputs = [encoders.extract_crop(None, SimpleNamespace(crop=crop)) for crop in crops]  # type: ignore[arg-type]
     embedded = encoders.visual(np.stack([np.stack(inputs[i - 2 : i + 3]) for i in range(2, 28)]))
     assert torch.allclose(embedded, visual[2:28], atol=1e-5)
 

@@ -48,7 +48,7 @@ def compute_units(seconds: float, count: int, block: int) -> Tensor:
 def test_windows_join_to_what_one_pass_over_all_the_sound_gives() -> None:
     model = DebugLips(DebugConfig()).eval()
     with torch.inference_mode():
-        expected = model.units(compute_log_mel(torch.from_numpy(build_sound(25.0)[None]), MelConfig()))[0]
+        expected = model.predict_units(compute_log_mel(torch.from_numpy(build_sound(25.0)[None]), MelConfig()))[0]
     units = compute_units(25.0, 625, block=1700)
     torch.testing.assert_close(units, expected, atol=1e-4, rtol=0)
 

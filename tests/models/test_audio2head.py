@@ -105,23 +105,23 @@ def test_a_turned_head_moves_its_keypoints_as_the_mesh_does(model: Audio2Head) -
     known = Gallery(crops=random_crops(0), landmarks=points(), times_s=torch.tensor([0.0]), observed_landmarks=points())
     faces = Faces(crops=random_crops(0), landmarks=turned, times_s=torch.tensor([torch.inf]))
     units = torch.randn(1, 96)
-    expected, keypoints = model.draw(units, random_crops(0), points(), pose)
+    expected, keypoints = model.generate(units, random_crops(0), points(), pose)
     torch.testing.assert_close(keypoints, turned[:, list(KEYPOINTS), :2], atol=1e-2, rtol=0)
     torch.testing.assert_close(model.render(units, faces, known), expected, atol=1e-3, rtol=0)
-    still = model.draw(units, random_crops(0), points(), estimate_head_pose(points(), 128))[0]
+    still = model.generate(units, random_crops(0), points(), estimate_head_pose(points(), 128))[0]
     assert float((still - expected).abs().max()) > 0.05
 
 
 @torch.no_grad()
 def test_heads_move_from_the_pictures_own_pose_and_in_parts_as_at_once(model: Audio2Head) -> None:
     model.head.spread.copy_(torch.tensor([0.1, 0.1, 0.01, 0.001, 0.001, 0.01]))
-    units, start = model.units(-80 * torch.rand(1, 80, 80)), torch.tensor([[0.3, -0.1, 0.0, 0.5, 0.3, 0.0]])
+    units, start = model.predict_units(-80 * torch.rand(1, 80, 80)), torch.tensor([[0.3, -0.1, 0.0, 0.5, 0.3, 0.0]])
     assert units.shape == (1, 20, 96)
-    poses, _ = model.predict_heads(units, start)
-    first, state = model.predict_heads(units[:, :7], start)
-    second, _ = model.predict_heads(units[:, 7:], start, state)
+    poses, _ = model.predict_poses(units, start)
+    first, state = model.predict_poses(units[:, :7], start)
+    second, _ = model.predict_poses(units[:, 7:], start, state)
     torch.testing.assert_close(torch.cat([first, second], dim=1), poses)
-    other, _ = model.predict_heads(units, -start)
+    other, _ = model.predict_poses(units, -start)
     away = poses - start
     assert float((away / model.head.spread).abs().max()) < 3  # near to where it started
     assert float(away[..., 0].std()) > 0
@@ -137,11 +137,11 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: Audio2Head) -> None:
     assert isinstance(again, Audio2Head)
     assert float(again.head.spread.mean()) == 0.25
     mel, pose = -80 * torch.rand(1, 4, 80), estimate_head_pose(points(), 128)
-    units = model.units(mel)
-    torch.testing.assert_close(again.units(mel), units)
+    units = model.predict_units(mel)
+    torch.testing.assert_close(again.predict_units(mel), units)
     torch.testing.assert_close(
-        again.draw(units[0], random_crops(0), points(), pose)[0],
-        model.draw(units[0], random_crops(0), points(), pose)[0],
+        again.generate(units[0], random_crops(0), points(), pose)[0],
+        model.generate(units[0], random_crops(0), points(), pose)[0],
     )
 
 

@@ -20,7 +20,7 @@ def test_embeddings_are_unit_vectors_of_one_space() -> None:
 def test_every_frame_equals_its_own_window() -> None:
     model = SyncModel(SMALL).eval()
     crops, mel = torch.rand(1, 9, 3, 64, 128), torch.randn(1, 36, 80) * 10 - 50
-    visual, audio = model.visual.every_frame(crops), model.audio.every_frame(mel)
+    visual, audio = model.visual.encode_frames(crops), model.audio.encode_frames(mel)
     assert visual.shape == audio.shape == (1, 9, 8)
     torch.testing.assert_close(visual[0, 4], model.visual(crops[:, 2:7])[0])
     torch.testing.assert_close(audio[0, 4], model.audio(mel[:, 8:28])[0])

@@ -19,19 +19,19 @@ def test_motion_does_not_depend_on_the_heads_pose(mesh: FaceMesh) -> None:
     turned = apply_poses(still, 8)
     assert np.abs(turned - still).max() > 5
     upright, swaying = torch.from_numpy(still), torch.from_numpy(turned)
-    rest = mesh.resting(upright)
-    torch.testing.assert_close(mesh.motion(swaying, rest), mesh.motion(upright, rest), atol=0.01, rtol=0)
+    rest = mesh.estimate_rest(upright)
+    torch.testing.assert_close(mesh.compute_motion(swaying, rest), mesh.compute_motion(upright, rest), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("moving_heads", [False, True])
 def test_the_motions_hold_all_of_the_speech(moving_heads: bool) -> None:
     mesh = build_mesh(moving_heads=moving_heads)
     landmarks = torch.from_numpy(clip("bert", 60, 9))
-    rest = mesh.resting(landmarks)
-    motion = mesh.motion(landmarks, rest)
+    rest = mesh.estimate_rest(landmarks)
+    motion = mesh.compute_motion(landmarks, rest)
     said = rest + torch.einsum("bk,kpc->bpc", motion, mesh.basis)
     mouth = list(MOUTH_INNER)
-    wrong = (mesh.moved(landmarks, rest, -motion)[:, mouth] - landmarks.mean(dim=0)[mouth]).std(dim=0).max()
+    wrong = (mesh.add_motion(landmarks, rest, -motion)[:, mouth] - landmarks.mean(dim=0)[mouth]).std(dim=0).max()
     assert float(wrong) < 0.3  # without its motion every frame shows the same mouth
     assert np.corrcoef(measure_lip_gap(said), openings(60, 9))[0, 1] > 0.999
     assert motion.square().mean(dim=0).sqrt().tolist() == pytest.approx([1, 1], abs=0.3)
@@ -50,29 +50,29 @@ def test_only_the_lower_face_moves(mesh: FaceMesh) -> None:
 
 def test_nothing_changed_is_nothing_moved(mesh: FaceMesh) -> None:
     landmarks = torch.from_numpy(apply_poses(clip("cleo", 12, 3), 4))
-    rest = mesh.resting(landmarks)
-    assert torch.equal(mesh.moved(landmarks, rest, torch.zeros(12, 2)), landmarks)
+    rest = mesh.estimate_rest(landmarks)
+    assert torch.equal(mesh.add_motion(landmarks, rest, torch.zeros(12, 2)), landmarks)
 
 
 def test_a_change_of_motion_is_seen_as_that_change(mesh: FaceMesh) -> None:
     landmarks = torch.from_numpy(apply_poses(clip("cleo", 12, 3), 4))
-    rest = mesh.resting(landmarks)
+    rest = mesh.estimate_rest(landmarks)
     change = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
-    after = mesh.motion(mesh.moved(landmarks, rest, change), rest)
-    torch.testing.assert_close(after, mesh.motion(landmarks, rest) + change, atol=0.01, rtol=0)
+    after = mesh.compute_motion(mesh.add_motion(landmarks, rest, change), rest)
+    torch.testing.assert_close(after, mesh.compute_motion(landmarks, rest) + change, atol=0.01, rtol=0)
 
 
 def test_a_person_at_rest_has_closed_lips(mesh: FaceMesh) -> None:
     landmarks = torch.from_numpy(apply_poses(clip("anna", 60, 5), 6))
     assert float(measure_lip_gap(landmarks).mean()) > 2
-    assert float(measure_lip_gap(mesh.resting(landmarks))) < 0.5
+    assert float(measure_lip_gap(mesh.estimate_rest(landmarks))) < 0.5
 
 
 @pytest.mark.parametrize("person", SHAPES)
 def test_of_one_open_mouth_rest_is_guessed_less_open(mesh: FaceMesh, person: str) -> None:
     landmarks = torch.from_numpy(clip(person, 60, 5))
     widest = landmarks[measure_lip_gap(landmarks).argmax()][None]
-    guessed, true = mesh.resting(widest), mesh.resting(landmarks)
+    guessed, true = mesh.estimate_rest(widest), mesh.estimate_rest(landmarks)
     assert float(measure_lip_gap(guessed)) < 0.6 * float(measure_lip_gap(widest[0]))
     assert float((guessed - true).abs().max()) < 0.6 * float((widest[0] - true).abs().max())
 
@@ -82,7 +82,7 @@ def test_shape_is_not_taken_for_motion_where_persons_differ(mesh: FaceMesh) -> N
     ignores.identity.zero_()
     odd = mesh.template + 1.5 * mesh.identity[0] * mesh.basis[0]
     odd = odd if measure_lip_gap(odd) < measure_lip_gap(mesh.template) else 2 * mesh.template - odd
-    kept = [float((each.resting(odd[None]) - mesh.template).norm()) for each in (knows, ignores)]
+    kept = [float((each.estimate_rest(odd[None]) - mesh.template).norm()) for each in (knows, ignores)]
     assert float(mesh.identity.max()) > 0.05
     assert kept[1] < 0.05 * float((odd - mesh.template).norm())
     assert kept[0] > 2 * kept[1]  # lips pressed together may be someone's shape; open ones are closed in any case
@@ -97,7 +97,7 @@ def test_triangles_leave_the_inner_mouth_open(mesh: FaceMesh) -> None:
     assert set(range(468)) - used == set()
     assert max(used) == 468 + 36 - 1
     below = {i for i in range(468) if mesh.template[i, 1] > 56}
-    lower = [set(triangle) for triangle in mesh.lower.tolist()]
+    lower = [set(triangle) for triangle in mesh.lower_triangles.tolist()]
     assert 0 < len(lower) < len(corners)
     assert set().union(*lower) >= below  # whatever speech may move
     assert not any(max(triangle) < 468 and not triangle & below for triangle in lower)

@@ -82,7 +82,7 @@ def test_heard_and_seen_content_are_the_encoders(model: PCAVS) -> None:
     torch.testing.assert_close(heard, expected_heard)
     torch.testing.assert_close(read, expected_read)
     content = torch.stack([read[0], heard[1]])
-    torch.testing.assert_close(drawn, model.draw(content, model.identity(random_crops(0)), random_crops(1)))
+    torch.testing.assert_close(drawn, model.generate(content, model.identity(random_crops(0)), random_crops(1)))
 
 
 @torch.no_grad()
@@ -101,8 +101,8 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: PCAVS) -> None:
     assert checkpoint.kind == "pcavs"
     again = from_checkpoint(checkpoint)
     mel = -80 * torch.rand(1, 40, 80)
-    assert model.units(mel).shape == (1, 10, 16)
-    torch.testing.assert_close(again.units(mel), model.units(mel))
+    assert model.predict_units(mel).shape == (1, 10, 16)
+    torch.testing.assert_close(again.predict_units(mel), model.predict_units(mel))
     units = torch.randn(2, 16)
     drawn = model.render(units, faces(random_crops(1)), build_gallery(random_crops(0)))
     torch.testing.assert_close(again.render(units, faces(random_crops(1)), build_gallery(random_crops(0))), drawn)

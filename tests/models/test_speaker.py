@@ -98,7 +98,7 @@ def test_rest_stays_rest(decoder: MeshDecoder, widest_px: float) -> None:
 def test_no_mouth_opens_much_further_than_it_was_seen_to(decoder: MeshDecoder) -> None:
     speaker = fit_speaker(decoder, build_frames(9))
     seen_px = float(
-        decoder.mesh.motion(build_frames(9), speaker.rest).matmul(measure_lip_gap(decoder.mesh.basis)).max()
+        decoder.mesh.compute_motion(build_frames(9), speaker.rest).matmul(measure_lip_gap(decoder.mesh.basis)).max()
     )
     said = build_motion(decoder, *np.linspace(0, 60, 61))
     opened = measure_openings(decoder, retarget_motion(decoder, speaker, said))
@@ -181,7 +181,7 @@ def test_a_moved_face_says_what_it_was_told_in_the_pose_it_had(mesh: FaceMesh, d
     speaker, turned = fit_speaker(decoder, torch.from_numpy(frames)), torch.from_numpy(apply_poses(frames[:6], 8))
     motion = build_motion(decoder, *range(6))
     faces = replace_motion(mesh, speaker, turned, motion)
-    torch.testing.assert_close(mesh.motion(faces, speaker.rest), motion, atol=0.02, rtol=0)
+    torch.testing.assert_close(mesh.compute_motion(faces, speaker.rest), motion, atol=0.02, rtol=0)
     torch.testing.assert_close(faces[:, mesh.upper], turned[:, mesh.upper])
 
 

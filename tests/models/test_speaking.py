@@ -34,7 +34,7 @@ def lips(mesh: FaceMesh) -> MeshLips:
 def invert_motion(lips: MeshLips, frame: int) -> Tensor:
     """Compute the motion [k] for which this person has the mouth of one of their frames."""
     speaker = fit_speaker(lips.decoder, torch.from_numpy(CLIP))
-    return lips.decoder.mesh.motion(torch.from_numpy(CLIP[[frame]]), speaker.rest)[0] / speaker.span
+    return lips.decoder.mesh.compute_motion(torch.from_numpy(CLIP[[frame]]), speaker.rest)[0] / speaker.span
 
 
 @torch.no_grad()
@@ -113,16 +113,16 @@ def test_hidden_sound_changes_the_motion(lips: MeshLips) -> None:
     hidden = torch.arange(10)[None] == 7
     with torch.no_grad():
         lips.a2l.front.hidden_step.normal_()
-        torch.testing.assert_close(lips(mel), lips.motion(lips.units(mel)))
+        torch.testing.assert_close(lips(mel), lips.predict_motion(lips.predict_units(mel)))
         assert lips(mel).shape == (1, 10, 2)
         assert not torch.allclose(lips(mel, hidden)[0, 7], lips(mel)[0, 7], atol=1e-4)
 
 
 def test_opening_and_width_are_read_from_coefficients(mesh: FaceMesh) -> None:
     faces = torch.from_numpy(clip("anna", 20, 9))
-    rest = mesh.resting(torch.from_numpy(CLIP))
-    found = mesh.motion(faces, rest) @ build_lip_readout(mesh)
-    upright = mesh.upright(faces, rest)
+    rest = mesh.estimate_rest(torch.from_numpy(CLIP))
+    found = mesh.compute_motion(faces, rest) @ build_lip_readout(mesh)
+    upright = mesh.align_to_rest(faces, rest)
     torch.testing.assert_close(found[:, 0], measure_lip_gap(upright) - measure_lip_gap(rest), atol=0.2, rtol=0)
     width = upright[:, 291, 0] - upright[:, 61, 0] - (rest[291, 0] - rest[61, 0])
     torch.testing.assert_close(found[:, 1], width, atol=0.2, rtol=0)
@@ -171,7 +171,7 @@ def test_a_checkpoint_brings_back_the_same_model(mesh: FaceMesh, kind: str) -> N
         drawn = [each.render(torch.ones(1, 16), faces, build_gallery(CLIP, GALLERY)) for each in (model, again)]
     assert torch.equal(*drawn)
     mel = torch.full((1, 40, 80), -50.0)
-    assert again.units(mel).shape == (1, 10, 16)
+    assert again.predict_units(mel).shape == (1, 10, 16)
 
 
 @pytest.mark.parametrize(

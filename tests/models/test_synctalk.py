@@ -57,7 +57,7 @@ def test_a_lip_feature_sees_the_lower_halves_of_five_frames() -> None:
 def test_units_come_from_sound_by_the_keys(model: SyncTalkFace, batch: tuple[torch.Tensor, ...]) -> None:
     assert model.memory is not None
     mel, frames, _, _ = batch
-    units = model.units(mel)
+    units = model.predict_units(mel)
     assert units.shape == (2, 20, 16)
     audio = model.window(mel)
     recalled = torch.softmax(16 * torch.cosine_similarity(audio[..., None, :], model.memory.key, dim=-1), dim=-1)
@@ -66,7 +66,7 @@ def test_units_come_from_sound_by_the_keys(model: SyncTalkFace, batch: tuple[tor
     shown = model(*batch)
     torch.testing.assert_close(model(*batch, store=True).by_audio, shown)
     asked = units.gather(1, frames[..., None].expand(-1, -1, 16))
-    torch.testing.assert_close(model.drawn(asked, *batch[2:]), shown)
+    torch.testing.assert_close(model.generate(asked, *batch[2:]), shown)
 
 
 @torch.no_grad()
@@ -87,10 +87,10 @@ def test_both_generations_know_what_they_may(model: SyncTalkFace, batch: tuple[t
 
 def test_what_is_joined_drops_out_in_training_only(model: SyncTalkFace, batch: tuple[torch.Tensor, ...]) -> None:
     with torch.no_grad():
-        assert torch.equal(model.units(batch[0]), model.units(batch[0]))
+        assert torch.equal(model.predict_units(batch[0]), model.predict_units(batch[0]))
         model.train()
         model.window.eval()
-        assert not torch.equal(model.units(batch[0]), model.units(batch[0]))
+        assert not torch.equal(model.predict_units(batch[0]), model.predict_units(batch[0]))
 
 
 @torch.no_grad()
@@ -100,12 +100,12 @@ def test_without_slots_zeros_are_recalled_and_nothing_is_stored(batch: tuple[tor
     model = SyncTalkFace(empty).eval()
     assert {name.split(".")[0] for name in model.state_dict()} == {"window", "decoder", "join"}
     audio = model.window(batch[0])
-    torch.testing.assert_close(model.units(batch[0]), model.join(torch.cat([audio, torch.zeros_like(audio)], dim=-1)))
+    torch.testing.assert_close(model.predict_units(batch[0]), model.join(torch.cat([audio, torch.zeros_like(audio)], dim=-1)))
     assert model(*batch).shape == batch[3].shape
     with pytest.raises(ConfigError, match="expected a memory to store in"):
         model(*batch, store=True)
     again = from_checkpoint(to_checkpoint(model))
-    torch.testing.assert_close(again.units(batch[0]), model.units(batch[0]))
+    torch.testing.assert_close(again.predict_units(batch[0]), model.predict_units(batch[0]))
 
 
 @torch.no_grad()
@@ -115,7 +115,7 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: SyncTalkFace, batch: t
     again = from_checkpoint(checkpoint)
     assert isinstance(again, SyncTalkFace)
     assert again.config == CONFIG
-    torch.testing.assert_close(again.units(batch[0]), model.units(batch[0]))
+    torch.testing.assert_close(again.predict_units(batch[0]), model.predict_units(batch[0]))
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:

@@ -39,7 +39,7 @@ def test_a_unit_hears_its_own_window_alone_and_a2l_hears_all(model: Wav2Lip, mel
     torch.manual_seed(0)
     a2l = A2L(A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)).eval()
     with torch.no_grad():
-        changes = (model.units(elsewhere) - model.units(mel)).abs().amax(dim=-1)[0]
+        changes = (model.predict_units(elsewhere) - model.predict_units(mel)).abs().amax(dim=-1)[0]
         a2l_change = float((a2l(elsewhere) - a2l(mel)).abs()[0, FRAME].max())
     assert float(changes[FRAME]) == pytest.approx(0, abs=1e-6)
     assert float(changes[[FRAME - 1, FRAME + 1]].min()) > 1e-4
@@ -51,7 +51,7 @@ def test_it_hears_its_window_to_both_ends(model: Wav2Lip, mel: torch.Tensor, pla
     louder = mel.clone()
     louder[:, place] += 40
     with torch.no_grad():
-        changed = (model.units(louder) - model.units(mel)).abs().amax(dim=-1)[0] > 1e-5
+        changed = (model.predict_units(louder) - model.predict_units(mel)).abs().amax(dim=-1)[0] > 1e-5
     expected = [frame for frame in range(FRAMES) if own_mel(frame).start <= place < own_mel(frame).stop]
     assert FRAME in expected
     assert changed.nonzero().flatten().tolist() == expected
@@ -61,7 +61,7 @@ def test_windows_that_are_asked_for_are_those_of_the_whole(model: Wav2Lip, mel: 
     frames = torch.tensor([[0, 7, FRAMES - 1], [3, 4, 5]])
     sounds = torch.cat([mel, mel.flip(1)])
     with torch.no_grad():
-        every, asked = model.units(sounds), model.window(sounds, frames)
+        every, asked = model.predict_units(sounds), model.window(sounds, frames)
     torch.testing.assert_close(asked, torch.stack([every[row, which] for row, which in enumerate(frames)]))
     torch.testing.assert_close(asked.norm(dim=-1), torch.ones(2, 3))
 
@@ -91,7 +91,7 @@ def test_it_is_saved_and_loaded_like_any_lip_model(model: Wav2Lip, mel: torch.Te
     again = from_checkpoint(checkpoint)
     assert isinstance(again, Wav2Lip)
     with torch.no_grad():
-        torch.testing.assert_close(again.units(mel), model.units(mel))
+        torch.testing.assert_close(again.predict_units(mel), model.predict_units(mel))
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:

@@ -101,7 +101,7 @@ def test_what_was_trained_is_loaded_and_draws(trained: tuple[str, Path]) -> None
     )
     known = Gallery(crops=crop, landmarks=points, times_s=torch.tensor([0.0]), observed_landmarks=points)
     with torch.inference_mode():
-        units = model.units(torch.full((1, 8, 80), -40.0))[0]
+        units = model.predict_units(torch.full((1, 8, 80), -40.0))[0]
         drawn = model.render(units, faces, known)
     assert drawn.shape == (2, 3, 128, 128)
     assert bool(torch.isfinite(drawn).all())

@@ -168,7 +168,7 @@ def measure_head(
 @torch.inference_mode()
 def _generate(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, reference: int, frames: int) -> U8:
     device = next(model.parameters()).device
-    units = model.units(clip.mel[None].to(device))[0, :frames]
+    units = model.predict_units(clip.mel[None].to(device))[0, :frames]
     reference_landmarks = torch.from_numpy(clip.landmarks[reference : reference + 1])
     gallery = Gallery(
         crops=_to_images(clip.crops[reference : reference + 1]),
@@ -178,7 +178,7 @@ def _generate(model: PCAVS | Audio2Head, clip: LoadedClip, source: LoadedClip, r
     ).to(device)
     pose_landmarks = torch.from_numpy(source.landmarks[:frames])
     if isinstance(model, Audio2Head):
-        poses = model.predict_heads(units[None], estimate_head_pose(reference_landmarks, model.crop_px).to(device))[0][
+        poses = model.predict_poses(units[None], estimate_head_pose(reference_landmarks, model.crop_px).to(device))[0][
             0
         ].cpu()
         pose_landmarks = apply_head_pose(

@@ -62,7 +62,7 @@ def embed_clip(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> tuple[Te
     mel = mel[first * timing.mels_per_frame : (first + count) * timing.mels_per_frame]
     lower = crop_lower_halves(seen.crops[index[first : first + count]])
     with torch.inference_mode():
-        return model.of_clip(lower, mel)
+        return model.embed_clip(lower, mel)
 
 
 def find_longest_run(valid: np.ndarray) -> tuple[int, int]:

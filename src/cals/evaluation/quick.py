@@ -98,7 +98,7 @@ class QuickReport:
         """Return the report as JSON has it."""
         means_by_part = self.means
         targets = [
-            {"target": t.label, "part": part, "wanted": t.wanted[part], "reached": reached, "met": t.met(part, reached)}
+            {"target": t.label, "part": part, "wanted": t.ranges[part], "reached": reached, "met": t.is_met(part, reached)}
             for t, part, reached in list_targets(means_by_part)
         ]
         report = {

@@ -51,18 +51,18 @@ class Target:
     label: str
     method: str
     measure: str
-    wanted: Mapping[str, tuple[float, float]]
+    ranges: Mapping[str, tuple[float, float]]
 
-    def met(self, part: str, reached: float) -> bool:
+    def is_met(self, part: str, reached: float) -> bool:
         """Return whether the value lies in the part's range."""
-        low, high = self.wanted[part]
+        low, high = self.ranges[part]
         return low <= reached <= high
 
 
 def _build_target(
     label: str, method: str, measure: str, seen: tuple[float, float], unseen: tuple[float, float] | None = None
 ) -> Target:
-    return Target(label=label, method=method, measure=measure, wanted={"val_seen": seen, "val_unseen": unseen or seen})
+    return Target(label=label, method=method, measure=measure, ranges={"val_seen": seen, "val_unseen": unseen or seen})
 
 
 TARGETS = (
@@ -132,7 +132,7 @@ def list_targets(found: Means) -> list[tuple[Target, str, float]]:
     return [
         (target, part, values[target.measure])
         for target in TARGETS
-        for part in target.wanted
+        for part in target.ranges
         if target.measure in (values := found.get(part, {}).get(target.method, {}))
     ]
 
@@ -143,9 +143,9 @@ def format_target_table(found: Means) -> str:
         [
             target.label,
             part,
-            _format_range(*target.wanted[part]),
+            _format_range(*target.ranges[part]),
             _format_number(reached),
-            "yes" if target.met(part, reached) else "no",
+            "yes" if target.is_met(part, reached) else "no",
         ]
         for target, part, reached in list_targets(found)
     ]

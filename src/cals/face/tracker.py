@@ -286,7 +286,7 @@ class FaceTracker:
         if self._is_turned_away(fit, picture):
             self._hindrance = TURNED_AWAY
         else:
-            self._hindrance = check_framing(fit.landmarks, picture.width, picture.height, before=before)
+            self._hindrance = check_framing(fit.landmarks, picture.width, picture.height, was_skipped=before)
 
     def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
         """Return whether the yaw exceeds the mesh's range; once it does, until the face is surely frontal again."""

@@ -72,7 +72,7 @@ class PredictedHeads(HeadMotion):
         """Return the photo's face in the predicted poses."""
         size_px, photo = self._model.crop_px, torch.from_numpy(batch[0][1].landmarks)[None]
         initial_pose, device = estimate_head_pose(photo, size_px), next(self._model.parameters()).device
-        poses, self._state = self._model.predict_heads(units[None].to(device), initial_pose.to(device), self._state)
+        poses, self._state = self._model.predict_poses(units[None].to(device), initial_pose.to(device), self._state)
         shape = remove_head_pose(photo, size_px).expand(len(units), -1, -1)
         return Faces(
             crops=stack_crops(view.crop for _, view in batch),

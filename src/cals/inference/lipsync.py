@@ -158,7 +158,7 @@ class LipSync:
     ) -> HeadMotion | None:
         """Build the source of head poses, None where heads keep the picture's pose."""
         network = self.model.network
-        if not has_head_motion(network, self.model.name, still=is_photo, posed=pose is not None):
+        if not has_head_motion(network, self.model.name, is_photo=is_photo, has_pose=pose is not None):
             return None
         if pose is None:
             assert isinstance(network, Audio2Head)
@@ -222,7 +222,7 @@ class LipSync:
         result = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             video_format, frame_estimate = reader.format, reader.frame_count_estimate
-        if has_head_motion(self.model.network, self.model.name, still=video_format.is_image, posed=pose is not None):
+        if has_head_motion(self.model.network, self.model.name, is_photo=video_format.is_image, has_pose=pose is not None):
             video_format = replace(video_format, width=self.model.network.crop_px, height=self.model.network.crop_px)
         if video_format.rate < MIN_RATE_HZ:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, video_format.rate, MIN_RATE_HZ)

@@ -97,7 +97,7 @@ class MouthPainter(Painter):
 
         A network that is unsure of its input, an unfamiliar voice or a noisy room, predicts less motion.
         """
-        opening = self._decoder.motion(units) @ measure_lip_gap(self._decoder.mesh.basis)
+        opening = self._decoder.predict_motion(units) @ measure_lip_gap(self._decoder.mesh.basis)
         is_speech = _compute_speech_activity(opening / self._decoder.opening_px) > _SPEECH_THRESHOLD
         if int(is_speech.sum()) < _MIN_SPEECH_UNITS:
             return 1.0
@@ -117,7 +117,7 @@ class MouthPainter(Painter):
             for (item, view), (indices, weights) in zip(batch, self._blend_sources(bank, batch, sources), strict=True)
         ]
         if self._detector is not None:
-            target = mesh.moved(
+            target = mesh.add_motion(
                 target, speaker.rest, -self._estimate_correction(self._detector, bank, drawings, target)
             )
         flows = compute_flows(mesh, drawings, target)
@@ -141,7 +141,7 @@ class MouthPainter(Painter):
             d.detect_landmarks(detector, *args)
             for d, *args in zip(selected, selected_target, compute_flows(mesh, selected, selected_target), strict=True)
         ]
-        errors = (mesh.motion(torch.stack(detected), rest) - mesh.motion(selected_target, rest)).numpy()
+        errors = (mesh.compute_motion(torch.stack(detected), rest) - mesh.compute_motion(selected_target, rest)).numpy()
         if self._last_error is not None:
             indices, errors = [-1, *indices], np.concatenate([self._last_error, errors])
         self._last_error = errors[-1:]
@@ -168,7 +168,7 @@ class MouthPainter(Painter):
         first, last = floor(min(positions)), ceil(max(positions)) + _LOOK_AHEAD_UNITS
         start = max(0, first - _SPEECH_RADIUS)
         units = self._units.slice(start, last)
-        motion = self._decoder.motion(units) * self._gain
+        motion = self._decoder.predict_motion(units) * self._gain
         activity = _compute_speech_activity(
             (motion @ measure_lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px
         )

@@ -121,7 +121,7 @@ class MouthBank:
 
     def _measure(self) -> None:
         mesh, rest = self._decoder.mesh, self.speaker.rest
-        self._motion = mesh.motion(self.landmarks, rest)
+        self._motion = mesh.compute_motion(self.landmarks, rest)
         self._rotation = estimate_rotation(self._decoder, self.speaker, self.landmarks)
 
     def _thin(self) -> None:

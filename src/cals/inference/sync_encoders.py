@@ -52,14 +52,14 @@ class CalsEncoders:
     """Encoders of `cals train sync`: lower halves of aligned crops and log-mel; the sound is silent beyond its ends."""
 
     edges: Edges = "drop"
-    first_heard = 0
+    first_audio_frame = 0
 
     def __init__(self, model: SyncModel, name: str, device: str = "cpu") -> None:
         self.name, self._model, self._device = name, model.to(device), device
         timing, self.crop_px, self.frames = model.config.mel.timing, model.config.crop_px, model.config.frames
         self.fps, self.sample_rate_hz = timing.fps, timing.sample_rate_hz
 
-    def look(self, item: TrackedFrame, view: View) -> U8:
+    def extract_crop(self, item: TrackedFrame, view: View) -> U8:
         return view.crop[self.crop_px // 2 :]
 
     def visual(self, windows: U8) -> Tensor:
@@ -88,7 +88,7 @@ class OriginalSyncNet:
     def __init__(self, model: syncnet.SyncNet, device: str = "cpu") -> None:
         self._model, self._device = model.to(device), device
 
-    def look(self, item: TrackedFrame, view: View) -> U8:
+    def extract_crop(self, item: TrackedFrame, view: View) -> U8:
         return sample_crop(item.frame, syncnet.compute_syncnet_crop(view.transform))
 
     def visual(self, windows: U8) -> Tensor:

@@ -30,7 +30,7 @@ def iterate_units(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
         while len(mel) < window * step:
             mel = torch.cat([mel, next(mels)])
         with torch.inference_mode():
-            units = model.units(mel[None, : window * step].to(device))[0].float().cpu()
+            units = model.predict_units(mel[None, : window * step].to(device))[0].float().cpu()
         if previous_tail is not None:
             blended = previous_tail * (1 - ramp) + units[:overlap] * ramp
             units = torch.cat([blended, units[overlap:]])

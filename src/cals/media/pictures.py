@@ -92,7 +92,7 @@ def _rotate(plane: Plane, turn: Turn) -> Plane:
 def build_converter(first: av.VideoFrame) -> Callable[[av.VideoFrame], av.VideoFrame]:
     """Build a function that converts every picture of a video to upright, in the format and size of `first`."""
     turn = read_turn(first)
-    target = choose_working_format(first.format.name, clear=has_transparency(first))
+    target = choose_working_format(first.format.name, keep_alpha=has_transparency(first))
     if turn[0] and "422" in target:
         # A quarter turn of 4:2:2 has its chroma subsampled along the other axis, a format that no encoder has.
         target = target.replace("422", "444")

@@ -114,7 +114,7 @@ class Audio2Head(LipModel):
 
     def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d + f]."""
-        return torch.cat([self.audio.every_frame(mel), self.compute_levels(mel)], dim=2)
+        return torch.cat([self.audio.encode_frames(mel), self.compute_levels(mel)], dim=2)
 
     def compute_levels(self, mel: Tensor) -> Tensor:
         """Compute the mean mel levels of every frame, [b m f] -> [b t f]."""

@@ -157,14 +157,14 @@ def measure_mesh(clips: Sequence[F32], speakers: Sequence[str], components: int)
     still = mean[:, 1] < _STILL_Y
     still[[*LEFT_EYE, *RIGHT_EYE, *LEFT_BROW, *RIGHT_BROW]] = False  # lids and brows move independently of speech
     initial.upper.copy_(still)
-    rests = {name: [initial.resting(s) for s, of in zip(shapes, speakers, strict=True) if of == name] for name in names}
+    rests = {name: [initial.estimate_rest(s) for s, of in zip(shapes, speakers, strict=True) if of == name] for name in names}
     person_rests = torch.stack([torch.stack(rests[name]).mean(dim=0) for name in names])
     initial.template.copy_(person_rests.mean(dim=0))
     fade = ((initial.template[:, 1] - _STILL_Y) / (_MOVING_Y - _STILL_Y)).clamp(0, 1)[:, None]
     motions = {name: [] for name in names}  # type: dict[str, list[Tensor]]
     for shape, name in zip(shapes, speakers, strict=True):
-        rest = initial.resting(shape)
-        motions[name].append((initial.upright(shape, rest) - rest) * fade)
+        rest = initial.estimate_rest(shape)
+        motions[name].append((initial.align_to_rest(shape, rest) - rest) * fade)
     # Most of its eigenvalues are zero: in single precision the solver may not converge.
     scatter = torch.zeros(3 * N_POINTS, 3 * N_POINTS, dtype=torch.float64)
     for name in names:
@@ -191,7 +191,7 @@ def _triangulate(mesh: FaceMesh) -> Tensor:
         _OPEN_STD if measure_lip_gap(mesh.template + mesh.basis[0]) > measure_lip_gap(mesh.template) else -_OPEN_STD
     )
     opened = mesh.template + torch.einsum("k,kpc->pc", opening, mesh.basis)
-    points = mesh.vertices(opened[None], mesh.template[None])[0].numpy()
+    points = mesh.build_vertices(opened[None], mesh.template[None])[0].numpy()
     triangles = torch.from_numpy(triangulate(points))
     inner = torch.zeros(len(points), dtype=torch.bool)
     inner[list(MOUTH_INNER)] = True

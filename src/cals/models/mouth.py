@@ -36,8 +36,8 @@ def compute_mouth_flow(mesh: FaceMesh, source: Tensor, target: Tensor, size_px: 
     them.
     """
     target = separate_lips(target)
-    triangles = torch.cat([_INNER_TRIANGLES.to(mesh.triangles), mesh.lower])
-    before, after = mesh.vertices(separate_lips(source), source), mesh.vertices(target, target)
+    triangles = torch.cat([_INNER_TRIANGLES.to(mesh.triangles), mesh.lower_triangles])
+    before, after = mesh.build_vertices(separate_lips(source), source), mesh.build_vertices(target, target)
     return compute_source_grid(after, before, triangles, draw_triangles(after, triangles, size_px, size_px))
 
 

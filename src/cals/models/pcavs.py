@@ -114,7 +114,7 @@ class PCAVS(LipModel):
 
     def predict_units(self, mel: Tensor) -> Tensor:
         """Compute units, [b m f] -> [b t d], each from its frame's own 0.2 s."""
-        return self.content.audio.every_frame(mel)
+        return self.content.audio.encode_frames(mel)
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render the person of the gallery with each face's pose; the faces may be those of another person."""

@@ -48,11 +48,11 @@ def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
     mesh = decoder.mesh
     zero = decoder.opening_px.new_zeros(())
     if len(landmarks) == 1:
-        rest = mesh.upright(landmarks, mesh.template)[0]
+        rest = mesh.align_to_rest(landmarks, mesh.template)[0]
         rest_gap = (measure_lip_gap(rest) - measure_lip_gap(mesh.template)).clamp_min(0)
         return Speaker(rest, zero + DEFAULT_SPAN, DEFAULT_MAX_OPENING * decoder.opening_px - rest_gap, rest_gap)
-    rest = mesh.resting(landmarks)
-    opening = mesh.motion(landmarks, rest) @ measure_lip_gap(mesh.basis)
+    rest = mesh.estimate_rest(landmarks)
+    opening = mesh.compute_motion(landmarks, rest) @ measure_lip_gap(mesh.basis)
     span = opening.std() / decoder.opening_px
     speaking = ((span - SPEAKING_STD_RANGE[0]) / (SPEAKING_STD_RANGE[1] - SPEAKING_STD_RANGE[0])).clamp(0, 1)
     return Speaker(
@@ -109,7 +109,7 @@ def _limit_opening(opening: Tensor, widest: Tensor) -> Tensor:
 @disable_autocast
 def replace_motion(mesh: FaceMesh, speaker: Speaker, landmarks: Tensor, motion: Tensor) -> Tensor:
     """Replace the motion of faces [b 468 3] by `motion` [b k]; their pose stays."""
-    return mesh.moved(landmarks, speaker.rest, motion - mesh.motion(landmarks, speaker.rest))
+    return mesh.add_motion(landmarks, speaker.rest, motion - mesh.compute_motion(landmarks, speaker.rest))
 
 
 def compute_match_weights(mesh: FaceMesh) -> Tensor:

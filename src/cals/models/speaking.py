@@ -57,11 +57,11 @@ class MeshLips(LipModel):
 
     def predict_motion(self, units: Tensor) -> Tensor:
         """Predict motion [... k] of the average speaker from units [... d]."""
-        return self.decoder.motion(units)
+        return self.decoder.predict_motion(units)
 
     def forward(self, mel: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Predict motion [b t k] for a training step from mel [b m f], masked where `hidden` [b t] is True."""
-        return self.decoder.motion(self.a2l(mel, hidden))
+        return self.decoder.predict_motion(self.a2l(mel, hidden))
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
         """Render each face from the gallery frame with the most similar mouth; there is no smoothing over time."""
@@ -69,7 +69,7 @@ class MeshLips(LipModel):
         speaker = fit_speaker(self.decoder, gallery.observed_landmarks)
         motion = retarget_motion(self.decoder, speaker, self.predict_motion(units))
         target = replace_motion(mesh, speaker, faces.landmarks, motion)
-        source_motion = mesh.motion(gallery.landmarks, speaker.rest)
+        source_motion = mesh.compute_motion(gallery.landmarks, speaker.rest)
         distance = (motion[:, None] - source_motion).square() @ compute_match_weights(mesh)
         source = (distance + 1e6 * ~gallery.is_far_from(faces.times_s)).argmin(dim=1)
         places = compute_mouth_flow(mesh, gallery.landmarks[source], target, self.crop_px)

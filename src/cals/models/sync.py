@@ -114,8 +114,8 @@ class SyncModel(nn.Module):
     def embed_clip(self, lower: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """Compute visual and audio embeddings [t d] of a clip: lower halves uint8 [t 3 h w], mel [m f]."""
         device = self.visual.head.weight.device
-        visual = self.visual.every_frame(lower[None].to(device).float() / 255)
-        return visual[0], self.audio.every_frame(mel[None].to(device))[0]
+        visual = self.visual.encode_frames(lower[None].to(device).float() / 255)
+        return visual[0], self.audio.encode_frames(mel[None].to(device))[0]
 
 
 def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:

@@ -46,7 +46,7 @@ class WindowEncoder(nn.Module):
         Both ends are padded with silence.
         """
         if frames is None:
-            return self.encoder.every_frame(mel)
+            return self.encoder.encode_frames(mel)
         step, side = self.config.mel.timing.mels_per_frame, self.config.frames // 2
         padded = nn.functional.pad(mel, (0, 0, side * step, side * step), value=self.config.mel.floor_db)
         windows = padded.unfold(1, self.config.frames * step, step).transpose(2, 3)  # [b t mels f]

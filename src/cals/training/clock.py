@@ -30,7 +30,7 @@ def measure_clip_offsets(sync: SyncModel, fingerprint: str, store: ClipStore, ca
     for i in range(len(store)):
         key, of_speaker = store.key(i), measured.setdefault(speakers[i], [])
         if key not in offsets and len(of_speaker) < MAX_CLIPS_PER_SPEAKER:
-            offset = estimate_subframe_offset(*sync.of_clip(crop_lower_halves(store[i].crops), store[i].mel))
+            offset = estimate_subframe_offset(*sync.embed_clip(crop_lower_halves(store[i].crops), store[i].mel))
             offsets[key] = max(-MAX_OFFSET_FRAMES, min(MAX_OFFSET_FRAMES, offset))
         of_speaker += [offsets[key]] if key in offsets else []
     for i in range(len(store)):

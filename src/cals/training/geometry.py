@@ -38,8 +38,8 @@ def measure_geometry(
     rests, motions = [], []
     for i in range(len(store)):
         landmarks = torch.from_numpy(store.landmarks(i))
-        rests.append(mesh.resting(landmarks))
-        motions.append(mesh.motion(landmarks, rests[-1]))
+        rests.append(mesh.estimate_rest(landmarks))
+        motions.append(mesh.compute_motion(landmarks, rests[-1]))
     deviations = _compute_deviations(mesh, motions, store.speakers)
     average = sum(deviations.values()) / len(deviations) if average_px is None else average_px
     geometry = []

@@ -58,7 +58,7 @@ class PerceptualLosses:
         if step <= config.critic_from_step:
             return {}
         fake_features = self.discriminator.features(fake)
-        losses = {"gan": config.gan * generator_loss(self.discriminator.judge(fake_features))}
+        losses = {"gan": config.gan * generator_loss(self.discriminator.compute_logits(fake_features))}
         if config.match:
             with torch.no_grad():
                 real_features = self.discriminator.features(target)

@@ -164,7 +164,7 @@ def train_avsr(
         model.fit_statistics([training[i].wav for i in range(min(STATISTICS_CLIPS, len(training)))])
     for place in front_ends:
         parents[f"front-end {place.name}"] = compute_weights_sha256(place)
-        model.take_front_ends(avsr_from_checkpoint(load_checkpoint(place))[0])
+        model.load_front_ends(avsr_from_checkpoint(load_checkpoint(place))[0])
     if front_ends and config.frozen_front_ends:
         model.freeze_front_ends()
     stage = AVSRStage(replace(config, model=model.config), model, training, held_out, parents)

@@ -113,7 +113,7 @@ def test_sound_is_cut_not_masked() -> None:
     mel = torch.randn(200, 80)
     units = cut_units(network, mel, [10, 20, 30], 3)
     assert audio == [7 * 4]
-    assert torch.allclose(units[1], DebugLips(DebugConfig()).units(mel[None, 80:84])[0, 0], atol=1e-5)
+    assert torch.allclose(units[1], DebugLips(DebugConfig()).predict_units(mel[None, 80:84])[0, 0], atol=1e-5)
     changed = mel.clone()
     changed[: (20 - 3) * 4] += 9
     changed[(20 + 4) * 4 :] += 9
@@ -170,7 +170,7 @@ def test_real_pictures_are_read_as_themselves(photo: Path, tmp_path: Path) -> No
 def test_pictures_are_read_as_the_tracker_reads_them(photo: Path, detector: BlazeFaceMesh) -> None:
     reader = PictureReader(detector, 8)
     for _, clip in load_clips(photo, select_clips(photo, None, StudyConfig()), MelConfig()):
-        result = compute_openings(reader.real(StudyClip(clip), range(clip.frames)))
+        result = compute_openings(reader.read_real(StudyClip(clip), range(clip.frames)))
         tracked = compute_openings(clip.landmarks[..., :2].astype(np.float64))
         assert correlation(result, tracked) > 0.9  # on GRID 0.98: there mouths open wider
         assert 0.7 < result.std() / tracked.std() < 1.3

@@ -110,7 +110,7 @@ def test_hiding_the_truth_is_hiding_by_hand(untrained: MeshLips) -> None:
     for burst in bursts:
         lost[0, burst.start : burst.end] = True
     with torch.inference_mode():
-        asis, hidden = network.units(mel), network.a2l(mel, lost)
+        asis, hidden = network.predict_units(mel), network.a2l(mel, lost)
     for row, by_hand in zip(audio, (asis, hidden, hidden, asis), strict=True):
         assert torch.allclose(row, by_hand[0], atol=1e-5)
     assert not torch.allclose(asis, hidden, atol=1e-3)

@@ -152,13 +152,13 @@ def test_front_ends_are_taken_over_from_single_streams() -> None:
     both, audio, video = tiny(), tiny(streams="audio"), tiny(streams="video")
     for weight in (*audio.parameters(), *video.parameters()):
         torch.nn.init.normal_(weight)
-    both.take_front_ends(audio)
-    both.take_front_ends(video)
+    both.load_front_ends(audio)
+    both.load_front_ends(video)
     wav, mouths, valid = clips(1, 8)
     assert torch.equal(both.hear(wav), audio.hear(wav))
     assert torch.equal(both.see(mouths, valid), video.see(mouths, valid))
     with pytest.raises(CheckpointError, match="of the same sizes"):
-        both.take_front_ends(tiny(channels=4, streams="video"))
+        both.load_front_ends(tiny(channels=4, streams="video"))
 
 
 def test_frozen_front_ends_stay_as_they_are() -> None:

@@ -186,8 +186,8 @@ def measure_clip(
         mel = clip.mel.to(next(network.parameters()).device)
         with torch.inference_mode():
             units = {str(k): cut_units(network, mel, moments, k) for k in range(config.reach + 1)}
-            units[WHOLE] = network.units(mel[None])[0, moments]
-            units[SILENCE] = network.units(build_silence(mel, network)[None])[0, moments]
+            units[WHOLE] = network.predict_units(mel[None])[0, moments]
+            units[SILENCE] = network.predict_units(build_silence(mel, network)[None])[0, moments]
         generated = reader.read_generated(network, subject, torch.cat(list(units.values())), moments * len(units))
         landmarks = dict(zip(units, np.split(generated, len(units)), strict=True))
         by_condition, dropped = build_series(reader.read_real(subject, moments), landmarks)
@@ -202,7 +202,7 @@ def cut_units(network: LipModel, mel: Tensor, moments: list[int], k: int) -> Ten
     units = []
     for first in range(0, len(moments), _BATCH):
         windows = [mel[(i - k) * step : (i + k + 1) * step] for i in moments[first : first + _BATCH]]
-        units.append(network.units(torch.stack(windows))[:, k])
+        units.append(network.predict_units(torch.stack(windows))[:, k])
     return torch.cat(units)
 
 

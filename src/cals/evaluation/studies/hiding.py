@@ -49,11 +49,11 @@ class MaskingMethod:
         device = next(self.network.parameters()).device
         mels, lost = mel.to(device).expand(len(lost), -1, -1), lost.to(device)
         if self.masking == "full":
-            return self.network.units(mels)
+            return self.network.predict_units(mels)
         if self.masking == "silenced":
             step = self.network.mel.timing.mels_per_frame
             silenced = lost.repeat_interleave(step, dim=1)[..., None]
-            return self.network.units(torch.where(silenced, self.network.mel.floor_db, mels))
+            return self.network.predict_units(torch.where(silenced, self.network.mel.floor_db, mels))
         assert isinstance(self.network, MeshLips | UNetLips)
         return self.network.a2l(mels, lost)  # type: ignore[no-any-return]
 

@@ -83,10 +83,10 @@ class PictureReader:
     def __init__(self, detector: FaceDetector, batch: int) -> None:
         self._detector, self._batch = detector, batch
 
-    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
+    def read_real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, (subject.clip.crops[frame] for frame in frames))
 
-    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, self.render_crops(network, subject, units, frames))
 
     def render_crops(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
@@ -121,10 +121,10 @@ class MeshReader:
     No picture is rendered: cheap, and good for faces that the face mesh does not fit; but rendering errors are ignored.
     """
 
-    def real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
+    def read_real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return subject.clip.landmarks[list(frames), :, :2].astype(np.float64)
 
-    def made(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the person's resting face plus the predicted motion; the frame's own mouth is not used."""
         if not isinstance(network, MeshLips):
             raise ConfigError(
@@ -133,8 +133,8 @@ class MeshReader:
         mesh, device = network.decoder.mesh, next(network.parameters()).device
         landmarks = subject.select_faces(frames).landmarks.to(device)
         with torch.inference_mode():
-            rest = mesh.resting(subject.gallery.observed_landmarks.to(device))
-            motion = torch.einsum("bk,kpc->bpc", network.decoder.motion(units.to(device)).float(), mesh.basis)
+            rest = mesh.estimate_rest(subject.gallery.observed_landmarks.to(device))
+            motion = torch.einsum("bk,kpc->bpc", network.decoder.predict_motion(units.to(device)).float(), mesh.basis)
             scale, rotation, centre, rest_centre = estimate_similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
             points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre
         return points[..., :2].double().cpu().numpy()

@@ -169,7 +169,7 @@ class NoiseTrial:
         """Compute units [t d] of a mel [m f]."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():
-            return self.network.units(mel[None].to(device))[0]
+            return self.network.predict_units(mel[None].to(device))[0]
 
 
 def draw_bursts(key: str, frames: int, seed: int) -> tuple[Burst, ...]:

@@ -143,5 +143,5 @@ def _compute_targets(sync: SyncModel, store: ClipStore) -> list[Tensor]:
     targets = []
     for clip in (store[i] for i in range(len(store))):
         lower = crop_lower_halves(clip.crops)[None].to(device).float() / 255
-        targets.append(sync.visual.every_frame(lower)[0].cpu())
+        targets.append(sync.visual.encode_frames(lower)[0].cpu())
     return targets

@@ -136,7 +136,7 @@ class Audio2HeadStage(HeadStage):
         assert isinstance(model, Audio2Head)
         batch = sample_validation_heads(self._held_out[part], device, **self._sizes)
         pose = estimate_head_pose(batch.landmarks, model.crop_px)
-        return batch, *model.draw(model.audio(batch.sound), batch.reference, batch.reference_landmarks, pose)
+        return batch, *model.generate(model.audio(batch.sound), batch.reference, batch.reference_landmarks, pose)
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Compute `measure_heads` of held-out frames in their own pose, and errors of predicted and of still keypoints.
@@ -153,7 +153,7 @@ class Audio2HeadStage(HeadStage):
             metrics[f"{part}_still_keypoints"] = float(self._compute_keypoint_error(still, batch.landmarks))
             spans = []
             for i, real in enumerate(self._held_out_poses[part]):
-                voice = model.voice(store.mel(i)[None].to(device))
+                voice = model.compute_levels(store.mel(i)[None].to(device))
                 poses = model.head(voice, real[:1].to(device))[0][0].cpu()
                 spans.append([span_ratio(poses[:, k].numpy(), real[:, k].numpy()) for k in range(len(ROTATIONS))])
             for name, values in zip(ROTATIONS, np.transpose(spans), strict=True):

@@ -162,7 +162,7 @@ class MeshStage(Stage):
         for part, store in self._held_out.items():
             rows = []
             for i, geometry in enumerate(self._held_out_geometry[part]):
-                pred = _to_curves(model.motion(model.units(store.mel(i)[None].to(device)))[0] @ readout)
+                pred = _to_curves(model.predict_motion(model.predict_units(store.mel(i)[None].to(device)))[0] @ readout)
                 real = _to_curves(geometry.target.to(device) @ readout)
                 rows.append(
                     [*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span_ratio(pred[:, 0], real[:, 0])]
@@ -170,7 +170,7 @@ class MeshStage(Stage):
             for name, values in zip(("opening", "width", "span"), np.transpose(rows), strict=True):
                 finite = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}": float(finite.mean())} if len(finite) else {}
-        noise = model.motion(model.units(self._noise_bank.mels[::8].to(device) - 20)) @ measure_lip_gap(
+        noise = model.predict_motion(model.predict_units(self._noise_bank.mels[::8].to(device) - 20)) @ measure_lip_gap(
             model.decoder.mesh.basis
         )
         return metrics | {"noise_opening": float(noise.mean() / model.decoder.opening_px)}

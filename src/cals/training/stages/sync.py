@@ -106,7 +106,7 @@ class SyncStage(Stage):
         metrics: dict[str, float] = {}
         for part, store in self._held_out.items():
             long = [store[i] for i in range(len(store)) if store.frames(i) >= MIN_FRAMES]
-            results = [compute_in_step(*model.of_clip(crop_lower_halves(clip.crops), clip.mel)) for clip in long]
+            results = [compute_in_step(*model.embed_clip(crop_lower_halves(clip.crops), clip.mel)) for clip in long]
             if results:
                 whole, windows = np.mean(results, axis=0).tolist()
                 metrics |= {f"{part}_clips_found": whole, f"{part}_windows_found": windows}
