@@ -109,7 +109,8 @@ def compute_weights_sha256(folder: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: expected a checkpoint folder with {WEIGHTS}, found {describe_os_error(error)}; name another folder"
+            f"{folder}: expected a checkpoint folder with {WEIGHTS}, found {describe_os_error(error)}; name "
+            "another folder"
         ) from error
 
 

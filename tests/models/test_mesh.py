@@ -20,7 +20,9 @@ def test_motion_does_not_depend_on_the_heads_pose(mesh: FaceMesh) -> None:
     assert np.abs(turned - still).max() > 5
     upright, swaying = torch.from_numpy(still), torch.from_numpy(turned)
     rest = mesh.estimate_rest(upright)
-    torch.testing.assert_close(mesh.compute_motion(swaying, rest), mesh.compute_motion(upright, rest), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        mesh.compute_motion(swaying, rest), mesh.compute_motion(upright, rest), atol=0.01, rtol=0
+    )
 
 
 @pytest.mark.parametrize("moving_heads", [False, True])

@@ -100,7 +100,9 @@ def test_without_slots_zeros_are_recalled_and_nothing_is_stored(batch: tuple[tor
     model = SyncTalkFace(empty).eval()
     assert {name.split(".")[0] for name in model.state_dict()} == {"window", "decoder", "join"}
     audio = model.window(batch[0])
-    torch.testing.assert_close(model.predict_units(batch[0]), model.join(torch.cat([audio, torch.zeros_like(audio)], dim=-1)))
+    torch.testing.assert_close(
+        model.predict_units(batch[0]), model.join(torch.cat([audio, torch.zeros_like(audio)], dim=-1))
+    )
     assert model(*batch).shape == batch[3].shape
     with pytest.raises(ConfigError, match="expected a memory to store in"):
         model(*batch, store=True)

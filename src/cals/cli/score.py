@@ -48,7 +48,7 @@ def score(
         if plot is not None:
             check_plot(plot)
             inputs = [path for path in (video, audio, syncnet) if path is not None]
-            plot_file = files.enter_context(create_file(plot, force=force, apart_from=inputs))
+            plot_file = files.enter_context(create_file(plot, force=force, reserved=inputs))
         scorer = SyncScorer(sync=sync, syncnet=syncnet, face_models=face_models, device=device)
         with show_progress("scoring") as progress:
             result = scorer.score(video, audio, person=person, keep_going=keep_going, progress=progress)

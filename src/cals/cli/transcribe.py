@@ -58,10 +58,10 @@ def transcribe(
         inputs = [path for path in (video, audio) if path is not None]
         if scores is not None:
             check_plot(scores, "scores")
-            plot_file = files.enter_context(create_file(scores, force=force, apart_from=inputs))
+            plot_file = files.enter_context(create_file(scores, force=force, reserved=inputs))
         if out is not None:
             others = inputs if scores is None else [*inputs, scores]
-            out_file = files.enter_context(create_file(out, force=force, apart_from=others))
+            out_file = files.enter_context(create_file(out, force=force, reserved=others))
         transcriber = Transcriber(model, face_models=face_models, device=device)
         if scores is not None:
             transcriber.check_scores()

@@ -116,7 +116,7 @@ def evaluate_heads(
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = ("heads.json", "heads.png")
-        paths = [files.enter_context(create_file(out / name, force=force, apart_from=(splits,))) for name in names]
+        paths = [files.enter_context(create_file(out / name, force=force, reserved=(splits,))) for name in names]
         pairs = list(_iterate_pairs(corpus, splits, network, config))
         for index, (part, clip, source) in enumerate(pairs):
             generated, scores = measure_head(network, clip, source, detector)

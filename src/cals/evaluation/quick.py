@@ -98,7 +98,13 @@ class QuickReport:
         """Return the report as JSON has it."""
         means_by_part = self.means
         targets = [
-            {"target": t.label, "part": part, "wanted": t.ranges[part], "reached": reached, "met": t.is_met(part, reached)}
+            {
+                "target": t.label,
+                "part": part,
+                "wanted": t.ranges[part],
+                "reached": reached,
+                "met": t.is_met(part, reached),
+            }
             for t, part, reached in list_targets(means_by_part)
         ]
         report = {
@@ -140,7 +146,7 @@ def evaluate_quick(
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         paths = [
-            files.enter_context(create_file(out / name, force=force, apart_from=(splits,)))
+            files.enter_context(create_file(out / name, force=force, reserved=(splits,)))
             for name in ("quick.json", "quick.md", "sheet.png")
         ]
         for index, (part, source, partner) in enumerate(selection):

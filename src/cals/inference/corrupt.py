@@ -59,7 +59,7 @@ def corrupt_video(
     if config.corrupts_audio and not has_audio:
         raise MediaError(f"{video}: expected sound to corrupt, found none; use --streams video")
     with ExitStack() as files:
-        truth_file = files.enter_context(create_file(truth, force=force, apart_from=(video, out)))
+        truth_file = files.enter_context(create_file(truth, force=force, reserved=(video, out)))
         sound = SoundCorruptor(video, keep_going=keep_going)
         writer = files.enter_context(
             VideoWriter(
@@ -75,7 +75,7 @@ def corrupt_video(
         )
         others: list[F32] = []
         if babble is not None and config.corrupts_audio:
-            others = load_babble(babble, np.random.default_rng(seed), apart_from=video)
+            others = load_babble(babble, np.random.default_rng(seed), reserved=video)
         track = _track_mouths(video, person, keep_going, face_models, progress, with_faces=config.corrupts_video)
         corruption = draw_corruption(np.random.default_rng(seed), len(track.starts_s), config)
         if config.corrupts_audio:

@@ -103,10 +103,10 @@ def load_start(path: Path, *, keep_going: bool = False) -> F32:
         return np.concatenate(list(islice(blocks, _MAX_CLIP_S)))
 
 
-def load_babble(folder: Path, rng: np.random.Generator, *, apart_from: Path) -> list[F32]:
+def load_babble(folder: Path, rng: np.random.Generator, *, reserved: Path) -> list[F32]:
     """Load the beginnings of some of a folder's sound and video files, mono at 16 kHz; DataError without any."""
     try:
-        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.samefile(apart_from))
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.samefile(reserved))
     except OSError as error:
         raise DataError(f"{folder}: expected a folder of speech for babble, found none to read; name one") from error
     clips: list[F32] = []

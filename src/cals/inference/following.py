@@ -43,7 +43,8 @@ def build_no_face_error(video: Path, who: str | int, tracker: FaceTracker) -> No
     """Build the error for a video in which no frame shows the person, with or without other faces."""
     if tracker.max_faces_found:
         return NoFaceError(
-            f"{video}: expected the person '{who}', found at most {tracker.max_faces_found} face(s) in a picture and never "
+            f"{video}: expected the person '{who}', found at most {tracker.max_faces_found} face(s) in a "
+            "picture and never "
             "that one; choose another --person"
         )
     return NoFaceError(

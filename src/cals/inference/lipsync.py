@@ -222,13 +222,15 @@ class LipSync:
         result = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
         with VideoReader(face, keep_going=keep_going, size=size) as reader:
             video_format, frame_estimate = reader.format, reader.frame_count_estimate
-        if has_head_motion(self.model.network, self.model.name, is_photo=video_format.is_image, has_pose=pose is not None):
+        if has_head_motion(
+            self.model.network, self.model.name, is_photo=video_format.is_image, has_pose=pose is not None
+        ):
             video_format = replace(video_format, width=self.model.network.crop_px, height=self.model.network.crop_px)
         if video_format.rate < MIN_RATE_HZ:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, video_format.rate, MIN_RATE_HZ)
         with ExitStack() as files:
             if report is not None:
-                report_path = files.enter_context(create_file(Path(report), force=force, apart_from=(face, audio, out)))
+                report_path = files.enter_context(create_file(Path(report), force=force, reserved=(face, audio, out)))
                 result.per_frame = []
             writer = VideoWriter(
                 out,

@@ -94,12 +94,12 @@ class GenerateReport:
 
 
 @contextmanager
-def create_file(path: Path, *, force: bool, apart_from: Iterable[Path]) -> Iterator[Path]:
+def create_file(path: Path, *, force: bool, reserved: Iterable[Path]) -> Iterator[Path]:
     """Create a partial file to write to, before any work, so that its location cannot fail later on.
 
     Raises MediaError where `check_place` does, or when the file cannot be made.
     """
-    check_output_path(path, force=force, apart_from=apart_from)
+    check_output_path(path, force=force, reserved=reserved)
     try:
         with replace_atomically(path, replace=force) as partial:
             yield partial

@@ -146,7 +146,8 @@ class SyncScorer:
         shifts = self._measure(video, sound, person, keep_going, progress)
         if len(shifts.frame_indices) < MIN_WINDOWS:
             raise MediaError(
-                f"{video}: expected {MIN_WINDOWS} or more frames of {1000 // self.encoders.fps} ms that have a face and "
+                f"{video}: expected {MIN_WINDOWS} or more frames of {1000 // self.encoders.fps} ms that have a "
+                "face and "
                 f"{MAX_OFFSET} frames of sound on either side, found {len(shifts.frame_indices)} of {shifts.frames} "
                 f"({shifts.no_face} without a face, {shifts.no_sound} without the sound); give a longer video"
             )

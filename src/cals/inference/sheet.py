@@ -141,7 +141,7 @@ def write_sheet(
     if not videos:
         raise ConfigError("sheet: expected one or more videos, found none; name them")
     rows = [(video.stem, FaceRow(columns)) for video in videos]
-    with create_file(out, force=force, apart_from=videos) as partial:
+    with create_file(out, force=force, reserved=videos) as partial:
         detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
         frame_count = 0
         for video, (_, row) in zip(videos, rows, strict=True):

@@ -83,7 +83,7 @@ class OriginalSyncNet:
     name = "SyncNet"
     edges: Edges = "zeros"
     fps, frames, crop_px = syncnet.FPS, syncnet.FRAMES, CROP_SIZE_PX
-    sample_rate_hz, first_heard = mfcc.RATE_HZ, syncnet.FRAMES // 2
+    sample_rate_hz, first_audio_frame = mfcc.RATE_HZ, syncnet.FRAMES // 2
 
     def __init__(self, model: syncnet.SyncNet, device: str = "cpu") -> None:
         self._model, self._device = model.to(device), device

@@ -46,8 +46,8 @@ def track_video(
     sheet = EvenSampler[U8](SHEET_FRAMES)
     with (
         VideoReader(video, keep_going=keep_going) as reader,
-        create_file(track_file, force=force, apart_from=(video, sheet_file)) as partial_track,
-        create_file(sheet_file, force=force, apart_from=(video,)) as partial_sheet,
+        create_file(track_file, force=force, reserved=(video, sheet_file)) as partial_track,
+        create_file(sheet_file, force=force, reserved=(video,)) as partial_sheet,
     ):
         with partial_track.open("w", encoding="utf-8") as lines:
             header = {"video": video.name, "width": reader.width, "height": reader.height}

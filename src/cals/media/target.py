@@ -26,12 +26,13 @@ class OutputFile(AtomicFile):
             raise MediaError(
                 f"{out}: expected a name ending in one of {suffixes}, found '{out.suffix}'; rename the output"
             )
-        check_output_path(out, force=force, apart_from=inputs)
+        check_output_path(out, force=force, reserved=inputs)
         try:
             super().__init__(out, replace=force)
         except OSError as error:
             raise MediaError(
-                f"{out.parent}: expected a folder that can be written to, found: {describe_os_error(error)}; choose another --out"
+                f"{out.parent}: expected a folder that can be written to, found: {describe_os_error(error)}; "
+                "choose another --out"
             ) from error
 
     def commit(self) -> None:
@@ -45,7 +46,7 @@ class OutputFile(AtomicFile):
 def check_output_path(path: Path, *, force: bool, reserved: Iterable[Path]) -> None:
     """Raise MediaError unless a new file can be written to `path`.
 
-    Refused are a missing folder, a directory, one of `apart_from`, and without `force` an existing file.
+    Refused are a missing folder, a directory, one of `reserved`, and without `force` an existing file.
     """
     try:
         is_taken = _exists(path)

@@ -157,7 +157,9 @@ def measure_mesh(clips: Sequence[F32], speakers: Sequence[str], components: int)
     still = mean[:, 1] < _STILL_Y
     still[[*LEFT_EYE, *RIGHT_EYE, *LEFT_BROW, *RIGHT_BROW]] = False  # lids and brows move independently of speech
     initial.upper.copy_(still)
-    rests = {name: [initial.estimate_rest(s) for s, of in zip(shapes, speakers, strict=True) if of == name] for name in names}
+    rests = {
+        name: [initial.estimate_rest(s) for s, of in zip(shapes, speakers, strict=True) if of == name] for name in names
+    }
     person_rests = torch.stack([torch.stack(rests[name]).mean(dim=0) for name in names])
     initial.template.copy_(person_rests.mean(dim=0))
     fade = ((initial.template[:, 1] - _STILL_Y) / (_MOVING_Y - _STILL_Y)).clamp(0, 1)[:, None]

@@ -64,7 +64,8 @@ class SystemsConfig:
     def __post_init__(self) -> None:
         if not self.systems or not set(self.systems) <= set(SYSTEM_NAMES) or len(set(self.systems)) < len(self.systems):
             raise ConfigError(
-                f"systems: expected some of {', '.join(SYSTEM_NAMES)}, each once, found {', '.join(self.systems) or 'none'}"
+                f"systems: expected some of {', '.join(SYSTEM_NAMES)}, each once, found "
+                f"{', '.join(self.systems) or 'none'}"
             )
         if (self.steps_each is None) == (self.minutes_each is None):
             raise ConfigError("compare: expected either --minutes-each or --steps-each, found both or none; give one")

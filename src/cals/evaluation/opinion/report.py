@@ -41,7 +41,8 @@ NOTES = (
     "correction it holds for all comparisons of the table together.",
     "Published scores are of other raters and other clips: compare how far methods lie apart, not the digits.",
     "Practice trials count nowhere. Catch trials decide who counts, and count nowhere else: the lip-sync of a real "
-    f"video has to be rated {MIN_REAL_SCORE} or higher, that of one with another clip's sound {MAX_SHUFFLED_SCORE} or lower, "
+    f"video has to be rated {MIN_REAL_SCORE} or higher, that of one with another clip's sound "
+    f"{MAX_SHUFFLED_SCORE} or lower, "
     "every time.",
 )
 
@@ -131,7 +132,7 @@ def report_study(
     study = read_study(folder)
     load_pyplot()  # fails before any work if matplotlib is missing
     with ExitStack() as stack:
-        paths = [stack.enter_context(create_file(folder / name, force=force, apart_from=files)) for name in FILES]
+        paths = [stack.enter_context(create_file(folder / name, force=force, reserved=files)) for name in FILES]
         report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
         paths[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         paths[1].write_text(report.markdown() + "\n", encoding="utf-8")

@@ -138,7 +138,8 @@ def read_study(folder: Path) -> Study:
             raise ValueError("orders of other videos than those of the key")
     except OSError as error:
         raise DataError(
-            f"{folder}: expected a study made by `cals study make`, found {describe_os_error(error)} for {STUDY} or {KEY}; "
+            f"{folder}: expected a study made by `cals study make`, found {describe_os_error(error)} for "
+            f"{STUDY} or {KEY}; "
             "name its folder"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -67,7 +67,8 @@ MEASURES = {
     ),
     "closures": Measure(
         "closures",
-        f"share of /p b m/ in which the lips are open by less than {MAX_CLOSED_OPENING:g} of their median at some moment "
+        f"share of /p b m/ in which the lips are open by less than {MAX_CLOSED_OPENING:g} of their median at "
+        "some moment "
         f"from {1000 * MARGIN_S:.0f} ms before to {1000 * MARGIN_S:.0f} ms after; compare with the real clips' share",
         math.nan,
         2,

@@ -52,7 +52,8 @@ def render_page(report: EvaluationReport) -> str:
 
 def _render_section(number: int, one: Table, report: EvaluationReport) -> str:
     plots = [
-        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> {describe_direction(MEASURES[name])}</figcaption>"
+        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> "
+        f"{describe_direction(MEASURES[name])}</figcaption>"
         f"{render_dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {format_title(one)}')}</figure>"
         for name in MEASURES
         if (cells := {method: row[name] for method, row in one.rows.items() if name in row})

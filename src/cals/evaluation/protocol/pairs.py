@@ -201,7 +201,7 @@ def write_list(pairs: PairList, out: Path, *, force: bool = False) -> None:
         )
     with convert_write_errors(out):
         (out / SOUNDS).mkdir(parents=True, exist_ok=True)
-        check_output_path(path, force=True, apart_from=())
+        check_output_path(path, force=True, reserved=())
         with replace_atomically(path) as partial:
             partial.write_text(pairs.to_json(), encoding="utf-8")
 

@@ -107,7 +107,8 @@ class EvaluationReport:
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.list_measures())
         notes = "\n".join(f"- {note}" for note in self.notes)
         offsets = f"## {OFFSETS}\n\n{self.format_offset_table()}\n\n" if self.offsets else ""
-        return f"# Evaluation\n\n{settings}\n\n{self.format_text()}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
+        scores = self.format_text()
+        return f"# Evaluation\n\n{settings}\n\n{scores}\n\n{offsets}## What is measured\n\n{meanings}\n\n{notes}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""

@@ -55,7 +55,7 @@ def evaluate(
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
         names = (*FILES, SHEET) if pairs.rolled else FILES
-        paths = [files.enter_context(create_file(out / name, force=force, apart_from=())) for name in names]
+        paths = [files.enter_context(create_file(out / name, force=force, reserved=())) for name in names]
         unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)

@@ -86,7 +86,7 @@ def measure_readability(
     with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        places = [files.enter_context(create_file(out / name, force=force, apart_from=(splits,))) for name in FILES]
+        places = [files.enter_context(create_file(out / name, force=force, reserved=(splits,))) for name in FILES]
         journal = Journal(out / ".readability.jsonl", settings, asdict, ClipReading.from_document, force=force)
         for done, task in enumerate(tasks):
             if progress is not None:

@@ -177,7 +177,8 @@ class StudyReport(ABC):
         """Format the report as Markdown; `below` has the pictures and explains the measures."""
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
-            f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth openings, pooled "
+            f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth "
+            "openings, pooled "
             "within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
         )
 
@@ -193,7 +194,7 @@ def open_results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[
     with convert_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
-        yield [files.enter_context(create_file(out / name, force=force, apart_from=())) for name in names]
+        yield [files.enter_context(create_file(out / name, force=force, reserved=())) for name in names]
 
 
 def group_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:

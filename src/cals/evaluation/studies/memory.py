@@ -130,7 +130,8 @@ class MemoryReport:
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         picture = "" if self.information is None else "![Slots by phone](slots.png)\n\n"
         return (
-            f"# What the memory of {self.settings['model']} recalls\n\n{settings}\n\n{self.format_summary()}\n\n{picture}"
+            f"# What the memory of {self.settings['model']} "
+            f"recalls\n\n{settings}\n\n{self.format_summary()}\n\n{picture}"
             "The lip features are the model's own, of the real frames. `recalled by lips` is the most that its slots "
             "can say; `ridge regression` goes from the audio code straight to the feature, without a memory.\n"
         )
