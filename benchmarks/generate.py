@@ -32,13 +32,13 @@ from cals.face.mask import build_moving_face_mask
 from cals.face.tracker import FaceTracker
 from cals.face.transfer import collect_outer_lips, transfer_pixels
 from cals.features.mel import compute_log_mel
+from cals.inference.frame_tracker import FrameTracker, TrackedFrame, track_and_align
 from cals.inference.lipsync import LipSync
 from cals.inference.load import load_model
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.tracked import FrameTracker, TrackedFrame, track_and_align
 from cals.media.reader import VideoReader
+from cals.models.cals import MeshLips
 from cals.models.mouth import compute_mouth_flow
-from cals.models.speaking import MeshLips
 from cals.models.unet import UNet
 from cals.training.presets import L2F
 from scenes import SPEECH, write_scene

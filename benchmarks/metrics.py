@@ -26,9 +26,9 @@ from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.landmarks import MOUTH_68
 from cals.face.tracker import FaceTracker
-from cals.inference.shifts import measure_shifts
+from cals.inference.frame_tracker import TrackedFrame, track_and_align
+from cals.inference.sync_distances import measure_shifts
 from cals.inference.sync_encoders import CalsEncoders, OriginalSyncNet, load_encoders
-from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
 from cals.metrics.frechet import extract_trunk_features, frechet_distance

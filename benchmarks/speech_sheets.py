@@ -16,12 +16,12 @@ from cals import hub
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
 from cals.evaluation.drives import RealClip, read_clip, write_rolled
-from cals.evaluation.entrants import generate_output
+from cals.evaluation.outputs import generate_output
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import render_contact_sheet
 from cals.face.tracker import FaceTracker
+from cals.inference.frame_tracker import track_and_align
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import track_and_align
 from cals.types import U8
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

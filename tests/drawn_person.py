@@ -7,10 +7,10 @@ from torch import Tensor
 import drawn_face
 from cals.inference.gallery import stack_crops
 from cals.models.a2l import A2LConfig
+from cals.models.cals import MeshLips, MeshLipsConfig
 from cals.models.lips import Faces, Gallery
 from cals.models.mesh import FaceMesh, measure_lip_gap, measure_mesh
 from cals.models.motion import MeshConfig
-from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
 
 A2L = A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from cals.checkpoint import save_checkpoint
+from cals.models.avsr.checkpoint import avsr_to_checkpoint
 from cals.models.avsr.config import Streams
 from cals.models.avsr.language import fit_ngram
 from cals.models.avsr.network import AVSR
-from cals.models.avsr.release import avsr_to_checkpoint
 from cals.models.whisper import WhisperConfig
 from cals.training.presets import AVSR as PRESETS
 

@@ -22,9 +22,9 @@ import torch
 
 from cals import CheckpointError, ConfigError, LipSync, MediaError, NoFaceError, load_model
 from cals.cli import main
+from cals.inference.frame_tracker import TrackedFrame
+from cals.inference.mouth_bank import MouthBank
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.mouths import MouthBank
-from cals.inference.tracked import TrackedFrame
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
 from drawing import write_tracks, write_wav
@@ -443,7 +443,7 @@ def test_nothing_stays_open_after_an_error(talking: Path, lips: LipSync, monkeyp
     def broken(*_: object) -> None:
         raise RuntimeError("broken network")
 
-    monkeypatch.setattr("cals.inference.drawing.transfer_pixels", broken)
+    monkeypatch.setattr("cals.inference.mouth_blend.transfer_pixels", broken)
     before = set(threading.enumerate())
     with pytest.raises(RuntimeError, match="broken network") as caught:
         list(lips.frames(talking, SPEECH))

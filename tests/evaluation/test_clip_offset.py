@@ -12,7 +12,7 @@ from cals.evaluation import clip_offset
 from cals.evaluation.clip_offset import choose_offset, find_offset, read_offsets
 from cals.evaluation.drives import RealClip, read_clip
 from cals.face.detector import FaceDetector
-from cals.inference.shifts import SyncDistances
+from cals.inference.sync_distances import SyncDistances
 from cals.inference.sync_encoders import load_encoders
 
 

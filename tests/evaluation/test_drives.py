@@ -10,7 +10,7 @@ from cals import LipSync
 from cals.data.manifest import ClipSource
 from cals.errors import MediaError
 from cals.evaluation.drives import AlignedFaces, RealClip, build_rolled_target, read_clip, write_rolled
-from cals.evaluation.entrants import build_copy_output, generate_output
+from cals.evaluation.outputs import build_copy_output, generate_output
 from cals.face.detector import FaceDetector
 from cals.media.audio import load_mono
 

@@ -17,8 +17,8 @@ from cals.errors import CheckpointError, ConfigError, DataError
 from cals.evaluation.quick import SHEET_FRAMES, QuickConfig, evaluate_quick
 from cals.face.detector import BlazeFaceMesh
 from cals.face.tracker import FaceTracker
+from cals.inference.frame_tracker import track_and_align
 from cals.inference.stream import GENERATED, LipFrame
-from cals.inference.tracked import track_and_align
 from cals.media.reader import VideoReader
 from cals.models.sync import SyncConfig, SyncModel
 

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 from face_scenes import background, put_face, run
 
+from cals.face.appearance import AppearanceGallery
 from cals.face.detector import BlazeFaceMesh
-from cals.face.looks import AppearanceGallery
 from cals.face.person import parse_person
 from cals.face.picture import ArrayPicture
 from cals.face.shots import ShotDetector

@@ -10,8 +10,8 @@ from cals import hub
 from cals.checkpoint import compute_weights_sha256, save_checkpoint
 from cals.errors import CheckpointError
 from cals.inference.load import load_model
+from cals.models.cals import UNetLips, UNetLipsConfig
 from cals.models.factory import FRONT_PARENT, to_checkpoint
-from cals.models.speaking import UNetLips, UNetLipsConfig
 from cals.models.unet import UNetConfig
 from front_end import HEARING, SMALL, save_front
 

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 import drawn_face
 from cals.face.detector import Detection, FaceDetector
-from cals.face.hindrance import OCCLUDED
 from cals.face.picture import ArrayPicture
 from cals.face.read_back import read_back
-from cals.inference.drawing import MouthBlend
+from cals.face.skip_reasons import OCCLUDED
+from cals.inference.frame_tracker import TrackedFrame, View
+from cals.inference.mouth_blend import MouthBlend
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.stream import generate_frames
-from cals.inference.tracked import TrackedFrame, View
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
+from cals.models.cals import MeshLips
 from cals.models.lips import MIN_REFERENCE_GAP_S
 from cals.models.mesh import FaceMesh
-from cals.models.speaking import MeshLips
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, TrackedFace
 from drawn_person import mesh_lips, opening_by
 

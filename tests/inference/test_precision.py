@@ -6,9 +6,9 @@ import torch
 from cals.errors import ConfigError
 from cals.inference.precision import set_precision
 from cals.models.a2l import A2LConfig
+from cals.models.cals import UNetLips, UNetLipsConfig
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import Gallery
-from cals.models.speaking import UNetLips, UNetLipsConfig
 from cals.models.unet import UNetConfig
 
 

@@ -18,7 +18,7 @@ from cals.cli import main
 from cals.errors import ConfigError, MediaError, NoFaceError
 from cals.features.mel import MelConfig, compute_log_mel
 from cals.inference.score import MIN_WINDOWS, compute_offset_segments
-from cals.inference.shifts import (
+from cals.inference.sync_distances import (
     BATCH,
     AudioEmbeddings,
     SyncDistances,

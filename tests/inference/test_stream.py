@@ -12,9 +12,9 @@ from torch import Tensor
 import drawn_face
 from cals.face.landmarks import compute_eye_centres
 from cals.inference import painters
+from cals.inference.frame_tracker import TrackedFrame, View, track_and_align
 from cals.inference.painters import CropPainter
 from cals.inference.stream import GENERATED, NO_FACE, LipFrame, generate_frames
-from cals.inference.tracked import TrackedFrame, View, track_and_align
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel

@@ -19,8 +19,8 @@ from cals.training import ablation as rows_module
 from cals.training import budget
 from cals.training import run as run_module
 from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, build_stage_config, train_rows
-from cals.training.journal import RunLog
 from cals.training.run import Corpus
+from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from evaluation.conftest import talking
 

@@ -15,8 +15,8 @@ from cals.data.corruption.config import CorruptionConfig
 from cals.data.utterances import build_batch, cut_words
 from cals.errors import ConfigError, DataError
 from cals.inference.load import load_recognizer
+from cals.models.avsr.checkpoint import avsr_from_checkpoint
 from cals.models.avsr.network import AVSR
-from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.avsr.tokens import build_tokens
 from cals.models.factory import FRONT_PARENT
 from cals.models.whisper import WhisperConfig

@@ -19,10 +19,10 @@ from cals.losses.contrastive import info_nce
 from cals.training import chance
 from cals.training.chance import ChanceMonitor
 from cals.training.config import TrainConfig
-from cals.training.journal import RunLog
 from cals.training.loop import RunOptions, train
 from cals.training.presets import SYNC
 from cals.training.run import Corpus
+from cals.training.run_log import RunLog
 from cals.training.stage import Losses, Stage
 from cals.training.stages.sync import SyncStage
 from training.conftest import PLAIN

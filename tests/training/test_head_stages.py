@@ -22,10 +22,10 @@ from cals.models.audio2head import Audio2Head
 from cals.models.head import estimate_head_pose
 from cals.training import run as run_module
 from cals.training.heads import MIDDLE, sample_heads
-from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f_stage
+from cals.training.run_log import RunLog
 from cals.training.stage import Stage
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig

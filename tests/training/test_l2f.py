@@ -22,9 +22,9 @@ from cals.errors import CheckpointError, ConfigError
 from cals.features.mel import MelConfig
 from cals.inference.gallery import stack_crops
 from cals.inference.load import load_model
+from cals.models.cals import MeshLips
 from cals.models.lips import Faces, Gallery
 from cals.models.mesh import measure_lip_gap
-from cals.models.speaking import MeshLips
 from cals.training import run as run_module
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions

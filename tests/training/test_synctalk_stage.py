@@ -17,10 +17,10 @@ from cals.losses.reconstruction import l1
 from cals.media.reader import VideoReader
 from cals.models.synctalk import RecallConfig, SyncTalkFace
 from cals.training import run as run_module
-from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f, train_l2f_stage
+from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from training.conftest import PLAIN
 

@@ -12,9 +12,9 @@ from cals.errors import ConfigError
 from cals.evaluation.ablation.order import MEASURES
 from cals.evaluation.ablation.table_3 import TABLE_3
 from cals.training import budget, systems
-from cals.training.journal import RunLog
 from cals.training.presets import A2L, L2F
 from cals.training.run import Corpus
+from cals.training.run_log import RunLog
 from cals.training.systems import SYSTEM_NAMES, SYSTEMS, SystemsConfig, train_systems
 from talking_photo import write_talking_clip
 

@@ -14,10 +14,10 @@ from cals.errors import CheckpointError, ConfigError
 from cals.inference.load import load_model
 from cals.models.wav2lip import Wav2Lip
 from cals.training import run as run_module
-from cals.training.journal import RunLog
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f, train_l2f_stage
+from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStage, UNetStageConfig
 
 NAME = "l2f-debug-wav2lip"

@@ -102,7 +102,7 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
 
 def _run_protocol(corpus: Path, options: Options) -> None:
-    from cals.evaluation.protocol.judge import EvaluationConfig
+    from cals.evaluation.protocol.pair_scorer import EvaluationConfig
     from cals.evaluation.protocol.run import FILES, SHEET, evaluate, parse_folders, parse_models
 
     pairs = _load_pairs(corpus, options)

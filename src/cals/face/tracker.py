@@ -6,9 +6,8 @@ from itertools import cycle
 
 import numpy as np
 
+from cals.face.appearance import AppearanceGallery
 from cals.face.detector import MIN_MESH_SCORE, FaceDetector
-from cals.face.hindrance import TURNED_AWAY, YAW_FADE_DEG, check_framing, measure_yaw_deg
-from cals.face.looks import AppearanceGallery
 from cals.face.mesh_fit import (
     MIN_SAME_FACE_SIMILARITY,
     MeshFit,
@@ -32,6 +31,7 @@ from cals.face.search import (
     whole_region,
 )
 from cals.face.shots import Shot, ShotDetector
+from cals.face.skip_reasons import TURNED_AWAY, YAW_FADE_DEG, check_framing, measure_yaw_deg
 from cals.types import Picture, TrackedFace
 
 _log = logging.getLogger(__name__)

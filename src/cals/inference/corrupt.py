@@ -17,8 +17,8 @@ from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.corrupt_sound import SoundCorruptor, load_babble
-from cals.inference.following import build_no_face_error, build_tracker
 from cals.inference.mouth_places import MouthTrack, track_mouths
+from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.report import create_file
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import TypeVar
 
-from cals.inference.tracked import TrackedFrame
+from cals.inference.frame_tracker import TrackedFrame
 from cals.types import TrackedFace
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cals.face.landmarks import measure_mouth_opening
-from cals.inference.tracked import TrackedFrame, View
+from cals.inference.frame_tracker import TrackedFrame, View
 from cals.media.frame import Frame
 from cals.models.lips import MIN_REFERENCE_GAP_S, Gallery
 from cals.types import U8

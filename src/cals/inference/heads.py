@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cals.errors import ConfigError, NoFaceError
+from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import build_gallery, stack_crops
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
-from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitStream
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb

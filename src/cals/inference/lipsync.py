@@ -17,22 +17,22 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
-from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.frame_tracker import FrameTracker, OcclusionPolicy, TrackedFrame
 from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
+from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
 from cals.inference.stream import LipFrame, generate_frames
-from cals.inference.tracked import FrameTracker, OcclusionPolicy, TrackedFrame
 from cals.inference.windows import iterate_units
 from cals.media import audio as sound
 from cals.media.reader import VideoReader
 from cals.media.timeline import LengthPolicy, fit_length
 from cals.media.writer import VideoWriter
 from cals.models.audio2head import Audio2Head
-from cals.models.speaking import MeshLips
+from cals.models.cals import MeshLips
 from cals.types import F32, ProgressCallback
 
 T = TypeVar("T")

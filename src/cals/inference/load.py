@@ -10,9 +10,9 @@ from torch import nn
 from cals import hub
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
 from cals.errors import CheckpointError
+from cals.models.avsr.checkpoint import avsr_from_checkpoint
 from cals.models.avsr.language import NGram
 from cals.models.avsr.network import AVSR
-from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import from_checkpoint, load_front_end
 from cals.models.lips import LipModel

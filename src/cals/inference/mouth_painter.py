@@ -13,19 +13,19 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from cals.face.detector import FaceDetector
-from cals.face.hindrance import OCCLUDED
+from cals.face.skip_reasons import OCCLUDED
 from cals.face.transfer import SourceFace
 from cals.inference import painters
-from cals.inference.drawing import MouthBlend, compute_flows
 from cals.inference.fade import compute_frame_strengths
-from cals.inference.mouths import MouthBank, estimate_rotation, measure_light
+from cals.inference.frame_tracker import TrackedFrame
+from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light
+from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
-from cals.inference.tracked import TrackedFrame
 from cals.inference.windows import UnitStream
+from cals.models.cals import MeshLips
 from cals.models.mesh import measure_lip_gap
 from cals.models.sources import SourceCosts, choose_sources
 from cals.models.speaker import replace_motion, retarget_motion
-from cals.models.speaking import MeshLips
 from cals.types import Patch
 
 _LOOK_AHEAD_UNITS = 13

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cals.face.paste import paste
+from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, stack_crops
-from cals.inference.tracked import TrackedFrame, View
 from cals.inference.windows import UnitStream
 from cals.models.lips import Faces, LipModel
 from cals.timing import AVTiming

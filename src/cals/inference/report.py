@@ -11,7 +11,7 @@ from typing import Any
 from cals.errors import MediaError
 from cals.files import describe_os_error, replace_atomically
 from cals.inference.stream import GENERATED, LipFrame
-from cals.media.target import build_conflict_error, check_output_path
+from cals.media.output import build_conflict_error, check_output_path
 
 
 @dataclass

@@ -11,10 +11,10 @@ import numpy as np
 from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.inference.following import build_no_face_error, build_tracker
-from cals.inference.shifts import SyncDistances, measure_shifts
+from cals.inference.frame_tracker import TrackedFrame, track_and_align
+from cals.inference.person_tracker import build_no_face_error, build_tracker
+from cals.inference.sync_distances import SyncDistances, measure_shifts
 from cals.inference.sync_encoders import OriginalSyncNet, SyncEncoders, load_encoders
-from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.audio import mono_blocks
 from cals.media.reader import VideoReader
 from cals.metrics.lse import LSE, lse_from_distances

@@ -14,10 +14,10 @@ from cals.face.align import CROP_SIZE_PX, estimate_pose
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import render_contact_sheet
 from cals.face.sampling import build_similarity, sample
-from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.frame_tracker import FrameTracker
+from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.report import create_file
 from cals.inference.stream import NO_FACE
-from cals.inference.tracked import FrameTracker
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace, invert_affine

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cals.face.hindrance import compute_yaw_opacity
+from cals.face.skip_reasons import compute_yaw_opacity
 from cals.inference import painters
 from cals.inference.fade import compute_frame_strengths
+from cals.inference.frame_tracker import TrackedFrame
 from cals.inference.painters import Painter
-from cals.inference.tracked import TrackedFrame
 from cals.media.frame import Frame
 from cals.types import TrackedFace
 

@@ -12,7 +12,7 @@ from cals import hub
 from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.face.align import CROP_SIZE_PX, sample_crop
 from cals.features.mel import iterate_log_mel
-from cals.inference.tracked import TrackedFrame, View
+from cals.inference.frame_tracker import TrackedFrame, View
 from cals.metrics.lse import Edges
 from cals.models.interop import mfcc, syncnet
 from cals.models.sync import SyncModel, sync_from_checkpoint

@@ -12,9 +12,9 @@ from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.draw import draw_track, render_contact_sheet
 from cals.face.record import face_to_record
-from cals.inference.following import build_no_face_error, build_tracker
+from cals.inference.even_sampling import EvenSampler
+from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.report import create_file
-from cals.inference.spacing import EvenSampler
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.types import U8, ProgressCallback, TrackedFace

@@ -12,9 +12,9 @@ from torch import Tensor
 from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import FaceModels
+from cals.inference.even_sampling import EvenSampler
 from cals.inference.load import load_recognizer
-from cals.inference.pieces import split_segments
-from cals.inference.spacing import EvenSampler
+from cals.inference.segmentation import split_segments
 from cals.inference.transcript import Reliability, Segment, Transcript, TranscriptWord
 from cals.inference.utterance import AVFrame, StreamFiles, choose_streams, read_frames
 from cals.models.avsr.beam import BeamConfig, align_ctc

@@ -15,9 +15,9 @@ from cals.data.utterances import center_crop, extract_grey_mouths
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.landmarks import measure_mouth_opening
-from cals.inference.following import build_no_face_error, build_tracker
-from cals.inference.shifts import resample_frames
-from cals.inference.tracked import TrackedFrame, track_and_align
+from cals.inference.frame_tracker import TrackedFrame, track_and_align
+from cals.inference.person_tracker import build_no_face_error, build_tracker
+from cals.inference.sync_distances import resample_frames
 from cals.media.audio import mono_blocks
 from cals.media.opening import check_file
 from cals.media.photos import is_image

@@ -18,9 +18,9 @@ from cals.media.amr import make_silence
 from cals.media.channels import from_frame, get_channel_names, resolve_layout_name
 from cals.media.decoding import find_video_stream
 from cals.media.demuxing import Demuxer
+from cals.media.header_duration import read_header_duration_s
 from cals.media.opening import Damage, describe_error, open_input
 from cals.media.reader import find_video_start_s
-from cals.media.stated import read_header_duration_s
 from cals.media.tracks import select_sound_track
 from cals.types import F32
 

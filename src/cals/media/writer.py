@@ -16,13 +16,13 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.background import Sink
-from cals.media.carried import PassthroughTracks
 from cals.media.encoding import Encoder, add_video, build_options, choose_encoder, pad_picture, to_ticks
 from cals.media.frame import Frame
 from cals.media.opening import is_huge
+from cals.media.output import OutputFile, build_write_error
+from cals.media.passthrough import PassthroughTracks
 from cals.media.reader import VideoFormat
 from cals.media.soundtrack import AudioTransformFn, Soundtrack
-from cals.media.target import OutputFile, build_write_error
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from torch import nn
 from cals.checkpoint import RESAVE_HINT, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
 from cals.models.audio2head import Audio2Head, Audio2HeadConfig
+from cals.models.cals import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import LipConfig, LipModel
 from cals.models.pcavs import PCAVS, PCAVSConfig
-from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig
 from cals.models.whisper import KIND, WhisperConfig, WhisperEncoder

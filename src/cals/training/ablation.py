@@ -19,8 +19,8 @@ from cals.checkpoint import compute_weights_sha256, load_checkpoint
 from cals.errors import ConfigError, DataError
 from cals.files import describe_os_error
 from cals.training.budget import PROBE_STEPS, estimate_steps, load_or_create_plan
-from cals.training.judges import PerceptualLossConfig
 from cals.training.loop import RunOptions
+from cals.training.perceptual import PerceptualLossConfig
 from cals.training.presets import L2F, get_preset
 from cals.training.run import Corpus, train_l2f_stage
 from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStageConfig

@@ -19,7 +19,7 @@ from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
 from cals.models.lips import LipModel
 from cals.models.sync import SyncModel
-from cals.training.judges import PerceptualLossConfig, PerceptualLosses
+from cals.training.perceptual import PerceptualLossConfig, PerceptualLosses
 from cals.training.sheet import write_training_sheet
 from cals.training.stage import Losses, Stage, count_clips
 

@@ -22,8 +22,8 @@ from cals.files import recover_folder
 from cals.nn.precision import is_bf16_fast
 from cals.training.chance import ChanceMonitor
 from cals.training.config import TrainConfig
-from cals.training.journal import RunLog
 from cals.training.optim import ExponentialMovingAverage, ParameterGroup, build_adamw, set_learning_rates
+from cals.training.run_log import RunLog
 from cals.training.stage import Losses, Stage
 from cals.training.state import TrainingState, load_state, save_state
 from cals.types import ProgressCallback

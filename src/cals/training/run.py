@@ -17,21 +17,21 @@ from cals.data.words import WordStore
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
 from cals.models.a2l import A2L, A2LConfig
+from cals.models.avsr.checkpoint import avsr_from_checkpoint
 from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.network import AVSR
-from cals.models.avsr.release import avsr_from_checkpoint
 from cals.models.avsr.tokens import build_tokens
+from cals.models.cals import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.factory import FRONT_PARENT, load_front_end
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
-from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.sync import SyncModel, sync_from_checkpoint
 from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
-from cals.training.clock import measure_clip_offsets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, train
+from cals.training.offsets import measure_clip_offsets
 from cals.training.presets import LipsStageConfig, get_preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cals.cli import main
-from cals.evaluation.protocol.judge import RECORDS
+from cals.evaluation.protocol.pair_scorer import RECORDS
 from cals.evaluation.protocol.pairs import PAIRS
 from cals.media.reader import VideoReader
 from drawing import write_video

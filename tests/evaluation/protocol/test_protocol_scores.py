@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cals.evaluation.protocol.comparison import MEASURES, Table, build_tables, score_pair
-from cals.evaluation.protocol.observed import FrameRecord
+from cals.evaluation.protocol.frame_records import FrameRecord
 from cals.evaluation.protocol.pairs import Pair
 from cals.evaluation.protocol.report import format_rows
 from cals.metrics.bootstrap import estimate_mean

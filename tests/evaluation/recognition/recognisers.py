@@ -10,9 +10,9 @@ import torch
 
 from cals.checkpoint import save_checkpoint
 from cals.data.shards import Sample, write_shard
+from cals.models.avsr.checkpoint import avsr_to_checkpoint
 from cals.models.avsr.language import fit_ngram
 from cals.models.avsr.network import AVSR
-from cals.models.avsr.release import avsr_to_checkpoint
 from cals.models.avsr.tokens import build_tokens
 from cals.training import presets
 

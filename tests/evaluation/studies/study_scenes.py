@@ -15,10 +15,10 @@ from cals.data.shards import Sample, write_shard
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedModel
 from cals.models.a2l import A2LConfig
+from cals.models.cals import MeshLips, MeshLipsConfig
 from cals.models.lips import LipModel
 from cals.models.mesh import measure_lip_gap, measure_mesh
 from cals.models.motion import MeshConfig
-from cals.models.speaking import MeshLips, MeshLipsConfig
 from cals.types import F32
 
 A2L = A2LConfig(unit=16, channels=(4, 8), width=16, layers=1, heads=2, hidden=32)

@@ -19,7 +19,7 @@ from cals.evaluation.drives import read_clip
 from cals.evaluation.scores import compute_openings
 from cals.evaluation.studies.common import StudyConfig, load_clips, select_clips
 from cals.evaluation.studies.context import ContextConfig, ContextReport, cut_units, measure_context
-from cals.evaluation.studies.mouths import PictureReader, StudyClip
+from cals.evaluation.studies.mouth_readers import PictureReader, StudyClip
 from cals.face.detector import BlazeFaceMesh
 from cals.features.mel import MelConfig
 from cals.metrics.motion import correlation

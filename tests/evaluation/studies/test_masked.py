@@ -14,9 +14,9 @@ from study_scenes import FollowingLips, drawn_sample, lips_of, random_lips, writ
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError
-from cals.evaluation.studies.hiding import MaskingMethod, build_methods, load_a2l
 from cals.evaluation.studies.masked import MaskedConfig, MaskedReport, build_spans, measure_masked
 from cals.evaluation.studies.masked_sheet import BESIDE, HIDDEN_FRAMES
+from cals.evaluation.studies.masking import MaskingMethod, build_methods, load_a2l
 from cals.models.a2l import A2L
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import to_checkpoint

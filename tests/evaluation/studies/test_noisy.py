@@ -17,8 +17,8 @@ from cals.data.corruption.bursts import mark_frames
 from cals.data.corruption.sound import corrupt_sound
 from cals.errors import ConfigError, DataError
 from cals.evaluation.studies.common import load_clips, select_clips
-from cals.evaluation.studies.hiding import check_a2l
-from cals.evaluation.studies.mouths import MeshReader, StudyClip
+from cals.evaluation.studies.masking import check_a2l
+from cals.evaluation.studies.mouth_readers import MeshReader, StudyClip
 from cals.evaluation.studies.noisy import FILES, NoisyReport, load_clean, measure_noisy
 from cals.evaluation.studies.noisy_clips import RULES, Condition, NoiseTrial, NoisyConfig, draw_bursts, name_series
 from cals.evaluation.studies.reliance import MaskingRules, fit_rules, measure_levels, score_frames
@@ -28,8 +28,8 @@ from cals.inference.load import LoadedRecognizer
 from cals.metrics.accuracy import ranking_auc
 from cals.models.avsr.language import fit_ngram
 from cals.models.avsr.network import AVSR, Encoding
+from cals.models.cals import MeshLips
 from cals.models.factory import to_checkpoint
-from cals.models.speaking import MeshLips
 from cals.training.presets import AVSR as PRESETS
 from recognizer import save_recognizer
 

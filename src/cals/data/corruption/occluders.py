@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from cals.data.corruption.grounds import draw_clouds, draw_colour, draw_pattern
+from cals.data.corruption.patterns import draw_clouds, draw_colour, draw_pattern
 from cals.data.corruption.shapes import (
     Canvas,
     Point,

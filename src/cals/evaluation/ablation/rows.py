@@ -18,8 +18,8 @@ from cals.errors import DataError
 from cals.evaluation.ablation.order import Scores, describe_order, format_mean_table
 from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import AlignedFaces, RealClip, read_clip
-from cals.evaluation.entrants import generate_output
 from cals.evaluation.offsets import compute_clip_lse, load_sync
+from cals.evaluation.outputs import generate_output
 from cals.evaluation.scores import score_motion, score_pixels
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import render_contact_sheet

@@ -11,8 +11,8 @@ import numpy as np
 from cals.errors import ConfigError
 from cals.evaluation.ablation.order import Scores, describe_order
 from cals.evaluation.ablation.table_3 import TABLE_3, PaperCorpus
-from cals.evaluation.entrants import REAL
-from cals.evaluation.protocol.judge import EvaluationConfig
+from cals.evaluation.outputs import REAL
+from cals.evaluation.protocol.pair_scorer import EvaluationConfig
 from cals.evaluation.protocol.pairs import Kind, PairsConfig, draw_pairs
 from cals.evaluation.protocol.report import EvaluationReport
 from cals.evaluation.protocol.run import evaluate

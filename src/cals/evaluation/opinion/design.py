@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cals.errors import ConfigError
-from cals.evaluation.entrants import REAL
 from cals.evaluation.opinion.study import Plan, Stimulus
+from cals.evaluation.outputs import REAL
 
 
 @dataclass(frozen=True, kw_only=True)

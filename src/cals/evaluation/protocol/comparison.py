@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.evaluation.entrants import REAL
 from cals.evaluation.offsets import find_longest_run
-from cals.evaluation.protocol.judge import MIN_FRAMES
-from cals.evaluation.protocol.observed import WINDOW, FrameRecord
+from cals.evaluation.outputs import REAL
+from cals.evaluation.protocol.frame_records import WINDOW, FrameRecord
+from cals.evaluation.protocol.pair_scorer import MIN_FRAMES
 from cals.evaluation.protocol.pairs import Kind, Pair
 from cals.evaluation.protocol.rolled_scores import find_target_frames, score_rolled
 from cals.evaluation.scores import MIN_SILENT, compute_sharpness

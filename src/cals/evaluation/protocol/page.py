@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from urllib.parse import quote
 
-from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.outputs import COPY, REAL
 from cals.evaluation.protocol.comparison import MEASURES, PairResult, Table
 from cals.evaluation.protocol.dot_plot import render_dot_plot
 from cals.evaluation.protocol.page_style import SCRIPT, STYLE

@@ -16,7 +16,7 @@ from cals.evaluation.clips import ClipsConfig, select_names
 from cals.evaluation.drives import RATE_HZ, write_wav
 from cals.files import replace_atomically
 from cals.media.audio import load_mono
-from cals.media.target import check_output_path
+from cals.media.output import check_output_path
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)

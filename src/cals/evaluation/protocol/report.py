@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cals.evaluation.clip_offset import ClipOffset
-from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.outputs import COPY, REAL
 from cals.evaluation.protocol.comparison import HIGHER, LOWER, MEASURES, Cell, Measure, PairResult, Table
 from cals.evaluation.table import format_table, round_for_json
 

@@ -18,7 +18,7 @@ from cals.errors import DataError, MediaError
 from cals.evaluation.clip_offset import ClipOffset, choose_offset, read_offsets
 from cals.evaluation.drives import RealClip, read_clip, write_rolled
 from cals.evaluation.phones import BILABIALS, PhoneRecogniser, load_recogniser
-from cals.evaluation.protocol.judge import read_stamp
+from cals.evaluation.protocol.pair_scorer import read_stamp
 from cals.evaluation.protocol.pairs import Pair, PairList, find_clips, write_list
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.files import replace_atomically

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.evaluation.protocol.observed import FrameRecord
+from cals.evaluation.protocol.frame_records import FrameRecord
 from cals.evaluation.scores import compute_sharpness
 from cals.metrics.closures import Interval, closure_rate
 from cals.metrics.flicker import flicker

@@ -14,10 +14,10 @@ import torch
 import cals
 from cals.data.shards import convert_write_errors
 from cals.errors import DataError
-from cals.evaluation.entrants import COPY, REAL, find_output
+from cals.evaluation.outputs import COPY, REAL, find_output
 from cals.evaluation.protocol.comparison import Features, PairResult, build_tables, score_pair
-from cals.evaluation.protocol.judge import EvaluationConfig, Outcome, PairScorer
 from cals.evaluation.protocol.page import render_page
+from cals.evaluation.protocol.pair_scorer import EvaluationConfig, Outcome, PairScorer
 from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
 from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
 from cals.evaluation.protocol.rolled import read_given_offsets, read_rolled_sound, write_rolled_pairs

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from cals.errors import DataError
 from cals.evaluation.drives import RealClip, compute_rolled_index
-from cals.evaluation.entrants import MethodOutput
+from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import compute_openings
 from cals.face.align import CROP_SIZE_PX, sample_crop
 from cals.face.draw import render_contact_sheet
 from cals.files import replace_atomically
-from cals.inference.tracked import TrackedFrame
+from cals.inference.frame_tracker import TrackedFrame
 from cals.types import U8, CropTransform
 
 COLUMNS, STEP_S = 10, 0.08

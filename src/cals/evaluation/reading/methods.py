@@ -7,7 +7,7 @@ from cals.data.manifest import ClipSource
 from cals.data.sources import folder
 from cals.errors import ConfigError, DataError
 from cals.evaluation.drives import AlignedFaces, RealClip
-from cals.evaluation.entrants import COPY, REAL, build_copy_output, build_real_output, generate_output, read_output
+from cals.evaluation.outputs import COPY, REAL, build_copy_output, build_real_output, generate_output, read_output
 from cals.evaluation.reading.readings import BASELINES
 from cals.face.detector import FaceDetector
 from cals.inference.lipsync import LipSync

@@ -21,8 +21,8 @@ from cals.data.words import TimedWord, crop_mouth, quantize_words
 from cals.errors import DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import read_clip
-from cals.evaluation.entrants import REAL
 from cals.evaluation.journal import Journal
+from cals.evaluation.outputs import REAL
 from cals.evaluation.reading.confusion_picture import draw_confusions
 from cals.evaluation.reading.lip_reading import load_reader, read_words
 from cals.evaluation.reading.methods import Methods

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cals.evaluation.entrants import COPY, REAL
+from cals.evaluation.outputs import COPY, REAL
 from cals.evaluation.table import format_table
 from cals.metrics.bootstrap import Estimate, estimate_ratio
 from cals.models.reader import ReaderConfig

@@ -13,7 +13,7 @@ from cals.data.utterances import Utterance, UtteranceBatch, UtteranceStore, buil
 from cals.data.words import Cut
 from cals.errors import DataError
 from cals.evaluation.clips import sample_evenly
-from cals.evaluation.entrants import REAL
+from cals.evaluation.outputs import REAL
 from cals.evaluation.recognition.conditions import Condition, WerConfig, build_conditions
 from cals.evaluation.recognition.records import ClipRecord, FrameScores
 from cals.evaluation.recognition.systems import Network, System, read_clip

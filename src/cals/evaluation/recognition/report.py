@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cals.evaluation.entrants import REAL
+from cals.evaluation.outputs import REAL
 from cals.evaluation.recognition.agreement import Agreement
 from cals.evaluation.recognition.conditions import Condition
 from cals.evaluation.recognition.grammar import ROWS, Grammar

@@ -16,7 +16,7 @@ from cals.data.utterances import extract_grey_mouths
 from cals.data.words import Cut
 from cals.errors import ConfigError, DataError
 from cals.evaluation.drives import read_clip
-from cals.evaluation.entrants import REAL
+from cals.evaluation.outputs import REAL
 from cals.face.detector import FaceDetector
 from cals.timing import AVTiming
 from cals.types import U8

@@ -19,7 +19,7 @@ from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.journal import Journal
 from cals.evaluation.studies.curves import ClipRecord
-from cals.evaluation.studies.mouths import Measure, MeshReader, MouthReader, PictureReader, StudyClip
+from cals.evaluation.studies.mouth_readers import Measure, MeshReader, MouthReader, PictureReader, StudyClip
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync

@@ -34,7 +34,7 @@ from cals.evaluation.studies.curves import (
     compute_measures,
     find_gain_point,
 )
-from cals.evaluation.studies.mouths import FPS, MouthReader, StudyClip, build_silence, check_crops
+from cals.evaluation.studies.mouth_readers import FPS, MouthReader, StudyClip, build_silence, check_crops
 from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import Estimate, estimate_interval, sample_clip_counts

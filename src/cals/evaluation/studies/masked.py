@@ -24,9 +24,9 @@ from cals.evaluation.studies.common import (
     select_clips,
 )
 from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, build_series
-from cals.evaluation.studies.hiding import MaskingMethod, build_methods, load_a2l
 from cals.evaluation.studies.masked_sheet import render_masked_sheet
-from cals.evaluation.studies.mouths import MouthReader, PictureReader, StudyClip, check_crops
+from cals.evaluation.studies.masking import MaskingMethod, build_methods, load_a2l
+from cals.evaluation.studies.mouth_readers import MouthReader, PictureReader, StudyClip, check_crops
 from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.inference.lipsync import LipSync

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cals.evaluation.scores import compute_openings
-from cals.evaluation.studies.hiding import MaskingMethod
-from cals.evaluation.studies.mouths import PictureReader, StudyClip
+from cals.evaluation.studies.masking import MaskingMethod
+from cals.evaluation.studies.mouth_readers import PictureReader, StudyClip
 from cals.face.draw import render_contact_sheet
 from cals.types import U8
 

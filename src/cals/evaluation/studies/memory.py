@@ -14,7 +14,7 @@ from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig
 from cals.evaluation.phones import load_recogniser
 from cals.evaluation.studies.common import ALL, Pick, load_clips, open_results, round_estimate, select_clips
-from cals.evaluation.studies.mouths import check_crops
+from cals.evaluation.studies.mouth_readers import check_crops
 from cals.evaluation.studies.plots import load_pyplot
 from cals.evaluation.studies.recall import (
     ClipFeatures,

@@ -24,8 +24,8 @@ from cals.evaluation.studies.common import (
     select_clips,
 )
 from cals.evaluation.studies.curves import MEASURES
-from cals.evaluation.studies.hiding import check_a2l, load_a2l
-from cals.evaluation.studies.mouths import check_crops
+from cals.evaluation.studies.masking import check_a2l, load_a2l
+from cals.evaluation.studies.mouth_readers import check_crops
 from cals.evaluation.studies.noisy_clips import (
     DROPOUT,
     LEVEL,

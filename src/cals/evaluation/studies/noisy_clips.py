@@ -14,12 +14,12 @@ from cals.data.corruption.sound import corrupt_sound
 from cals.errors import ConfigError
 from cals.evaluation.studies.common import Pick, StudyConfig
 from cals.evaluation.studies.curves import ClipRecord, Series, build_series
-from cals.evaluation.studies.hiding import MaskingMethod
-from cals.evaluation.studies.mouths import MouthReader, StudyClip
+from cals.evaluation.studies.masking import MaskingMethod
+from cals.evaluation.studies.mouth_readers import MouthReader, StudyClip
 from cals.evaluation.studies.reliance import Mask, MaskingRules, measure_levels, score_frames
 from cals.features.mel import compute_log_mel
 from cals.models.avsr.network import AVSR
-from cals.models.speaking import MeshLips, UNetLips
+from cals.models.cals import MeshLips, UNetLips
 from cals.types import F32
 
 CLEAN, NOISY, TOLD, SCORED, LEVEL = METHODS = ("clean", "noisy", "told", "scored", "level")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cals.data.corruption.noise import RATE_HZ
 from cals.errors import ConfigError
 from cals.evaluation.drives import F64
-from cals.evaluation.studies.mouths import FPS
+from cals.evaluation.studies.mouth_readers import FPS
 from cals.models.avsr.network import AVSR
 from cals.types import F32
 

@@ -20,8 +20,8 @@ from cals.models.head import POSE_NAMES, compute_eye_distance_px, estimate_head_
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
 from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
-from cals.training.judges import PerceptualLossConfig, add_total
 from cals.training.optim import ParameterGroup, list_trainable
+from cals.training.perceptual import PerceptualLossConfig, add_total
 from cals.training.stage import Losses
 
 ROTATIONS = POSE_NAMES[:2]

@@ -18,11 +18,11 @@ from cals.losses.recognition import IGNORE_INDEX, batch_ctc, shift_tokens
 from cals.metrics.reliability import ReliabilityScores
 from cals.metrics.wer import word_error_rate
 from cals.models.avsr.beam import BeamConfig
+from cals.models.avsr.checkpoint import avsr_to_checkpoint
 from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.language import fit_ngram
 from cals.models.avsr.network import AVSR, STREAMS
 from cals.models.avsr.recognize import recognize
-from cals.models.avsr.release import avsr_to_checkpoint
 from cals.models.avsr.tokens import Unit
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage

@@ -18,18 +18,18 @@ from cals.errors import CheckpointError, ConfigError
 from cals.files import replace_atomically
 from cals.losses.reconstruction import l1
 from cals.losses.sync import d_av
+from cals.models.cals import UNetLips
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.factory import to_checkpoint
 from cals.models.lips import LipGenerator
-from cals.models.speaking import UNetLips
 from cals.models.sync import SyncModel
 from cals.models.synctalk import MemoryOutput, RecallConfig, SyncTalkFace
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import Wav2Lip, WindowConfig
 from cals.training.config import TrainConfig
-from cals.training.judges import PerceptualLossConfig, PerceptualLosses, add_total
 from cals.training.memory import MemoryLossConfig, compute_memory_losses
 from cals.training.optim import ParameterGroup, list_trainable
+from cals.training.perceptual import PerceptualLossConfig, PerceptualLosses, add_total
 from cals.training.sheet import write_training_sheet
 from cals.training.stage import Losses, Stage, count_clips
 

@@ -18,8 +18,8 @@ from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
 from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
-from cals.training.judges import PerceptualLossConfig, add_total
 from cals.training.optim import ParameterGroup, list_trainable
+from cals.training.perceptual import PerceptualLossConfig, add_total
 from cals.training.stage import Losses
 
 POSE_AUGMENT = FaceAugment(turn_deg=0.0, shift=0.0, flip=False)

@@ -17,11 +17,11 @@ from cals.face.mask import build_lower_face_mask
 from cals.face.mesh_fit import fit_mesh, region_of_landmarks
 from cals.face.paste import paste
 from cals.face.picture import ArrayPicture
+from cals.inference.frame_tracker import View
 from cals.inference.gallery import MAX_GALLERY_S, build_gallery, stack_crops
-from cals.inference.tracked import View
+from cals.models.cals import MeshLips
 from cals.models.lips import Faces, Gallery, LipModel
 from cals.models.mesh import estimate_similarity
-from cals.models.speaking import MeshLips
 from cals.types import F32, U8, CropTransform
 
 Measure = Literal["picture", "mesh"]

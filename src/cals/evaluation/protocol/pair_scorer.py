@@ -14,7 +14,8 @@ from cals.data.shards import convert_write_errors
 from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
 from cals.evaluation.dlib_landmarks import DlibPredictor
 from cals.evaluation.drives import RATE_HZ, RealClip, read_clip
-from cals.evaluation.entrants import (
+from cals.evaluation.offsets import load_sync
+from cals.evaluation.outputs import (
     COPY,
     REAL,
     MethodOutput,
@@ -24,8 +25,7 @@ from cals.evaluation.entrants import (
     generate_output,
     read_output,
 )
-from cals.evaluation.offsets import load_sync
-from cals.evaluation.protocol.observed import WINDOW, FrameRecord, MetricModels, measure_frames
+from cals.evaluation.protocol.frame_records import WINDOW, FrameRecord, MetricModels, measure_frames
 from cals.evaluation.protocol.pairs import Pair, PairList, find_clips
 from cals.evaluation.protocol.side_by_side import write_view
 from cals.evaluation.protocol.strips import write_strip

@@ -10,7 +10,7 @@ from cals.face.detector import FaceDetector
 from cals.face.mask import build_moving_face_mask
 from cals.face.read_back import read_back
 from cals.face.transfer import SourceFace, collect_outer_lips, transfer_pixels
-from cals.inference.tracked import TrackedFrame, View
+from cals.inference.frame_tracker import TrackedFrame, View
 from cals.models.mesh import FaceMesh
 from cals.models.mouth import compute_mouth_flow, estimate_hidden_share
 from cals.types import F32, CropTransform, Patch, Picture

@@ -16,8 +16,8 @@ from cals.evaluation.drives import AlignedFaces, RealClip, copy_mouths, crop_fac
 from cals.face.align import CROP_SIZE_PX
 from cals.face.detector import FaceDetector
 from cals.face.tracker import FaceTracker
+from cals.inference.frame_tracker import TrackedFrame, track_and_align
 from cals.inference.lipsync import LipSync
-from cals.inference.tracked import TrackedFrame, track_and_align
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cals.face.transfer import SourceFace, build_source_face
-from cals.inference.tracked import View
+from cals.inference.frame_tracker import View
 from cals.media.frame import Frame
 from cals.models.lips import MIN_REFERENCE_GAP_S
 from cals.models.mesh import estimate_similarity

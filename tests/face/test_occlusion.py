@@ -10,9 +10,9 @@ import pytest
 from face_scenes import run
 
 from cals.face.align import Aligner, sample_crop
-from cals.face.cover import OcclusionDetector
 from cals.face.detector import BlazeFaceMesh
 from cals.face.landmarks import compute_eye_centres
+from cals.face.occlusion import OcclusionDetector
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader

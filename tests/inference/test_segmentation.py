@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from cals.inference.pieces import MAX_SEGMENT_S, find_pause, split_segments
-from cals.inference.spacing import EvenSampler
+from cals.inference.even_sampling import EvenSampler
+from cals.inference.segmentation import MAX_SEGMENT_S, find_pause, split_segments
 from cals.types import F32
 
 FPS = 25

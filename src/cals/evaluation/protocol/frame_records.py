@@ -15,11 +15,11 @@ from torch import nn
 
 from cals.evaluation.dlib_landmarks import DlibPredictor
 from cals.evaluation.drives import F64, AlignedFaces, RealClip, compute_rolled_index
-from cals.evaluation.entrants import MethodOutput
+from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import EQUAL_DB, build_lip_mask, compute_openings, score_pixels_by_frame
 from cals.face.landmarks import MOUTH_68, measure_mouth_width
 from cals.files import replace_atomically
-from cals.inference.shifts import SyncDistances, measure_shifts
+from cals.inference.sync_distances import SyncDistances, measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks
 from cals.metrics.flicker import compute_changes

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import drawn_face
-from cals.face.hindrance import OCCLUDED, TOO_SMALL
 from cals.face.mask import build_lower_face_mask
+from cals.face.skip_reasons import OCCLUDED, TOO_SMALL
 from cals.inference import tracked as tracked_module
-from cals.inference.tracked import FrameTracker, TrackedFrame
+from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.types import TrackedFace

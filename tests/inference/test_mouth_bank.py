@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import drawn_face
-from cals.inference import mouths
-from cals.inference.mouths import MouthBank, estimate_rotation, measure_light, sample_farthest
-from cals.inference.tracked import View
+from cals.inference import mouth_bank
+from cals.inference.frame_tracker import View
+from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light, sample_farthest
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import MIN_REFERENCE_GAP_S
@@ -137,9 +137,9 @@ def test_memory_is_bounded_and_the_extremes_are_kept(
     photo = draw_frames(faces)[:1]
     probe = MouthBank(decoder, SourceCosts())
     probe.add(photo)
-    monkeypatch.setattr(mouths, "BANK_COUNT", 50 if limit == "count" else 10**6)
+    monkeypatch.setattr(mouth_bank, "BANK_COUNT", 50 if limit == "count" else 10**6)
     if limit == "bytes":
-        monkeypatch.setattr(mouths, "BANK_BYTES", 50 * probe.sources[0].nbytes)
+        monkeypatch.setattr(mouth_bank, "BANK_BYTES", 50 * probe.sources[0].nbytes)
     bank = MouthBank(decoder, SourceCosts())
     sizes = []
     for first in range(0, 120, 10):

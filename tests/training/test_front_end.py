@@ -20,7 +20,7 @@ from cals.models.whisper import WhisperConfig, WhisperEncoder, list_weight_shape
 from cals.training import presets
 from cals.training import run as run_module
 from cals.training.bundle import write_bundle
-from cals.training.front import import_front_end
+from cals.training.front_end import import_front_end
 from cals.training.loop import RunOptions
 from cals.training.stage import Stage
 from front_end import HEARING, save_front

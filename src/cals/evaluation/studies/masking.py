@@ -11,8 +11,8 @@ from torch import Tensor
 from cals.checkpoint import compute_weights_sha256, config_from_dict, load_checkpoint
 from cals.errors import CheckpointError, ConfigError
 from cals.models.a2l import A2LConfig
+from cals.models.cals import MeshLips, UNetLips
 from cals.models.lips import LipModel
-from cals.models.speaking import MeshLips, UNetLips
 
 Masking = Literal["hidden", "silenced", "full"]
 _BATCH = 16

@@ -10,12 +10,12 @@ from torch import Tensor
 import drawn_face
 from cals.errors import ConfigError
 from cals.models.a2l import A2LConfig
+from cals.models.cals import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.factory import from_checkpoint, to_checkpoint
 from cals.models.lips import MIN_REFERENCE_GAP_S, Faces, Gallery, build_pose_prior
 from cals.models.mesh import FaceMesh, measure_lip_gap
 from cals.models.motion import MeshConfig, build_lip_readout
 from cals.models.speaker import fit_speaker
-from cals.models.speaking import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
 from cals.models.unet import UNetConfig
 from drawn_person import A2L, bias_model, build_faces, build_gallery, clip, mesh_lips, opening_by, openings
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from cals.inference.frame_tracker import TrackedFrame
 from cals.inference.sync_encoders import SyncEncoders, stack_windows
-from cals.inference.tracked import TrackedFrame
 from cals.metrics.offset import MAX_OFFSET
 from cals.timing import count_ticks
 from cals.types import F32, U8

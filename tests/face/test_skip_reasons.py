@@ -8,7 +8,9 @@ from face_scenes import background, put_face, run
 
 import drawn_face
 from cals.face.detector import MESH_SIZE_PX, BlazeFaceMesh, Detection
-from cals.face.hindrance import (
+from cals.face.landmarks import compute_eye_centres
+from cals.face.picture import ArrayPicture
+from cals.face.skip_reasons import (
     AT_EDGE,
     TOO_LARGE,
     TOO_SMALL,
@@ -17,8 +19,6 @@ from cals.face.hindrance import (
     compute_yaw_opacity,
     measure_yaw_deg,
 )
-from cals.face.landmarks import compute_eye_centres
-from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.types import F32, U8
 

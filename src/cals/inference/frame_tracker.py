@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Literal
 
 from cals.face.align import Aligner, sample_crop
-from cals.face.cover import OcclusionDetector
-from cals.face.hindrance import OCCLUDED
 from cals.face.mask import build_lower_face_mask
+from cals.face.occlusion import OcclusionDetector
+from cals.face.skip_reasons import OCCLUDED
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
 from cals.types import F32, U8, CropTransform, TrackedFace

@@ -9,7 +9,7 @@ from cals.errors import ConfigError
 from cals.losses.sync import d_av, d_vv
 from cals.models.discriminator import DiscriminatorConfig
 from cals.models.sync import SyncConfig, SyncModel
-from cals.training.judges import PerceptualLossConfig, PerceptualLosses
+from cals.training.perceptual import PerceptualLossConfig, PerceptualLosses
 
 CRITIC = DiscriminatorConfig(width=4)
 
