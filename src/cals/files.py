@@ -142,7 +142,7 @@ def _rename_to_new(partial: Path, path: Path) -> None:
 
 @contextmanager
 def replace_atomically(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Yield the partial path of a `WholeFile`, which is committed on success and discarded on any exception."""
+    """Yield the partial path of a `AtomicFile`, which is committed on success and discarded on any exception."""
     file = AtomicFile(path, replace=replace)
     try:
         yield file.partial

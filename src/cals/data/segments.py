@@ -168,7 +168,7 @@ def _select_words(
 
 
 def correct_offset(sample: Sample, shift: int, timing: AVTiming) -> Sample:
-    """Cut a sample of `samples_of` to its frames, with sound and words `shift` frames earlier (at most MAX_SHIFT).
+    """Cut a sample of `extract_samples` to its frames, with sound and words `shift` frames earlier (at most MAX_SHIFT).
 
     Where the times of words are known, its text is that of the words that are completely in it.
     """

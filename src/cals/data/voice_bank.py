@@ -149,7 +149,7 @@ def _open_bank(path: Path) -> Iterator[Any]:
 
 
 class VoiceBank:
-    """A folder of `make_bank`, read from disk clip by clip.
+    """A folder of `build_voice_bank`, read from disk clip by clip.
 
     Raises DataError when it is none, was made with another mel, or lacks one of `keys` (key -> shard).
     """

@@ -104,7 +104,7 @@ def sample_windows(
 ) -> ClipBatch:
     """Sample `frames` consecutive frames of random clips; clips that are too short are never drawn.
 
-    `power` is that of `speaker_weights`. Raises DataError when all clips are too short.
+    `power` is that of `compute_speaker_weights`. Raises DataError when all clips are too short.
     """
     lengths = np.array([store.frames(i) for i in range(len(store))])
     if lengths.max() < frames:

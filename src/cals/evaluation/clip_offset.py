@@ -39,7 +39,7 @@ class ClipOffset:
 def find_offset(clip: RealClip, encoders: SyncEncoders) -> ClipOffset:
     """Estimate the offset by the encoders; 0 unless the thirds of the clip agree with the whole.
 
-    Each third of the windows must give the same offset, within `TOLERATED_OFFSET` frames. On eleven clips of free
+    Each third of the windows must give the same offset, within `MAX_IN_STEP_OFFSET` frames. On eleven clips of free
     speech this accepts eight offsets, all within a frame of those found by hand, and rejects the one that is two off.
     """
     snapshots = measure_shifts(clip.frames, mono_blocks(clip.source.video, encoders.sample_rate_hz), encoders)

@@ -173,7 +173,7 @@ def _describe_settings(
     corpus: Path, splits: Path, lips: LipSync, config: QuickConfig, sync: Path | None
 ) -> dict[str, Any]:
     network = lips.model.network
-    # `draw_in` sets `forward` on modules that run in bf16
+    # `set_precision` sets `forward` on modules that run in bf16
     is_bf16 = any("forward" in part.__dict__ for part in network.modules())
     return {
         "model": f"{lips.model.name} ({lips.model.fingerprint})",

@@ -10,7 +10,7 @@ _MAX_SIMILARITY = 0.9
 
 
 class AppearanceGallery:
-    """A gallery of views of a person, as `MeshFit.thumb`; empty at first."""
+    """A gallery of views of a person, as `MeshFit.thumbnail`; empty at first."""
 
     def __init__(self) -> None:
         self._views: list[F32] = []

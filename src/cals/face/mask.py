@@ -67,7 +67,7 @@ def build_moving_face_mask(
 ) -> F32:
     """Build a soft mask [size size] for a face [468 2+] whose lower part moves to `target` [468 2+], in crop pixels.
 
-    Unlike `lower_face_mask` it covers the outline of jaw and cheeks, and the chin before and after: with a jaw that
+    Unlike `build_lower_face_mask` it covers the outline of jaw and cheeks, and the chin before and after: with a jaw that
     stays, viewers and lip readers still see the old mouth. Towards the eyes both fade over the same width.
     """
     size = transform.size_px

@@ -18,7 +18,7 @@ _REFIT_SHIFT = 0.08
 """If the mesh is off the middle of its region by more than this share of the side, it is fitted once more there."""
 _THUMB_PX = 24
 MIN_SAME_FACE_SIMILARITY = 0.9
-"""Correlation of two `MeshFit.thumb` of one face in neighbouring frames: on GRID never below 0.93, while that of two
+"""Correlation of two `MeshFit.thumbnail` of one face in neighbouring frames: on GRID never below 0.93, while that of two
 speakers in the same place is at most 0.89 (median 0.52)."""
 _MIN_REGION_PX = 8.0
 _DEAD_ZONE_PX, _SMOOTHING_RANGE_PX = 0.3, 1.5
@@ -141,7 +141,7 @@ def _compute_tilt(left: NDArray[Any], right: NDArray[Any]) -> float:
 
 
 def _extract_thumbnail(rgb: U8, points: NDArray[Any]) -> F32:
-    """Extract `MeshFit.thumb`; `points` are in pixels of the mesh input."""
+    """Extract `MeshFit.thumbnail`; `points` are in pixels of the mesh input."""
     left, right = compute_eye_centres(points)
     eyes = (left + right) / 2
     distance = max(float(np.hypot(*(right - left))), 1.0)

@@ -29,7 +29,7 @@ def face_to_record(face: TrackedFace) -> dict[str, Any]:
 
 
 def face_from_record(record: dict[str, Any]) -> TrackedFace:
-    """Rebuild the face from a `face_record`; raises DataError if something is missing or malformed."""
+    """Rebuild the face from a `face_to_record`; raises DataError if something is missing or malformed."""
     try:
         points = record["landmarks"]
         return TrackedFace(

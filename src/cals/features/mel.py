@@ -56,7 +56,7 @@ def compute_log_mel(wav: Tensor, config: MelConfig) -> Tensor:
 
 
 def iterate_log_mel(blocks: Iterable[F32], config: MelConfig) -> Iterator[Tensor]:
-    """Compute `log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams."""
+    """Compute `compute_log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams."""
     hop, margin = config.timing.hop, config.margin
     buffer = np.zeros(margin, np.float32)
     for block in blocks:

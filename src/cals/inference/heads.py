@@ -82,7 +82,7 @@ class PredictedHeads(HeadMotion):
 
 
 class HeadPainter(Painter):
-    """Renders crops with the head poses of `motion`; each crop is its whole frame, see `as_crops`."""
+    """Renders crops with the head poses of `motion`; each crop is its whole frame, see `crop_to_face`."""
 
     def __init__(self, model: LipModel, units: Iterator[Tensor], motion: HeadMotion) -> None:
         super().__init__()

@@ -97,7 +97,7 @@ class GenerateReport:
 def create_file(path: Path, *, force: bool, reserved: Iterable[Path]) -> Iterator[Path]:
     """Create a partial file to write to, before any work, so that its location cannot fail later on.
 
-    Raises MediaError where `check_place` does, or when the file cannot be made.
+    Raises MediaError where `check_output_path` does, or when the file cannot be made.
     """
     check_output_path(path, force=force, reserved=reserved)
     try:

@@ -22,10 +22,10 @@ _SMOOTH_S = 0.2
 def split_segments(
     items: Iterable[T], level: Callable[[T], float], fps: int, *, pauses: bool = True
 ) -> Iterator[list[T]]:
-    """Split items, `fps` a second, into pieces of at most `LONGEST_S`; concatenated they are the items again.
+    """Split items, `fps` a second, into pieces of at most `MAX_SEGMENT_S`; concatenated they are the items again.
 
     `level` measures speech at an item: loudness in dB, or with `pauses` False anything that is low between words,
-    such as the opening of the lips. A piece ends in the middle of a pause. Where `LONGEST_S` has no pause, it ends
+    such as the opening of the lips. A piece ends in the middle of a pause. Where `MAX_SEGMENT_S` has no pause, it ends
     at the lowest level in the second half.
     """
     pending: list[T] = []

@@ -114,7 +114,7 @@ def check_sheet(path: Path) -> None:
 
 
 def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
-    """Write named rows, all of the same number of columns, as a PNG to `path` (the partial file of `new_file`)."""
+    """Write named rows, all of the same number of columns, as a PNG to `path` (the partial file of `create_file`)."""
     cells = [row.build_cells(name) for name, row in rows]
     pictures = [picture for row_items, _ in cells for picture in row_items]
     labels = [label for _, row_items in cells for label in row_items]

@@ -48,7 +48,7 @@ class UnitStream:
         self._units = next(blocks)
 
     def interpolate(self, positions: Sequence[Fraction]) -> Tensor:
-        """Interpolate units [b d] linearly at positions on the unit axis (see `AVTiming.unit_position`)."""
+        """Interpolate units [b d] linearly at positions on the unit axis (see `AVTiming.to_unit_position`)."""
         clamped = [max(position, Fraction(0)) for position in positions]
         self._load_until(floor(min(clamped)), floor(max(clamped)) + 1)
         lower = [floor(position) for position in clamped]

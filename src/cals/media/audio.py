@@ -111,7 +111,7 @@ def mono_blocks(
 ) -> Iterator[F32]:
     """Stream the sound as mono blocks [block] (the last one shorter); sample 0 is at the time of the first picture.
 
-    `track`: one of several, see `pick_sound`. `quiet`: log nothing, for use after `probe`, which has logged it.
+    `track`: one of several, see `select_sound_track`. `quiet`: log nothing, for use after `probe`, which has logged it.
     """
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=True)) as source:
         weights = _compute_mix_weights(source)

@@ -131,7 +131,7 @@ def _pad_to_cells(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
 def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -> None:
     """Blend `patch` into writable `planes`; samples whose pixels all have alpha 0 or keep their RGB stay bit exact.
 
-    The difference between the patch and `region_rgb` is added. So the depth of the samples beyond 8 bits survives a
+    The difference between the patch and `convert_region` is added. So the depth of the samples beyond 8 bits survives a
     patch, and their headroom beyond black and white survives where the patch changes nothing.
     Parts of the patch outside the picture are ignored.
     """

@@ -80,7 +80,7 @@ class _StreamCopy:
 class PassthroughTracks:
     """Copier of sound tracks, subtitles and chapters of `path`, in step with the picture, except one sound track.
 
-    `replaced` names the sound track that is left out, in the form that `pick_sound` takes. Streams that the container
+    `replaced` names the sound track that is left out, in the form that `select_sound_track` takes. Streams that the container
     does not support are logged.
     """
 

@@ -50,7 +50,7 @@ class VideoFormat:
     field_order: Literal["", "tff", "bff"] = ""
     """Which field of an interlaced picture comes first, top or bottom; empty for progressive pictures."""
     hdr: tuple[str, ...] = ()
-    """Kinds of HDR metadata, see `hdr_kinds`."""
+    """Kinds of HDR metadata, see `list_hdr_kinds`."""
 
     @property
     def bits(self) -> int:

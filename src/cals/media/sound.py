@@ -44,7 +44,7 @@ class AudioSource:
 
     In a file with moving pictures, sound that starts later is preceded by silence, and earlier sound is cut.
     Otherwise the first sample is sample 0. Gaps in the time stamps become silence. Use `with closing(...)`.
-    `track`: one of several, see `pick_sound`. `quiet`: log nothing, for a file that was read before.
+    `track`: one of several, see `select_sound_track`. `quiet`: log nothing, for a file that was read before.
     Raises MediaError for files without sound, broken files (unless `keep_going`) and values that are no numbers.
     """
 

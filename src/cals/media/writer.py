@@ -34,8 +34,8 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writer of a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
-    Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `pick_sound`.
-    `change_sound` is applied to it block by block.
+    Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `select_sound_track`.
+    `audio_transform` is applied to it block by block.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower

@@ -50,9 +50,9 @@ def remove_head_pose(landmarks: Tensor, crop_px: int) -> Tensor:
 
 @disable_autocast
 def apply_head_pose(shape: Tensor, pose: Tensor, crop_px: int) -> Tensor:
-    """Apply poses [b 6] to shapes [b n 3] of `head_shape`; returns crop pixels, z relative to the rigid centroid.
+    """Apply poses [b 6] to shapes [b n 3] of `remove_head_pose`; returns crop pixels, z relative to the rigid centroid.
 
-    The inverse of `head_shape` but for z, of which images give differences alone.
+    The inverse of `remove_head_pose` but for z, of which images give differences alone.
     """
     rotated = (
         shape

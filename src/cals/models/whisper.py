@@ -72,7 +72,7 @@ class WhisperEncoder(nn.Module):
             self.register_buffer(name, torch.zeros(shape), persistent=False)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load weights as in `weight_shapes`, in any precision; raises CheckpointError when one is missing."""
+        """Load weights as in `list_weight_shapes`, in any precision; raises CheckpointError when one is missing."""
         for name, shape in list_weight_shapes(self.config).items():
             if name not in weights or tuple(weights[name].shape) != shape:
                 raise CheckpointError(

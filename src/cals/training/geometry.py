@@ -50,7 +50,7 @@ def measure_geometry(
 
 
 def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
-    """Fit the mesh of the training set to at most `CLIPS_OF_ONE` clips of each speaker."""
+    """Fit the mesh of the training set to at most `MAX_CLIPS_PER_SPEAKER` clips of each speaker."""
     counts: dict[str, int] = {}
     clips, speakers = [], []
     for i, speaker in enumerate(store.speakers):

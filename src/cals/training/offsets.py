@@ -21,7 +21,7 @@ MAX_OFFSET_FRAMES = 1.5
 def measure_clip_offsets(sync: SyncModel, fingerprint: str, store: ClipStore, cache: Path) -> list[float]:
     """Measure offsets in frames, > 0 where the audio is late; the file `cache` keeps them for a resumed run.
 
-    A measurement takes more than a second, so the clips of a speaker beyond `MOST_CLIPS` get the median.
+    A measurement takes more than a second, so the clips of a speaker beyond `MAX_CLIPS_PER_SPEAKER` get the median.
     """
     speakers = store.speakers
     cached = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}

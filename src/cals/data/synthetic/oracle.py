@@ -38,7 +38,7 @@ class ContextCurve:
         return np.asarray(self.explained.mean(axis=1))
 
     def window_s(self, share: float = SHARE, *, gain: bool = False) -> float:
-        """Return `window_at` of the mean."""
+        """Return `find_window` of the mean."""
         return find_window(self.windows_s, self.mean, share, gain=gain)
 
 

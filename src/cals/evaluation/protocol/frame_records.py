@@ -56,7 +56,7 @@ class FrameRecord:
     """[k // 5, d] of consecutive windows; NaN where one of their frames is not valid."""
     has_own_alignment: bool = False
     compute: float = math.nan
-    """See `Shown`."""
+    """See `MethodOutput`."""
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all."""

@@ -44,7 +44,7 @@ def choose_moments(clip: RealClip) -> NDArray[np.int64]:
 
 
 def write_strip(path: Path, clip: RealClip, shown: MethodOutput, *, with_target: bool) -> None:
-    """Write one row of the sheet as a picture; `with_meant` adds a row of the target mouths below."""
+    """Write one row of the sheet as a picture; `with_target` adds a row of the target mouths below."""
     moments = choose_moments(clip)
     rows = [moments, compute_rolled_index(clip, clip)[moments]] if with_target else [moments]
     picture = np.concatenate([np.concatenate([_crop_cell(shown.frames[t]) for t in row], axis=1) for row in rows])

@@ -77,7 +77,7 @@ class NoisyConfig(StudyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyRecord(ClipRecord):
-    """Measurements of one clip; `series` are by `series_name`."""
+    """Measurements of one clip; `series` are by `name_series`."""
 
     corrupted: list[int]
     """Frames in a burst, the same under every condition."""

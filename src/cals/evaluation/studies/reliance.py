@@ -70,7 +70,7 @@ def score_frames(recogniser: AVSR, wav: F32) -> F64:
 
 
 def measure_levels(wav: F32, samples_per_frame: int) -> F64:
-    """Measure the level [t] of a sound [n], in dB of full scale, filtered by an opening over `LASTING` frames.
+    """Measure the level [t] of a sound [n], in dB of full scale, filtered by an opening over `LEVEL_FRAMES` frames.
 
     The opening, as in morphology, removes shorter peaks and keeps the edges of longer ones in place.
     """

@@ -151,7 +151,7 @@ def _compute_keys(contexts: Tensor, base: int) -> Tensor:
 
 
 def ngram_from_tensors(tensors: Mapping[str, Tensor]) -> NGram:
-    """Build a model from the tensors of `NGram.tensors`; CheckpointError where one is missing or does not fit."""
+    """Build a model from the tensors of `NGram.to_tensors`; CheckpointError where one is missing or does not fit."""
     levels: list[_Level] = []
     while f"{len(levels)}_keys" in tensors:
         stored = {name: tensors.get(f"{len(levels)}_{name}") for name in _LEVEL_FIELDS}
