@@ -67,8 +67,8 @@ def build_moving_face_mask(
 ) -> F32:
     """Build a soft mask [size size] for a face [468 2+] whose lower part moves to `target` [468 2+], in crop pixels.
 
-    Unlike `build_lower_face_mask` it covers the outline of jaw and cheeks, and the chin before and after: with a jaw that
-    stays, viewers and lip readers still see the old mouth. Towards the eyes both fade over the same width.
+    Unlike `build_lower_face_mask` it covers the outline of jaw and cheeks, and the chin before and after: with a jaw
+    that stays, viewers and lip readers still see the old mouth. Towards the eyes both fade over the same width.
     """
     size = transform.size_px
     points, moved = (np.asarray(part[:, :2], dtype=np.float64) for part in (landmarks, target))

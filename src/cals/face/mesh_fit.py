@@ -18,8 +18,8 @@ _REFIT_SHIFT = 0.08
 """If the mesh is off the middle of its region by more than this share of the side, it is fitted once more there."""
 _THUMB_PX = 24
 MIN_SAME_FACE_SIMILARITY = 0.9
-"""Correlation of two `MeshFit.thumbnail` of one face in neighbouring frames: on GRID never below 0.93, while that of two
-speakers in the same place is at most 0.89 (median 0.52)."""
+"""Correlation of two `MeshFit.thumbnail` of one face in neighbouring frames: on GRID never below 0.93, while that of
+two speakers in the same place is at most 0.89 (median 0.52)."""
 _MIN_REGION_PX = 8.0
 _DEAD_ZONE_PX, _SMOOTHING_RANGE_PX = 0.3, 1.5
 """A region whose corners would move less than the first, in pixels of the mesh input, stays; one that would move less

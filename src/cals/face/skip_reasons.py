@@ -25,7 +25,7 @@ and none as more than 44. Beyond a true 60 degrees the mesh errs by 0.2 inter-oc
 def check_framing(landmarks: NDArray[Any], width: int, height: int, *, was_skipped: bool = False) -> str | None:
     """Return `TOO_SMALL`, `TOO_LARGE` or `AT_EDGE` for a mesh [468 2+] in a picture of that size, None if it fits.
 
-    `before` means that the previous frame had a reason; the limits are then a little stricter, against flicker.
+    `was_skipped` means that the previous frame had a reason; the limits are then a little stricter, against flicker.
     """
     factor = _HYSTERESIS if was_skipped else 1.0
     points = landmarks[:, :2].astype(np.float64)

@@ -29,7 +29,7 @@ _PEAK = 0.9
 
 
 class SoundCorruptor:
-    """Corrupts the sound of one file: call `prepare` first, then `change` for each block.
+    """Corrupts the sound of one file: call `prepare` first, then `corrupt` for each block.
 
     The noise is the same in all channels; its level is that of their mono mix, which models take. Where the sum would
     exceed full scale, all of the sound is attenuated by `gain_db`, and this is logged.

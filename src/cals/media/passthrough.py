@@ -80,8 +80,8 @@ class _StreamCopy:
 class PassthroughTracks:
     """Copier of sound tracks, subtitles and chapters of `path`, in step with the picture, except one sound track.
 
-    `replaced` names the sound track that is left out, in the form that `select_sound_track` takes. Streams that the container
-    does not support are logged.
+    `replaced` names the sound track that is left out, in the form that `select_sound_track` takes. Streams that the
+    container does not support are logged.
     """
 
     def __init__(self, container: OutputContainer, path: Path, replaced: str | int | None) -> None:

@@ -30,7 +30,7 @@ _STRIP_ROWS = 256
 def choose_working_format(pix_fmt: str, *, keep_alpha: bool = False) -> str:
     """Choose the patchable pixel format nearest to `pix_fmt`: chroma kept or refined, more than 8 bits become 10.
 
-    Alpha is kept of `clear` pictures only: in others it carries nothing, and few encoders support it.
+    Alpha is kept only with `keep_alpha`: in others it carries nothing, and few encoders support it.
     """
     if pix_fmt in LAYOUTS and keep_alpha == pix_fmt.startswith("yuva"):
         return pix_fmt

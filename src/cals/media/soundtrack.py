@@ -34,7 +34,7 @@ def _choose_rate(codec: str, rate_hz: int) -> int:
 class Soundtrack:
     """Encoder of the sound of a file into one stream of `container`, in step with the picture.
 
-    `change` is applied to every block of the sound, at its own rate and channels.
+    `transform` is applied to every block of the sound, at its own rate and channels.
     """
 
     def __init__(

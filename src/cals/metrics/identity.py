@@ -31,7 +31,8 @@ _CENTRE, _RADII = (0.5, 0.516), (0.3125, 0.39)
 def identity_similarity(generated: U8, reference: U8) -> float:
     """Compute the mean cosine between all pairs of aligned crops [t size size 3] and [n size size 3]; 1 when equal.
 
-    `SAME_PERSON_SIMILARITY` and `OTHER_PERSON_SIMILARITY` are reference values; crops are those of `face.align`, of any multiple of 16 px.
+    `SAME_PERSON_SIMILARITY` and `OTHER_PERSON_SIMILARITY` are reference values. Crops are those of `face.align`,
+    of any multiple of 16 px.
     """
     return float(mean_identity_features(generated) @ mean_identity_features(reference))
 

@@ -94,7 +94,7 @@ class SpeechMotion(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, units: Tensor, shape: Tensor) -> Tensor:
-        """Predict displacements [b k 3] from units [b d] and the reference's keypoints [b k 3], see `remove_head_pose`."""
+        """Predict displacements [b k 3] from units [b d] and the reference's keypoints [b k 3] without pose."""
         x = relu(self.first(torch.cat([units, shape.flatten(1)], dim=1)))
         return self.head(relu(self.second(x))).view_as(shape)
 
