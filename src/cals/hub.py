@@ -84,7 +84,7 @@ _FACE: dict[str, str] = {
     "licence": "Apache-2.0",
     "folder": "face",
     "command": "cals models download",
-    "instead": f"--face-models DIR with {_DETECTION_NAME} and {_MESH_NAME}",
+    "alternative": f"--face-models DIR with {_DETECTION_NAME} and {_MESH_NAME}",
 }
 _MEDIAPIPE = "Google MediaPipe, repackaged by P. Levin"
 

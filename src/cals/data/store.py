@@ -48,8 +48,8 @@ class ClipStore:
     """Clips of a prepared folder, all of them or those whose source names are in `names`.
 
     Compressed samples are read at once (130 kB a second of video); decoded ones are kept up to `MAX_DECODED_BYTES`.
-    `voices` is a folder of `build_voice_bank` for this corpus. Raises DataError when the folder is not prepared, no clip
-    of `names` is in it, or the voices are of another corpus.
+    `voices` is a folder of `build_voice_bank` for this corpus. Raises DataError when the folder is not prepared, no
+    clip of `names` is in it, or the voices are of another corpus.
     """
 
     def __init__(
