@@ -37,14 +37,14 @@ resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)
 logging.disable(logging.CRITICAL)
 from cals.errors import CalsError
-from cals.media import VideoReader, lengthened, load_mono, probe
+from cals.media import VideoReader, fit_length, load_mono, probe
 def video(path, keep_going):
     with VideoReader(path, keep_going=keep_going) as reader:
         for frame in itertools.islice(reader, 400):
             frame.luma(16, 16)
             frame.rgb()
 def bounced(path):
-    for frame in itertools.islice(lengthened(path, "bounce", Fraction(6), keep_going=True), 400):
+    for frame in itertools.islice(fit_length(path, "bounce", Fraction(6), keep_going=True), 400):
         frame.luma(16, 16)
 uses = (lambda p: video(p, False), lambda p: video(p, True), bounced, probe, lambda p: load_mono(p, keep_going=True))
 for path in sys.argv[3:]:

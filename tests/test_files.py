@@ -97,7 +97,7 @@ def test_any_name_that_the_system_takes(tmp_path: Path, name: str) -> None:
 
 def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
-    left = f"import os; from pathlib import Path; from cals.files import WholeFile; WholeFile(Path({str(out)!r})); "
+    left = f"import os; from pathlib import Path; from cals.files import AtomicFile; AtomicFile(Path({str(out)!r})); "
     subprocess.run([sys.executable, "-c", left + "os.kill(os.getpid(), 9)"], check=False)
     assert len(names_in(tmp_path)) == 1
     (tmp_path / ".out.txt.mine.partial").touch()
@@ -134,7 +134,7 @@ def replace(self, target):
     rename(self, target)
     die() if {instant!r} == "between" else None
 Path.replace = replace
-with files.replacing_folder(folder) as partial:
+with files.replace_folder_atomically(folder) as partial:
     (partial / "a.txt").write_text("new")
     die() if {instant!r} == "filling" else None
 """

@@ -67,7 +67,7 @@ def test_names_that_are_no_files(capsys, tmp_path, name):
 
 def test_negative_numbers_are_no_file_names():
     arguments = ["generate", "--strength", "-0.5", "--person", "-1.5,2@3", "--face", "./-dash.mp4"]
-    assert cli.hints.hint_for(arguments, cli.COMMANDS) is None
+    assert cli.hints.find_hint(arguments, cli.COMMANDS) is None
 
 
 @pytest.mark.parametrize("arguments", [["-m", "cals"], ["-c", "from cals.cli import main; main()"]])

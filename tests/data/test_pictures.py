@@ -16,7 +16,7 @@ SIDE = 128
 def look(**changes: object) -> AppearanceTransform:
     columns, rows = build_remap(SIDE, SIDE, np.eye(2, 3))
     light = build_lookup_table(np.ones(3), 1.0)
-    return AppearanceTransform(**({"columns": columns, "rows": rows, "light": light} | changes))  # type: ignore[arg-type]
+    return AppearanceTransform(**({"map_x": columns, "map_y": rows, "lookup_table": light} | changes))  # type: ignore[arg-type]
 
 
 def test_nothing_changed_is_the_same() -> None:

@@ -118,7 +118,7 @@ def test_a_face_is_one_where_detector_and_mesh_agree() -> None:
 
 def test_a_walk_out_of_the_picture(detector: BlazeFaceMesh, portrait: U8) -> None:
     scenes = [put_face(background(400, 300, 1), portrait, 120, (200.0 - 12 * i, 150)) for i in range(20)]
-    told = [face.hindrance if face.valid else "no face" for face in run(FaceTracker(detector), scenes)]
+    told = [face.skip_reason if face.valid else "no face" for face in run(FaceTracker(detector), scenes)]
     first = told.index(AT_EDGE)
     assert told[:first] == [None] * first
     assert 100 < 12 * first < 190  # the mouth is some 50 pixels wide

@@ -262,7 +262,7 @@ def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
     """Neither are those right before and after it, which may be covered a little."""
     frames = draw_video(VIDEO_OPENING[:40])
     for item in frames[15:20]:
-        object.__setattr__(item.face, "hindrance", OCCLUDED)  # and drawn over, for it keeps its view
+        object.__setattr__(item.face, "skip_reason", OCCLUDED)  # and drawn over, for it keeps its view
     painter = MouthPainter(lips, iterate_units(SPEECH_OPENING), frames)
     assert len(paint(painter, frames)) == 40
     indices = painter._banks[0]._arrays.times_s * 25

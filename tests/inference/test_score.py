@@ -46,7 +46,7 @@ def draw_levels(frames: int = FRAMES, seed: int = 3) -> np.ndarray:
 class Flashes:
     """Encoders that know whether the middle of a window is bright, and whether there is a tone."""
 
-    name, fps, frames, crop_px, sample_rate_hz, edges, first_heard = "flashes", 25, 5, 128, 16_000, "drop", 0
+    name, fps, frames, crop_px, sample_rate_hz, edges, first_audio_frame = "flashes", 25, 5, 128, 16_000, "drop", 0
 
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
@@ -176,7 +176,7 @@ def test_syncnet_hears_the_mfcc_from_the_windows_first_frame() -> None:
     mfcc = torch.from_numpy(np.concatenate(list(iterate_mfcc([wav]))))
     third = mfcc[12:32][None]  # belongs to frames 3..7, whose middle is 5
     with torch.inference_mode():
-        assert torch.allclose(embeddings[5 - encoders.first_heard], model.audio(third)[0], atol=1e-5)
+        assert torch.allclose(embeddings[5 - encoders.first_audio_frame], model.audio(third)[0], atol=1e-5)
 
 
 def test_the_offset_over_time_follows_a_jump() -> None:

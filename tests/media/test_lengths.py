@@ -84,7 +84,7 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory
     sizes = []
     real = rewind.Rewinder.read_chunk
     monkeypatch.setattr(
-        rewind.Rewinder, "chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
+        rewind.Rewinder, "read_chunk", lambda self, a, b: sizes.append(len(found := real(self, a, b))) or found
     )
     frames = fit_length(path, "bounce", Fraction(9))
     assert [index_of(frame.rgb()) for frame in frames] == compute_bounce_order(120, 225)
@@ -117,8 +117,8 @@ def test_audio_holds_the_last_frame(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=10)
     frames = list_indices(path, "audio", 1)
     assert [index_of(frame.rgb()) for frame in frames] == [*range(10), *[9] * 15]
-    assert all(frame.same_pixels(frames[9]) for frame in frames[10:])
-    assert not frames[8].same_pixels(frames[9])
+    assert all(frame.has_same_pixels(frames[9]) for frame in frames[10:])
+    assert not frames[8].has_same_pixels(frames[9])
     assert_back_to_back(frames)
 
 
@@ -156,7 +156,7 @@ def test_a_photo_is_shown_at_25_frames_a_second(tmp_path, policy):
     cv2.imwrite(str(tmp_path / "photo.png"), picture(3))
     frames = list_indices(tmp_path / "photo.png", policy, 2)
     assert [frame.time_s for frame in frames] == [Fraction(i, 25) for i in range(50)]
-    assert all(frame.same_pixels(frames[0]) for frame in frames)
+    assert all(frame.has_same_pixels(frames[0]) for frame in frames)
 
 
 def test_two_frames_bounce(tmp_path):

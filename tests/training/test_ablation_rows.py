@@ -49,7 +49,7 @@ def test_rows_are_table_1_and_what_they_leave_out() -> None:
         for name, row in ROWS.items():
             config = build_stage_config(row, decoder, 7)
             assert config.train.steps == 7
-            weights = config.judges.d_av, config.judges.d_vv
+            weights = config.perceptual.d_av, config.perceptual.d_vv
             assert weights == (0.2 * row.d_av, 0.2 * row.d_vv), (decoder, name)
             assert row.a2l or (isinstance(config, UNetStageConfig) and config.window is not None)
     changed = build_stage_config(ROWS["window"], "unet"), build_stage_config(ROWS["a2l"], "unet")
@@ -100,7 +100,7 @@ def test_minutes_are_steps_of_the_dearest_row(
     timed: list[tuple[float, float]] = []
 
     def pretend(config: UNetStageConfig, *given: object) -> None:
-        timed.append((config.judges.d_av, config.judges.d_vv))
+        timed.append((config.perceptual.d_av, config.perceptual.d_vv))
         for step in range(config.train.steps):
             given[-1](step + 1, config.train.steps)  # type: ignore[operator]
 

@@ -47,20 +47,20 @@ def test_a_resumed_game_is_the_same_game(tmp_path: Path, stopped_at: int, accumu
     with pytest.raises(KeyboardInterrupt):
         train(ToyGan(hasty, from_step=5), options(tmp_path / "resumed"), stop)
     resumed = ToyGan(settings, from_step=5)
-    for module in (resumed.model, resumed.critic):
+    for module in (resumed.model, resumed.discriminator):
         assert module is not None
         nn.init.zeros_(next(module.parameters()))  # what is not restored would show
     train(resumed, options(tmp_path / "resumed"))
     assert train_log(tmp_path / "resumed") == train_log(tmp_path / "through")
-    for one, other in ((through.model, resumed.model), (through.critic, resumed.critic)):
+    for one, other in ((through.model, resumed.model), (through.discriminator, resumed.discriminator)):
         assert all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
 
 
 def test_the_critic_learns_from_its_step_on_and_only_from_its_own_losses(tmp_path: Path) -> None:
     stage = ToyGan(dataclasses.replace(SETTINGS, steps=6), from_step=6)
-    untouched = weights(stage.critic)
+    untouched = weights(stage.discriminator)
     train(stage, options(tmp_path / "before"))
-    assert all(torch.equal(value, untouched[name]) for name, value in weights(stage.critic).items())
+    assert all(torch.equal(value, untouched[name]) for name, value in weights(stage.discriminator).items())
     assert all("critic_total" not in line for line in train_log(tmp_path / "before"))
 
     stage = ToyGan(dataclasses.replace(SETTINGS, lr=1e-5, steps=160), from_step=10)
@@ -70,8 +70,8 @@ def test_the_critic_learns_from_its_step_on_and_only_from_its_own_losses(tmp_pat
     assert log[-1]["critic_total"] < 0.5 * log[10]["critic_total"]
     assert log[-1]["adversarial"] > log[10]["adversarial"]
     assert stage.critic_was_frozen == [True] * 150
-    assert stage.critic is not None
-    assert all(parameter.requires_grad for parameter in stage.critic.parameters())
+    assert stage.discriminator is not None
+    assert all(parameter.requires_grad for parameter in stage.discriminator.parameters())
 
 
 def test_a_state_fits_only_stages_with_the_same_networks(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_the_game_is_played_on_two_devices_too(tmp_path: Path) -> None:
     assert all(torch.equal(value, ranks[1][name]) for name, value in ranks[0].items())
     fresh = ToyGan()
     assert not torch.equal(ranks[0]["0.3.bias"], weights(fresh.model)["3.bias"])
-    assert not torch.equal(ranks[0]["1.2.bias"], weights(fresh.critic)["2.bias"])
+    assert not torch.equal(ranks[0]["1.2.bias"], weights(fresh.discriminator)["2.bias"])

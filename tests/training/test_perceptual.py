@@ -61,7 +61,7 @@ def test_sync_losses_wait_for_their_step(sync: SyncModel) -> None:
 
 
 def test_the_critic_has_no_say_before_it_has_learned(sync: SyncModel) -> None:
-    judges = PerceptualLosses(PerceptualLossConfig(gan=0.4, critic_from_step=3), CRITIC, sync)
+    judges = PerceptualLosses(PerceptualLossConfig(gan=0.4, discriminator_from_step=3), CRITIC, sync)
     assert judges.discriminator is not None
     generated, real = (windows.flatten(0, 1) for windows in batch()[:2])
     assert judges.compute_image_losses(generated, real, 3) == {}

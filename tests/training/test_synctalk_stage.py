@@ -194,8 +194,8 @@ def test_presets_differ_from_their_like_in_what_is_recalled_alone() -> None:
         assert dataclasses.replace(preset(name), recall=None) == preset(like)
     paper = preset("l2f-grid-paper-synctalkface")
     assert paper.recall == RecallConfig()
-    assert (paper.recon, paper.windows * 5, paper.judges.critic_lr) == (10, 40, 5e-4)
-    assert (paper.judges.d_av, paper.judges.gan, paper.judges.d_vv) == (0.2, 0.2, 0)
+    assert (paper.recon, paper.windows * 5, paper.perceptual.discriminator_lr) == (10, 40, 5e-4)
+    assert (paper.perceptual.d_av, paper.perceptual.gan, paper.perceptual.d_vv) == (0.2, 0.2, 0)
     assert (paper.memory.store, paper.memory.align, paper.memory.d_lips) == (0.2, 0.2, 0.2)
     small, without = preset("l2f-grid-synctalkface").recall, preset("l2f-grid-synctalkface-nomemory").recall
     assert small is not None
@@ -205,8 +205,8 @@ def test_presets_differ_from_their_like_in_what_is_recalled_alone() -> None:
 def test_recall_needs_a_window_and_no_other_visual_loss(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected recall with a window"):
         dataclasses.replace(preset(), window=None)
-    with pytest.raises(ConfigError, match="judges without d_vv"):
-        dataclasses.replace(preset(), judges=dataclasses.replace(preset().judges, d_vv=0.2))
+    with pytest.raises(ConfigError, match="perceptual losses without d_vv"):
+        dataclasses.replace(preset(), perceptual=dataclasses.replace(preset().perceptual, d_vv=0.2))
     options = RunOptions(run=tmp_path / "run", accelerator="cpu")
     with pytest.raises(ConfigError, match="did you mean 'l2f-debug-synctalkface'"):
         train_l2f("l2f-debug-synctalk", Corpus(folder=corpus), sync_run / "model", None, options)

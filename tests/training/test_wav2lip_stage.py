@@ -135,5 +135,5 @@ def test_presets_differ_from_their_like_in_hearing_and_sync_loss_alone() -> None
     ):
         one, other = L2F[name], L2F[like]
         different = {f.name for f in dataclasses.fields(one) if getattr(one, f.name) != getattr(other, f.name)}
-        assert different == {"window", "judges"}, name
-        assert dataclasses.replace(one.judges, d_vv=other.judges.d_vv) == other.judges
+        assert different == {"window", "perceptual"}, name
+        assert dataclasses.replace(one.perceptual, d_vv=other.perceptual.d_vv) == other.perceptual

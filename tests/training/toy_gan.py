@@ -51,8 +51,8 @@ class ToyGan(Stage):
             losses["total"] = losses["total"] + 0.1 * losses["adversarial"]
         return losses
 
-    def compute_discriminator_losses(self, critic: nn.Module) -> Losses:
-        return {"total": discriminator_loss(*critic(torch.cat(self._pictures)).chunk(2))}
+    def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
+        return {"total": discriminator_loss(*discriminator(torch.cat(self._pictures)).chunk(2))}
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         first, *rest = self.model.children()

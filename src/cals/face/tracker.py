@@ -92,7 +92,7 @@ class FaceTracker:
         self._last_search_s: Fraction | None = None
         self._replaced_s: Fraction | None = None
         """Time at which another face appeared in the person's place; None if that is long ago or never happened."""
-        self._hindrance: str | None = None
+        self._skip_reason: str | None = None
         """Why no mouth should be rendered into the last face; None if one may be."""
         self.max_faces_found = 0
         """Most faces found in one search for the person, including others."""
@@ -267,7 +267,7 @@ class FaceTracker:
         return fits[best]
 
     def _build_face(self, picture: Picture, fit: MeshFit, index: int, time_s: Fraction, *, cut: bool) -> TrackedFace:
-        self._update_hindrance(fit, picture)
+        self._update_skip_reason(fit, picture)
         return TrackedFace(
             index=index,
             time_s=time_s,
@@ -277,21 +277,21 @@ class FaceTracker:
             score=fit.score,
             box=fit.box,
             landmarks=fit.landmarks,
-            skip_reason=self._hindrance,
+            skip_reason=self._skip_reason,
         )
 
-    def _update_hindrance(self, fit: MeshFit, picture: Picture) -> None:
+    def _update_skip_reason(self, fit: MeshFit, picture: Picture) -> None:
         """Update the reason not to render a mouth into this face."""
-        before = self._hindrance is not None
+        before = self._skip_reason is not None
         if self._is_turned_away(fit, picture):
-            self._hindrance = TURNED_AWAY
+            self._skip_reason = TURNED_AWAY
         else:
-            self._hindrance = check_framing(fit.landmarks, picture.width, picture.height, was_skipped=before)
+            self._skip_reason = check_framing(fit.landmarks, picture.width, picture.height, was_skipped=before)
 
     def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
         """Return whether the yaw exceeds the mesh's range; once it does, until the face is surely frontal again."""
         turn_deg = measure_yaw_deg(fit.landmarks)
-        if self._hindrance != TURNED_AWAY:
+        if self._skip_reason != TURNED_AWAY:
             return turn_deg >= YAW_FADE_DEG[1]
         # the mesh of a profile may look frontal: the detector has to agree with the mesh
         middle = (YAW_FADE_DEG[0] + YAW_FADE_DEG[1]) / 2

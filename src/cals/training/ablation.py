@@ -87,10 +87,10 @@ def build_stage_config(row: Row, decoder: Decoder, steps: int | None = None) -> 
     config = get_preset(L2F, DECODERS[decoder][0 if row.a2l else 1])
     assert isinstance(config, UNetStageConfig)
     # Some presets have no sync losses; here all rows with such a loss have the same weight for it.
-    default, weights = PerceptualLossConfig(), config.judges
+    default, weights = PerceptualLossConfig(), config.perceptual
     d_av, d_vv = (weights.d_av or default.d_av) * row.d_av, (weights.d_vv or default.d_vv) * row.d_vv
     train = config.train if steps is None else replace(config.train, steps=steps)
-    return replace(config, judges=replace(weights, d_av=d_av, d_vv=d_vv), train=train)
+    return replace(config, perceptual=replace(weights, d_av=d_av, d_vv=d_vv), train=train)
 
 
 def train_rows(
@@ -168,10 +168,14 @@ def _estimate_steps(
 
 
 def _describe_row(row: Row, stage: UNetStageConfig, run: Path, steps: int) -> str:
-    losses = ["L1", *(["GAN"] if stage.judges.gan else []), *(name for name in ("d_av", "d_vv") if getattr(row, name))]
+    losses = [
+        "L1",
+        *(["GAN"] if stage.perceptual.gan else []),
+        *(name for name in ("d_av", "d_vv") if getattr(row, name)),
+    ]
     audio_input = "Audio-to-Lip" if row.a2l else "0.2 s of sound a frame"
     note = f"{audio_input}; {' + '.join(losses)}; {steps} steps"
-    is_delayed = stage.sync_below is not None and stage.judges.has_sync_losses
+    is_delayed = stage.sync_below is not None and stage.perceptual.has_sync_losses
     if not is_delayed:
         return note
     start = run / SYNC_START_FILE

@@ -121,8 +121,8 @@ class HeadStage(Stage):
 
     def _set_up(
         self,
-        judges: PerceptualLossConfig,
-        critic: DiscriminatorConfig,
+        perceptual: PerceptualLossConfig,
+        discriminator: DiscriminatorConfig,
         sync: SyncModel,
         parents: dict[str, str],
         training: ClipStore,
@@ -130,9 +130,9 @@ class HeadStage(Stage):
     ) -> None:
         """Set up data, discriminator and sync encoders; `self.model` must be set before."""
         self._parents, self._training, self._held_out = parents, training, held_out
-        self._perceptual_losses = PerceptualLosses(judges, critic, sync)
-        self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, judges.critic_lr
-        self.discriminator_from_step = judges.critic_from_step
+        self._perceptual_losses = PerceptualLosses(perceptual, discriminator, sync)
+        self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, perceptual.discriminator_lr
+        self.discriminator_from_step = perceptual.discriminator_from_step
         self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
 
     @abstractmethod

@@ -26,8 +26,8 @@ class PerceptualLossConfig:
     """Whether the discriminator gets whole crops instead of lower halves."""
     temperature: float = 1.0
     """Temperature of d_vv; as published."""
-    critic_lr: float = 5e-4
-    critic_from_step: int = 0
+    discriminator_lr: float = 5e-4
+    discriminator_from_step: int = 0
     sync_from_step: int = 0
     """Step at which the sync losses begin, when images are good enough for them."""
 
@@ -40,11 +40,11 @@ class PerceptualLossConfig:
 class PerceptualLosses:
     """Losses of generated images by name; keeps the last images for the discriminator's own losses."""
 
-    def __init__(self, config: PerceptualLossConfig, critic: DiscriminatorConfig, sync: SyncModel) -> None:
+    def __init__(self, config: PerceptualLossConfig, discriminator: DiscriminatorConfig, sync: SyncModel) -> None:
         self.config = config
-        if config.whole and not critic.patches:
-            raise ConfigError("judges: expected a discriminator with patches for whole crops, found one without")
-        self.discriminator = Discriminator(critic) if config.gan else None
+        if config.whole and not discriminator.patches:
+            raise ConfigError("perceptual: expected a discriminator with patches for whole crops, found one without")
+        self.discriminator = Discriminator(discriminator) if config.gan else None
         self._sync = sync.eval().requires_grad_(False)
         self._last_images: tuple[Tensor, Tensor] | None = None
 
@@ -55,7 +55,7 @@ class PerceptualLosses:
         config = self.config
         fake, target = (generated, real) if config.whole else (_crop_lower_half(generated), _crop_lower_half(real))
         self._last_images = (fake.detach(), target)
-        if step <= config.critic_from_step:
+        if step <= config.discriminator_from_step:
             return {}
         fake_features = self.discriminator.features(fake)
         losses = {"gan": config.gan * generator_loss(self.discriminator.compute_logits(fake_features))}

@@ -91,7 +91,7 @@ L2F: dict[str, LipsStageConfig] = {
     ),
     "l2f-grid-unet": UNetStageConfig(
         decoder=UNetConfig(unit=256, width=24, widest=384, levels=5, block_px=2),
-        critic=DiscriminatorConfig(width=16),
+        discriminator=DiscriminatorConfig(width=16),
         train=TrainConfig(steps=20_000, lr=3e-4, precision="bf16-mixed"),
     ),
     "l2f-grid-paper": UNetStageConfig(
@@ -99,49 +99,49 @@ L2F: dict[str, LipsStageConfig] = {
     ),
     "l2f-grid-ablation": UNetStageConfig(  # as small as learns something within minutes on two cores
         decoder=UNetConfig(unit=256, width=16, widest=256, levels=5, block_px=2),
-        critic=DiscriminatorConfig(width=8),
+        discriminator=DiscriminatorConfig(width=8),
         train=TrainConfig(steps=2000, lr=1e-3, validate_every=100, precision="bf16-mixed"),
         sync_below=0.75,
     ),
     "l2f-debug-unet": UNetStageConfig(
         decoder=UNetConfig(unit=16, width=4, widest=16, levels=3, block_px=2),
         train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
-        critic=DiscriminatorConfig(width=4),
+        discriminator=DiscriminatorConfig(width=4),
         windows=2,
         frames=30,
     ),
     "l2f-grid-paper-pcavs": PCAVSStageConfig(  # for corpora prepared with --crop-px 224
         model=PCAVSConfig(crop_px=224, identity=2048, encoder_width=64, width=64),
-        critic=DiscriminatorConfig(crop_px=224, width=64, patches=True),
+        discriminator=DiscriminatorConfig(crop_px=224, width=64, patches=True),
         train=TrainConfig(steps=100_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0),
     ),
     "l2f-grid-small-pcavs": PCAVSStageConfig(
         model=PCAVSConfig(identity=256, style=256, encoder_width=8, width=8, widest=128),
-        critic=DiscriminatorConfig(width=8, patches=True),
+        discriminator=DiscriminatorConfig(width=8, patches=True),
         train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0, validate_every=250),
         per_clip=2,
     ),
     "l2f-debug-pcavs": PCAVSStageConfig(
         model=PCAVSConfig(identity=16, style=16, encoder_width=2, width=2, widest=16),
-        critic=DiscriminatorConfig(width=2, patches=True),
+        discriminator=DiscriminatorConfig(width=2, patches=True),
         train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
         clips=2,
         per_clip=2,
     ),
     "l2f-grid-paper-audio2head": Audio2HeadStageConfig(  # for corpora prepared with --crop-px 256
         model=Audio2HeadConfig(crop_px=256, width=64, blocks=6),
-        critic=DiscriminatorConfig(crop_px=256, width=64, patches=True),
+        discriminator=DiscriminatorConfig(crop_px=256, width=64, patches=True),
         train=TrainConfig(steps=100_000, lr=2e-4, betas=(0.5, 0.999), weight_decay=0.0),
     ),
     "l2f-grid-small-audio2head": Audio2HeadStageConfig(
         model=Audio2HeadConfig(lstm=64, layers=1, width=16, blocks=2),
-        critic=DiscriminatorConfig(width=8, patches=True),
+        discriminator=DiscriminatorConfig(width=8, patches=True),
         train=TrainConfig(steps=20_000, lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0, validate_every=250),
         clips=4,
     ),
     "l2f-debug-audio2head": Audio2HeadStageConfig(
         model=Audio2HeadConfig(lstm=8, layers=1, hidden=16, width=2, blocks=1),
-        critic=DiscriminatorConfig(width=2, patches=True),
+        discriminator=DiscriminatorConfig(width=2, patches=True),
         train=TrainConfig(steps=20, lr=2e-3, weight_decay=0.0, log_every=5, validate_every=10),
         clips=2,
         frames=30,
@@ -226,7 +226,7 @@ def _build_wav2lip(like: str, window: WindowConfig) -> UNetStageConfig:
     """Build Wav2Lip from the preset `like`: same data, batches and decoder, a window encoder, and no d_vv."""
     base = L2F[like]
     assert isinstance(base, UNetStageConfig)
-    return replace(base, window=window, judges=replace(base.judges, d_vv=0.0))
+    return replace(base, window=window, perceptual=replace(base.perceptual, d_vv=0.0))
 
 
 L2F |= {

@@ -67,7 +67,7 @@ class Stage(ABC):
         `discriminator` is the stage's own as the loop wraps it. It must be called once, with real and generated images
         in one batch, because DDP expects one forward for each backward.
         """
-        raise NotImplementedError(f"{type(self).__name__} has a critic but no critic_losses")
+        raise NotImplementedError(f"{type(self).__name__} has a discriminator but no compute_discriminator_losses")
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """Return all trainable parameters of `self.model`, in groups of one learning rate each."""

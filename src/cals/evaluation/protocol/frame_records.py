@@ -119,7 +119,7 @@ def measure_frames(
     if rolled:
         values |= {name: column[index] for name, column in _measure_rolled(clip, seen).items()}
     fps = tools.encoders.fps
-    # moments as `shifts.at_rate` counts them: those whose middle is before the end
+    # moments as `resample_frames` counts them: those whose middle is before the end
     moments_s = (np.arange(max(math.ceil(clip.end_s * fps - 0.5), 0)) + 0.5) / fps
     frame_of = np.searchsorted(clip.starts_s, moments_s, side="right") - 1
     distances = np.full((len(frame_of), 2 * MAX_OFFSET + 1), np.nan, np.float32)

@@ -40,8 +40,8 @@ class Audio2HeadStageConfig:
     model: Audio2HeadConfig = field(default_factory=Audio2HeadConfig)
     """The config of its audio encoder is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4, betas=(0.5, 0.99), weight_decay=0.0))
-    critic: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
-    judges: PerceptualLossConfig = field(
+    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
+    perceptual: PerceptualLossConfig = field(
         default_factory=lambda: PerceptualLossConfig(gan=0.1, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     clips: int = 8
@@ -77,7 +77,7 @@ class Audio2HeadStage(HeadStage):
         self.config, self.train = config, config.train
         self.model = Audio2Head(dataclasses.replace(config.model, mel=sync.config.mel, content=sync.config))
         self.model.audio.load_state_dict(sync.audio.state_dict())
-        self._set_up(config.judges, config.critic, sync, parents, training, held_out)
+        self._set_up(config.perceptual, config.discriminator, sync, parents, training, held_out)
         self._poses = _measure_poses(training, self.model.crop_px)
         self._held_out_poses = {part: _measure_poses(store, self.model.crop_px) for part, store in held_out.items()}
         deviations = torch.cat([poses - poses.mean(dim=0) for poses in self._poses])

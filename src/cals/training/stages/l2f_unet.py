@@ -53,8 +53,8 @@ class UNetStageConfig:
     recall: RecallConfig | None = None
     """Audio-Lip Memory, with losses of its own; needs a window."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-4, betas=(0.5, 0.999), weight_decay=0.0))
-    critic: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    judges: PerceptualLossConfig = field(default_factory=PerceptualLossConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    perceptual: PerceptualLossConfig = field(default_factory=PerceptualLossConfig)
     memory: MemoryLossConfig = field(default_factory=MemoryLossConfig)
     windows: int = 8
     """Windows of 5 frames a batch."""
@@ -73,10 +73,10 @@ class UNetStageConfig:
     room: RoomAugment = field(default_factory=RoomAugment)
 
     def __post_init__(self) -> None:
-        if self.recall is not None and (self.window is None or self.judges.d_vv):
+        if self.recall is not None and (self.window is None or self.perceptual.d_vv):
             raise ConfigError(
-                "l2f: expected recall with a window of sound and judges without d_vv, instead of which it has d_lips, "
-                f"found {self.window} and d_vv {self.judges.d_vv}"
+                "l2f: expected recall with a window of sound and perceptual losses without d_vv, instead of which it has d_lips, "
+                f"found {self.window} and d_vv {self.perceptual.d_vv}"
             )
 
 
@@ -122,9 +122,12 @@ class UNetStage(Stage):
             for part, store in held_out.items()
             if max(store.frames(i) for i in range(len(store))) >= config.frames
         }
-        self._perceptual_losses = PerceptualLosses(config.judges, config.critic, sync)
-        self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, config.judges.critic_lr
-        self.discriminator_from_step = config.judges.critic_from_step
+        self._perceptual_losses = PerceptualLosses(config.perceptual, config.discriminator, sync)
+        self.discriminator, self.discriminator_lr = (
+            self._perceptual_losses.discriminator,
+            config.perceptual.discriminator_lr,
+        )
+        self.discriminator_from_step = config.perceptual.discriminator_from_step
         self._start_path = run / SYNC_START_FILE
         self._sync_start_step = _read_start(self._start_path)
 

@@ -36,8 +36,8 @@ class PCAVSStageConfig:
     model: PCAVSConfig = field(default_factory=PCAVSConfig)
     """The config of its content encoders is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0))
-    critic: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
-    judges: PerceptualLossConfig = field(
+    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
+    perceptual: PerceptualLossConfig = field(
         default_factory=lambda: PerceptualLossConfig(gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     clips: int = 4
@@ -79,7 +79,7 @@ class PCAVSStage(HeadStage):
         self.config, self.train = config, config.train
         self.model = PCAVS(dataclasses.replace(config.model, mel=sync.config.mel, content=sync.config))
         self.model.content.load_state_dict(sync.state_dict())
-        self._set_up(config.judges, config.critic, sync, parents, training, held_out)
+        self._set_up(config.perceptual, config.discriminator, sync, parents, training, held_out)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the new parts, and the pretrained content encoders."""
