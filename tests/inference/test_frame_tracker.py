@@ -11,7 +11,7 @@ import pytest
 import drawn_face
 from cals.face.mask import build_lower_face_mask
 from cals.face.skip_reasons import OCCLUDED, TOO_SMALL
-from cals.inference import tracked as tracked_module
+from cals.inference import frame_tracker as module
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
@@ -56,12 +56,12 @@ def check_equal(one: list[TrackedFrame], other: list[TrackedFrame]) -> None:
 def test_no_frame_is_tracked_twice_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = list(FrameTracker(Swaying(), 128).track(draw_video(40)))  # type: ignore[arg-type]
     tracker = Swaying()
-    frame_tracker = FrameTracker(tracker, 128)  # type: ignore[arg-type]
-    monkeypatch.setattr(tracked_module, "MAX_LOOK_AHEAD_S", 1)
-    ahead = list(frame_tracker.look_ahead(draw_video(40)))
+    follower = FrameTracker(tracker, 128)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "MAX_LOOK_AHEAD_S", 1)
+    ahead = list(follower.look_ahead(draw_video(40)))
     assert [item.face.index for item in ahead] == list(range(26))
     frames = list(draw_video(40))
-    items = list(frame_tracker.track(iter(frames)))
+    items = list(follower.track(iter(frames)))
     assert tracker.calls == list(range(40))
     assert [item.frame for item in items] == frames  # whose pixels are patched, not those that were looked at
     check_equal(items, expected)
@@ -70,27 +70,27 @@ def test_no_frame_is_tracked_twice_and_nothing_changes(monkeypatch: pytest.Monke
 
 def test_a_look_ahead_may_stop_early(monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = Swaying()
-    frame_tracker = FrameTracker(tracker, 128)  # type: ignore[arg-type]
-    monkeypatch.setattr(tracked_module, "MAX_LOOK_AHEAD_FRAMES", 7)
-    assert len(list(frame_tracker.look_ahead(draw_video(40)))) == 7
-    assert len(list(frame_tracker.track(draw_video(12)))) == 12
+    follower = FrameTracker(tracker, 128)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "MAX_LOOK_AHEAD_FRAMES", 7)
+    assert len(list(follower.look_ahead(draw_video(40)))) == 7
+    assert len(list(follower.track(draw_video(12)))) == 12
     assert tracker.calls == list(range(12))
 
 
 def test_frames_shown_at_another_time_are_recalled_by_their_own() -> None:
-    frame_tracker = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
-    ahead = list(frame_tracker.look_ahead(draw_video(5)))
+    follower = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
+    ahead = list(follower.look_ahead(draw_video(5)))
     shifted = (frame.with_time(frame.index + 50, frame.time_s + 2, frame.duration_s) for frame in draw_video(5))
-    items = list(frame_tracker.track(shifted))
+    items = list(follower.track(shifted))
     assert [(item.face.index, item.face.time_s) for item in items] == [(50 + k, 2 + Fraction(k, 25)) for k in range(5)]
     assert [item.view for item in items] == [item.view for item in ahead]
 
 
 def test_frames_in_another_order_are_refused() -> None:
-    frame_tracker = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
-    list(frame_tracker.look_ahead(draw_video(5)))
+    follower = FrameTracker(Swaying(), 128)  # type: ignore[arg-type]
+    list(follower.look_ahead(draw_video(5)))
     with pytest.raises(ValueError, match="look ahead: expected the frame of 0 s, found that of 1/25 s"):
-        list(frame_tracker.track(list(draw_video(5))[1:]))
+        list(follower.track(list(draw_video(5))[1:]))
 
 
 def test_masks_are_those_of_the_landmarks_and_made_once() -> None:
@@ -106,7 +106,7 @@ def test_a_covered_mouth_has_a_view_only_to_be_drawn_over(
     monkeypatch: pytest.MonkeyPatch, covered: Literal["keep", "draw"] | None
 ) -> None:
     monkeypatch.setattr(
-        tracked_module.OcclusionDetector, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
+        module.OcclusionDetector, "update", lambda self, crop, landmarks, time_s, cut: time_s * 25 in (2, 3)
     )
     items = list(FrameTracker(Swaying(), 128, covered=covered).track(draw_video(6)))  # type: ignore[arg-type]
     hindrances = [item.face.skip_reason for item in items]

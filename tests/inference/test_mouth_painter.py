@@ -165,7 +165,7 @@ def test_a_face_that_reads_as_another_is_set_right(lips: MeshLips, monkeypatch: 
         mesh, rest = lips.decoder.mesh, torch.from_numpy(drawn_face.points(0.0))
         return mesh.add_motion(target[None], rest, opening_by(mesh, -2.0)[None])[0]
 
-    monkeypatch.setattr(MouthBlend, "read", detect_wrongly)
+    monkeypatch.setattr(MouthBlend, "detect_landmarks", detect_wrongly)
     uncorrected, corrected = (
         np.array(
             [

@@ -51,7 +51,7 @@ class Flashes:
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
 
-    def look(self, item: Any, view: Any) -> U8:
+    def extract_crop(self, item: Any, view: Any) -> U8:
         return view.crop[64:]
 
     def visual(self, windows: U8) -> Tensor:

@@ -16,7 +16,7 @@ from cals import Transcriber, hub
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.data.manifest import ClipSource
-from cals.data.segments import _ticks
+from cals.data.segments import _resample_frames
 from cals.data.utterances import center_crop, extract_grey_mouths
 from cals.errors import CheckpointError, ConfigError, MediaError, NoFaceError
 from cals.face.detector import BlazeFaceMesh, FaceModels
@@ -129,7 +129,8 @@ def test_pictures_of_any_rate_are_those_that_prepare_makes(
     source = choose_streams(video, None, "both", config)
     moments = list(read_frames(source, config, models, person="largest", keep_going=False, progress=None))
     detector = BlazeFaceMesh(models)
-    ticks = _ticks(ClipSource(name="c", video=video, speaker="s"), detector, config.mel.timing, config.crop_px, {})  # type: ignore[arg-type]
+    source = ClipSource(name="c", video=video, speaker="s")
+    ticks = _resample_frames(source, detector, config.mel.timing, config.crop_px, {})  # type: ignore[arg-type]
     crops = [pixels for _, pixels, _, _ in ticks]
     mouths = center_crop(extract_grey_mouths(np.stack(crops), config.cut, config.mouth_px), config.view_px)  # type: ignore[arg-type]
     assert len(moments) == len(mouths) == 50

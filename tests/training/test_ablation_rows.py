@@ -28,7 +28,7 @@ from evaluation.conftest import talking
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def check_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check starts after a few steps, and disable the plots."""
     monkeypatch.setattr(chance, "MIN_STEP", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
-    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def options(run: Path) -> RunOptions:

@@ -47,7 +47,7 @@ HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def settings(name: str) -> HeadConfig:

@@ -16,7 +16,7 @@ from cals.training.loop import RunOptions
 from cals.training.run import Corpus, train_l2f
 from cals.training.stage import Stage
 from cals.training.stages.l2f_mesh import MeshStage
-from conftest import PLAIN
+from training.conftest import PLAIN
 
 CPU = torch.device("cpu")
 PURE = {name: PLAIN[name] for name in ("voice", "room")} | {"pauses": 0.0}

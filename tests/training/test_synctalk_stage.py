@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def preset(name: str = NAME) -> UNetStageConfig:

@@ -22,7 +22,7 @@ from talking_photo import write_talking_clip
 @pytest.fixture(autouse=True)
 def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "draw", lambda *_, **__: None)
+    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def test_every_system_has_presets_and_a_published_row() -> None:

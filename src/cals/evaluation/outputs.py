@@ -71,7 +71,7 @@ def read_output(clip: RealClip, video: Path, detector: FaceDetector) -> MethodOu
     is_running = clip.middles_s < float(frames[-1].time_s + frames[-1].duration_s)
     real = clip.frames[0].frame
     retimed = [
-        frames[i].retimed(item.frame.index, item.frame.time_s, item.frame.duration_s)
+        frames[i].with_time(item.frame.index, item.frame.time_s, item.frame.duration_s)
         for i, item in zip(index, clip.frames, strict=True)
     ]
     if (retimed[0].width, retimed[0].height) == (real.width, real.height):

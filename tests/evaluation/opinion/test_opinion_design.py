@@ -61,7 +61,7 @@ def test_a_plan_has_all_videos_once_practice_first_and_catches_apart() -> None:
     assert len(study.stimuli) == 6 * 3 + 3 + 4
     for number, plan in enumerate(study.plans):
         assert sorted(plan) == list(range(len(study.stimuli)))
-        roles = [study.shown(number, trial).role for trial in range(len(plan))]
+        roles = [study.find_stimulus(number, trial).role for trial in range(len(plan))]
         assert roles[:3] == ["practice"] * 3
         assert "practice" not in roles[3:]
         at = [place for place, role in enumerate(roles) if role == "catch"]

@@ -192,7 +192,7 @@ def test_bilabials_roll_with_the_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = RealClip.__new__(RealClip)
     object.__setattr__(clip, "starts_s", np.arange(48) / 25)
     object.__setattr__(clip, "end_s", 48 / 25)
-    monkeypatch.setattr(RealClip, "wav", lambda _: np.zeros(48 * 640, np.float32))
+    monkeypatch.setattr(RealClip, "load_wav", lambda _: np.zeros(48 * 640, np.float32))
     listener = Listener()
     listener.frames = (2, 23.5, 30)  # type: ignore[assignment]  # the second one is cut in two
     result = np.array(find_bilabials(clip, listener)) * 25  # type: ignore[arg-type]

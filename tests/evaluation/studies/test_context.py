@@ -105,9 +105,9 @@ def test_sound_is_cut_not_masked() -> None:
     audio: list[int] = []
 
     class Listening(DebugLips):
-        def units(self, mel: Tensor) -> Tensor:
+        def predict_units(self, mel: Tensor) -> Tensor:
             audio.append(mel.shape[1])
-            return super().units(mel)
+            return super().predict_units(mel)
 
     network = Listening(DebugConfig())
     mel = torch.randn(200, 80)

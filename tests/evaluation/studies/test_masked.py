@@ -61,8 +61,8 @@ def test_only_what_is_lost_is_not_heard() -> None:
             assert not torch.equal(way.predict_masked_units(outside, lost), result[way.name])
         quiet = mel.clone()
         quiet[32:48] = -100.0
-        assert torch.equal(result["silenced"], network.units(quiet[None]))
-        assert torch.equal(result["full"], network.units(mel[None]))
+        assert torch.equal(result["silenced"], network.predict_units(quiet[None]))
+        assert torch.equal(result["full"], network.predict_units(mel[None]))
         assert torch.equal(result["hidden"], network.a2l(mel[None], lost))
         assert not torch.equal(result["hidden"], result["silenced"])
 

@@ -75,7 +75,8 @@ class UNetStageConfig:
     def __post_init__(self) -> None:
         if self.recall is not None and (self.window is None or self.perceptual.d_vv):
             raise ConfigError(
-                "l2f: expected recall with a window of sound and perceptual losses without d_vv, instead of which it has d_lips, "
+                "l2f: expected recall with a window of sound and perceptual losses without d_vv, instead of "
+                "which it has d_lips, "
                 f"found {self.window} and d_vv {self.perceptual.d_vv}"
             )
 
@@ -123,10 +124,8 @@ class UNetStage(Stage):
             if max(store.frames(i) for i in range(len(store))) >= config.frames
         }
         self._perceptual_losses = PerceptualLosses(config.perceptual, config.discriminator, sync)
-        self.discriminator, self.discriminator_lr = (
-            self._perceptual_losses.discriminator,
-            config.perceptual.discriminator_lr,
-        )
+        self.discriminator = self._perceptual_losses.discriminator
+        self.discriminator_lr = config.perceptual.discriminator_lr
         self.discriminator_from_step = config.perceptual.discriminator_from_step
         self._start_path = run / SYNC_START_FILE
         self._sync_start_step = _read_start(self._start_path)
