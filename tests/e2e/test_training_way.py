@@ -96,9 +96,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def readme_commands(raw: Path) -> list[list[str]]:
-    """Return the README's commands under "Train your own", with our videos and the presets that take seconds."""
-    block = re.search(r"^```console\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+def read_commands(raw: Path) -> list[list[str]]:
+    """Return the commands at the start of docs/training.md, with our videos and the presets that take seconds."""
+    block = re.search(r"^```console\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(), flags=re.MULTILINE | re.DOTALL)
     assert block is not None
     lines = [line.removeprefix("$ cals ") for line in block[1].splitlines()]
     return [shlex.split(line.replace("my-videos", f"'{raw}'").replace("-grid-small", "-debug")) for line in lines]
@@ -106,9 +106,9 @@ def readme_commands(raw: Path) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def way(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder with corpus, runs and the bundled model that the README's commands made, one after another."""
+    """The folder with corpus, runs and the bundled model that those commands made, one after another."""
     home = tmp_path_factory.mktemp("way")
-    prepare, sync, a2l, l2f = readme_commands(raw)
+    prepare, sync, a2l, l2f = read_commands(raw)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         main([*prepare, "--workers", "1"])

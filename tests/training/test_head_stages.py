@@ -29,7 +29,7 @@ from cals.training.run_log import RunLog
 from cals.training.stage import Stage
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
-from conftest import PLAIN
+from training.conftest import PLAIN
 from drawing import write_video
 
 CPU = torch.device("cpu")
@@ -268,7 +268,7 @@ def test_a_photos_head_goes_on_where_the_last_batch_left_it(
         rendered[-1:] = [torch.cat([*rendered[-1:], given[-1]])]
         return draw(model, units, *given)
 
-    monkeypatch.setattr(Audio2Head, "draw", spy)
+    monkeypatch.setattr(Audio2Head, "generate", spy)
     found = []
     for batch in (8, 3):
         rendered[:] = [torch.zeros(0, 6)]
