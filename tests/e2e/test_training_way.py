@@ -98,7 +98,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def read_commands(raw: Path) -> list[list[str]]:
     """Return the commands at the start of docs/training.md, with our videos and the presets that take seconds."""
-    block = re.search(r"^```console\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    block = re.search(
+        r"^```console\n(.*?)^```", (ROOT / "docs" / "training.md").read_text(), flags=re.MULTILINE | re.DOTALL
+    )
     assert block is not None
     lines = [line.removeprefix("$ cals ") for line in block[1].splitlines()]
     return [shlex.split(line.replace("my-videos", f"'{raw}'").replace("-grid-small", "-debug")) for line in lines]

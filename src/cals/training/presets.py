@@ -197,7 +197,9 @@ AVSR: dict[str, AVSRStageConfig] = {
     "avsr-grid-small": _AVSR_GRID,
     "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, scoring=False)),
     "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="audio")),
-    "avsr-grid-small-video": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG),
+    "avsr-grid-small-video": replace(  # lips are learnt from single words sooner than from sentences
+        _AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG, pieces=0.75, most_words=1
+    ),
     "avsr-grid-small-waveform": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, whisper=None), train=_TRAIN_LONG),
     "avsr-drawn-small": replace(_AVSR_GRID, train=_TRAIN_LONG),
     "avsr-lrs2-paper": _AVSR_PAPER,
