@@ -29,8 +29,8 @@ from cals.training.run_log import RunLog
 from cals.training.stage import Stage
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
-from training.conftest import PLAIN
 from drawing import write_video
+from training.conftest import PLAIN
 
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).parents[2] / "examples"
