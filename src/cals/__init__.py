@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cals.inference.load import available_models, load_model
     from cals.inference.score import SyncScorer
     from cals.inference.transcribe import Transcriber
+    from cals.options import EncodeOptions, GenerateOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EncodeOptions",
+    "GenerateOptions",
     "LipSync",
     "MediaError",
     "NoFaceError",
@@ -30,6 +33,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "EncodeOptions": "cals.options",
+    "GenerateOptions": "cals.options",
     "LipSync": "cals.inference.lipsync",
     "SyncScorer": "cals.inference.score",
     "Transcriber": "cals.inference.transcribe",

@@ -11,6 +11,7 @@ import pytest
 
 from cals.errors import ConfigError, MediaError
 from cals.media import VideoReader, VideoWriter
+from cals.options import EncodeOptions, override
 from drawing import tones, write_video, write_wav
 
 
@@ -31,7 +32,10 @@ def names_in(folder: Path) -> list[str]:
 
 
 def write(clip, out, frames=None, **options):
-    with VideoReader(clip) as reader, VideoWriter(out, reader.format, **options) as writer:
+    with (
+        VideoReader(clip) as reader,
+        VideoWriter(out, reader.format, encode=override(EncodeOptions(), options), **options) as writer,
+    ):
         for frame in itertools.islice(reader, frames):
             writer.write(frame)
 

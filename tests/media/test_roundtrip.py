@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cals.media import VideoReader, VideoWriter, load_mono, probe
+from cals.options import EncodeOptions, override
 from drawing import index_of, lag_samples, tones, write_video, write_wav
 
 MS = Fraction(1, 1000)
@@ -25,7 +26,10 @@ RATES = {
 
 def copy(source: Path, out: Path, **options) -> list:
     """Read `source`, write it to `out`, and return the frames."""
-    with VideoReader(source) as reader, VideoWriter(out, reader.format, **options) as writer:
+    with (
+        VideoReader(source) as reader,
+        VideoWriter(out, reader.format, encode=override(EncodeOptions(), options), **options) as writer,
+    ):
         frames = []
         for frame in reader:
             frames.append(frame)

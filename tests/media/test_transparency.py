@@ -9,6 +9,7 @@ import pytest
 
 from cals.errors import ConfigError
 from cals.media import VideoReader, VideoWriter, fit_length
+from cals.options import EncodeOptions
 from cals.types import U8, Box, Patch
 
 SOURCES = [
@@ -84,5 +85,5 @@ def test_it_plays_backwards(tmp_path: Path, name: str, codec: str, pix_fmt: str)
 def test_prores_needs_a_mov(tmp_path: Path) -> None:
     source = write_clear(tmp_path / "a.mov", "qtrle", "argb", 60)
     with VideoReader(source) as reader, pytest.raises(ConfigError, match="name the output .mov"):
-        VideoWriter(tmp_path / "out.mp4", reader.format, codec="prores")
+        VideoWriter(tmp_path / "out.mp4", reader.format, encode=EncodeOptions(codec="prores"))
     assert not (tmp_path / "out.mp4").exists()

@@ -24,6 +24,7 @@ from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
+from cals.options import EncodeOptions
 from cals.timing import AVTiming, count_ticks
 from cals.types import F32, U8, TrackedFace
 
@@ -199,7 +200,7 @@ def encode_crops(crops: list[U8], fps: int) -> bytes:
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "crops.mp4"
-            with VideoWriter(path, like, crf=CROP_CRF, preset="medium") as writer:
+            with VideoWriter(path, like, encode=EncodeOptions(crf=CROP_CRF, preset="medium")) as writer:
                 for i, picture in enumerate(pictures):
                     writer.write(Frame(picture, i, Fraction(i, fps), Fraction(1, fps)))
             return path.read_bytes()

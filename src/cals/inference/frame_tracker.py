@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Literal
 
 from cals.face.align import Aligner, sample_crop
 from cals.face.mask import build_lower_face_mask
@@ -14,10 +13,9 @@ from cals.face.occlusion import OcclusionDetector
 from cals.face.skip_reasons import OCCLUDED
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
+from cals.options import OcclusionPolicy
 from cals.types import F32, U8, CropTransform, TrackedFace
 
-OcclusionPolicy = Literal["keep", "draw"]
-"""What happens to a covered mouth: the frame keeps its pixels, or the mouth is drawn over what covers it."""
 MAX_LOOK_AHEAD_S = 20
 """Length of the look-ahead before the first frame is rendered."""
 MAX_LOOK_AHEAD_FRAMES = 600

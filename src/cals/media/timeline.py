@@ -6,16 +6,15 @@ from contextlib import closing
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from cals.errors import ConfigError
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.media.rewind import Rewinder
+from cals.options import LengthPolicy
 
 log = logging.getLogger(__name__)
-
-LengthPolicy = Literal["audio", "video", "loop", "bounce"]
 
 
 def fit_length(

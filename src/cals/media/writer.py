@@ -23,11 +23,13 @@ from cals.media.output import OutputFile, build_write_error
 from cals.media.passthrough import PassthroughTracks
 from cals.media.reader import VideoFormat
 from cals.media.soundtrack import AudioTransformFn, Soundtrack
+from cals.options import EncodeOptions
 
 log = logging.getLogger(__name__)
 
 _MAX_QUEUED_FRAMES = 3
 """Most frames that wait for the encoder; few, since each is a full picture."""
+DEFAULT_ENCODE = EncodeOptions()
 _FAILURES = (av.FFmpegError, OSError, ValueError)
 
 
@@ -38,8 +40,7 @@ class VideoWriter:
     `audio_transform` is applied to it block by block.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
-    existing file stays as it was. `codec`: auto, h264, h265, vp9; `crf`: the codec's quality scale, lower
-    is better; `preset`: the codec's speed setting. `out` may not be one of `inputs`, nor exist unless `force`.
+    existing file stays as it was. `out` may not be one of `inputs`, nor exist unless `force`.
     Raises MediaError. Use as a context manager.
     """
 
@@ -52,9 +53,7 @@ class VideoWriter:
         audio_track: str | int | None = None,
         audio_transform: AudioTransformFn | None = None,
         tracks_of: Path | str | None = None,
-        codec: str = "auto",
-        crf: int | None = None,
-        preset: str | None = None,
+        encode: EncodeOptions = DEFAULT_ENCODE,
         force: bool = False,
         metadata: Mapping[str, str] | None = None,
         inputs: Iterable[Path | str] = (),
@@ -75,8 +74,13 @@ class VideoWriter:
         self._first_dts: int | None = None
         self._pending: Packet[VideoStream] | None = None
         try:
-            encoder = choose_encoder(codec, self._target.container, like)
-            self._open(encoder, build_options(encoder, crf, preset), Path(audio) if audio else None, metadata or {})
+            encoder = choose_encoder(encode.codec, self._target.container, like)
+            self._open(
+                encoder,
+                build_options(encoder, encode.crf, encode.preset),
+                Path(audio) if audio else None,
+                metadata or {},
+            )
         except BaseException as error:
             self._abort()
             if isinstance(error, _FAILURES):

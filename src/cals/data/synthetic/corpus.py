@@ -36,6 +36,7 @@ from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.media.reader import VideoFormat
 from cals.media.writer import VideoWriter
+from cals.options import EncodeOptions
 from cals.types import F32, U8, ProgressCallback, TrackedFace
 
 logger = logging.getLogger(__name__)
@@ -256,7 +257,9 @@ def write_video(path: Path, frames: list[U8], wav: F32) -> None:
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE_HZ)
             file.writeframes((np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
-        with VideoWriter(path, video_format, audio=sound, force=True, preset="veryfast") as writer:
+        with VideoWriter(
+            path, video_format, audio=sound, force=True, encode=EncodeOptions(preset="veryfast")
+        ) as writer:
             for i, picture in enumerate(pictures):
                 writer.write(Frame(picture, i, Fraction(i, FPS), Fraction(1, FPS)))
 

@@ -20,13 +20,14 @@ from cals.evaluation.opinion.study import ANSWERS, SITE, STUDY, Stimulus, Study
 from cals.files import replace_folder_atomically
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
+from cals.options import EncodeOptions
 from cals.types import ProgressCallback
 
 log = logging.getLogger(__name__)
 
 PAGE = ("index.html", "style.css", "script.js")
 VIDEOS, DATA = "videos", "study.js"
-_CRF, _PRESET = 14, "veryfast"
+_ENCODE = EncodeOptions(codec="h264", crf=14, preset="veryfast")
 """Quality above that of any method's own file."""
 _TAGS = {"comment": "Shown in a study of lip-sync: the mouth in this video may have been generated."}
 _BOX_BYTES = 8
@@ -152,9 +153,7 @@ def _write_video(path: Path, stimulus: Stimulus, videos: Mapping[str, Path]) -> 
     with ExitStack() as files:
         reader = files.enter_context(VideoReader(video))
         writer = files.enter_context(
-            VideoWriter(
-                path, _build_format(reader.format), audio=sound, codec="h264", crf=_CRF, preset=_PRESET, metadata=_TAGS
-            )
+            VideoWriter(path, _build_format(reader.format), audio=sound, encode=_ENCODE, metadata=_TAGS)
         )
         for frame in reader:
             writer.write(frame)

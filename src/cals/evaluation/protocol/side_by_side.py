@@ -12,6 +12,7 @@ from cals.evaluation.drives import RealClip
 from cals.media.frame import Frame, from_planes
 from cals.media.reader import VideoFormat, VideoReader
 from cals.media.writer import VideoWriter
+from cals.options import EncodeOptions
 from cals.types import U8, Box
 
 SIDE_PX, BAR_PX = 240, 28
@@ -89,7 +90,9 @@ def _write(path: Path, pictures: Iterable[U8], size: tuple[int, int], crf: int, 
         color_range=_LIMITED,
     )
     tags = {"comment": "Made by cals evaluate: apart from 'real', the mouths in this video were generated."}
-    with VideoWriter(path, video_format, audio=sound, codec="h264", crf=crf, force=True, metadata=tags) as writer:
+    with VideoWriter(
+        path, video_format, audio=sound, encode=EncodeOptions(codec="h264", crf=crf), force=True, metadata=tags
+    ) as writer:
         for index, rgb in enumerate(pictures):
             writer.write(_build_frame(rgb, index))
 
