@@ -9,7 +9,7 @@ import pytest
 
 from rooms import FILES, SOURCE, imports, room_of
 
-BASE = {"timing", "types", "errors", "files", "workers"}
+BASE = {"timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
 
 # Room -> the rooms it may import (itself included by the test).
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "workers": {"errors"},
     "timing": {"errors"},
     "types": {"errors"},
+    "options": {"errors"},
     "nn": BASE,
     "features": {"nn"} | BASE,
     "losses": {"nn"} | BASE,
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "cli": LOWER | {"inference", "training", "evaluation", "cals"},
     "web": LOWER | {"inference", "cals"},
     "__main__": {"cli"},
-    "cals": {"errors", "inference"},  # the public API in __init__.py, loaded lazily
+    "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily
 }
 ONLY_IN = {
     "av": {"media"},

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _track_mouths(
     tracker: FaceTracker | None = None
     if with_faces:
         detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
-        tracker = build_tracker(video, person, detector, keep_going=keep_going)
+        tracker = build_tracker(video, person, detector, partial(VideoReader, video, keep_going=keep_going))
     track = track_mouths(video, tracker, keep_going=keep_going, progress=progress)
     if tracker is not None and not any(track.places):
         raise build_no_face_error(video, person, tracker)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
@@ -10,11 +10,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 import cals
 from cals import hub
-from cals.errors import ConfigError
+from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
@@ -28,13 +29,13 @@ from cals.inference.report import GenerateReport, create_file
 from cals.inference.stream import LipFrame, generate_frames
 from cals.inference.windows import iterate_units
 from cals.media import audio as sound
-from cals.media.source import VideoSource
+from cals.media.source import ArraySource, FrameSource, VideoSource
 from cals.media.timeline import fit_length
 from cals.media.writer import VideoWriter
 from cals.models.audio2head import Audio2Head
 from cals.models.cals import MeshLips
 from cals.options import EncodeOptions, GenerateOptions, override
-from cals.types import ProgressCallback
+from cals.types import F32, U8, ProgressCallback
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -87,23 +88,49 @@ class LipSync:
         self._check_strength(options.strength)
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
         audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
-        yield from self._iterate_frames(source, audio, audio_s, options)
+        yield from self._iterate_frames(source, self._read_wav(audio, options), audio_s, options)
+
+    def on_frames(
+        self,
+        frames: Sequence[U8] | U8,
+        times_s: Sequence[float | Fraction],
+        samples: F32,
+        rate_hz: int,
+        options: GenerateOptions | None = None,
+        **changes: Any,
+    ) -> Iterator[U8]:
+        """Yield a picture [h w 3] for each of `frames` [t h w 3], RGB uint8, without any file.
+
+        `times_s` are seconds on the clock of the speech: mono `samples` [n] or [channels n] in -1..1 at `rate_hz`.
+        Pixels outside the mouth's region are those given. `changes` are fields of `GenerateOptions`, of which `length`
+        and those of files have no effect. Raises MediaError for arrays of other shapes, NoFaceError as `frames` does.
+        """
+        options = replace(options or GenerateOptions(), **changes)
+        self._check_strength(options.strength)
+        source, mono = ArraySource(frames, times_s), np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
+        if not mono.size or rate_hz < 1:
+            raise MediaError(f"samples: expected sound [n] at a rate in Hz, found {mono.size} samples at {rate_hz} Hz")
+        start = round(Fraction(times_s[0]) * rate_hz)
+        mono = mono[start:] if start >= 0 else np.concatenate([np.zeros(-start, np.float32), mono])
+        wav = sound.resample(iter([mono]), rate_hz, self.model.network.mel.timing.sample_rate_hz)
+        for lip_frame in self._iterate_frames(source, wav, Fraction(len(mono), rate_hz), options):
+            yield source.restore(lip_frame.frame)
+
+    def _read_wav(self, audio: str | Path, options: GenerateOptions) -> Iterator[F32]:
+        rate_hz = self.model.network.mel.timing.sample_rate_hz
+        return sound.mono_blocks(audio, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True)
 
     def _iterate_frames(
-        self, source: VideoSource, audio: str | Path, audio_s: Fraction, options: GenerateOptions
+        self, source: FrameSource, wav: Iterator[F32], audio_s: Fraction, options: GenerateOptions
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # One detector per job: its runtime is not thread-safe.
         detector = BlazeFaceMesh(self._face_models)
-        tracker = build_tracker(source.path, options.person, detector, keep_going=options.keep_going)
+        tracker = build_tracker(source.path, options.person, detector, source.open)
         frame_tracker = FrameTracker(tracker, network.crop_px, covered=options.covered)
         any_face = False
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
-            rate_hz = network.mel.timing.sample_rate_hz
-            wav = sound.mono_blocks(
-                audio, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True
-            )
             units = iterate_units(network, _close_with(stages, wav))
             motion = self._build_head_motion(stages, source, audio_s, options)
             painter = (
@@ -123,13 +150,13 @@ class LipSync:
         if not any_face:
             raise build_no_face_error(source.path, options.person, tracker)
 
-    def _has_head_motion(self, source: VideoSource, options: GenerateOptions) -> bool:
+    def _has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
         return has_head_motion(
             self.model.network, self.model.name, is_photo=source.is_photo, has_pose=options.pose is not None
         )
 
     def _build_head_motion(
-        self, stages: ExitStack, source: VideoSource, audio_s: Fraction, options: GenerateOptions
+        self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions
     ) -> HeadMotion | None:
         """Build the source of head poses, None where heads keep the picture's pose."""
         network = self.model.network
@@ -144,7 +171,7 @@ class LipSync:
 
     def _build_painter(
         self,
-        source: VideoSource,
+        source: FrameSource,
         frame_tracker: FrameTracker,
         detector: FaceDetector,
         units: Iterator[Tensor],
@@ -198,7 +225,8 @@ class LipSync:
             with self._open_writer(source, audio, out, options, encode, force=force, provenance=provenance) as writer:
                 audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
                 total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
-                with closing(self._iterate_frames(source, audio, audio_s, options)) as frames:
+                wav = self._read_wav(audio, options)
+                with closing(self._iterate_frames(source, wav, audio_s, options)) as frames:
                     for lip_frame in frames:
                         writer.write(lip_frame.frame)
                         result.count(lip_frame)

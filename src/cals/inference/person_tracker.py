@@ -1,6 +1,7 @@
 """The tracker of one person in a video, shared by all commands that track a face."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from cals.face.person import parse_person
 from cals.face.trace import trace_back
 from cals.face.tracker import FaceTracker
 from cals.media.frame import Frame
-from cals.media.reader import VideoReader
+
+OpenFrames = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
 
-def build_tracker(video: Path, who: str | int, detector: FaceDetector, *, keep_going: bool) -> FaceTracker:
-    """Build a tracker for the person that `who` names (see `parse_person`).
+def build_tracker(video: Path, who: str | int, detector: FaceDetector, open_frames: OpenFrames) -> FaceTracker:
+    """Build a tracker for the person that `who` names (see `parse_person`) in the frames that `open_frames` opens.
 
     A person named at a later time is first traced back to the frame where they appear.
     """
@@ -22,13 +24,13 @@ def build_tracker(video: Path, who: str | int, detector: FaceDetector, *, keep_g
     if person.kind == "point" and person.time_s:
         end_s = Fraction(0)
 
-        def iterate_frames(reader: VideoReader) -> Iterator[tuple[Frame, Fraction]]:
+        def iterate_frames(reader: Iterable[Frame]) -> Iterator[tuple[Frame, Fraction]]:
             nonlocal end_s
             for frame in reader:
                 end_s = frame.time_s + frame.duration_s
                 yield frame, frame.time_s
 
-        with VideoReader(video, keep_going=keep_going) as reader:
+        with open_frames() as reader:
             start_person = trace_back(detector, iterate_frames(reader), person)
         if end_s <= person.time_s:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ class SyncScorer:
                 raise MediaError(f"{video}: expected a video, found a picture, which has nothing to be in step with")
             wav = mono_blocks(sound, self.encoders.sample_rate_hz, keep_going=keep_going)
             with closing(wav):  # type: ignore[type-var]  # a generator
-                tracker = build_tracker(video, person, BlazeFaceMesh(self._face_models), keep_going=keep_going)
+                open_frames = partial(VideoReader, video, keep_going=keep_going)
+                tracker = build_tracker(video, person, BlazeFaceMesh(self._face_models), open_frames)
                 any_face = False
 
                 def items() -> Iterator[TrackedFrame]:

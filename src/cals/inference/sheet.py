@@ -1,5 +1,6 @@
 """Contact sheets of faces, one row per video."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -145,7 +146,8 @@ def write_sheet(
         detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
         frame_count = 0
         for video, (_, row) in zip(videos, rows, strict=True):
-            tracker = build_tracker(video, person, detector, keep_going=keep_going)
+            open_frames = functools.partial(VideoReader, video, keep_going=keep_going)
+            tracker = build_tracker(video, person, detector, open_frames)
             frame_tracker = FrameTracker(tracker, CROP_SIZE_PX, covered="keep")
             any_face = False
             with VideoReader(video, keep_going=keep_going) as reader:

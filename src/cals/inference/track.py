@@ -41,7 +41,7 @@ def track_video(
     if sheet_file.suffix.lower() != ".png":
         raise ConfigError(f"sheet: expected a name ending in .png, found {sheet_file.name}; rename it")
     detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
-    tracker = build_tracker(video, person, detector, keep_going=keep_going)
+    tracker = build_tracker(video, person, detector, partial(VideoReader, video, keep_going=keep_going))
     counts: Counter[str] = Counter()
     sheet = EvenSampler[U8](SHEET_FRAMES)
     with (

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -119,7 +120,8 @@ def read_frames(
         tracker, total, any_face = None, None, False
         if source.video is not None and face_models is not None:
             reader = files.enter_context(VideoReader(source.video, keep_going=keep_going))
-            tracker = build_tracker(source.video, person, BlazeFaceMesh(face_models), keep_going=keep_going)
+            open_frames = partial(VideoReader, source.video, keep_going=keep_going)
+            tracker = build_tracker(source.video, person, BlazeFaceMesh(face_models), open_frames)
             items = resample_frames(track_and_align(reader, tracker, config.crop_px), timing.fps)
             total = None if reader.duration_s is None else round(reader.duration_s * timing.fps)
         if source.audio is not None:

@@ -1,7 +1,7 @@
 """Speech for the models: properties of the sound of a file, and the sound as one mono waveform."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,21 +77,19 @@ def _compute_mix_weights(source: AudioSource) -> F32:
     return one_hot
 
 
-def _resample(source: AudioSource, weights: F32, rate_hz: int) -> Iterator[F32]:
-    """Yield mono pieces [n] at `rate_hz`, together exactly as long as the source, rounded to a sample."""
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+def resample(blocks: Iterable[F32], from_hz: int, to_hz: int) -> Iterator[F32]:
+    """Yield mono blocks [n] at another rate, together exactly as long as the given ones, rounded to a sample."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=to_hz)
     samples_in, samples_out = 0, 0
-    for block in source.iterate_blocks():
-        frame = to_frame((weights @ block)[None], "mono")
-        frame.sample_rate, frame.pts, frame.time_base = source.rate_hz, samples_in, Fraction(1, source.rate_hz)
-        samples_in += block.shape[1]
+    for block in blocks:
+        frame = to_frame(block[None], "mono")
+        frame.sample_rate, frame.pts, frame.time_base = from_hz, samples_in, Fraction(1, from_hz)
+        samples_in += len(block)
         for part in resampler.resample(frame):
             samples_out += part.samples
             yield from_frame(part)[0]
-    if not samples_in:
-        raise _build_empty_error(source.path)
-    missing = round(Fraction(samples_in * rate_hz, source.rate_hz)) - samples_out
-    if source.rate_hz != rate_hz:
+    missing = round(Fraction(samples_in * to_hz, from_hz)) - samples_out
+    if samples_in and from_hz != to_hz:
         for part in resampler.resample(None):
             tail = from_frame(part)[0][: max(missing, 0)]
             missing -= len(tail)
@@ -117,8 +115,9 @@ def mono_blocks(
         weights = _compute_mix_weights(source)
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=quiet)) as source:
         pieces: list[F32] = []
-        samples = 0
-        for piece in _resample(source, weights, sample_rate_hz):
+        samples, is_empty = 0, True
+        for piece in resample((weights @ part for part in source.iterate_blocks()), source.rate_hz, sample_rate_hz):
+            is_empty = False
             pieces.append(piece)
             samples += len(piece)
             if samples < block:
@@ -128,6 +127,8 @@ def mono_blocks(
             for start in range(0, whole, block):
                 yield joined[start : start + block]
             pieces, samples = [joined[whole:]], samples - whole
+        if is_empty:
+            raise _build_empty_error(source.path)
         if samples:
             yield np.concatenate(pieces)
 
