@@ -43,7 +43,7 @@ ONLY_IN = {
     "tyro": {"cli"},
     "rich": {"cli"},
     "gradio": {"web"},
-    "filelock": {"hub"},
+    "filelock": {"hub", "training"},
     "platformdirs": {"hub"},
     "ai_edge_litert": {"face"},
     "dlib": {"evaluation"},

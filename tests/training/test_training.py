@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from cals.checkpoint import compute_weights_sha256, load_checkpoint
@@ -68,6 +69,14 @@ def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> 
     logs = [read_log(tmp_path / run, "train") for run in ("through", "resumed")]
     assert [line["step"] for line in logs[1]] == [line["step"] for line in logs[0]]
     assert [line["total"] for line in logs[1]] == pytest.approx([line["total"] for line in logs[0]])
+
+
+def test_two_processes_do_not_train_in_one_run(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    options = RunOptions(run=tmp_path / "run", accelerator="cpu")
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ConfigError, match="found another that trains in it"):
+        train(stage(corpus), options)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_sync_encoders_learn_drawn_mouths(corpus: Path, tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ def test_a_run_killed_while_it_saved_goes_on(sync_run: Path, corpus: Path, tmp_p
     train(stage(corpus, steps=steps + 5), RunOptions(run=run, accelerator="cpu"))
     assert load_state(run / "state")[1]["step"] == steps + 5
     assert [line["step"] for line in read_log(run, "start")] == [0, steps]
-    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".") and path.name != ".lock"]
 
 
 def test_unknown_names_are_explained(corpus: Path, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
+from filelock import FileLock, Timeout
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
@@ -51,9 +52,35 @@ def train(stage: Stage, options: RunOptions, progress: ProgressCallback | None =
     """Train until `stage.train.steps` or `max_minutes`; returns the last validation's metrics.
 
     A start that stays at chance is restarted, `stage.train.restarts` times at most; DataError when the last one does.
+    ConfigError where another process trains in the same run directory.
     """
+    fabric, precision = _launch(stage.train, options)
+    with _lock_run(options.run) if fabric.is_global_zero else nullcontext():
+        return _train(stage, options, fabric, precision, progress)
+
+
+@contextmanager
+def _lock_run(run: Path) -> Iterator[None]:
+    """Hold a run directory, so that no two processes mix their logs and states; it is free when the process dies."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"{run}: expected a run directory for this process alone, found another that trains in it; wait for it, or "
+            "name another --run"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(
+    stage: Stage, options: RunOptions, fabric: Fabric, precision: str, progress: ProgressCallback | None
+) -> dict[str, float]:
     config = stage.train
-    fabric, precision = _launch(config, options)
     torch.manual_seed(config.seed)
     average = ExponentialMovingAverage(stage.model.to(fabric.device), config.ema)
     network = _NetworkTrainer(fabric, stage.model, stage.parameter_groups(), config.lr, config)
