@@ -58,7 +58,7 @@ class RealClip:
     """[t], start of each frame."""
     end_s: float
     video_delay_s: float = 0.0
-    """Delay of the picture against its sound in the file; `wav` corrects it."""
+    """Delay of the picture against its sound in the file; `load_wav` corrects it."""
 
     @property
     def middles_s(self) -> F64:
