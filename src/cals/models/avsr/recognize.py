@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cals.models.avsr.beam import BeamConfig, Hypothesis, align_ctc, search_beam
+from cals.models.avsr.beam import BeamConfig, Hypothesis, search_beam
 from cals.models.avsr.language import NGram
 from cals.models.avsr.network import AVSR, Encoding
 from cals.models.avsr.tokens import Tokens
@@ -29,11 +29,6 @@ class Recognition:
     hypothesis: Hypothesis
     log_probs: Tensor = field(repr=False)
     """CTC's log probabilities [t tokens]."""
-
-    def words(self, tokens: Tokens) -> list[WordTime]:
-        """Align the words in time, by forced alignment with CTC."""
-        spans = align_ctc(self.log_probs, self.hypothesis.tokens)
-        return group_words(tokens, self.hypothesis.tokens, spans)
 
 
 @torch.no_grad()
