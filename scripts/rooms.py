@@ -23,13 +23,13 @@ WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 108, 34, 16, 46, 16
 Graph = dict[str, set[str]]
 
 
-def room_of(path: Path) -> str:
+def find_room(path: Path) -> str:
     """Return the room of a file of src/cals; `cals` is the public API in `__init__.py`."""
     first = path.relative_to(SOURCE).parts[0]
     return "cals" if first == "__init__.py" else first.removesuffix(".py")
 
 
-def imports(path: Path) -> Iterator[str]:
+def read_imports(path: Path) -> Iterator[str]:
     """Yield the module names that a file imports, those within functions too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -43,10 +43,10 @@ def imports(path: Path) -> Iterator[str]:
 
 def read_graph() -> Graph:
     """Return room -> rooms that it imports; imports of `cals` itself, for its version, are left out."""
-    graph: Graph = {room_of(path): set() for path in FILES}
+    graph: Graph = {find_room(path): set() for path in FILES}
     for path in FILES:
-        room = room_of(path)
-        for name in imports(path):
+        room = find_room(path)
+        for name in read_imports(path):
             top, _, rest = name.partition(".")
             target = rest.split(".")[0]
             if top == "cals" and target in graph and target != room:

@@ -28,7 +28,7 @@ def find_path(page: str, link: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(origin), link))
 
 
-def place_of(path: str) -> str:
+def map_path(path: str) -> str:
     """Return where the site has the repository's file `path`."""
     return path.removeprefix("docs/") if path.startswith("docs/") else COPIES + path
 
@@ -41,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page, text = waiting.pop()
         for link in LINK.findall(text):
             path = find_path(page, link)
-            uri = place_of(path)
+            uri = map_path(path)
             if path.startswith("docs/") or files.get_file_from_path(uri) or not (ROOT / path).is_file():
                 continue
             files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = page.file.src_uri
 
     def rewrite(match: re.Match[str]) -> str:
-        return posixpath.relpath(place_of(find_path(here, match[1])), posixpath.dirname(here) or ".")
+        return posixpath.relpath(map_path(find_path(here, match[1])), posixpath.dirname(here) or ".")
 
     return LINK.sub(rewrite, markdown)
 

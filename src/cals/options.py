@@ -14,6 +14,12 @@ STRENGTH_RANGE = (0.5, 1.5)
 T = TypeVar("T")
 
 
+def check_length(policy: str) -> None:
+    """Raise ConfigError unless `policy` is a `LengthPolicy`."""
+    if policy not in get_args(LengthPolicy):
+        raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
     """Options of `LipSync.frames` and `LipSync.generate`; ConfigError for values out of range."""
@@ -42,8 +48,7 @@ class GenerateOptions:
     """Use what can be decoded of a damaged video or sound."""
 
     def __post_init__(self) -> None:
-        if self.length not in get_args(LengthPolicy):
-            raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{self.length}'")
+        check_length(self.length)
         if self.covered not in get_args(OcclusionPolicy):
             raise ConfigError(
                 f"covered: expected keep or draw, found {self.covered!r}; keep leaves covered mouths as they are"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rooms import FILES, SOURCE, imports, room_of
+from rooms import FILES, SOURCE, find_room, read_imports
 
 BASE = {"timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
@@ -67,7 +67,7 @@ ONLY_IN = {
 def find_broken_rules(path: Path, room: str) -> list[str]:
     """Return the forbidden imports of a file of `room`."""
     found = []
-    for name in imports(path):
+    for name in read_imports(path):
         top, _, rest = name.partition(".")
         target = rest.split(".")[0] or "cals"
         if top == "cals" and target != room and target not in MAY_IMPORT[room]:
@@ -79,7 +79,7 @@ def find_broken_rules(path: Path, room: str) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_follow_the_table(path: Path) -> None:
-    room = room_of(path)
+    room = find_room(path)
     assert room in MAY_IMPORT, f"{room} is a new room: give it a line in the table"
     assert find_broken_rules(path, room) == []
 
@@ -95,7 +95,7 @@ def test_a_forbidden_import_is_noticed(tmp_path: Path) -> None:
 
 def test_face_runtime_is_in_one_file() -> None:
     users = {path.name for path in FILES if "cv2.dnn" in path.read_text(encoding="utf-8")}
-    users |= {path.name for path in FILES if any(name.startswith("ai_edge_litert") for name in imports(path))}
+    users |= {path.name for path in FILES if any(name.startswith("ai_edge_litert") for name in read_imports(path))}
     assert users == {"detector.py"}
 
 
@@ -110,7 +110,7 @@ def test_pieces_stay_small_and_quiet(path: Path) -> None:
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, "bare except"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-            assert room_of(path) == "cli", "library code logs, never prints"
+            assert find_room(path) == "cli", "library code logs, never prints"
 
 
 def test_importing_cals_is_light() -> None:

@@ -33,7 +33,7 @@ def frames() -> U8:
 
 def test_mouths_change_and_all_else_stays(lips: LipSync, frames: U8) -> None:
     speech = np.random.default_rng(0).normal(0, 0.1, (2, 2 * RATE_HZ)).astype(np.float32)
-    result = list(lips.on_frames(frames, np.arange(32) / 25 + 0.2, speech, RATE_HZ))
+    result = list(lips.on_frames(frames, np.arange(32, dtype=np.float32) / 25 + 0.2, speech, RATE_HZ))
     assert len(result) == len(frames)
     assert all(one.shape == frames.shape[1:] and one.dtype == np.uint8 for one in result)
     change = np.abs(np.stack(result).astype(int) - frames).max(axis=-1)

@@ -6,11 +6,11 @@ from typing import Annotated
 import tyro
 
 from cals.cli.progress import show_progress
-from cals.cli.study_options import HidingOptions
+from cals.cli.study_options import MaskingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedOptions(HidingOptions):
+class MaskedOptions(MaskingOptions):
     """Options of `cals masked`."""
 
     baseline: str | None = None

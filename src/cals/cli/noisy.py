@@ -7,11 +7,11 @@ from typing import Annotated
 import tyro
 
 from cals.cli.progress import show_progress
-from cals.cli.study_options import HidingOptions
+from cals.cli.study_options import MaskingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisyOptions(HidingOptions):
+class NoisyOptions(MaskingOptions):
     """Options of `cals noisy`."""
 
     recogniser: Path

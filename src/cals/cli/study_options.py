@@ -57,8 +57,8 @@ class StudyOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HidingOptions(StudyOptions):
-    """Options of studies that hide sound from Audio-to-Lip."""
+class MaskingOptions(StudyOptions):
+    """Options of studies that mask the sound of Audio-to-Lip."""
 
     a2l: Path | None = None
     """Checkpoint folder of the Audio-to-Lip that the model was trained from, to take in place of its own, which may

@@ -56,7 +56,7 @@ class GroupOffset:
 def estimate_group_offset(curves: list[Curve], min_clips: int = 1) -> GroupOffset:
     """Estimate the offset at which the mean curve of the clips peaks; of equal peaks the one nearest to 0.
 
-    With fewer than `enough` clips the offset is taken to be 0.
+    With fewer than `min_clips` clips the offset is taken to be 0.
     """
     mean = np.mean(curves, axis=0)
     shifts = np.arange(len(mean)) - len(mean) // 2

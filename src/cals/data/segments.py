@@ -49,7 +49,7 @@ def extract_samples(
 ) -> Iterator[Sample]:
     """Iterate over the samples of one recording, at the model's rates; count in `dropped` the frames left out.
 
-    Sound and words reach MAX_SHIFT frames further on either side; `synced` then cuts out what belongs to the frames.
+    Sound and words reach MAX_SHIFT frames further on either side; `correct_offset` then cuts out what belongs to them.
     """
     segment: _Segment | None = None
     track = -1

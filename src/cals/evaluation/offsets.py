@@ -32,7 +32,7 @@ def load_sync(folder: Path) -> SyncModel:
 def score_offset(clip: RealClip, seen: AlignedFaces, model: SyncModel) -> dict[str, float]:
     """Return `found`, 1 where the clip's offset is within a frame, else 0, and `windows_found`, the share of windows.
 
-    Empty where `embedded` returns None.
+    Empty where `embed_clip` returns None.
     """
     embeddings = embed_clip(clip, seen, model)
     if embeddings is None:

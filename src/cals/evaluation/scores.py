@@ -92,7 +92,7 @@ def score_pixels(generated: U8, real: U8, landmarks: F64) -> dict[str, float]:
 
 
 def score_pixels_by_frame(generated: U8, real: U8, landmarks: F64) -> dict[str, F64]:
-    """Score the pixels of each frame, measure -> [t], with the gradient energies whose means `sharpness` compares."""
+    """Score the pixels of each frame, measure -> [t], with the gradient energies that `compute_sharpness` averages."""
     half = real.shape[1] // 2
     rows = []
     for pred, target, points in zip(generated, real, landmarks, strict=True):

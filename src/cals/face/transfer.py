@@ -202,5 +202,5 @@ def _build_lip_mask(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
 
 
 def collect_outer_lips(*landmarks: NDArray[Any]) -> NDArray[Any]:
-    """Collect the outer lip points [n 2] of several faces [468 2+], for `transfer`."""
+    """Collect the outer lip points [n 2] of several faces [468 2+], for `transfer_pixels`."""
     return np.concatenate([points[list(MOUTH_OUTER), :2] for points in landmarks])

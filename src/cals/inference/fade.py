@@ -54,7 +54,7 @@ def compute_strengths(
 def compute_frame_strengths(
     items: Iterable[TrackedFrame], is_drawn: Callable[[TrackedFrame], bool]
 ) -> Iterator[tuple[TrackedFrame, float]]:
-    """Yield tracked frames with their strengths, as `strengths` does."""
+    """Yield tracked frames with their strengths, as `compute_strengths` does."""
     return compute_strengths(
         items, lambda item: item.face, lambda item: item.frame.time_s + item.frame.duration_s, is_drawn=is_drawn
     )

@@ -120,7 +120,7 @@ def crop_to_face(items: Iterable[TrackedFrame], size_px: int) -> Iterator[Tracke
 
 
 def has_head_motion(model: LipModel, name: str, *, is_photo: bool, has_pose: bool) -> bool:
-    """Whether the head motion differs from the picture's: for photos, `posed` by another video or by Audio2Head.
+    """Whether the head motion differs from the picture's: for photos, held as in another video or by Audio2Head.
 
     Raises ConfigError where a pose video is given and the model or the face does not allow it.
     """

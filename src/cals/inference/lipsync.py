@@ -110,11 +110,12 @@ class LipSync:
         source, mono = ArraySource(frames, times_s), np.atleast_2d(samples).mean(axis=0, dtype=np.float32)
         if not mono.size or rate_hz < 1:
             raise MediaError(f"samples: expected sound [n] at a rate in Hz, found {mono.size} samples at {rate_hz} Hz")
-        start = round(Fraction(times_s[0]) * rate_hz)
+        start = round(source.start_s * rate_hz)
         mono = mono[start:] if start >= 0 else np.concatenate([np.zeros(-start, np.float32), mono])
-        wav = sound.resample(iter([mono]), rate_hz, self.model.network.mel.timing.sample_rate_hz)
-        for lip_frame in self._iterate_frames(source, wav, Fraction(len(mono), rate_hz), options):
-            yield source.restore(lip_frame.frame)
+        wav = sound.resample([mono], rate_hz, self.model.network.mel.timing.sample_rate_hz)
+        with closing(self._iterate_frames(source, wav, Fraction(len(mono), rate_hz), options)) as lip_frames:
+            for lip_frame in lip_frames:
+                yield source.restore(lip_frame.frame)
 
     def _read_wav(self, audio: str | Path, options: GenerateOptions) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz

@@ -46,8 +46,7 @@ def build_no_face_error(video: Path, who: str | int, tracker: FaceTracker) -> No
     if tracker.max_faces_found:
         return NoFaceError(
             f"{video}: expected the person '{who}', found at most {tracker.max_faces_found} face(s) in a "
-            "picture and never "
-            "that one; choose another --person"
+            "picture and never that one; choose another --person"
         )
     return NoFaceError(
         f"{video}: expected a face, found none in any frame; use a picture with a whole face, seen from "

@@ -56,6 +56,12 @@ class VideoSource:
         return fit_length(self.path, policy, audio_s, keep_going=self.keep_going, size=self.size)
 
 
+def _to_fraction(time_s: float | Fraction) -> Fraction:
+    """Return a time of any numeric type to the microsecond."""
+    exact = time_s if isinstance(time_s, Fraction) else Fraction(float(time_s))  # NumPy's own are no numbers to it
+    return exact.limit_denominator(1_000_000)
+
+
 class ArraySource:
     """RGB pictures [h w 3] of one size with the times in seconds at which they are shown; MediaError for others."""
 
@@ -71,9 +77,10 @@ class ArraySource:
                 f"times: expected {len(frames)} rising times in seconds, a frame each, found {len(times_s)}"
             )
         self._pictures = frames
-        times = [Fraction(time_s).limit_denominator(1_000_000) for time_s in times_s]
+        times = [_to_fraction(time_s) for time_s in times_s]
         steps = [after - before for before, after in pairwise(times)] or [Fraction(1, 25)]
-        self._times = [(time_s - times[0], step) for time_s, step in zip(times, [*steps, steps[-1]], strict=False)]
+        self.start_s = times[0]
+        self._times = [(time_s - self.start_s, step) for time_s, step in zip(times, [*steps, steps[-1]], strict=False)]
         self._pending: dict[int, Frame] = {}
 
     def open(self, *, quiet: bool = False) -> AbstractContextManager[Iterator[Frame]]:

@@ -6,13 +6,11 @@ from contextlib import closing
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from typing import get_args
 
-from cals.errors import ConfigError
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.media.rewind import Rewinder
-from cals.options import LengthPolicy
+from cals.options import LengthPolicy, check_length
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +25,7 @@ def fit_length(
     frame. audio: the same, holding the last frame. video: as long as the picture. Frames start before `audio_s`;
     memory stays bounded. `size` is the limit in pixels of the longer side of an image.
     """
-    if policy not in get_args(LengthPolicy):
-        raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
+    check_length(policy)
     with VideoReader(path, keep_going=keep_going, size=size) as reader:
         if policy == "video":
             yield from reader

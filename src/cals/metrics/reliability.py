@@ -34,7 +34,7 @@ class ReliabilityScores:
 
 
 def bootstrap_auc(clips: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], seed: int = 0) -> F64:
-    """Compute bootstrap replicates [r], for `estimate`, of how often a corrupted frame scores below a clean one.
+    """Compute replicates [r], for `estimate_interval`, of how often a corrupted frame scores below a clean one.
 
     A clip is its frames' scores [t] and which of them are corrupted; frames are ranked among those of all clips. A
     resample in which no frame is corrupted, or all are, is NaN.

@@ -103,6 +103,6 @@ class UNetLips(LipGenerator):
         return self.a2l(mel)
 
     def forward(self, mel: Tensor, frames: Tensor, reference: Tensor, real: Tensor) -> Tensor:
-        """Generate crops in training from mel [b m f]; `frames` [b t] selects the units, the rest is as in `drawn`."""
+        """Generate crops in training from mel [b m f]; `frames` [b t] selects units, the rest is as in `generate`."""
         units = self.predict_units(mel).gather(1, frames[..., None].expand(-1, -1, self.config.a2l.unit))
         return self.generate(units, reference, real)

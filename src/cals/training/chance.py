@@ -16,7 +16,7 @@ MIN_STEP = 100
 
 
 class ChanceMonitor:
-    """A single check of a start, at step `due`: the mean loss of the last `WINDOW` steps against that of chance."""
+    """A single check of a start, at step `due_step`: mean loss of the last `WINDOW` steps against that of chance."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -36,7 +36,7 @@ class ChanceMonitor:
             self.losses.append(float(loss.detach()))
 
     def is_stuck(self) -> bool:
-        """Return whether this is step `due` and the loss is at chance; a NaN counts as chance."""
+        """Return whether this is step `due_step` and the loss is at chance; a NaN counts as chance."""
         chance = self._stage.chance_loss
         if chance is None or self._stage.step != self.due_step or not self.losses:
             return False

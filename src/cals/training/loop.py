@@ -88,11 +88,11 @@ def _train(
     state = _collect_state(network, average, discriminator)
     watch = ChanceMonitor(stage)
     step = stage.step = _resume(stage, state, watch, options.run)
-    journal = RunLog(options.run) if fabric.is_global_zero else None
-    if journal is not None:
-        journal.truncate(step)
+    run_log = RunLog(options.run) if fabric.is_global_zero else None
+    if run_log is not None:
+        run_log.truncate(step)
         facts = {"device": str(fabric.device), "world": fabric.world_size, "precision": precision}
-        journal.write("start", step, facts | stage.describe_run())
+        run_log.write("start", step, facts | stage.describe_run())
     started = saved = time.monotonic()
     metrics: dict[str, float] = {}
     validated = -1  # at which step; known to every process, while only the first one has metrics
@@ -111,27 +111,27 @@ def _train(
         watch.record(losses["total"])
         if step % config.log_every == 0:
             means = _mean_over_processes(fabric, losses)
-            if journal is not None:
-                journal.write("train", step, means)
+            if run_log is not None:
+                run_log.write("train", step, means)
         if step == watch.due_step and _any_process(fabric, watch.is_stuck()):
             if stuck := stage.restarts >= config.restarts:
                 break
-            step, metrics, validated = _restart(stage, state, watch, journal), {}, -1
+            step, metrics, validated = _restart(stage, state, watch, run_log), {}, -1
             save()
             continue
         if step % config.validate_every == 0:
-            metrics, validated = _validate(fabric, stage, average.module, journal, step, options.run), step
+            metrics, validated = _validate(fabric, stage, average.module, run_log, step, options.run), step
         if _any_process(fabric, time.monotonic() - saved > config.checkpoint_every_s):
             save()
             saved = time.monotonic()
         if progress is not None:
             progress(step, config.steps)
     if validated != step:
-        metrics = _validate(fabric, stage, average.module, journal, step, options.run)
+        metrics = _validate(fabric, stage, average.module, run_log, step, options.run)
     save()
-    if journal is not None:
-        journal.plot_curves()
-        journal.close()
+    if run_log is not None:
+        run_log.plot_curves()
+        run_log.close()
     if stuck:
         raise DataError(watch.describe_failure(options.run))
     return metrics
@@ -237,20 +237,20 @@ def _mean_over_processes(fabric: Fabric, losses: Losses) -> dict[str, float]:
 
 
 def _validate(
-    fabric: Fabric, stage: Stage, model: nn.Module, journal: RunLog | None, step: int, run: Path
+    fabric: Fabric, stage: Stage, model: nn.Module, run_log: RunLog | None, step: int, run: Path
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
     if fabric.is_global_zero:
         with torch.no_grad():
             metrics = stage.validate(model.eval(), fabric.device)
             stage.write_sheet(model, fabric.device, run / "sheet.png")
-        if journal is not None:
-            journal.write("validation", step, dict(metrics))
-            journal.plot_curves(every_s=CURVES_INTERVAL_S)
+        if run_log is not None:
+            run_log.write("validation", step, dict(metrics))
+            run_log.plot_curves(every_s=CURVES_INTERVAL_S)
             advice = stage.build_advice(step, metrics)
             if advice:
                 logger.warning("%s", advice)
-                journal.write("advice", step, {"text": advice})
+                run_log.write("advice", step, {"text": advice})
     fabric.barrier()
     return metrics
 
@@ -263,14 +263,14 @@ def _any_process(fabric: Fabric, flag: bool) -> bool:
     return isinstance(votes, torch.Tensor) and bool(votes > 0)
 
 
-def _restart(stage: Stage, state: TrainingState, watch: ChanceMonitor, journal: RunLog | None) -> int:
-    """Restart training with the next seed; the journal keeps one line of the failed start. Returns step 0."""
+def _restart(stage: Stage, state: TrainingState, watch: ChanceMonitor, run_log: RunLog | None) -> int:
+    """Restart training with the next seed; the run log keeps one line of the failed start. Returns step 0."""
     message = watch.describe()
     stage.restarts += 1
     logger.warning("%s; beginning anew, from seed %d", message, stage.seed)
-    if journal is not None:
-        journal.truncate(0)
-        journal.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": message})
+    if run_log is not None:
+        run_log.truncate(0)
+        run_log.write("restart", 0, {"number": stage.restarts, "seed": stage.seed, "text": message})
     stage.reset_weights()
     state.reset()
     watch.losses.clear()

@@ -42,7 +42,7 @@ class Stage(ABC):
 
     @property
     def chance_loss(self) -> float | None:
-        """`total` of a network at chance level, where it is known; a stage that has one implements `redraw` too."""
+        """`total` of a network at chance level, where known; a stage that has one implements `reset_weights` too."""
         return None
 
     def reset_weights(self) -> None:
@@ -62,7 +62,7 @@ class Stage(ABC):
         """
 
     def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
-        """Compute the discriminator's losses on the detached output of the last call of `losses`.
+        """Compute the discriminator's losses on the detached output of the last call of `compute_losses`.
 
         `discriminator` is the stage's own as the loop wraps it. It must be called once, with real and generated images
         in one batch, because DDP expects one forward for each backward.

@@ -42,8 +42,7 @@ NOTES = (
     "Published scores are of other raters and other clips: compare how far methods lie apart, not the digits.",
     "Practice trials count nowhere. Catch trials decide who counts, and count nowhere else: the lip-sync of a real "
     f"video has to be rated {MIN_REAL_SCORE} or higher, that of one with another clip's sound "
-    f"{MAX_SHUFFLED_SCORE} or lower, "
-    "every time.",
+    f"{MAX_SHUFFLED_SCORE} or lower, every time.",
 )
 
 

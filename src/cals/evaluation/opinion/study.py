@@ -139,8 +139,7 @@ def read_study(folder: Path) -> Study:
     except OSError as error:
         raise DataError(
             f"{folder}: expected a study made by `cals study make`, found {describe_os_error(error)} for "
-            f"{STUDY} or {KEY}; "
-            "name its folder"
+            f"{STUDY} or {KEY}; name its folder"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}: expected a study that can be read, found {error}; make it anew") from error

@@ -26,7 +26,7 @@ _BT601, _LIMITED = 6, 1
 
 
 def write_view(path: Path, clip: RealClip, frames: Sequence[Frame]) -> None:
-    """Write a video of the square around the face in `frames`, for `joined` to put beside others."""
+    """Write a video of the square around the face in `frames`, for `join_views` to put beside others."""
     count = max(int(min(clip.end_s, LENGTH_S) * FPS), 1)
     index = np.searchsorted(clip.starts_s, (np.arange(count) + 0.5) / FPS, side="right") - 1
     box, real = _find_square(clip), clip.frames[0].frame

@@ -178,8 +178,7 @@ class StudyReport(ABC):
         settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
             f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth "
-            "openings, pooled "
-            "within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
+            "openings, pooled within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
         )
 
 

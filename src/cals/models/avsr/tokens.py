@@ -85,9 +85,9 @@ def normalize_text(text: str) -> str:
 
 
 def build_tokens(texts: Iterable[str], unit: Unit, *, min_count: int = 1) -> Tokens:
-    """Build the vocabulary of a corpus: `CHARACTERS` and all others that occur, or words that occur `fewest` times.
+    """Build the vocabulary of a corpus: `CHARACTERS` and all others that occur, or words that occur `min_count` times.
 
-    With `fewest` above 1 a word model learns unknown words. Raises DataError for texts without words.
+    With `min_count` above 1 a word model learns unknown words. Raises DataError for texts without words.
     """
     counts: Counter[str] = Counter()
     for text in texts:

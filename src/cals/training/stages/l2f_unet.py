@@ -76,8 +76,7 @@ class UNetStageConfig:
         if self.recall is not None and (self.window is None or self.perceptual.d_vv):
             raise ConfigError(
                 "l2f: expected recall with a window of sound and perceptual losses without d_vv, instead of "
-                "which it has d_lips, "
-                f"found {self.window} and d_vv {self.perceptual.d_vv}"
+                f"which it has d_lips, found {self.window} and d_vv {self.perceptual.d_vv}"
             )
 
 
