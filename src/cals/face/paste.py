@@ -17,7 +17,7 @@ _DETAIL_LEVELS = 6.0
 """Where the generated crop is within about this many levels of the original one, the detail of the frame is kept."""
 _DETAIL_BLUR_PX = 2.0
 _RIM_PX = 3
-_EMPTY_PATCH = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
+EMPTY_PATCH = Patch(box=Box(0, 0, 0, 0), rgb=np.zeros((0, 0, 3), np.uint8), alpha=np.zeros((0, 0), np.float32))
 
 
 def paste(
@@ -36,7 +36,7 @@ def paste(
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if strength <= 0 or not len(rows):
-        return _EMPTY_PATCH
+        return EMPTY_PATCH
     # only the masked part of the crop is processed, with a rim for the filters
     y0, y1 = max(int(rows[0]) - _RIM_PX, 0), int(rows[-1]) + 1 + _RIM_PX
     x0, x1 = max(int(columns[0]) - _RIM_PX, 0), int(columns[-1]) + 1 + _RIM_PX
@@ -47,7 +47,7 @@ def paste(
     height, width = alpha_crop.shape
     box = compute_source_box(to_part, width, height, margin_px=0).clip(picture.width, picture.height)
     if not box.width or not box.height:
-        return _EMPTY_PATCH
+        return EMPTY_PATCH
     original, generated = original_crop[part].astype(np.float32), generated_crop[part].astype(np.float32)
     matched = generated + estimate_colour_offset(original, generated, alpha_crop)
     agreement = _compute_agreement(original, matched)

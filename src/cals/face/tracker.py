@@ -1,6 +1,7 @@
 """Tracking of one person's face through a video, frame by frame."""
 
 import logging
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import cycle
 
@@ -47,6 +48,8 @@ _OTHER_SIMILARITY = 0.6
 """Below this correlation it is another face, or an occluded one, even if it did not move."""
 _SIMILARITY_MARGIN = 0.2
 """Least lead in similarity of another face over the one that the rule selects, to be used instead of it."""
+_SAME_PLACE = 0.3
+"""Faces whose middles are within this many face sizes are one face."""
 _MAX_GROWTH = 1.5
 """Largest change of size between frames."""
 _MAX_PREDICTION_S = 0.1
@@ -94,13 +97,39 @@ class FaceTracker:
         """Time at which another face appeared in the person's place; None if that is long ago or never happened."""
         self._skip_reason: str | None = None
         """Why no mouth should be rendered into the last face; None if one may be."""
+        self._rivals: tuple[FaceTracker, ...] = ()
+        """Trackers of other persons in the same frames."""
         self.max_faces_found = 0
         """Most faces found in one search for the person, including others."""
+
+    def set_rivals(self, rivals: Iterable["FaceTracker"]) -> None:
+        """Leave the faces of other persons to `rivals`, which take the same frames, and follow no third one's.
+
+        Once the person was found, a face is theirs if it is more similar to them than to any of the others.
+        """
+        self._rivals = tuple(rivals)
+
+    def _is_own(self, fit: MeshFit) -> bool:
+        """Return whether the face is this person's rather than a rival's or a stranger's."""
+        if not self._rivals or not self._gallery:
+            return True
+        similarity = self._gallery.compute_similarity(fit.thumbnail)
+        return similarity >= _OTHER_SIMILARITY and all(
+            rival._gallery.compute_similarity(fit.thumbnail) <= similarity for rival in self._rivals
+        )
+
+    def _is_at_rival(self, fit: MeshFit) -> bool:
+        """Return whether a rival tracks a face in the same place."""
+        return any(
+            rival._tracking and rival._last is not None and _is_same_place(fit, rival._last) for rival in self._rivals
+        )
 
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
         """Track the face in the next frame; `time_s` counts from the first frame and increases."""
         shot = self._shots.update(picture, time_s)
         fit = self._track_face(picture, float(time_s - self._last_time_s)) if self._tracking else None
+        if fit is not None and self._is_at_rival(fit) and not self._is_own(fit):
+            fit = None  # two persons crossed
         # in doubt the face decides: it is the same, or another one is in its place; a lost one decides nothing
         if fit is not None and self._is_same_face(
             fit, _OTHER_SIMILARITY if shot is Shot.SAME else MIN_SAME_FACE_SIMILARITY
@@ -143,6 +172,7 @@ class FaceTracker:
         elif time_s - (self._last_search_s or 0) >= _IDLE_INTERVAL_S:
             self._last_search_s = time_s
             fits = find_faces(self._detector, picture, thorough=True)
+            fits = [fit for fit in fits if self._is_own(fit)]
             best = max(fits, key=lambda fit: self._gallery.compute_similarity(fit.thumbnail), default=None)
             if best is not None and self._gallery.compute_similarity(best.thumbnail) >= _MIN_SIMILARITY:
                 self._replaced_s = None
@@ -227,6 +257,7 @@ class FaceTracker:
         After a gap position and appearance decide, after a cut appearance, else the rule.
         """
         self.max_faces_found = max(self.max_faces_found, len(fits))
+        fits = [fit for fit in fits if self._is_own(fit)]
         similarities = [self._gallery.compute_similarity(fit.thumbnail) for fit in fits]
         if self._last is not None:
             lost = self._reidentify(self._last, fits, similarities, float(time_s - self._lost_s))
@@ -299,6 +330,10 @@ class FaceTracker:
             detect_in(self._detector, picture, region_around(fit.centre, fit.size_px)) if turn_deg < middle else []
         )
         return not any(is_consistent(detection, fit) for detection in detections)
+
+
+def _is_same_place(fit: MeshFit, other: MeshFit) -> bool:
+    return float(np.hypot(*(fit.centre - other.centre))) < _SAME_PLACE * max(fit.size_px, other.size_px)
 
 
 def _build_absent(index: int, time_s: Fraction, track: int, *, cut: bool) -> TrackedFace:

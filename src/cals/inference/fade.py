@@ -33,8 +33,7 @@ def compute_strengths(
             # A frame is as far from the gap before it as its end, and from the one after it as its start.
             distances = [] if before_s is None else [end_of(item) - before_s]
             distances += [] if after_s is None else [after_s - face_of(item).time_s]
-            nearness = min([*distances, fade_s]) / fade_s
-            yield item, float(nearness * nearness * (3 - 2 * nearness))  # smooth at both ends
+            yield item, smooth_step(min([*distances, fade_s]) / fade_s)
 
     for item in items:
         face = face_of(item)
@@ -49,6 +48,12 @@ def compute_strengths(
             gap_s = end_of(item)
             yield item, 0.0
     yield from release(None)
+
+
+def smooth_step(share: Fraction) -> float:
+    """Return a weight that rises from 0 to 1 with `share`, smooth at both ends and constant beyond them."""
+    share = min(max(share, Fraction(0)), Fraction(1))
+    return float(share * share * (3 - 2 * share))
 
 
 def compute_frame_strengths(

@@ -75,6 +75,11 @@ class FrameTracker:
             self._tracked_ahead.append((frame.source_s, item.face, item.view))
             yield item
 
+    def recall_ahead(self, frames: Iterable[Frame]) -> Iterator[TrackedFrame]:
+        """Yield the frames of `look_ahead`, read once more, with the faces that it kept."""
+        for frame, (_, face, view) in zip(frames, self._tracked_ahead, strict=False):
+            yield TrackedFrame(frame, face, view)
+
     def _recall(self, frame: Frame) -> TrackedFrame:
         source_s, face, view = self._tracked_ahead.popleft()
         if source_s != frame.source_s:

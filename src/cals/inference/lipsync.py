@@ -11,28 +11,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 import cals
 from cals import hub
 from cals.errors import ConfigError, MediaError
-from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.tracker import FaceTracker
-from cals.inference.frame_tracker import FrameTracker, TrackedFrame
-from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
+from cals.face.detector import FaceModels
 from cals.inference.load import LoadedModel, load_model
-from cals.inference.mouth_painter import MouthPainter
-from cals.inference.painters import CropPainter, Painter
-from cals.inference.person_tracker import build_no_face_error, build_tracker
+from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
-from cals.inference.stream import LipFrame, generate_frames
-from cals.inference.windows import iterate_units
+from cals.inference.stream import LipFrame
 from cals.media import audio as sound
-from cals.media.source import ArraySource, FrameSource, VideoSource
-from cals.media.timeline import fit_length
+from cals.media.source import ArraySource, VideoSource
 from cals.media.writer import VideoWriter
-from cals.models.audio2head import Audio2Head
 from cals.models.cals import MeshLips
 from cals.options import EncodeOptions, GenerateOptions, override
 from cals.types import F32, U8, ProgressCallback
@@ -73,7 +64,7 @@ class LipSync:
             ) from error
         set_precision(self.model.network, precision)
         self.batch = batch
-        self._face_models = FaceModels(*hub.read_face_models(face_models))
+        self._pipeline = Pipeline(self.model, FaceModels(*hub.read_face_models(face_models)), batch)
 
     def frames(
         self, face: str | Path, audio: str | Path, options: GenerateOptions | None = None, **changes: Any
@@ -88,7 +79,8 @@ class LipSync:
         self._check_strength(options.strength)
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
         audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
-        yield from self._iterate_frames(source, self._read_wav(audio, options), audio_s, options)
+        part = Part(person=options.person, wav=self._read_wav(audio, options))
+        yield from self._pipeline.iterate_frames(source, [part], audio_s, options)
 
     def on_frames(
         self,
@@ -113,81 +105,15 @@ class LipSync:
         start = round(source.start_s * rate_hz)
         mono = mono[start:] if start >= 0 else np.concatenate([np.zeros(-start, np.float32), mono])
         wav = sound.resample([mono], rate_hz, self.model.network.mel.timing.sample_rate_hz)
-        with closing(self._iterate_frames(source, wav, Fraction(len(mono), rate_hz), options)) as lip_frames:
+        part = Part(person=options.person, wav=wav)
+        audio_s = Fraction(len(mono), rate_hz)
+        with closing(self._pipeline.iterate_frames(source, [part], audio_s, options)) as lip_frames:
             for lip_frame in lip_frames:
                 yield source.restore(lip_frame.frame)
 
     def _read_wav(self, audio: str | Path, options: GenerateOptions) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
         return sound.mono_blocks(audio, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True)
-
-    def _iterate_frames(
-        self, source: FrameSource, wav: Iterator[F32], audio_s: Fraction, options: GenerateOptions
-    ) -> Generator[LipFrame, None, None]:
-        network = self.model.network
-        # One detector per job: its runtime is not thread-safe.
-        detector = BlazeFaceMesh(self._face_models)
-        tracker = build_tracker(source.path, options.person, detector, source.open)
-        frame_tracker = FrameTracker(tracker, network.crop_px, covered=options.covered)
-        any_face = False
-        # Every stage is closed on any exit, so that no file stays open while an exception is alive.
-        with ExitStack() as stages:
-            units = iterate_units(network, _close_with(stages, wav))
-            motion = self._build_head_motion(stages, source, audio_s, options)
-            painter = (
-                self._build_painter(source, frame_tracker, detector, units, options.strength)
-                if motion is None
-                else HeadPainter(network, units, motion)
-            )
-            frames = _close_with(stages, source.fit_length(options.length, audio_s))
-            items = _close_with(stages, frame_tracker.track(frames))
-            if motion is not None:
-                items = crop_to_face(items, network.crop_px)
-            for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch)):
-                any_face = any_face or lip_frame.face.valid
-                if source.is_photo and not any_face:
-                    break
-                yield lip_frame
-        if not any_face:
-            raise build_no_face_error(source.path, options.person, tracker)
-
-    def _has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
-        return has_head_motion(
-            self.model.network, self.model.name, is_photo=source.is_photo, has_pose=options.pose is not None
-        )
-
-    def _build_head_motion(
-        self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions
-    ) -> HeadMotion | None:
-        """Build the source of head poses, None where heads keep the picture's pose."""
-        network = self.model.network
-        if not self._has_head_motion(source, options):
-            return None
-        if options.pose is None:
-            assert isinstance(network, Audio2Head)
-            return PredictedHeads(network)
-        tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
-        frames = _close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
-        return PoseVideo(_close_with(stages, tracker.track(frames)), str(options.pose))
-
-    def _build_painter(
-        self,
-        source: FrameSource,
-        frame_tracker: FrameTracker,
-        detector: FaceDetector,
-        units: Iterator[Tensor],
-        strength: float,
-    ) -> Painter:
-        """Build the painter, after a look-ahead at the video."""
-        network = self.model.network
-        with ExitStack() as stages:
-            ahead: Iterator[TrackedFrame] = iter(())
-            if not source.is_photo:
-                reader = stages.enter_context(source.open(quiet=True))
-                ahead = _close_with(stages, frame_tracker.look_ahead(reader))
-            if isinstance(network, MeshLips):
-                return MouthPainter(network, units, ahead, strength, detector=detector)
-            return CropPainter(network, units, ahead)
 
     def generate(
         self,
@@ -252,7 +178,7 @@ class LipSync:
         provenance: bool,
     ) -> VideoWriter:
         video_format, crop_px = source.format, self.model.network.crop_px
-        if self._has_head_motion(source, options):
+        if self._pipeline.has_head_motion(source, options):
             video_format = replace(video_format, width=crop_px, height=crop_px)
         return VideoWriter(
             out,
@@ -279,11 +205,3 @@ class LipSync:
             "comment": f"The mouth in this video was generated by cals {cals.__version__} "
             f"(model {self.model.name} {self.model.fingerprint}). DigitalSourceType: {DIGITAL_SOURCE_TYPE}"
         }
-
-
-def _close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
-    """Return `stage`, which `stages` closes on exit; later ones first."""
-    close = getattr(stage, "close", None)
-    if close is not None:
-        stages.callback(close)
-    return stage

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from cals.face.detector import FaceDetector
+from cals.face.paste import EMPTY_PATCH
 from cals.face.skip_reasons import OCCLUDED
 from cals.face.transfer import SourceFace
 from cals.inference import painters
@@ -21,6 +22,7 @@ from cals.inference.frame_tracker import TrackedFrame
 from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light
 from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
+from cals.inference.schedule import Schedule
 from cals.inference.windows import UnitStream
 from cals.models.cals import MeshLips
 from cals.models.mesh import measure_lip_gap
@@ -55,7 +57,7 @@ class MouthPainter(Painter):
         model: MeshLips,
         units: Iterator[Tensor],
         ahead: Iterable[TrackedFrame],
-        strength: float = 1.0,
+        strength: float | Schedule = 1.0,
         costs: SourceCosts | None = None,
         detector: FaceDetector | None = None,
     ) -> None:
@@ -107,6 +109,8 @@ class MouthPainter(Painter):
     @torch.inference_mode()
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         bank = self._bank(track, batch, found_again)
+        if not any(strengths):
+            return [EMPTY_PATCH] * len(batch)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, future_motion = self._motion(bank, batch)
         landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in batch])
@@ -172,10 +176,18 @@ class MouthPainter(Painter):
         activity = _compute_speech_activity(
             (motion @ measure_lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px
         )
-        person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=self._strength)
+        strength = self._get_strengths(start, len(units))
+        person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=strength)
         lower = torch.tensor([floor(position) - start for position in positions])
         fraction = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
         return torch.lerp(person_motion[lower], person_motion[lower + 1], fraction), person_motion[-_LOOK_AHEAD_UNITS:]
+
+    def _get_strengths(self, first: int, count: int) -> float | Tensor:
+        """Return the strength of all units, or [count] from unit `first` on."""
+        if not isinstance(self._strength, Schedule):
+            return self._strength
+        times_s = (Fraction(2 * unit + 1, 2 * self._timing.fps) for unit in range(first, first + count))
+        return torch.tensor([self._strength.get_strength(time_s) for time_s in times_s])
 
     def _choose(self, bank: MouthBank, batch: ViewBatch, landmarks: Tensor, motion: Tensor) -> list[int]:
         """Choose the source of each frame; frames after them are assumed to have the last one's pose and light."""

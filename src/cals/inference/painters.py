@@ -8,7 +8,7 @@ from itertools import groupby, takewhile
 import torch
 from torch import Tensor
 
-from cals.face.paste import paste
+from cals.face.paste import EMPTY_PATCH, paste
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, stack_crops
 from cals.inference.windows import UnitStream
@@ -57,8 +57,10 @@ class CropPainter(Painter):
         self._model, self._units = model, UnitStream(units)
 
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
-        units = self._units.interpolate(compute_unit_positions(self._model.mel.timing, batch))
         person_gallery = self._galleries.update(track, batch, found_again=found_again)
+        if not any(strengths):
+            return [EMPTY_PATCH] * len(batch)
+        units = self._units.interpolate(compute_unit_positions(self._model.mel.timing, batch))
         device = next(self._model.parameters()).device
         faces = Faces(
             crops=stack_crops(view.crop for _, view in batch),

@@ -67,24 +67,30 @@ def fit_speaker(decoder: MeshDecoder, landmarks: Tensor) -> Speaker:
 
 @disable_autocast
 def retarget_motion(
-    decoder: MeshDecoder, speaker: Speaker, motion: Tensor, loudness: Tensor | None = None, *, strength: float = 1.0
+    decoder: MeshDecoder,
+    speaker: Speaker,
+    motion: Tensor,
+    loudness: Tensor | None = None,
+    *,
+    strength: float | Tensor = 1.0,
 ) -> Tensor:
     """Retarget the average speaker's motion [t k] to this person; zero motion stays zero.
 
     `loudness` [t] is how much speech there is around each frame (0 to 1): with it lips that are apart at rest close
-    where speech closes them. `strength` scales the motion, and from 1 on the limit of the opening too.
+    where speech closes them. `strength`, one or [t], scales the motion, and from 1 on the limit of the opening too.
     """
+    strength = torch.as_tensor(strength, dtype=motion.dtype, device=motion.device)
     gaps = measure_lip_gap(decoder.mesh.basis)
     unit_opening = gaps / gaps.square().sum()  # the smallest motion that opens the mouth by a pixel
     scaled = motion * speaker.span
     opening = scaled @ gaps
     nearly_closed = _NEARLY_CLOSED * decoder.opening_px * speaker.span
     scaled_opening = strength * _deepen_closures(opening, nearly_closed)
-    limited = _limit_opening(scaled_opening, speaker.max_opening_px * max(1.0, strength))
+    limited = _limit_opening(scaled_opening, speaker.max_opening_px * strength.clamp_min(1))
     if loudness is not None:
         closure = (1 - opening / nearly_closed).clamp(0, 1)
         limited = limited - speaker.rest_gap_px * closure * loudness
-    return strength * scaled + (limited - strength * opening)[:, None] * unit_opening
+    return strength[..., None] * scaled + (limited - strength * opening)[:, None] * unit_opening
 
 
 _NEARLY_CLOSED = 0.7

@@ -1,0 +1,144 @@
+"""From frames and the speech of each person to finished frames, in one pass."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import tee
+from typing import TypeVar
+
+from torch import Tensor
+
+from cals.errors import ConfigError
+from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.face.tracker import FaceTracker
+from cals.inference.cast import Cast, Items
+from cals.inference.frame_tracker import FrameTracker, TrackedFrame
+from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
+from cals.inference.load import LoadedModel
+from cals.inference.mouth_painter import MouthPainter
+from cals.inference.painters import CropPainter, Painter
+from cals.inference.schedule import Schedule
+from cals.inference.stream import NO_SEGMENT, LipFrame, Role, Weight, generate_frames
+from cals.inference.windows import iterate_units
+from cals.media.source import FrameSource
+from cals.media.timeline import fit_length
+from cals.models.audio2head import Audio2Head
+from cals.models.cals import MeshLips
+from cals.options import GenerateOptions
+from cals.types import F32
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """A person of a job, and what they say."""
+
+    person: str | int
+    """Whom to follow, see `parse_person`."""
+    wav: Iterator[F32]
+    """Mono blocks [n] at the model's rate, from the first frame on; silence follows."""
+    schedule: Schedule | None = None
+    """When their mouth is generated and how strongly it moves; None: always, as the options say."""
+
+
+class Pipeline:
+    """The stages of one model."""
+
+    def __init__(self, model: LoadedModel, face_models: FaceModels, batch: int) -> None:
+        self._model, self._face_models, self._batch = model, face_models, batch
+
+    def iterate_frames(
+        self, source: FrameSource, parts: Sequence[Part], audio_s: Fraction, options: GenerateOptions
+    ) -> Generator[LipFrame, None, None]:
+        """Yield the output frames for `audio_s` seconds of sound.
+
+        Raises NoFaceError at the end if a person was in no frame.
+        """
+        network = self._model.network
+        # One detector per job: its runtime is not thread-safe.
+        detector = BlazeFaceMesh(self._face_models)
+        people = [part.person for part in parts]
+        cast = Cast(source, people, detector, network.crop_px, options.covered)
+        any_face = False
+        # Every stage is closed on any exit, so that no file stays open while an exception is alive.
+        with ExitStack() as stages:
+            units = [iterate_units(network, _close_with(stages, part.wav)) for part in parts]
+            if self.has_head_motion(source, options):
+                motion = self._build_head_motion(stages, source, audio_s, options, len(parts))
+                painters: list[Painter] = [HeadPainter(network, units[0], motion)]
+            else:
+                painters = self._build_painters(cast, parts, units, detector, options)
+            frames = _close_with(stages, source.fit_length(options.length, audio_s))
+            roles = [
+                Role(self._select_items(items, number, painter), painter, _build_weights(part))
+                for number, (items, painter, part) in enumerate(
+                    zip(tee(cast.track(frames), len(parts)), painters, parts, strict=True)
+                )
+            ]
+            for lip_frame in generate_frames(roles, self._batch):
+                any_face = any_face or any(person.face.valid for person in lip_frame.people)
+                if source.is_photo and not any_face:
+                    break
+                yield lip_frame
+        cast.check_seen()
+
+    def has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
+        """Return whether heads move otherwise than in the picture, so that the output is the crop."""
+        return has_head_motion(
+            self._model.network, self._model.name, is_photo=source.is_photo, has_pose=options.pose is not None
+        )
+
+    def _build_head_motion(
+        self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions, count: int
+    ) -> HeadMotion:
+        network = self._model.network
+        if count > 1:
+            raise ConfigError(
+                f"{source.path}: expected one person for {self._model.name}, whose output is one head, found {count}; "
+                "choose another model"
+            )
+        if options.pose is None:
+            assert isinstance(network, Audio2Head)
+            return PredictedHeads(network)
+        tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
+        frames = _close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
+        return PoseVideo(_close_with(stages, tracker.track(frames)), str(options.pose))
+
+    def _build_painters(
+        self,
+        cast: Cast,
+        parts: Sequence[Part],
+        units: Sequence[Iterator[Tensor]],
+        detector: FaceDetector,
+        options: GenerateOptions,
+    ) -> list[Painter]:
+        """Build a painter for each person, after a look-ahead at the video."""
+        network = self._model.network
+        painters: list[Painter] = []
+        with ExitStack() as stages:
+            for part, own_units, ahead in zip(parts, units, cast.look_ahead(), strict=True):
+                _close_with(stages, ahead)
+                if isinstance(network, MeshLips):
+                    strength = part.schedule or options.strength
+                    painters.append(MouthPainter(network, own_units, ahead, strength, detector=detector))
+                else:
+                    painters.append(CropPainter(network, own_units, ahead))
+        return painters
+
+    def _select_items(self, items: Iterator[Items], number: int, painter: Painter) -> Iterator[TrackedFrame]:
+        own_items = (item[number] for item in items)
+        return crop_to_face(own_items, self._model.network.crop_px) if isinstance(painter, HeadPainter) else own_items
+
+
+def _build_weights(part: Part) -> dict[str, Weight]:
+    return {} if part.schedule is None else {NO_SEGMENT: part.schedule.compute_weight}
+
+
+def _close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+    """Return `stage`, which `stages` closes on exit; later ones first."""
+    close = getattr(stage, "close", None)
+    if close is not None:
+        stages.callback(close)
+    return stage
