@@ -18,7 +18,7 @@ from cals.evaluation.quick import SHEET_FRAMES, QuickConfig, evaluate_quick
 from cals.face.detector import BlazeFaceMesh
 from cals.face.tracker import FaceTracker
 from cals.inference.frame_tracker import track_and_align
-from cals.inference.stream import GENERATED, LipFrame
+from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.reader import VideoReader
 from cals.models.sync import SyncConfig, SyncModel
 
@@ -115,7 +115,7 @@ class Cheat(LipSync):
         for index, item in enumerate(items):
             shown = items[(index - shift) % len(items)].frame
             frame = shown.with_time(index, item.frame.time_s, item.frame.duration_s)
-            yield LipFrame(frame, item.face, GENERATED, 1.0)
+            yield LipFrame(frame, (FaceStatus(item.face, GENERATED, 1.0),))
 
 
 @pytest.mark.parametrize(("shift", "cross", "leak"), [(24, 1.0, 0.0), (0, None, None)])

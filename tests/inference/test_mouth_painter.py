@@ -17,7 +17,7 @@ from cals.face.skip_reasons import OCCLUDED
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.mouth_blend import MouthBlend
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.stream import generate_frames
+from cals.inference.stream import Role, generate_frames
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.cals import MeshLips
@@ -89,7 +89,7 @@ def measure_opening(rgb: U8) -> float:
 
 
 def paint(painter: MouthPainter, items: list[TrackedFrame], batch: int = 8) -> list[U8]:
-    return [lip_frame.frame.rgb() for lip_frame in generate_frames(items, painter, batch)]
+    return [lip_frame.frame.rgb() for lip_frame in generate_frames([Role(items, painter)], batch)]
 
 
 @pytest.mark.parametrize("batch", [1, 8])

@@ -14,7 +14,7 @@ from cals.face.landmarks import compute_eye_centres
 from cals.inference import painters
 from cals.inference.frame_tracker import TrackedFrame, View, track_and_align
 from cals.inference.painters import CropPainter
-from cals.inference.stream import GENERATED, NO_FACE, LipFrame, generate_frames
+from cals.inference.stream import GENERATED, NO_FACE, SILENCE, LipFrame, Role, generate_frames
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
@@ -57,7 +57,7 @@ def iterate_units() -> Iterator[Tensor]:
 def generate(
     frames: Iterable[TrackedFrame], model: LipModel, batch: int, ahead: Iterable[TrackedFrame] = ()
 ) -> Iterator[LipFrame]:
-    return generate_frames(frames, CropPainter(model, iterate_units(), ahead), batch)
+    return generate_frames([Role(frames, CropPainter(model, iterate_units(), ahead))], batch)
 
 
 def draw_points(first: float = 0.0) -> F32:
@@ -159,6 +159,24 @@ def test_a_face_that_is_not_drawn_says_why_and_is_faded_around() -> None:
     assert [lip_frame.status for lip_frame in output] == [GENERATED] * 18 + ["covered"] * 4 + [GENERATED] * 18
     assert all(lip_frame.frame is item.frame for lip_frame, item in zip(output[18:22], covered[18:22], strict=True))
     assert output[5].strength > output[15].strength > output[17].strength > output[18].strength == 0
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_frames_of_weight_0_pass_through_unrendered_and_others_are_scaled(batch: int) -> None:
+    original, model = list(draw_items(Fraction(25), 40, gap=range(30, 32))), Listener()
+
+    def weigh(start_s: Fraction, end_s: Fraction) -> float:
+        assert end_s - start_s == Fraction(1, 25)
+        return 0.0 if 10 <= start_s * 25 < 20 else 0.5
+
+    output = list(generate_frames([Role(iter(original), CropPainter(model, iterate_units(), ()), {SILENCE: weigh})], batch))
+    assert [lip_frame.status for lip_frame in output[8:32]] == [
+        *[GENERATED] * 2, *[SILENCE] * 10, *[GENERATED] * 10, *[NO_FACE] * 2
+    ]  # fmt: skip
+    assert all(output[k].frame is original[k].frame and output[k].face.valid for k in range(10, 20))
+    assert [output[k].strength for k in (9, 10, 20)] == [0.5, 0.0, 0.5]  # no fade but that of the weight
+    assert 0 < output[29].strength < output[20].strength  # and that of the gap
+    assert model.calls == pytest.approx([*range(10), *range(20, 30), *range(32, 40)])
 
 
 def test_every_face_comes_with_its_own_time_and_landmarks() -> None:

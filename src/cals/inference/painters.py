@@ -30,7 +30,7 @@ class Painter(ABC):
     def paint(self, items: list[tuple[TrackedFrame, float]]) -> list[Patch]:
         """Render a patch for each frame that has a view, in order; frames are consecutive, with their strengths."""
         patches: list[Patch] = []
-        for track, group in groupby(items, lambda item: item[0].face.track if item[0].view is not None else None):
+        for (track, _), group in groupby(items, _get_group):
             track_items = list(group)
             self._had_cut = self._had_cut or any(item.face.cut for item, _ in track_items)
             batch = [(item, item.view) for item, _ in track_items if item.view is not None]
@@ -44,6 +44,11 @@ class Painter(ABC):
     @abstractmethod
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         """Render patches for frames of one track; `found_again` after a gap without a cut."""
+
+
+def _get_group(item: tuple[TrackedFrame, float]) -> tuple[int | None, bool]:
+    """Return the track, None without a view, and whether the frame is rendered at all."""
+    return item[0].face.track if item[0].view is not None else None, item[1] > 0
 
 
 class CropPainter(Painter):

@@ -23,7 +23,7 @@ from cals.evaluation.reading.lip_reading import read_words
 from cals.evaluation.reading.methods import Methods
 from cals.evaluation.reading.readability import FILES, ReadabilityConfig, measure_readability
 from cals.face.detector import BlazeFaceMesh, FaceDetector
-from cals.inference.stream import GENERATED, LipFrame
+from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.reader import VideoReader
 from cals.models.reader import LipReader, ReaderConfig
 from drawing import write_video
@@ -69,7 +69,7 @@ class Echo(LipSync):
             next(c for c in grid.list_clips(Path(face).parents[1]) if c.video == Path(face)), self.detector
         )
         for item in clip.frames:
-            yield LipFrame(item.frame, item.face, GENERATED, 1.0)
+            yield LipFrame(item.frame, (FaceStatus(item.face, GENERATED, 1.0),))
 
     detector: BlazeFaceMesh
 
