@@ -169,7 +169,9 @@ def test_frames_of_weight_0_pass_through_unrendered_and_others_are_scaled(batch:
         assert end_s - start_s == Fraction(1, 25)
         return 0.0 if 10 <= start_s * 25 < 20 else 0.5
 
-    output = list(generate_frames([Role(iter(original), CropPainter(model, iterate_units(), ()), {SILENCE: weigh})], batch))
+    output = list(
+        generate_frames([Role(iter(original), CropPainter(model, iterate_units(), ()), {SILENCE: weigh})], batch)
+    )
     assert [lip_frame.status for lip_frame in output[8:32]] == [
         *[GENERATED] * 2, *[SILENCE] * 10, *[GENERATED] * 10, *[NO_FACE] * 2
     ]  # fmt: skip

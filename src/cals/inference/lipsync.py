@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from cals.models.cals import MeshLips
 from cals.options import EncodeOptions, GenerateOptions, override
 from cals.types import F32, U8, ProgressCallback
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 MIN_RATE_HZ = 10
@@ -152,8 +151,8 @@ class LipSync:
             with self._open_writer(source, audio, out, options, encode, force=force, provenance=provenance) as writer:
                 audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
                 total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
-                wav = self._read_wav(audio, options)
-                with closing(self._iterate_frames(source, wav, audio_s, options)) as frames:
+                part = Part(person=options.person, wav=self._read_wav(audio, options))
+                with closing(self._pipeline.iterate_frames(source, [part], audio_s, options)) as frames:
                     for lip_frame in frames:
                         writer.write(lip_frame.frame)
                         result.count(lip_frame)
