@@ -9,6 +9,8 @@ from cals.errors import ConfigError
 LengthPolicy = Literal["bounce", "loop", "audio", "video"]
 OcclusionPolicy = Literal["keep", "draw"]
 """Mouths behind a hand, a microphone or text: keep those frames, or draw over what is before the mouth."""
+Background = Literal["drop", "keep"]
+"""Sound of the video where somebody is given another speech: left out, or mixed in below the speech."""
 STRENGTH_RANGE = (0.5, 1.5)
 """Allowed scale of the mouth's motion."""
 T = TypeVar("T")
@@ -37,6 +39,8 @@ class GenerateOptions:
     """How much the mouth moves, 0.5 to 1.5; 1 is as this person does. Models that draw whole crops take 1 only."""
     covered: OcclusionPolicy = "keep"
     """A mouth with a hand, a microphone, a mask or text before it: `keep` leaves it as it is, `draw` draws over it."""
+    background: Background = "drop"
+    """The video's own sound below the speech: `keep` mixes it in 12 dB lower, `drop` leaves it out."""
     audio_track: str | int | None = None
     """Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng."""
     keep_tracks: bool = True
@@ -52,6 +56,10 @@ class GenerateOptions:
         if self.covered not in get_args(OcclusionPolicy):
             raise ConfigError(
                 f"covered: expected keep or draw, found {self.covered!r}; keep leaves covered mouths as they are"
+            )
+        if self.background not in get_args(Background):
+            raise ConfigError(
+                f"background: expected drop or keep, found {self.background!r}; keep mixes the video's own sound in"
             )
         low, high = STRENGTH_RANGE
         if not low <= self.strength <= high:

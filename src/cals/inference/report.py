@@ -10,7 +10,7 @@ from typing import Any
 
 from cals.errors import MediaError
 from cals.files import describe_os_error, replace_atomically
-from cals.inference.stream import GENERATED, LipFrame
+from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.output import build_conflict_error, check_output_path
 
 
@@ -20,7 +20,8 @@ class GenerateReport:
 
     model: str
     face: Path
-    audio: Path
+    audio: Path | None
+    """The sound; None for a dub, which has one for each of `segments`."""
     out: Path
     frames: int = 0
     seconds: float = 0.0
@@ -29,6 +30,8 @@ class GenerateReport:
     """Duration of the job."""
     counts: Counter[str] = field(default_factory=Counter)
     """Number of frames by status: generated, or the reason why they passed through."""
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    """Segments of a dub: place, person, voice and how it was fitted."""
     per_frame: list[dict[str, Any]] | None = None
 
     @property
@@ -55,15 +58,10 @@ class GenerateReport:
         self.counts[lip_frame.status] += 1
         self.seconds = float(lip_frame.frame.time_s + lip_frame.frame.duration_s)
         if self.per_frame is not None:
+            people = [_describe(person) for person in lip_frame.people]
             self.per_frame.append(
-                {
-                    "index": lip_frame.frame.index,
-                    "time_s": float(lip_frame.frame.time_s),
-                    "status": lip_frame.status,
-                    "strength": round(lip_frame.strength, 4),
-                    "track": lip_frame.face.track if lip_frame.face.valid else None,
-                    "face_score": round(lip_frame.face.score, 4),
-                }
+                {"index": lip_frame.frame.index, "time_s": float(lip_frame.frame.time_s)}
+                | (people[0] if len(people) == 1 else {"status": lip_frame.status, "people": people})
             )
 
     def line(self) -> str:
@@ -80,7 +78,7 @@ class GenerateReport:
         document = {
             "model": self.model,
             "face": str(self.face),
-            "audio": str(self.audio),
+            "audio": None if self.audio is None else str(self.audio),
             "out": str(self.out),
             "frames": self.frames,
             "generated": self.generated,
@@ -88,9 +86,19 @@ class GenerateReport:
             "seconds": round(self.seconds, 6),
             "wall_s": round(self.wall_s, 3),
             "times_real_time": round(self.times_real_time, 3),
+            "segments": self.segments,
             "per_frame": self.per_frame,
         }
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _describe(person: FaceStatus) -> dict[str, Any]:
+    return {
+        "status": person.status,
+        "strength": round(person.strength, 4),
+        "track": person.face.track if person.face.valid else None,
+        "face_score": round(person.face.score, 4),
+    }
 
 
 @contextmanager
