@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, get_args
 from cals.errors import ConfigError
 
 LengthPolicy = Literal["bounce", "loop", "audio", "video"]
+FitPolicy = Literal["stretch", "cut", "spill"]
+"""A voice that is longer than its segment: play it faster, cut its end, or let it go on after the segment."""
 OcclusionPolicy = Literal["keep", "draw"]
 """Mouths behind a hand, a microphone or text: keep those frames, or draw over what is before the mouth."""
 Background = Literal["drop", "keep"]
@@ -20,6 +22,12 @@ def check_length(policy: str) -> None:
     """Raise ConfigError unless `policy` is a `LengthPolicy`."""
     if policy not in get_args(LengthPolicy):
         raise ConfigError(f"length: expected one of {', '.join(get_args(LengthPolicy))}, found '{policy}'")
+
+
+def check_fit(policy: str) -> None:
+    """Raise ConfigError unless `policy` is a `FitPolicy`."""
+    if policy not in get_args(FitPolicy):
+        raise ConfigError(f"fit: expected one of {', '.join(get_args(FitPolicy))}, found '{policy}'")
 
 
 @dataclass(frozen=True, kw_only=True)

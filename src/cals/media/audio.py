@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 
 from cals.errors import MediaError
-from cals.media.channels import from_frame, get_mono_weights, to_frame
+from cals.media.channels import get_mono_weights
+from cals.media.filters import resample_blocks
+from cals.media.placement import Placement, place_voice
 from cals.media.sound import AudioSource
 from cals.types import F32
 
@@ -79,23 +80,8 @@ def _compute_mix_weights(source: AudioSource) -> F32:
 
 def resample(blocks: Iterable[F32], from_hz: int, to_hz: int) -> Iterator[F32]:
     """Yield mono blocks [n] at another rate, together exactly as long as the given ones, rounded to a sample."""
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=to_hz)
-    samples_in, samples_out = 0, 0
-    for block in blocks:
-        frame = to_frame(block[None], "mono")
-        frame.sample_rate, frame.pts, frame.time_base = from_hz, samples_in, Fraction(1, from_hz)
-        samples_in += len(block)
-        for part in resampler.resample(frame):
-            samples_out += part.samples
-            yield from_frame(part)[0]
-    missing = round(Fraction(samples_in * to_hz, from_hz)) - samples_out
-    if samples_in and from_hz != to_hz:
-        for part in resampler.resample(None):
-            tail = from_frame(part)[0][: max(missing, 0)]
-            missing -= len(tail)
-            yield tail
-    if missing > 0:
-        yield np.zeros(missing, np.float32)
+    for block in resample_blocks((block[None] for block in blocks), "mono", from_hz, to_hz):
+        yield block[0]
 
 
 def mono_blocks(
@@ -106,17 +92,23 @@ def mono_blocks(
     track: str | int | None = None,
     keep_going: bool = False,
     quiet: bool = False,
+    placement: Placement | None = None,
 ) -> Iterator[F32]:
     """Stream the sound as mono blocks [block] (the last one shorter); sample 0 is at the time of the first picture.
 
     `track`: one of several, see `select_sound_track`. `quiet`: log nothing, for use after `probe`, which has logged it.
+    With `placement` it is the voice as `place_voice` places it, from its start to its end.
     """
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=True)) as source:
         weights = _compute_mix_weights(source)
     with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=quiet)) as source:
         pieces: list[F32] = []
         samples, is_empty = 0, True
-        for piece in resample((weights @ part for part in source.iterate_blocks()), source.rate_hz, sample_rate_hz):
+        if placement is None:
+            heard = resample((weights @ part for part in source.iterate_blocks()), source.rate_hz, sample_rate_hz)
+        else:
+            heard = (weights @ part for part in place_voice(source, placement, sample_rate_hz))
+        for piece in heard:
             is_empty = False
             pieces.append(piece)
             samples += len(piece)

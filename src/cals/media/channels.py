@@ -43,6 +43,20 @@ def get_mono_weights(names: tuple[str, ...]) -> F32:
     return np.array([_MONO_WEIGHTS.get(name, _SURROUND_WEIGHT) for name in names], np.float32)
 
 
+def build_channel_matrix(names: tuple[str, ...], target: tuple[str, ...]) -> F32:
+    """Build the matrix [target names] that puts a voice into other channels, at its own level.
+
+    Channels keep their names where the target has them all. Else the mono mix is put in the centre, without a centre
+    to the left and the right, and without these into every channel.
+    """
+    if names == target:
+        return np.eye(len(names), dtype=np.float32)
+    if len(set(names)) == len(names) and set(names) <= set(target):  # in layouts without a name they have one name
+        return np.array([[name == other for other in names] for name in target], np.float32)
+    places = next((group for group in (("FC",), ("FL", "FR")) if set(group) <= set(target)), target)
+    return np.outer([name in places for name in target], get_mono_weights(names)).astype(np.float32)
+
+
 # PyAV 18 crashes the process when a planar frame of 8 channels or more is converted to or from an array, so
 # conversions always use the packed format "flt".
 

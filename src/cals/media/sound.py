@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cals.errors import MediaError
 from cals.media.amr import make_silence
+from cals.media.blocks import BlockReader
 from cals.media.channels import from_frame, get_channel_names, resolve_layout_name
 from cals.media.decoding import find_video_stream
 from cals.media.demuxing import Demuxer
@@ -39,7 +40,7 @@ _SILENCE_BLOCK = 1 << 16
 _MAX_PEAK = 1e4
 
 
-class AudioSource:
+class AudioSource(BlockReader):
     """Sound as float blocks [channels n], for one pass; sample 0 is at the time of the first picture.
 
     In a file with moving pictures, sound that starts later is preceded by silence, and earlier sound is cut.
@@ -68,8 +69,7 @@ class AudioSource:
         self._demuxer = Demuxer(self._container, self._damage)
         self._position_s = Fraction(0)
         self._start = 0
-        self._blocks = self._align_blocks()
-        self._rest: F32 = np.zeros((len(self.channel_names), 0), np.float32)
+        super().__init__(self._align_blocks(), len(self.channel_names))
 
     def _decode_frames(self) -> Iterator[AudioFrame]:
         indexed, count = len(self._stream.index_entries), 0
@@ -202,29 +202,9 @@ class AudioSource:
         padding = position - self._start - round(stated * self._stream.time_base * self.rate_hz)
         return padding if 0 < padding < last else 0
 
-    def iterate_blocks(self) -> Iterator[F32]:
-        """Yield the rest of the sound, in blocks of any size."""
-        if self._rest.shape[1]:
-            rest, self._rest = self._rest, self._rest[:, :0]
-            yield rest
-        yield from self._blocks
-
-    def read(self, samples: int) -> F32:
-        """Read the next [channels samples]; shorter only at the end of the sound."""
-        parts, count = [self._rest], self._rest.shape[1]
-        while count < samples:
-            block = next(self._blocks, None)
-            if block is None:
-                break
-            parts.append(block)
-            count += block.shape[1]
-        joined = np.concatenate(parts, axis=1)
-        self._rest = joined[:, samples:]
-        return joined[:, :samples]
-
     def close(self) -> None:
         """Close the file."""
-        self._blocks.close()
+        super().close()
         self._container.close()
 
 

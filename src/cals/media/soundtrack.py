@@ -12,6 +12,7 @@ from av.codec import Codec
 from av.container import OutputContainer
 from av.packet import Packet
 
+from cals.media.blocks import SoundStream
 from cals.media.channels import choose_encoded_layout, get_channel_names, get_mono_weights, to_frame
 from cals.media.sound import AudioSource
 from cals.types import F32
@@ -32,7 +33,7 @@ def _choose_rate(codec: str, rate_hz: int) -> int:
 
 
 class Soundtrack:
-    """Encoder of the sound of a file into one stream of `container`, in step with the picture.
+    """Encoder of sound, of a file or a stream that it closes, into one stream of `container`, in step with the picture.
 
     `transform` is applied to every block of the sound, at its own rate and channels.
     """
@@ -40,14 +41,17 @@ class Soundtrack:
     def __init__(
         self,
         container: OutputContainer,
-        path: Path,
+        sound: Path | SoundStream,
         *,
         track: str | int | None = None,
         keep_going: bool = False,
         transform: AudioTransformFn | None = None,
     ) -> None:
         self._transform = transform
-        self._source = AudioSource(path, track=track, keep_going=keep_going, quiet=True)
+        path = sound if isinstance(sound, Path) else "sound"
+        self._source: SoundStream = (
+            AudioSource(sound, track=track, keep_going=keep_going, quiet=True) if isinstance(sound, Path) else sound
+        )
         codec = "libopus" if container.format.name == "webm" else "aac"
         names = self._source.channel_names
         layout = choose_encoded_layout(codec, len(names))
@@ -99,5 +103,5 @@ class Soundtrack:
         yield from self._stream.encode(None)
 
     def close(self) -> None:
-        """Close the file that the sound is read from."""
+        """Close what the sound is read from."""
         self._source.close()

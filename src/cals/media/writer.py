@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.background import Sink
+from cals.media.blocks import SoundStream
 from cals.media.encoding import Encoder, add_video, build_options, choose_encoder, pad_picture, to_ticks
 from cals.media.frame import Frame
 from cals.media.opening import is_huge
@@ -36,6 +37,7 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writer of a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
+    `audio` is a file, or a stream of sound that is closed with the writer.
     Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `select_sound_track`.
     `audio_transform` is applied to it block by block.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
@@ -49,7 +51,7 @@ class VideoWriter:
         out: Path | str,
         like: VideoFormat,
         *,
-        audio: Path | str | None = None,
+        audio: Path | str | SoundStream | None = None,
         audio_track: str | int | None = None,
         audio_transform: AudioTransformFn | None = None,
         tracks_of: Path | str | None = None,
@@ -62,7 +64,8 @@ class VideoWriter:
         self.out = Path(out)
         self._like = like
         self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, audio_transform
-        reserved = [Path(path) for path in inputs] + ([Path(audio)] if audio else [])
+        sound = Path(audio) if isinstance(audio, str | Path) else audio
+        reserved = [Path(path) for path in inputs] + ([sound] if isinstance(sound, Path) else [])
         self._target = OutputFile(self.out, force=force, inputs=reserved)
         self._sink: Sink[Frame] | None = None
         self._sound: Soundtrack | None = None
@@ -78,7 +81,7 @@ class VideoWriter:
             self._open(
                 encoder,
                 build_options(encoder, encode.crf, encode.preset),
-                Path(audio) if audio else None,
+                sound,
                 metadata or {},
             )
         except BaseException as error:
@@ -87,7 +90,13 @@ class VideoWriter:
                 raise build_write_error(self.out, error) from error
             raise
 
-    def _open(self, encoder: Encoder, options: dict[str, str], audio: Path | None, metadata: Mapping[str, str]) -> None:
+    def _open(
+        self,
+        encoder: Encoder,
+        options: dict[str, str],
+        audio: Path | SoundStream | None,
+        metadata: Mapping[str, str],
+    ) -> None:
         # Without the second flag mp4 would drop all tags that it does not know.
         container_options = {"movflags": "+faststart+use_metadata_tags"} if self._is_mp4 else {}
         container = av.open(
@@ -102,7 +111,8 @@ class VideoWriter:
             )
         if self._tracks_of is not None:
             # Where the driving sound is that of the video itself, its track is not copied a second time.
-            replaced = self._audio_track if audio is not None and audio.samefile(self._tracks_of) else None
+            is_own = isinstance(audio, Path) and audio.samefile(self._tracks_of)
+            replaced = self._audio_track if is_own else None
             self._carried = PassthroughTracks(container, self._tracks_of, replaced)
         container.start_encoding()
         self._sink = Sink(self._encode_frame, 1 if is_huge(self._like.width, self._like.height) else _MAX_QUEUED_FRAMES)
