@@ -47,6 +47,9 @@ class GenerateOptions:
     """How much the mouth moves, 0.5 to 1.5; 1 is as this person does. Models that draw whole crops take 1 only."""
     covered: OcclusionPolicy = "keep"
     """A mouth with a hand, a microphone, a mask or text before it: `keep` leaves it as it is, `draw` draws over it."""
+    fit: FitPolicy = "stretch"
+    """A voice that is longer than its segment of a dub: `stretch` plays it up to 1.5 times as fast, `cut` cuts its end,
+    `spill` lets it go on until the same person speaks again."""
     background: Background = "drop"
     """The video's own sound below the speech: `keep` mixes it in 12 dB lower, `drop` leaves it out."""
     audio_track: str | int | None = None
@@ -65,6 +68,7 @@ class GenerateOptions:
             raise ConfigError(
                 f"covered: expected keep or draw, found {self.covered!r}; keep leaves covered mouths as they are"
             )
+        check_fit(self.fit)
         if self.background not in get_args(Background):
             raise ConfigError(
                 f"background: expected drop or keep, found {self.background!r}; keep mixes the video's own sound in"

@@ -1,22 +1,27 @@
 """`cals generate`: the main command."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import tyro
 
 from cals import hub
+from cals.cli.dub_options import DubOptions
 from cals.cli.progress import show_progress
+from cals.errors import ConfigError
 from cals.options import EncodeOptions, GenerateOptions
+from cals.types import ProgressCallback
 
-_DEFAULT, _ENCODE = GenerateOptions(), EncodeOptions()
+_DEFAULT, _ENCODE, _DUB = GenerateOptions(), EncodeOptions(), DubOptions()
 
 
 def generate(
     *,
     face: Path,
-    audio: Path,
+    audio: Path | None = None,
+    voice: Path | None = None,
     out: Annotated[Path, tyro.conf.arg(aliases=["--outfile"])],
+    dub: Annotated[DubOptions, tyro.conf.arg(name="")] = _DUB,
     model: str = hub.DEFAULT_MODEL,
     options: Annotated[GenerateOptions, tyro.conf.arg(name="")] = _DEFAULT,
     encode: Annotated[EncodeOptions, tyro.conf.arg(name="")] = _ENCODE,
@@ -34,8 +39,10 @@ def generate(
 
     Args:
         face: Video or image with the face.
-        audio: Speech: any sound file, or a video with sound.
+        audio: Speech: any sound file, or a video with sound. With --speak or --segments: what is heard instead.
+        voice: The speech alone, where --audio is a mix: this one drives the mouth.
         out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
+        dub: Who says what, and when.
         model: A name from `cals models list`, or a checkpoint folder.
         options: What is generated.
         encode: How it is encoded.
@@ -49,17 +56,32 @@ def generate(
     """
     from cals.inference.lipsync import LipSync
 
+    if audio is None and not dub.is_given:
+        raise ConfigError("audio: expected a sound, found none; give --audio, or --speak or --segments")
+    if dub.is_given:
+        segments, audio = dub.load_segments(face, audio, voice)
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
     with show_progress("generating") as progress:
-        result = lips.generate(
-            face,
-            audio,
-            out,
-            options,
-            encode=encode,
-            force=force,
-            provenance=provenance,
-            report=report,
-            progress=progress,
-        )
+        output: OutputArguments = {
+            "encode": encode,
+            "force": force,
+            "provenance": provenance,
+            "report": report,
+            "progress": progress,
+        }
+        if dub.is_given:
+            result = lips.dub(face, segments, out, options, audio=audio, people=dub.parse_cast(), **output)
+        else:
+            assert audio is not None
+            result = lips.generate(face, audio, out, options, voice=voice, **output)
     print(f"{out}: {result.line()}")
+
+
+class OutputArguments(TypedDict):
+    """Arguments that `LipSync.generate` and `LipSync.dub` share."""
+
+    encode: EncodeOptions
+    force: bool
+    provenance: bool
+    report: Path | None
+    progress: ProgressCallback

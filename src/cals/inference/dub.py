@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cals.face.person import parse_person
 from cals.inference.dub_segments import DubSegment, check_duration
 from cals.inference.pipeline import Part
 from cals.inference.schedule import Schedule, Span
+from cals.inference.subtitles import parse_time
 from cals.media.audio import mono_blocks, probe
 from cals.media.mix import MixedSound, PlacedVoice
 from cals.media.placement import Placement, plan_placement
@@ -64,11 +64,30 @@ class PlacedSegment:
 
 
 def build_full_segments(speeches: Sequence[tuple[str | int, Path]]) -> list[DubSegment]:
-    """Build a segment from the first frame to the end of its sound for each person and file; MediaError for no sound."""
+    """Build a segment for each person and sound, from the first frame to the end of the sound."""
     return [
         DubSegment(start_s=Fraction(0), end_s=probe(audio).duration_s, audio=Path(audio), person=person)
         for person, audio in speeches
     ]
+
+
+def build_part_segment(face: Path, voice: Path, start: str | None, end: str | None) -> DubSegment:
+    """Build the segment of the one part of a video that is changed, by default from its start or to its end.
+
+    `start` and `end` are seconds or HH:MM:SS.mmm; ConfigError for others.
+    """
+    times: dict[str, Fraction | None] = {}
+    for name, value in (("from", start), ("to", end)):
+        try:
+            times[name] = None if value is None else parse_time(value)
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}; correct it") from error
+    start_s, end_s = times["from"] or Fraction(0), times["to"]
+    if end_s is None:
+        voice_s = probe(voice).duration_s
+        video_s = VideoSource(face).duration_s
+        end_s = start_s + voice_s if video_s is None else max(min(start_s + voice_s, video_s), start_s)
+    return DubSegment(start_s=start_s, end_s=end_s, audio=voice, source="--from and --to")
 
 
 def place_segments(
@@ -93,8 +112,7 @@ def place_segments(
         person = _resolve_person(segment, people, options.person)
         by_person.setdefault(person, []).append(segment)
     for person, own in by_person.items():
-        for segment, following in pairwise([*own, None]):
-            assert segment is not None
+        for segment, following in zip(own, [*own[1:], None], strict=True):
             limit_s = end_s if following is None else following.start_s
             if limit_s is not None and limit_s < segment.end_s - Fraction(1, 1000):
                 raise DataError(

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -16,12 +16,16 @@ import cals
 from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import FaceModels
+from cals.inference.dub import build_background, build_parts, build_sound, place_segments, use_video_length
+from cals.inference.dub_segments import DubSegment
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
 from cals.inference.stream import LipFrame
 from cals.media import audio as sound
+from cals.media.blocks import SoundStream
+from cals.media.output import check_output_path
 from cals.media.source import ArraySource, VideoSource
 from cals.media.writer import VideoWriter
 from cals.models.cals import MeshLips
@@ -32,7 +36,27 @@ _log = logging.getLogger(__name__)
 
 MIN_RATE_HZ = 10
 """Frame rate below which a video is too choppy for speech."""
+_LENGTH_SLACK_S = Fraction(1, 2)
+"""Difference in length of what drives and what is heard that needs no warning."""
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Output:
+    """Where and how a job is written; the place is checked before any work."""
+
+    out: Path
+    inputs: Sequence[Path]
+    """Files that may not be overwritten."""
+    encode: EncodeOptions
+    force: bool
+    provenance: bool
+    report: Path | None
+    progress: ProgressCallback | None
+    start_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        check_output_path(self.out, force=self.force, reserved=self.inputs)
 
 
 class LipSync:
@@ -78,7 +102,7 @@ class LipSync:
         self._check_strength(options.strength)
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
         audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
-        part = Part(person=options.person, wav=self._read_wav(audio, options))
+        part = Part(person=options.person, wav=self._read_wav(audio, options, options.audio_track))
         yield from self._pipeline.iterate_frames(source, [part], audio_s, options)
 
     def on_frames(
@@ -110,9 +134,9 @@ class LipSync:
             for lip_frame in lip_frames:
                 yield source.restore(lip_frame.frame)
 
-    def _read_wav(self, audio: str | Path, options: GenerateOptions) -> Iterator[F32]:
+    def _read_wav(self, audio: str | Path, options: GenerateOptions, track: str | int | None) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
-        return sound.mono_blocks(audio, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True)
+        return sound.mono_blocks(audio, rate_hz, track=track, keep_going=options.keep_going, quiet=True)
 
     def generate(
         self,
@@ -121,6 +145,7 @@ class LipSync:
         out: str | Path,
         options: GenerateOptions | None = None,
         *,
+        voice: str | Path | None = None,
         encode: EncodeOptions | None = None,
         force: bool = False,
         provenance: bool = True,
@@ -130,66 +155,145 @@ class LipSync:
     ) -> GenerateReport:
         """Write the speaking face to `out`, completely or not at all, and return a report.
 
-        `changes` are fields of `GenerateOptions` and `EncodeOptions`, in place of those of `options` and `encode`.
-        `report` is a JSON file for the report with the status of every frame; `provenance` notes in the file that the
-        mouth is generated; `force` overwrites existing files.
+        `audio` is heard, and drives the mouth unless there is a `voice`: the speech alone of a mix. `changes` are
+        fields of `GenerateOptions` and `EncodeOptions`, in place of those of `options` and `encode`. `report` is a JSON
+        file for the report with the status of every frame; `provenance` notes in the file that the mouth is generated;
+        `force` overwrites existing files.
         """
-        start_s = time.monotonic()
         encode = override(encode or EncodeOptions(), changes)
         options = replace(options or GenerateOptions(), **changes)
         self._check_strength(options.strength)
-        face, audio, out = Path(face), Path(audio), Path(out)
-        result = GenerateReport(model=f"{self.model.name} ({self.model.fingerprint})", face=face, audio=audio, out=out)
+        audio, driving = Path(audio), Path(audio if voice is None else voice)
+        output = _Output(
+            out=Path(out),
+            inputs=[Path(face), audio, driving, *([] if options.pose is None else [Path(options.pose)])],
+            encode=encode,
+            force=force,
+            provenance=provenance,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
+        audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
+        if voice is not None:
+            _warn_of_length(driving, sound.probe(driving, keep_going=options.keep_going).duration_s, audio_s)
+        part = Part(
+            person=options.person, wav=self._read_wav(driving, options, options.audio_track if voice is None else None)
+        )
+        heard: Path | SoundStream = audio
+        if options.background == "keep" and source.has_audio:
+            heard = build_background(source, audio, audio_s, options)
+        result = GenerateReport(
+            model=f"{self.model.name} ({self.model.fingerprint})", face=Path(face), audio=audio, out=output.out
+        )
+        return self._write(source, [part], heard, audio_s, options, output, result)
+
+    def dub(
+        self,
+        face: str | Path,
+        segments: Sequence[DubSegment],
+        out: str | Path,
+        options: GenerateOptions | None = None,
+        *,
+        audio: str | Path | None = None,
+        people: Mapping[str, str | int] | None = None,
+        encode: EncodeOptions | None = None,
+        force: bool = False,
+        provenance: bool = True,
+        report: str | Path | None = None,
+        progress: ProgressCallback | None = None,
+        **changes: Any,
+    ) -> GenerateReport:
+        """Write the video with other speech in its segments, of one or more persons, to `out`, and return a report.
+
+        Outside of a person's segments their mouth is the video's, and so is the sound where nobody is dubbed. The
+        voices and the video's sound are mixed, unless `audio` is a mix to be heard instead. `people` are the persons
+        behind the names in `segments`. The other arguments are those of `generate`. Raises DataError for segments that
+        overlap or lie beyond the end.
+        """
+        encode = override(encode or EncodeOptions(), changes)
+        options = replace(options or GenerateOptions(), **changes)
+        voices = [segment.audio for segment in segments if segment.audio is not None]
+        output = _Output(
+            out=Path(out),
+            inputs=[Path(face), *dict.fromkeys(voices), *([] if audio is None else [Path(audio)])],
+            encode=encode,
+            force=force,
+            provenance=provenance,
+            report=None if report is None else Path(report),
+            progress=progress,
+        )
+        source = VideoSource(face, keep_going=options.keep_going, size=options.size)
+        options = use_video_length(options, source)
+        for strength in (options.strength, *(segment.strength or 1.0 for segment in segments)):
+            self._check_strength(strength)
+        placed = place_segments(segments, source, options, people or {})
+        parts = build_parts(placed, self.model.network.mel.timing.sample_rate_hz, options)
+        heard = build_sound(source, placed, options) if audio is None else Path(audio)
+        end_s = max(item.end_s for item in placed)
+        result = GenerateReport(
+            model=f"{self.model.name} ({self.model.fingerprint})",
+            face=Path(face),
+            audio=None if audio is None else Path(audio),
+            out=output.out,
+            segments=[item.document() for item in placed],
+        )
+        return self._write(source, parts, heard, end_s, options, output, result)
+
+    def _write(
+        self,
+        source: VideoSource,
+        parts: Sequence[Part],
+        heard: Path | SoundStream,
+        audio_s: Fraction,
+        options: GenerateOptions,
+        output: "_Output",
+        result: GenerateReport,
+    ) -> GenerateReport:
         rate = source.format.rate
         if rate < MIN_RATE_HZ:
-            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", face, rate, MIN_RATE_HZ)
+            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", source.path, rate, MIN_RATE_HZ)
+        total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
         with ExitStack() as files:
-            if report is not None:
-                report_path = files.enter_context(create_file(Path(report), force=force, reserved=(face, audio, out)))
+            if not isinstance(heard, Path):
+                files.callback(heard.close)
+            if output.report is not None:
+                reserved = (*output.inputs, output.out)
+                report_path = files.enter_context(create_file(output.report, force=output.force, reserved=reserved))
                 result.per_frame = []
-            with self._open_writer(source, audio, out, options, encode, force=force, provenance=provenance) as writer:
-                audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
-                total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
-                part = Part(person=options.person, wav=self._read_wav(audio, options))
-                with closing(self._pipeline.iterate_frames(source, [part], audio_s, options)) as frames:
-                    for lip_frame in frames:
-                        writer.write(lip_frame.frame)
-                        result.count(lip_frame)
-                        if progress is not None:
-                            progress(result.frames, total)
-            result.wall_s = time.monotonic() - start_s
+            with (
+                self._open_writer(source, heard, options, output) as writer,
+                closing(self._pipeline.iterate_frames(source, parts, audio_s, options)) as frames,
+            ):
+                for lip_frame in frames:
+                    writer.write(lip_frame.frame)
+                    result.count(lip_frame)
+                    if output.progress is not None:
+                        output.progress(result.frames, total)
+            result.wall_s = time.monotonic() - output.start_s
             if not result.generated:
-                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, result.reasons)
-            if report is not None:
+                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", output.out, result.reasons)
+            if output.report is not None:
                 result.write(report_path)
         return result
 
     def _open_writer(
-        self,
-        source: VideoSource,
-        audio: Path,
-        out: Path,
-        options: GenerateOptions,
-        encode: EncodeOptions,
-        *,
-        force: bool,
-        provenance: bool,
+        self, source: VideoSource, heard: Path | SoundStream, options: GenerateOptions, output: "_Output"
     ) -> VideoWriter:
         video_format, crop_px = source.format, self.model.network.crop_px
         if self._pipeline.has_head_motion(source, options):
             video_format = replace(video_format, width=crop_px, height=crop_px)
         return VideoWriter(
-            out,
+            output.out,
             video_format,
-            audio=audio,
+            audio=heard,
             audio_track=options.audio_track,
             tracks_of=source.path if options.keep_tracks and not source.is_photo else None,
-            encode=encode,
-            force=force,
-            inputs=(source.path, audio, *([] if options.pose is None else [options.pose])),
+            encode=output.encode,
+            force=output.force,
+            inputs=output.inputs,
             keep_going=options.keep_going,
-            metadata=self._build_metadata() if provenance else None,
+            metadata=self._build_metadata() if output.provenance else None,
         )
 
     def _check_strength(self, strength: float) -> None:
@@ -204,3 +308,13 @@ class LipSync:
             "comment": f"The mouth in this video was generated by cals {cals.__version__} "
             f"(model {self.model.name} {self.model.fingerprint}). DigitalSourceType: {DIGITAL_SOURCE_TYPE}"
         }
+
+
+def _warn_of_length(voice: Path, voice_s: Fraction, audio_s: Fraction) -> None:
+    if abs(voice_s - audio_s) > _LENGTH_SLACK_S:
+        _log.warning(
+            "%s: it drives the mouth for %.2f s, what is heard lasts %.2f s; both start together",
+            voice,
+            voice_s,
+            audio_s,
+        )

@@ -34,8 +34,8 @@ _LOOK_AHEAD_UNITS = 13
 """Units beyond the last frame that count when sources are chosen, about half a second."""
 _SPEECH_RADIUS = 10
 """Units on either side of a frame in which speech is looked for."""
-_GAIN_BLOCKS = 3
-"""Blocks of units from which the gain is estimated, 24 s."""
+_GAIN_BLOCKS, _MAX_GAIN_BLOCKS = 3, 75
+"""Blocks of 8 s of units from which the gain is estimated: as many as hold speech, in a dub that starts late."""
 _SPEECH_THRESHOLD, _MIN_SPEECH_UNITS = 0.5, 25
 """Speech activity from which a unit counts as speech, and how many such units the gain needs."""
 _GAIN_RANGE = (0.8, 2.0)
@@ -68,8 +68,12 @@ class MouthPainter(Painter):
         self._strength = strength
         self._banks, self._track = self._build_banks(ahead), -1
         first_units = list(islice(units, _GAIN_BLOCKS))
-        self._units = UnitStream(chain(first_units, units))
-        self._gain = self._estimate_gain(torch.cat(first_units))
+        while (gain := self._estimate_gain(torch.cat(first_units))) is None and len(first_units) < _MAX_GAIN_BLOCKS:
+            block = next(units, None)
+            if block is None:
+                break
+            first_units.append(block)
+        self._units, self._gain = UnitStream(chain(first_units, units)), gain or 1.0
         self._source: SourceFace | None = None
         self._fading_source: tuple[SourceFace, Fraction] | None = None
         """The previous source, and when the cross-fade from it began."""
@@ -94,15 +98,15 @@ class MouthPainter(Painter):
         return banks
 
     @torch.inference_mode()
-    def _estimate_gain(self, units: Tensor) -> float:
-        """Estimate the gain that brings the predicted motion to the average speaker's amplitude.
+    def _estimate_gain(self, units: Tensor) -> float | None:
+        """Estimate the gain that brings the predicted motion to the average speaker's amplitude, None without speech.
 
         A network that is unsure of its input, an unfamiliar voice or a noisy room, predicts less motion.
         """
         opening = self._decoder.predict_motion(units) @ measure_lip_gap(self._decoder.mesh.basis)
         is_speech = _compute_speech_activity(opening / self._decoder.opening_px) > _SPEECH_THRESHOLD
         if int(is_speech.sum()) < _MIN_SPEECH_UNITS:
-            return 1.0
+            return None
         gain = float(self._decoder.opening_px / opening[is_speech].std())
         return min(max(gain, _GAIN_RANGE[0]), _GAIN_RANGE[1])
 

@@ -42,6 +42,7 @@ class VideoSource:
         self.path, self.keep_going, self.size = Path(path), keep_going, size
         with VideoReader(path, keep_going=keep_going, size=size) as reader:
             self.format, self.frame_count_estimate = reader.format, reader.frame_count_estimate
+            self.has_audio, self.duration_s = reader.has_audio, reader.duration_s
 
     @property
     def is_photo(self) -> bool:
