@@ -37,7 +37,7 @@ class PlacedSegment:
     """A segment whose speaker is known and whose voice has its place."""
 
     segment: DubSegment
-    person: str | int
+    person: str
     audio: Path
     placement: Placement
 
@@ -86,7 +86,9 @@ def build_part_segment(face: Path, voice: Path, start: str | None, end: str | No
     if end_s is None:
         voice_s = probe(voice).duration_s
         video_s = VideoSource(face).duration_s
-        end_s = start_s + voice_s if video_s is None else max(min(start_s + voice_s, video_s), start_s)
+        end_s = start_s + voice_s
+        if video_s is not None and start_s < video_s:
+            end_s = min(end_s, video_s)
     return DubSegment(start_s=start_s, end_s=end_s, audio=voice, source="--from and --to")
 
 
@@ -107,7 +109,7 @@ def place_segments(
     if end_s is not None:
         check_duration(segments, end_s)
     placed: list[PlacedSegment] = []
-    by_person: dict[str | int, list[DubSegment]] = {}
+    by_person: dict[str, list[DubSegment]] = {}
     for segment in sorted(segments, key=lambda segment: segment.start_s):
         person = _resolve_person(segment, people, options.person)
         by_person.setdefault(person, []).append(segment)
@@ -123,22 +125,23 @@ def place_segments(
     return sorted(placed, key=lambda item: item.start_s)
 
 
-def _resolve_person(segment: DubSegment, people: Mapping[str, str | int], default: str | int) -> str | int:
+def _resolve_person(segment: DubSegment, people: Mapping[str, str | int], default: str | int) -> str:
     if segment.person is None:
-        return default
-    if segment.person in people:
-        return people[str(segment.person)]
+        return str(default)
+    name = str(segment.person)
+    if name in people:
+        return str(people[name])
     try:
-        parse_person(str(segment.person))
+        parse_person(name)
     except ConfigError as error:
         raise ConfigError(
             f"{segment.source or 'segment'}: expected a person of the video, found the name {segment.person!r}; say "
             f"who that is with --cast '{segment.person}=1' (the numbers are shown by `cals track --all`)"
         ) from error
-    return segment.person
+    return name
 
 
-def _place(segment: DubSegment, person: str | int, limit_s: Fraction | None, options: GenerateOptions) -> PlacedSegment:
+def _place(segment: DubSegment, person: str, limit_s: Fraction | None, options: GenerateOptions) -> PlacedSegment:
     name = segment.source or f"segment at {float(segment.start_s):.2f} s"
     if segment.audio is None:
         raise ConfigError(f"{name}: expected a voice file, found none; add one, or name a folder with --audio-dir")
@@ -162,7 +165,7 @@ def _place(segment: DubSegment, person: str | int, limit_s: Fraction | None, opt
 
 def build_parts(placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions) -> list[Part]:
     """Build a part for each person, in the order in which they speak."""
-    by_person: dict[str | int, list[PlacedSegment]] = {}
+    by_person: dict[str, list[PlacedSegment]] = {}
     for item in placed:
         by_person.setdefault(item.person, []).append(item)
     return [
@@ -216,7 +219,7 @@ def build_background(source: VideoSource, audio: Path, audio_s: Fraction, option
     """Build a speech from the first frame on over the video's own sound."""
     segment = DubSegment(start_s=Fraction(0), end_s=audio_s, audio=audio)
     placement = Placement(start_s=Fraction(0), end_s=audio_s, voice_s=audio_s)
-    item = PlacedSegment(segment=segment, person=options.person, audio=audio, placement=placement)
+    item = PlacedSegment(segment=segment, person=str(options.person), audio=audio, placement=placement)
     return build_sound(source, [item], options)
 
 
