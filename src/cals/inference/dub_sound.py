@@ -73,15 +73,10 @@ def place_segments(
     or beyond the end of the video, MediaError for voices that cannot be read.
     """
     check_duration(segments, duration_s)
+    lengths_s = [_measure_voice(segment, keep_going=keep_going) for segment in segments]
     placed: list[PlacedSegment] = []
     next_start_of: dict[str | int | None, Fraction] = {}
-    for segment in reversed(segments):
-        if segment.audio is None:
-            raise DataError(
-                f"{segment.source}: expected a voice file for the segment, found none; name one, or the folder that "
-                "has it"
-            )
-        voice_s = probe(segment.audio, keep_going=keep_going).duration_s
+    for segment, voice_s in zip(reversed(segments), reversed(lengths_s), strict=True):
         limit_s = min(next_start_of.get(segment.person, duration_s), duration_s)
         placement = plan_placement(voice_s, segment.start_s, segment.end_s, policy, limit_s=limit_s)
         placed.append(PlacedSegment(segment=segment, placement=placement))
@@ -91,6 +86,14 @@ def place_segments(
         if item.placement.lost_s > 0:
             _log.log(logging.INFO if policy == "cut" else logging.WARNING, "%s", item.line())
     return placed
+
+
+def _measure_voice(segment: DubSegment, *, keep_going: bool) -> Fraction:
+    if segment.audio is None:
+        raise DataError(
+            f"{segment.source}: expected a voice file for the segment, found none; name one, or the folder that has it"
+        )
+    return probe(segment.audio, keep_going=keep_going).duration_s
 
 
 def open_dub_sound(
