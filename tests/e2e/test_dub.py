@@ -150,8 +150,8 @@ def test_a_voice_drives_while_a_mix_is_heard(folder: Path) -> None:
         (["--audio", "FOLDER/1.wav", "--from", "9"], "expected times within the video (3.000 s)"),
         (["--segments", "FOLDER/late.json"], "late.json, segment 1: expected times within the video (3.000 s)"),
         (["--segments", "FOLDER/name.json"], "expected a person of the video, found the name 'Ann'"),
-        (["--segments", "FOLDER/two.json", "--cast", "Ann=1"], "expected an end before the next one of 1 starts"),
-        (["--segments", "FOLDER/mute.json"], "mute.json, segment 1: expected a voice file, found none"),
+        (["--segments", "FOLDER/two.json", "--cast", "Ann=1"], "expected a start after the segment of 1"),
+        (["--segments", "FOLDER/mute.json"], "mute.json, segment 1: expected a voice file for the segment, found none"),
         ([], "audio: expected a sound, found none"),
     ],
 )  # fmt: skip

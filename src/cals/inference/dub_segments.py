@@ -83,7 +83,7 @@ def load_segments(path: str | Path, audio_dir: str | Path | None = None) -> list
         raise DataError(f"{path}: expected one segment or more, found none; add some")
     segments = _find_voices(path, entries, None if audio_dir is None else Path(audio_dir))
     segments.sort(key=lambda segment: (segment.start_s, segment.end_s))
-    _check_overlaps(segments)
+    check_overlaps(segments)
     return segments
 
 
@@ -274,7 +274,8 @@ def _normalize_name(name: str) -> str:
     return (name.lstrip("0") or "0") if re.fullmatch(r"\d+", name, re.ASCII) else name
 
 
-def _check_overlaps(segments: Sequence[DubSegment]) -> None:
+def check_overlaps(segments: Sequence[DubSegment]) -> None:
+    """Raise DataError where one person has two segments at once; the segments are sorted by start."""
     last_of: dict[str | int | None, DubSegment] = {}
     for segment in segments:
         last = last_of.get(segment.person)

@@ -63,21 +63,22 @@ class PlacedSegment:
 def place_segments(
     segments: Sequence[DubSegment],
     policy: FitPolicy,
-    duration_s: Fraction,
+    duration_s: Fraction | None,
     *,
     keep_going: bool = False,
 ) -> list[PlacedSegment]:
-    """Place the voice of each segment in a video of `duration_s`; the segments are in order, as they are loaded.
+    """Place the voice of each segment in a video of `duration_s`, None for no end; the segments are sorted by start.
 
     A voice that has to be cut although `policy` is another one is logged. Raises DataError for segments without a voice
     or beyond the end of the video, MediaError for voices that cannot be read.
     """
-    check_duration(segments, duration_s)
+    if duration_s is not None:
+        check_duration(segments, duration_s)
     lengths_s = [_measure_voice(segment, keep_going=keep_going) for segment in segments]
     placed: list[PlacedSegment] = []
     next_start_of: dict[str | int | None, Fraction] = {}
     for segment, voice_s in zip(reversed(segments), reversed(lengths_s), strict=True):
-        limit_s = min(next_start_of.get(segment.person, duration_s), duration_s)
+        limit_s = next_start_of.get(segment.person, duration_s)
         placement = plan_placement(voice_s, segment.start_s, segment.end_s, policy, limit_s=limit_s)
         placed.append(PlacedSegment(segment=segment, placement=placement))
         next_start_of[segment.person] = segment.start_s

@@ -16,8 +16,15 @@ import cals
 from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import FaceModels
-from cals.inference.dub import build_background, build_parts, build_sound, place_segments, use_video_length
+from cals.inference.dub import (
+    assign_people,
+    build_parts,
+    open_sound,
+    open_sound_over_background,
+    use_video_length,
+)
 from cals.inference.dub_segments import DubSegment
+from cals.inference.dub_sound import place_segments
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
@@ -182,7 +189,7 @@ class LipSync:
         )
         heard: Path | SoundStream = audio
         if options.background == "keep" and source.has_audio:
-            heard = build_background(source, audio, audio_s, options)
+            heard = open_sound_over_background(source, audio, audio_s, options)
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})", face=Path(face), audio=audio, out=output.out
         )
@@ -227,9 +234,11 @@ class LipSync:
         options = use_video_length(options, source)
         for strength in (options.strength, *(segment.strength or 1.0 for segment in segments)):
             self._check_strength(strength)
-        placed = place_segments(segments, source, options, people or {})
+        segments = assign_people(segments, people or {}, options.person)
+        duration_s = None if source.is_photo else source.duration_s
+        placed = place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
         parts = build_parts(placed, self.model.network.mel.timing.sample_rate_hz, options)
-        heard = build_sound(source, placed, options) if audio is None else Path(audio)
+        heard = open_sound(source, placed, options) if audio is None else Path(audio)
         end_s = max(item.end_s for item in placed)
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})",
