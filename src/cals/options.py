@@ -13,6 +13,8 @@ OcclusionPolicy = Literal["keep", "draw"]
 """Mouths behind a hand, a microphone or text: keep those frames, or draw over what is before the mouth."""
 Background = Literal["drop", "keep"]
 """Sound of the video where somebody is given another speech: left out, or mixed in below the speech."""
+SpeakerPolicy = Literal["given", "auto"]
+"""Who says what in a dub: as given, or found by whose lips fit the sound of the video."""
 STRENGTH_RANGE = (0.5, 1.5)
 """Allowed scale of the mouth's motion."""
 T = TypeVar("T")
@@ -43,6 +45,9 @@ class GenerateOptions:
     `video` keeps the picture's length; the mouth rests after the speech."""
     person: str | int = "largest"
     """Whom to follow: largest, left, right, a number counted from the left, or x,y@seconds."""
+    who_speaks: SpeakerPolicy = "given"
+    """`auto` gives each name and each segment without a person, or else each turn of a conversation, to the person
+    whose lips fit the video's own sound then."""
     strength: float = 1.0
     """How much the mouth moves, 0.5 to 1.5; 1 is as this person does. Models that draw whole crops take 1 only."""
     covered: OcclusionPolicy = "keep"
@@ -69,6 +74,10 @@ class GenerateOptions:
                 f"covered: expected keep or draw, found {self.covered!r}; keep leaves covered mouths as they are"
             )
         check_fit(self.fit)
+        if self.who_speaks not in get_args(SpeakerPolicy):
+            raise ConfigError(
+                f"who_speaks: expected given or auto, found {self.who_speaks!r}; auto compares sound and lips"
+            )
         if self.background not in get_args(Background):
             raise ConfigError(
                 f"background: expected drop or keep, found {self.background!r}; keep mixes the video's own sound in"

@@ -58,6 +58,7 @@ def generate(
 
     if audio is None and not dub.is_given:
         raise ConfigError("audio: expected a sound, found none; give --audio, or --speak or --segments")
+    is_dub, segments = dub.is_given or options.who_speaks == "auto", None
     if dub.is_given:
         segments, audio = dub.load_segments(face, audio, voice)
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
@@ -69,11 +70,13 @@ def generate(
             "report": report,
             "progress": progress,
         }
-        if dub.is_given:
+        if is_dub:
             result = lips.dub(face, segments, out, options, audio=audio, people=dub.parse_cast(), **output)
         else:
             assert audio is not None
             result = lips.generate(face, audio, out, options, voice=voice, **output)
+    for line in result.speakers:
+        print(line)
     print(f"{out}: {result.line()}")
 
 

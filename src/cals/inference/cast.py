@@ -27,7 +27,7 @@ class Cast:
         people: Sequence[str | int],
         detector: FaceDetector,
         crop_px: int,
-        covered: OcclusionPolicy,
+        covered: OcclusionPolicy | None,
     ) -> None:
         self._source, self._people = source, people
         self._trackers = [build_tracker(source.path, person, detector, source.open) for person in people]

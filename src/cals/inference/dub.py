@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cals.errors import ConfigError
+from cals.errors import ConfigError, DataError
 from cals.face.person import parse_person
-from cals.inference.dub_segments import DubSegment, check_overlaps
+from cals.inference.dub_segments import DubSegment, check_duration, check_overlaps
 from cals.inference.dub_sound import PlacedSegment, open_dub_sound
 from cals.inference.pipeline import Part
 from cals.inference.schedule import Schedule, Span
@@ -87,15 +87,44 @@ def _resolve_person(segment: DubSegment, people: Mapping[str, str | int], defaul
     return name
 
 
-def build_parts(placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions) -> list[Part]:
-    """Build a part for each person, in the order in which they speak."""
+def place_in_mix(segments: Sequence[DubSegment], duration_s: Fraction | None) -> list[PlacedSegment]:
+    """Place segments that have no voices of their own, since a sound of the whole video has them at their times.
+
+    Raises DataError for segments beyond the end, and for some that do have a voice.
+    """
+    if duration_s is not None:
+        check_duration(segments, duration_s)
+    for segment in segments:
+        if segment.audio is not None:
+            raise DataError(
+                f"{segment.source or 'segments'}: expected no voice, as others have theirs in --audio, found "
+                f"{segment.audio}; name a voice for every segment or for none"
+            )
+    return [
+        PlacedSegment(
+            segment=segment,
+            placement=Placement(start_s=segment.start_s, end_s=segment.end_s, voice_s=segment.end_s - segment.start_s),
+        )
+        for segment in segments
+    ]
+
+
+def build_parts(
+    placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions, mix: Path | None = None
+) -> list[Part]:
+    """Build a part for each person, in the order in which they speak.
+
+    `mix` holds the voices of segments without one.
+    """
     by_person: dict[str | int | None, list[PlacedSegment]] = {}
     for item in placed:
         by_person.setdefault(item.segment.person, []).append(item)
     return [
         Part(
             person=options.person if person is None else person,
-            wav=_join_voices(own, rate_hz, keep_going=options.keep_going),
+            wav=_join_voices(own, rate_hz, options)
+            if mix is None or own[0].segment.audio is not None
+            else _cut_out(mix, own, rate_hz, options),
             schedule=Schedule(_build_span(item, options) for item in own),
         )
         for person, own in by_person.items()
@@ -107,7 +136,20 @@ def _build_span(item: PlacedSegment, options: GenerateOptions) -> Span:
     return Span(start_s=item.segment.start_s, end_s=item.end_s, strength=strength)
 
 
-def _join_voices(placed: Sequence[PlacedSegment], rate_hz: int, *, keep_going: bool) -> Iterator[F32]:
+def _cut_out(mix: Path, placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions) -> Iterator[F32]:
+    """Yield `mix` as mono blocks [n] where one person speaks, and silence elsewhere."""
+    spans = [(round(item.segment.start_s * rate_hz), round(item.segment.end_s * rate_hz)) for item in placed]
+    position = 0
+    for block in mono_blocks(mix, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True):
+        samples = np.arange(position, position + len(block))
+        is_own = np.zeros(len(block), bool)
+        for start, end in spans:
+            is_own |= (samples >= start) & (samples < end)
+        yield np.where(is_own, block, np.float32(0))
+        position += len(block)
+
+
+def _join_voices(placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions) -> Iterator[F32]:
     """Yield the voices of one person as mono blocks [n], with silence between them."""
     position = 0
     for item in placed:
@@ -115,7 +157,9 @@ def _join_voices(placed: Sequence[PlacedSegment], rate_hz: int, *, keep_going: b
         for first in range(position, start, rate_hz):
             yield np.zeros(min(rate_hz, start - first), np.float32)
         assert item.segment.audio is not None
-        voice = mono_blocks(item.segment.audio, rate_hz, keep_going=keep_going, quiet=True, placement=item.placement)
+        voice = mono_blocks(
+            item.segment.audio, rate_hz, keep_going=options.keep_going, quiet=True, placement=item.placement
+        )
         with closing(voice):  # type: ignore[type-var]  # a generator
             yield from voice
         position = start + item.placement.count_samples(rate_hz)

@@ -52,7 +52,7 @@ class PlacedSegment:
             "person": segment.person,
             "start_s": float(segment.start_s),
             "end_s": float(segment.end_s),
-            "audio": str(segment.audio),
+            "audio": None if segment.audio is None else str(segment.audio),
             "voice_s": float(place.voice_s),
             "voice_end_s": float(place.end_s),
             "tempo": float(place.tempo),

@@ -21,6 +21,7 @@ from cals.inference.dub import (
     build_parts,
     open_sound,
     open_sound_over_background,
+    place_in_mix,
     use_video_length,
 )
 from cals.inference.dub_segments import DubSegment
@@ -30,6 +31,8 @@ from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
 from cals.inference.stream import LipFrame
+from cals.inference.sync_encoders import load_encoders
+from cals.inference.who_speaks import SpeakerMatch, assign_speakers, build_turn_segments, measure_lip_distances
 from cals.media import audio as sound
 from cals.media.blocks import SoundStream
 from cals.media.output import check_output_path
@@ -198,7 +201,7 @@ class LipSync:
     def dub(
         self,
         face: str | Path,
-        segments: Sequence[DubSegment],
+        segments: Sequence[DubSegment] | None,
         out: str | Path,
         options: GenerateOptions | None = None,
         *,
@@ -214,16 +217,18 @@ class LipSync:
         """Write the video with other speech in its segments, of one or more persons, to `out`, and return a report.
 
         Outside of a person's segments their mouth is the video's, and so is the sound where nobody is dubbed. The
-        voices and the video's sound are mixed, unless `audio` is a mix to be heard instead. `people` are the persons
-        behind the names in `segments`. The other arguments are those of `generate`. Raises DataError for segments that
-        overlap or lie beyond the end.
+        voices and the video's sound are mixed, unless `audio` is to be heard instead; if no segment has a voice, the
+        voices are those in `audio`. `people` are the persons behind the names in `segments`. Without segments, `audio`
+        is a conversation in step with that of the video, and `who_speaks` has to be "auto". The other arguments are
+        those of `generate`. Raises DataError for segments that overlap or lie beyond the end.
         """
         encode = override(encode or EncodeOptions(), changes)
         options = replace(options or GenerateOptions(), **changes)
-        voices = [segment.audio for segment in segments if segment.audio is not None]
+        mix = None if audio is None else Path(audio)
+        voices = [segment.audio for segment in segments or () if segment.audio is not None]
         output = _Output(
             out=Path(out),
-            inputs=[Path(face), *dict.fromkeys(voices), *([] if audio is None else [Path(audio)])],
+            inputs=[Path(face), *dict.fromkeys(voices), *([] if mix is None else [mix])],
             encode=encode,
             force=force,
             provenance=provenance,
@@ -232,22 +237,46 @@ class LipSync:
         )
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
         options = use_video_length(options, source)
-        for strength in (options.strength, *(segment.strength or 1.0 for segment in segments)):
+        for strength in (options.strength, *(segment.strength or 1.0 for segment in segments or ())):
             self._check_strength(strength)
+        if mix is not None:
+            sound.probe(mix, track=options.audio_track, keep_going=options.keep_going)
+        segments, matches = self._find_speakers(source, segments, people or {}, options)
         segments = assign_people(segments, people or {}, options.person)
         duration_s = None if source.is_photo else source.duration_s
-        placed = place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
-        parts = build_parts(placed, self.model.network.mel.timing.sample_rate_hz, options)
-        heard = open_sound(source, placed, options) if audio is None else Path(audio)
-        end_s = max(item.end_s for item in placed)
+        placed = (
+            place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
+            if voices or mix is None
+            else place_in_mix(segments, duration_s)
+        )
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})",
             face=Path(face),
-            audio=None if audio is None else Path(audio),
+            audio=mix,
             out=output.out,
             segments=[item.document() for item in placed],
+            speakers=[match.line() for match in matches],
         )
-        return self._write(source, parts, heard, end_s, options, output, result)
+        parts = build_parts(placed, self.model.network.mel.timing.sample_rate_hz, options, mix)
+        heard = mix or open_sound(source, placed, options)
+        return self._write(source, parts, heard, max(item.end_s for item in placed), options, output, result)
+
+    def _find_speakers(
+        self,
+        source: VideoSource,
+        segments: Sequence[DubSegment] | None,
+        people: Mapping[str, str | int],
+        options: GenerateOptions,
+    ) -> tuple[Sequence[DubSegment], list[SpeakerMatch]]:
+        """Return the segments with their persons, as far as these are to be found, and how each was."""
+        if options.who_speaks == "given":
+            return segments or (), []
+        lips = measure_lip_distances(source, load_encoders(), self._pipeline.build_detector())
+        result = build_turn_segments(lips) if segments is None else assign_speakers(segments, people, lips)
+        for match in result[1]:
+            if not match.is_sure:
+                _log.warning("%s: %s", source.path, match.line())
+        return result
 
     def _write(
         self,

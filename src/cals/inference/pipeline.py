@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import tee
+from operator import itemgetter
 from typing import TypeVar
 
 from torch import Tensor
@@ -57,8 +58,7 @@ class Pipeline:
         Raises NoFaceError at the end if a person was in no frame.
         """
         network = self._model.network
-        # One detector per job: its runtime is not thread-safe.
-        detector = BlazeFaceMesh(self._face_models)
+        detector = self.build_detector()
         people = [part.person for part in parts]
         cast = Cast(source, people, detector, network.crop_px, options.covered)
         any_face = False
@@ -84,6 +84,10 @@ class Pipeline:
                 yield lip_frame
         cast.check_seen()
 
+    def build_detector(self) -> BlazeFaceMesh:
+        """Build a face detector; each job has its own, as the runtime is not thread-safe."""
+        return BlazeFaceMesh(self._face_models)
+
     def has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
         """Return whether heads move otherwise than in the picture, so that the output is the crop."""
         return has_head_motion(
@@ -102,7 +106,7 @@ class Pipeline:
         if options.pose is None:
             assert isinstance(network, Audio2Head)
             return PredictedHeads(network)
-        tracker = FrameTracker(FaceTracker(BlazeFaceMesh(self._face_models)), network.crop_px)
+        tracker = FrameTracker(FaceTracker(self.build_detector()), network.crop_px)
         frames = _close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
         return PoseVideo(_close_with(stages, tracker.track(frames)), str(options.pose))
 
@@ -128,7 +132,7 @@ class Pipeline:
         return painters
 
     def _select_items(self, items: Iterator[Items], number: int, painter: Painter) -> Iterator[TrackedFrame]:
-        own_items = (item[number] for item in items)
+        own_items = map(itemgetter(number), items)
         return crop_to_face(own_items, self._model.network.crop_px) if isinstance(painter, HeadPainter) else own_items
 
 

@@ -32,6 +32,8 @@ class GenerateReport:
     """Number of frames by status: generated, or the reason why they passed through."""
     segments: list[dict[str, Any]] = field(default_factory=list)
     """Segments of a dub: place, person, voice and how it was fitted."""
+    speakers: list[str] = field(default_factory=list)
+    """How each speaker was found, a line each, where that was asked for."""
     per_frame: list[dict[str, Any]] | None = None
 
     @property
@@ -87,6 +89,7 @@ class GenerateReport:
             "wall_s": round(self.wall_s, 3),
             "times_real_time": round(self.times_real_time, 3),
             "segments": self.segments,
+            "speakers": self.speakers,
             "per_frame": self.per_frame,
         }
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
