@@ -41,7 +41,7 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
         + (f" {face.skip_reason}" if face.skip_reason else "")
     )
     if not face.valid or face.box is None:
-        return _draw_text(out, f"{label} no face", (6, 6), _ABSENT_COLOUR, scale)
+        return draw_text(out, f"{label} no face", (6, 6), _ABSENT_COLOUR, scale)
     points = np.rint((face.landmarks[:, :2].astype(np.float64) - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     radius = max(1, round(face.box.width / 250))
     for x, y in points:
@@ -52,7 +52,7 @@ def draw_track(rgb: U8, face: TrackedFace) -> U8:
         cv2.polylines(out, [points[list(ring)]], True, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(out, [points[list(NOSE_BRIDGE)]], False, (90, 200, 255), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.rectangle(out, (face.box.x0, face.box.y0), (face.box.x1 - 1, face.box.y1 - 1), _BOX_COLOUR, 1)
-    return _draw_text(
+    return draw_text(
         out, f"{label} {face.score:.2f}", (max(face.box.x0, 2), max(face.box.y0 - 4, 6)), _BOX_COLOUR, scale
     )
 
@@ -70,7 +70,7 @@ def render_contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[st
     for i, image in enumerate(images):
         cell = _shrink_to_fit(image, width, height)
         if labels is not None:
-            cell = _draw_text(cell.copy(), labels[i], (3, 3), (255, 255, 255), 0.4)
+            cell = draw_text(cell.copy(), labels[i], (3, 3), (255, 255, 255), 0.4)
         y, x = _GAP_PX + (i // columns) * (height + _GAP_PX), _GAP_PX + (i % columns) * (width + _GAP_PX)
         sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
     return sheet
@@ -84,9 +84,10 @@ def _shrink_to_fit(image: U8, width: int, height: int) -> U8:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _draw_text(image: U8, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: float) -> U8:
+def draw_text(image: U8, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: float) -> U8:
     """Draw `text` with its top left at `corner`, outlined to be legible on any background."""
     origin = (corner[0], corner[1] + round(22 * scale))
-    for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
+    line_px = max(1, round(1.6 * scale))
+    for shade, thickness in (((0, 0, 0), line_px + 2), (colour, line_px)):
         cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, thickness, cv2.LINE_AA)
     return image
