@@ -1,8 +1,10 @@
 """From tracked faces to finished frames, an iterator over another; memory does not grow with length."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from cals.face.skip_reasons import compute_yaw_opacity
 from cals.inference import painters
@@ -12,6 +14,7 @@ from cals.inference.painters import Painter
 from cals.media.frame import Frame
 from cals.types import TrackedFace
 
+T = TypeVar("T")
 GENERATED, NO_FACE = "generated", "no face"
 
 
@@ -42,3 +45,11 @@ def generate_frames(items: Iterable[TrackedFrame], painter: Painter, batch: int)
                 yield LipFrame(item.frame, item.face, item.face.skip_reason or NO_FACE, 0.0)
             else:
                 yield LipFrame(item.frame.with_patch(next(patches)), item.face, GENERATED, strength)
+
+
+def close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+    """Return `stage`, which `stages` closes on exit; later ones first."""
+    close = getattr(stage, "close", None)
+    if close is not None:
+        stages.callback(close)
+    return stage
