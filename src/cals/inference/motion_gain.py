@@ -14,8 +14,8 @@ _OBSERVED_UNITS = 600
 _SPEECH_THRESHOLD, _MIN_SPEECH_UNITS = 0.5, 25
 """Speech activity from which a unit counts as speech, and how many such units the gain needs."""
 _RANGE = (0.8, 2.0)
-_CHANGE = 0.005
-"""Largest change of the gain with each unit: an eighth in a second."""
+_CHANGE = 0.002
+"""Largest change of the gain with each unit: a twentieth in a second."""
 
 
 class MotionGain:
