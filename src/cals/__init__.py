@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cals.inference.load import available_models, load_model
     from cals.inference.score import SyncScorer
     from cals.inference.transcribe import Transcriber
-    from cals.options import EncodeOptions, GenerateOptions
+    from cals.options import EncodeOptions, GenerateOptions, Latency
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "DataError",
     "EncodeOptions",
     "GenerateOptions",
+    "Latency",
     "LipSync",
     "MediaError",
     "NoFaceError",
@@ -35,6 +36,7 @@ __all__ = [
 _LAZY = {
     "EncodeOptions": "cals.options",
     "GenerateOptions": "cals.options",
+    "Latency": "cals.options",
     "LipSync": "cals.inference.lipsync",
     "SyncScorer": "cals.inference.score",
     "Transcriber": "cals.inference.transcribe",

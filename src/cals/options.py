@@ -101,6 +101,32 @@ class EncodeOptions:
     """Encoder speed, as the encoder names it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """How much sound `LipSync.stream` waits for, and listens back to; ConfigError for values that contradict.
+
+    With less look-ahead mouths differ more from those of `LipSync.frames`. The time of computing comes on top.
+    """
+
+    total_s: float = 0.5
+    """Most sound after a frame's beginning that has come in before the frame comes out, at 12 frames/s or more."""
+    look_ahead_s: float = 0.32
+    """Sound after a frame that its mouth depends on, 0.24 or more; the rest of `total_s` is rendered at once."""
+    window_s: float = 4.0
+    """Sound that the network is run on for each batch of frames, 2 to 20."""
+
+    def __post_init__(self) -> None:
+        if not 0.24 <= self.look_ahead_s <= self.total_s - 0.1:
+            raise ConfigError(
+                f"latency: expected look_ahead_s from 0.24 to total_s - 0.1, found {self.look_ahead_s:g} of "
+                f"{self.total_s:g}; 0.32 of 0.5 is the default"
+            )
+        if not self.total_s + 1.5 <= self.window_s <= 20:
+            raise ConfigError(
+                f"latency: expected window_s from total_s + 1.5 to 20, found {self.window_s:g}; 4 is the default"
+            )
+
+
 def override(options: T, changes: dict[str, Any]) -> T:
     """Return a copy of `options` with those of `changes` that are its fields, and take them out of `changes`."""
     names = {field.name for field in fields(options)}  # type: ignore[arg-type]

@@ -247,7 +247,7 @@ def test_an_unsure_voice_is_delivered_as_far_as_the_average_one(lips: MeshLips) 
     opening_px = float(lips.decoder.opening_px)
     target = np.tile(np.clip(np.random.default_rng(0).normal(1, 1, 100), 0, None), 3)
     target = target / target.std() * opening_px
-    gains = [MouthPainter(lips, iterate_units(scale * target), [])._gain for scale in (1.0, 0.7, 0.01)]
+    gains = [MouthPainter(lips, iterate_units(scale * target), [])._gain.value for scale in (1.0, 0.7, 0.01)]
     assert gains[0] == pytest.approx(1, abs=0.05)
     assert gains[1] == pytest.approx(1 / 0.7, abs=0.1)
     assert gains[2] == 1  # noise is not raised to speech

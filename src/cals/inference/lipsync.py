@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -26,6 +26,7 @@ from cals.inference.dub import (
 )
 from cals.inference.dub_segments import DubSegment
 from cals.inference.dub_sound import place_segments
+from cals.inference.live import Chunk, LiveUnits
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
@@ -39,7 +40,7 @@ from cals.media.output import check_output_path
 from cals.media.source import ArraySource, VideoSource
 from cals.media.writer import VideoWriter
 from cals.models.cals import MeshLips
-from cals.options import EncodeOptions, GenerateOptions, override
+from cals.options import EncodeOptions, GenerateOptions, Latency, override
 from cals.types import F32, U8, ProgressCallback
 
 _log = logging.getLogger(__name__)
@@ -143,6 +144,34 @@ class LipSync:
         with closing(self._pipeline.iterate_frames(source, [part], audio_s, options)) as lip_frames:
             for lip_frame in lip_frames:
                 yield source.restore(lip_frame.frame)
+
+    def stream(
+        self,
+        face: str | Path,
+        chunks: Iterable[Chunk],
+        rate_hz: int,
+        options: GenerateOptions | None = None,
+        *,
+        latency: Latency | None = None,
+        **changes: Any,
+    ) -> Generator[LipFrame, None, None]:
+        """Yield the output frames of speech that is still coming in, see `Latency`; memory does not grow.
+
+        `chunks` of sound at `rate_hz`, mono [n] or [channels n], float in -1..1 or int16, are taken only when a frame
+        needs them, and their end is the end of the frames. The call itself looks ahead in the video and takes seconds.
+        `changes` are fields of `GenerateOptions`, of which those of sound files have no effect.
+        Raises ConfigError for models that move heads and for `length="video"`, else as `frames` does.
+        """
+        options = replace(options or GenerateOptions(), **changes)
+        self._check_strength(options.strength)
+        source = VideoSource(face, keep_going=options.keep_going, size=options.size)
+        if options.length == "video" or self._pipeline.has_head_motion(source, options):
+            raise ConfigError(
+                "stream: expected a model that keeps heads as they are, and a length that is the sound's, found "
+                f"{self.model.name} with length {options.length}; use `frames`"
+            )
+        units = LiveUnits(self.model.network, chunks, rate_hz, latency or Latency())
+        return self._pipeline.stream(source, units, options)
 
     def _read_wav(self, audio: str | Path, options: GenerateOptions, track: str | int | None) -> Iterator[F32]:
         rate_hz = self.model.network.mel.timing.sample_rate_hz

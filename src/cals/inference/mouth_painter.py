@@ -3,14 +3,13 @@
 import copy
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from math import ceil, floor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import max_pool1d
 
 from cals.face.detector import FaceDetector
 from cals.face.paste import EMPTY_PATCH
@@ -19,26 +18,17 @@ from cals.face.transfer import SourceFace
 from cals.inference import painters
 from cals.inference.fade import compute_frame_strengths
 from cals.inference.frame_tracker import TrackedFrame
+from cals.inference.motion_gain import SPEECH_RADIUS, MotionGain, compute_speech_activity
 from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light
 from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.schedule import Schedule
-from cals.inference.windows import UnitStream
+from cals.inference.windows import UnitSource, open_units
 from cals.models.cals import MeshLips
-from cals.models.mesh import measure_lip_gap
 from cals.models.sources import SourceCosts, choose_sources
 from cals.models.speaker import replace_motion, retarget_motion
 from cals.types import Patch
 
-_LOOK_AHEAD_UNITS = 13
-"""Units beyond the last frame that count when sources are chosen, about half a second."""
-_SPEECH_RADIUS = 10
-"""Units on either side of a frame in which speech is looked for."""
-_GAIN_BLOCKS, _MAX_GAIN_BLOCKS = 3, 75
-"""Blocks of 8 s of units from which the gain is estimated: as many as hold speech, in a dub that starts late."""
-_SPEECH_THRESHOLD, _MIN_SPEECH_UNITS = 0.5, 25
-"""Speech activity from which a unit counts as speech, and how many such units the gain needs."""
-_GAIN_RANGE = (0.8, 2.0)
 _MAX_BATCH = 16
 """Frames added to a bank at once."""
 _FADE_S = 0.1
@@ -55,7 +45,7 @@ class MouthPainter(Painter):
     def __init__(
         self,
         model: MeshLips,
-        units: Iterator[Tensor],
+        units: Iterator[Tensor] | UnitSource,
         ahead: Iterable[TrackedFrame],
         strength: float | Schedule = 1.0,
         costs: SourceCosts | None = None,
@@ -67,13 +57,10 @@ class MouthPainter(Painter):
         self._decoder = copy.deepcopy(model.decoder).cpu()  # geometry runs on the CPU, whatever the network's device
         self._strength = strength
         self._banks, self._track = self._build_banks(ahead), -1
-        first_units = list(islice(units, _GAIN_BLOCKS))
-        while (gain := self._estimate_gain(torch.cat(first_units))) is None and len(first_units) < _MAX_GAIN_BLOCKS:
-            block = next(units, None)
-            if block is None:
-                break
-            first_units.append(block)
-        self._units, self._gain = UnitStream(chain(first_units, units)), gain or 1.0
+        self._units, self._gain = open_units(units), MotionGain(self._decoder)
+        self._look_ahead = self._units.look_ahead
+        if self._look_ahead.gain:
+            self._estimate_gain()
         self._source: SourceFace | None = None
         self._fading_source: tuple[SourceFace, Fraction] | None = None
         """The previous source, and when the cross-fade from it began."""
@@ -98,17 +85,12 @@ class MouthPainter(Painter):
         return banks
 
     @torch.inference_mode()
-    def _estimate_gain(self, units: Tensor) -> float | None:
-        """Estimate the gain that brings the predicted motion to the average speaker's amplitude, None without speech.
-
-        A network that is unsure of its input, an unfamiliar voice or a noisy room, predicts less motion.
-        """
-        opening = self._decoder.predict_motion(units) @ measure_lip_gap(self._decoder.mesh.basis)
-        is_speech = _compute_speech_activity(opening / self._decoder.opening_px) > _SPEECH_THRESHOLD
-        if int(is_speech.sum()) < _MIN_SPEECH_UNITS:
-            return None
-        gain = float(self._decoder.opening_px / opening[is_speech].std())
-        return min(max(gain, _GAIN_RANGE[0]), _GAIN_RANGE[1])
+    def _estimate_gain(self) -> None:
+        """Estimate the gain from the beginning of the speech."""
+        start_s = self._strength.start_s if isinstance(self._strength, Schedule) else Fraction(0)
+        first = floor(start_s * self._timing.fps)
+        units = self._units.slice(0, first + self._look_ahead.gain - 1)[first:]
+        self._gain.observe(first, self._decoder.predict_motion(units))
 
     @torch.inference_mode()
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
@@ -171,20 +153,21 @@ class MouthPainter(Painter):
         return bank
 
     def _motion(self, bank: MouthBank, batch: ViewBatch) -> tuple[Tensor, Tensor]:
-        """Return this person's motion at the frames [t k], and in the units after them [_LOOK_AHEAD_UNITS k]."""
+        """Return this person's motion at the frames [t k], and in the units of the look-ahead after them."""
         positions = [max(position, Fraction(0)) for position in compute_unit_positions(self._timing, batch)]
-        first, last = floor(min(positions)), ceil(max(positions)) + _LOOK_AHEAD_UNITS
-        start = max(0, first - _SPEECH_RADIUS)
-        units = self._units.slice(start, last)
-        motion = self._decoder.predict_motion(units) * self._gain
-        activity = _compute_speech_activity(
-            (motion @ measure_lip_gap(self._decoder.mesh.basis)) / self._decoder.opening_px
-        )
-        strength = self._get_strengths(start, len(units))
+        ahead = self._look_ahead.sources
+        first, last = floor(min(positions)), ceil(max(positions)) + ahead
+        start = max(0, first - SPEECH_RADIUS)
+        motion = self._decoder.predict_motion(self._units.slice(start, last))
+        if not self._look_ahead.gain:
+            self._gain.observe(start, motion[:-ahead])
+        motion = motion * self._gain.value
+        activity = compute_speech_activity(self._decoder, motion)
+        strength = self._get_strengths(start, len(motion))
         person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=strength)
         lower = torch.tensor([floor(position) - start for position in positions])
         fraction = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
-        return torch.lerp(person_motion[lower], person_motion[lower + 1], fraction), person_motion[-_LOOK_AHEAD_UNITS:]
+        return torch.lerp(person_motion[lower], person_motion[lower + 1], fraction), person_motion[-ahead:]
 
     def _get_strengths(self, first: int, count: int) -> float | Tensor:
         """Return the strength of all units, or [count] from unit `first` on."""
@@ -197,9 +180,10 @@ class MouthPainter(Painter):
         """Choose the source of each frame; frames after them are assumed to have the last one's pose and light."""
         rotation = estimate_rotation(self._decoder, bank.speaker, landmarks)
         light = torch.stack([measure_light(view.crop) for _, view in batch])
-        future_s = torch.arange(1, _LOOK_AHEAD_UNITS + 1) / self._timing.fps
+        ahead = self._look_ahead.sources
+        future_s = torch.arange(1, ahead + 1) / self._timing.fps
         times_s = torch.tensor([float(item.frame.source_s) for item, _ in batch])
-        padding = [part[-1:].expand(_LOOK_AHEAD_UNITS, *part.shape[1:]) for part in (rotation, light)]
+        padding = [part[-1:].expand(ahead, *part.shape[1:]) for part in (rotation, light)]
         costs = bank.measure_costs(
             motion,
             torch.cat([rotation, padding[0]]),
@@ -234,8 +218,3 @@ class MouthPainter(Painter):
 def _is_uncovered(item: TrackedFrame) -> bool:
     """Whether nothing covers the mouth, so that it can serve as a source."""
     return item.face.skip_reason != OCCLUDED
-
-
-def _compute_speech_activity(opening: Tensor) -> Tensor:
-    """Compute the speech activity around each unit, 0 to 1, from openings [t] in the average speaker's deviations."""
-    return max_pool1d(opening[None, None].clamp(0, 1), 2 * _SPEECH_RADIUS + 1, 1, _SPEECH_RADIUS)[0, 0]

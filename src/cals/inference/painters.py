@@ -11,7 +11,7 @@ from torch import Tensor
 from cals.face.paste import EMPTY_PATCH, paste
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, stack_crops
-from cals.inference.windows import UnitStream
+from cals.inference.windows import UnitSource, open_units
 from cals.models.lips import Faces, LipModel
 from cals.timing import AVTiming
 from cals.types import Patch
@@ -54,12 +54,12 @@ def _get_group(item: tuple[TrackedFrame, float]) -> tuple[int | None, bool]:
 class CropPainter(Painter):
     """Renders crops with the model and pastes them into the frames."""
 
-    def __init__(self, model: LipModel, units: Iterator[Tensor], ahead: Iterable[TrackedFrame]) -> None:
+    def __init__(self, model: LipModel, units: Iterator[Tensor] | UnitSource, ahead: Iterable[TrackedFrame]) -> None:
         super().__init__()
         self._galleries = GalleryCache(
             build_galleries(takewhile(lambda item: item.frame.time_s <= MAX_GALLERY_S, ahead))
         )
-        self._model, self._units = model, UnitStream(units)
+        self._model, self._units = model, open_units(units)
 
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         person_gallery = self._galleries.update(track, batch, found_again=found_again)

@@ -1,12 +1,11 @@
 """From frames and the speech of each person to finished frames, in one pass."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import tee
 from operator import itemgetter
-from typing import TypeVar
 
 from torch import Tensor
 
@@ -16,20 +15,20 @@ from cals.face.tracker import FaceTracker
 from cals.inference.cast import Cast, Items
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
+from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
 from cals.inference.load import LoadedModel
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
 from cals.inference.schedule import Schedule
-from cals.inference.stream import NO_SEGMENT, LipFrame, Role, Weight, generate_frames
-from cals.inference.windows import iterate_units
+from cals.inference.stream import NO_SEGMENT, LipFrame, Role, Weight, close_with, generate_frames
+from cals.inference.windows import UnitSource, iterate_units
+from cals.media.frame import Frame
 from cals.media.source import FrameSource
 from cals.media.timeline import fit_length
 from cals.models.audio2head import Audio2Head
 from cals.models.cals import MeshLips
 from cals.options import GenerateOptions
 from cals.types import F32
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,32 +56,67 @@ class Pipeline:
 
         Raises NoFaceError at the end if a person was in no frame.
         """
-        network = self._model.network
-        detector = self.build_detector()
-        people = [part.person for part in parts]
-        cast = Cast(source, people, detector, network.crop_px, options.covered)
-        any_face = False
+        network, detector = self._model.network, self.build_detector()
+        cast = Cast(source, [part.person for part in parts], detector, network.crop_px, options.covered)
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
-            units = [iterate_units(network, _close_with(stages, part.wav)) for part in parts]
+            units = [iterate_units(network, close_with(stages, part.wav)) for part in parts]
             if self.has_head_motion(source, options):
                 motion = self._build_head_motion(stages, source, audio_s, options, len(parts))
                 painters: list[Painter] = [HeadPainter(network, units[0], motion)]
             else:
-                painters = self._build_painters(cast, parts, units, detector, options)
-            frames = _close_with(stages, source.fit_length(options.length, audio_s))
-            roles = [
-                Role(self._select_items(items, number, painter), painter, _build_weights(part))
-                for number, (items, painter, part) in enumerate(
-                    zip(tee(cast.track(frames), len(parts)), painters, parts, strict=True)
-                )
-            ]
-            for lip_frame in generate_frames(roles, self._batch):
-                any_face = any_face or any(person.face.valid for person in lip_frame.people)
-                if source.is_photo and not any_face:
-                    break
-                yield lip_frame
-        cast.check_seen()
+                strengths = [part.schedule or options.strength for part in parts]
+                painters = self._build_painters(cast, units, strengths, detector)
+            frames = close_with(stages, source.fit_length(options.length, audio_s))
+            weights = [_build_weights(part) for part in parts]
+            yield from self._render(source, cast, painters, weights, frames, self._batch)
+
+    def stream(
+        self, source: FrameSource, units: LiveUnits, options: GenerateOptions
+    ) -> Generator[LipFrame, None, None]:
+        """Look ahead in the video, and return the frames, each as soon as its look-ahead of sound has come in.
+
+        They end with the sound. Every stage, the chunks of sound included, is closed on any exit.
+        """
+        detector = self.build_detector()
+        cast = Cast(source, [options.person], detector, self._model.network.crop_px, options.covered)
+        painters = self._build_painters(cast, [units], [options.strength], detector)
+        return self._iterate_live_frames(source, cast, painters, units, options)
+
+    def _iterate_live_frames(
+        self, source: FrameSource, cast: Cast, painters: list[Painter], units: LiveUnits, options: GenerateOptions
+    ) -> Generator[LipFrame, None, None]:
+        batch = min(self._batch, units.count_batch_frames(source.rate))
+        with ExitStack() as stages:
+            close_with(stages, units.sound.chunks)
+            frames = close_with(stages, source.fit_length(options.length, ENDLESS_S))
+            paced = close_with(stages, pace_frames(frames, units))
+            yield from self._render(source, cast, painters, [{}], paced, batch)
+
+    def _render(
+        self,
+        source: FrameSource,
+        cast: Cast,
+        painters: Sequence[Painter],
+        weights: Sequence[Mapping[str, Weight]],
+        frames: Iterator[Frame],
+        batch: int,
+    ) -> Iterator[LipFrame]:
+        roles = [
+            Role(self._select_items(items, number, painter), painter, weight)
+            for number, (items, painter, weight) in enumerate(
+                zip(tee(cast.track(frames), len(painters)), painters, weights, strict=True)
+            )
+        ]
+        any_frame = any_face = False
+        for lip_frame in generate_frames(roles, batch):
+            any_frame = True
+            any_face = any_face or any(person.face.valid for person in lip_frame.people)
+            if source.is_photo and not any_face:
+                break
+            yield lip_frame
+        if any_frame:
+            cast.check_seen()
 
     def build_detector(self) -> BlazeFaceMesh:
         """Build a face detector; each job has its own, as the runtime is not thread-safe."""
@@ -107,25 +141,23 @@ class Pipeline:
             assert isinstance(network, Audio2Head)
             return PredictedHeads(network)
         tracker = FrameTracker(FaceTracker(self.build_detector()), network.crop_px)
-        frames = _close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
-        return PoseVideo(_close_with(stages, tracker.track(frames)), str(options.pose))
+        frames = close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
+        return PoseVideo(close_with(stages, tracker.track(frames)), str(options.pose))
 
     def _build_painters(
         self,
         cast: Cast,
-        parts: Sequence[Part],
-        units: Sequence[Iterator[Tensor]],
+        units: Sequence[Iterator[Tensor] | UnitSource],
+        strengths: Sequence[float | Schedule],
         detector: FaceDetector,
-        options: GenerateOptions,
     ) -> list[Painter]:
         """Build a painter for each person, after a look-ahead at the video."""
         network = self._model.network
         painters: list[Painter] = []
         with ExitStack() as stages:
-            for part, own_units, ahead in zip(parts, units, cast.look_ahead(), strict=True):
-                _close_with(stages, ahead)
+            for own_units, strength, ahead in zip(units, strengths, cast.look_ahead(), strict=True):
+                close_with(stages, ahead)
                 if isinstance(network, MeshLips):
-                    strength = part.schedule or options.strength
                     painters.append(MouthPainter(network, own_units, ahead, strength, detector=detector))
                 else:
                     painters.append(CropPainter(network, own_units, ahead))
@@ -138,11 +170,3 @@ class Pipeline:
 
 def _build_weights(part: Part) -> dict[str, Weight]:
     return {} if part.schedule is None else {NO_SEGMENT: part.schedule.compute_weight}
-
-
-def _close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
-    """Return `stage`, which `stages` closes on exit; later ones first."""
-    close = getattr(stage, "close", None)
-    if close is not None:
-        stages.callback(close)
-    return stage

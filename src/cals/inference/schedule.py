@@ -36,6 +36,11 @@ class Schedule:
                 self._blocks.append((span.start_s, span.end_s))
         self._block_starts = [start_s for start_s, _ in self._blocks]
 
+    @property
+    def start_s(self) -> Fraction:
+        """Start of the first span."""
+        return self._starts[0]
+
     def compute_weight(self, start_s: Fraction, end_s: Fraction) -> float:
         """Compute the weight of the generated mouth in a frame; 0 if it starts outside of the spans."""
         index = bisect_right(self._block_starts, start_s) - 1

@@ -1,6 +1,8 @@
 """Units for a stream of sound of any length, in overlapping windows that join without a step."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, repeat
 from math import floor
@@ -14,6 +16,16 @@ from cals.types import F32
 
 WINDOW_S = 10  # about eight times the context the paper finds useful
 OVERLAP_S = 2  # shared by neighbours and cross-faded
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookAhead:
+    """Units after a frame that its mouth may depend on."""
+
+    sources: int = 13
+    """Units beyond the last frame that count when sources are chosen and speech is looked for, about half a second."""
+    gain: int = 600
+    """Units that the gain is estimated from before the first frame, 24 s; 0 adapts it to what was heard so far."""
 
 
 def iterate_units(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
@@ -39,13 +51,13 @@ def iterate_units(model: LipModel, sound: Iterable[F32]) -> Iterator[Tensor]:
         mel = mel[(window - overlap) * step :]
 
 
-class UnitStream:
-    """Units at any times, requested in rising order; keeps only the blocks that are still needed."""
+class UnitSource(ABC):
+    """Units at any times, requested in rising order."""
 
-    def __init__(self, blocks: Iterator[Tensor]) -> None:
-        self._blocks = blocks
-        self._first = 0  # index of the first unit held
-        self._units = next(blocks)
+    look_ahead: LookAhead
+    _first: int
+    """Index of the first unit held."""
+    _units: Tensor
 
     def interpolate(self, positions: Sequence[Fraction]) -> Tensor:
         """Interpolate units [b d] linearly at positions on the unit axis (see `AVTiming.to_unit_position`)."""
@@ -61,6 +73,20 @@ class UnitStream:
         self._load_until(first, last)
         return self._units[first - self._first : last + 1 - self._first]
 
+    @abstractmethod
+    def _load_until(self, low: int, high: int) -> None:
+        """Hold units `low` to `high` inclusive."""
+
+
+class UnitStream(UnitSource):
+    """Units from blocks [t d]; keeps only the blocks that are still needed."""
+
+    def __init__(self, blocks: Iterator[Tensor]) -> None:
+        self.look_ahead = LookAhead()
+        self._blocks = blocks
+        self._first = 0
+        self._units = next(blocks)
+
     def _load_until(self, low: int, high: int) -> None:
         if low < self._first:
             raise ValueError(f"units are given in rising order: asked for {low}, held from {self._first}")
@@ -68,3 +94,8 @@ class UnitStream:
             keep = min(low - self._first, len(self._units))
             self._units = torch.cat([self._units[keep:], next(self._blocks)])
             self._first += keep
+
+
+def open_units(units: Iterator[Tensor] | UnitSource) -> UnitSource:
+    """Return a source of units for blocks [t d] of them, or the source itself."""
+    return units if isinstance(units, UnitSource) else UnitStream(units)

@@ -27,6 +27,11 @@ class FrameSource(Protocol):
     @property
     def is_photo(self) -> bool: ...
 
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, the mean where it varies."""
+        ...
+
     def open(self, *, quiet: bool = False) -> AbstractContextManager[Iterable[Frame]]: ...
 
     def fit_length(self, policy: LengthPolicy, audio_s: Fraction) -> Iterator[Frame]: ...
@@ -47,6 +52,10 @@ class VideoSource:
     @property
     def is_photo(self) -> bool:
         return self.format.is_image
+
+    @property
+    def rate(self) -> Fraction:
+        return self.format.rate
 
     def open(self, *, quiet: bool = False) -> VideoReader:
         """Open it from the first frame; `quiet` where its notes are logged elsewhere."""
@@ -80,7 +89,7 @@ class ArraySource:
         self._pictures = frames
         times = [_to_fraction(time_s) for time_s in times_s]
         steps = [after - before for before, after in pairwise(times)] or [Fraction(1, 25)]
-        self.start_s = times[0]
+        self.start_s, self.rate = times[0], 1 / min(steps)
         self._times = [(time_s - self.start_s, step) for time_s, step in zip(times, [*steps, steps[-1]], strict=False)]
         self._pending: dict[int, Frame] = {}
 
