@@ -9,6 +9,8 @@ from cals.errors import ConfigError
 LengthPolicy = Literal["bounce", "loop", "audio", "video"]
 OcclusionPolicy = Literal["keep", "draw"]
 """Mouths behind a hand, a microphone or text: keep those frames, or draw over what is before the mouth."""
+SilencePolicy = Literal["rest", "keep", "drive"]
+"""Mouths where nobody speaks: at rest, left as they are in the picture, or moved by whatever else is heard."""
 STRENGTH_RANGE = (0.5, 1.5)
 """Allowed scale of the mouth's motion."""
 T = TypeVar("T")
@@ -37,6 +39,9 @@ class GenerateOptions:
     """How much the mouth moves, 0.5 to 1.5; 1 is as this person does. Models that draw whole crops take 1 only."""
     covered: OcclusionPolicy = "keep"
     """A mouth with a hand, a microphone, a mask or text before it: `keep` leaves it as it is, `draw` draws over it."""
+    silence: SilencePolicy = "rest"
+    """The mouth where nobody speaks: `rest` holds it still, `keep` leaves the picture's own, fading within the pause.
+    `drive` lets music and noise move it too, for songs and voices that are not recognised as speech."""
     audio_track: str | int | None = None
     """Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng."""
     keep_tracks: bool = True
@@ -52,6 +57,11 @@ class GenerateOptions:
         if self.covered not in get_args(OcclusionPolicy):
             raise ConfigError(
                 f"covered: expected keep or draw, found {self.covered!r}; keep leaves covered mouths as they are"
+            )
+        if self.silence not in get_args(SilencePolicy):
+            raise ConfigError(
+                f"silence: expected one of {', '.join(get_args(SilencePolicy))}, found {self.silence!r}; rest holds "
+                "the mouth still"
             )
         low, high = STRENGTH_RANGE
         if not low <= self.strength <= high:

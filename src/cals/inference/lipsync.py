@@ -26,6 +26,8 @@ from cals.inference.painters import CropPainter, Painter
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
+from cals.inference.speech_activity import load_speech_detector
+from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import LipFrame, generate_frames
 from cals.inference.windows import iterate_units
 from cals.media import audio as sound
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 MIN_RATE_HZ = 10
 """Frame rate below which a video is too choppy for speech."""
+_WITHOUT_SPEECH = {"rest": "the mouth rests", "keep": "the mouth stays as it is", "drive": "that moves the mouth"}
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -74,6 +77,7 @@ class LipSync:
         set_precision(self.model.network, precision)
         self.batch = batch
         self._face_models = FaceModels(*hub.read_face_models(face_models))
+        self._speech_detector = load_speech_detector()
 
     def frames(
         self, face: str | Path, audio: str | Path, options: GenerateOptions | None = None, **changes: Any
@@ -112,17 +116,22 @@ class LipSync:
             raise MediaError(f"samples: expected sound [n] at a rate in Hz, found {mono.size} samples at {rate_hz} Hz")
         start = round(source.start_s * rate_hz)
         mono = mono[start:] if start >= 0 else np.concatenate([np.zeros(-start, np.float32), mono])
-        wav = sound.resample([mono], rate_hz, self.model.network.mel.timing.sample_rate_hz)
+        wav = self._find_speech(sound.resample([mono], rate_hz, self.model.network.mel.timing.sample_rate_hz), options)
         with closing(self._iterate_frames(source, wav, Fraction(len(mono), rate_hz), options)) as lip_frames:
             for lip_frame in lip_frames:
                 yield source.restore(lip_frame.frame)
 
-    def _read_wav(self, audio: str | Path, options: GenerateOptions) -> Iterator[F32]:
+    def _read_wav(self, audio: str | Path, options: GenerateOptions) -> SpeechTrack:
+        rate_hz, track = self.model.network.mel.timing.sample_rate_hz, options.audio_track
+        blocks = sound.mono_blocks(audio, rate_hz, track=track, keep_going=options.keep_going, quiet=True)
+        return self._find_speech(blocks, options)
+
+    def _find_speech(self, blocks: Iterator[F32], options: GenerateOptions) -> SpeechTrack:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
-        return sound.mono_blocks(audio, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True)
+        return SpeechTrack(self._speech_detector, blocks, rate_hz, gate=options.silence != "drive")
 
     def _iterate_frames(
-        self, source: FrameSource, wav: Iterator[F32], audio_s: Fraction, options: GenerateOptions
+        self, source: FrameSource, wav: SpeechTrack, audio_s: Fraction, options: GenerateOptions
     ) -> Generator[LipFrame, None, None]:
         network = self.model.network
         # One detector per job: its runtime is not thread-safe.
@@ -143,7 +152,8 @@ class LipSync:
             items = _close_with(stages, frame_tracker.track(frames))
             if motion is not None:
                 items = crop_to_face(items, network.crop_px)
-            for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch)):
+            weight = wav.weigh if options.silence == "keep" else None
+            for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch, weight)):
                 any_face = any_face or lip_frame.face.valid
                 if source.is_photo and not any_face:
                     break
@@ -152,9 +162,14 @@ class LipSync:
             raise build_no_face_error(source.path, options.person, tracker)
 
     def _has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
-        return has_head_motion(
+        has_motion = has_head_motion(
             self.model.network, self.model.name, is_photo=source.is_photo, has_pose=options.pose is not None
         )
+        if has_motion and options.silence == "keep":
+            raise ConfigError(
+                f"silence: expected rest or drive for {self.model.name}, which draws the whole head, found keep"
+            )
+        return has_motion
 
     def _build_head_motion(
         self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions
@@ -233,9 +248,12 @@ class LipSync:
                         result.count(lip_frame)
                         if progress is not None:
                             progress(result.frames, total)
+                    result.speech_s = float(wav.measure_speech(Fraction(result.seconds)))
             result.wall_s = time.monotonic() - start_s
             if not result.generated:
                 _log.warning("%s: no mouth was drawn, every frame is as it was: %s", out, result.reasons)
+            if not result.has_speech:
+                _log.warning("no speech was found in %s (music or noise?): %s", audio, _WITHOUT_SPEECH[options.silence])
             if report is not None:
                 result.write(report_path)
         return result
