@@ -30,11 +30,11 @@ class GenerateReport:
     """Length of the output."""
     wall_s: float = 0.0
     """Duration of the job."""
-    speech_s: float = 0.0
-    """Seconds of speech found in the sound, as far as the output goes."""
     counts: Counter[str] = field(default_factory=Counter)
     """Number of frames by status: generated, or the reason why they passed through."""
     per_frame: list[dict[str, Any]] | None = None
+    speech_s: float = 0.0
+    """Seconds of speech found in the sound, as far as the output goes."""
 
     @property
     def generated(self) -> int:
