@@ -12,7 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IN_WHEEL = ("cals/py.typed", "cals/weights/grid-small/model.safetensors", "cals/weights/whisper-tiny-en/LICENSE")
+IN_WHEEL = (
+    "cals/py.typed",
+    "cals/weights/grid-small/model.safetensors",
+    "cals/weights/whisper-tiny-en/LICENSE",
+    "cals/weights/silero-vad/model.safetensors",
+    "cals/weights/silero-vad/LICENSE",
+)
 IN_SDIST = ("tests/test_readme.py", "examples/speech.wav", "benchmarks/generate.py", "docs/index.md", "Makefile")
 
 

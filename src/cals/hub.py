@@ -44,6 +44,9 @@ FRONT_END_WEIGHTS = BUILTIN_WEIGHTS / "whisper-tiny-en"
 FRONT_END_SUMMARY = (
     "what lip models hear with: the lower half of Whisper tiny.en's encoder by OpenAI, ships in the package"
 )
+SPEECH_DETECTOR_WEIGHTS = BUILTIN_WEIGHTS / "silero-vad"
+"""Checkpoint of the network that tells speech from other sound."""
+SPEECH_DETECTOR_SUMMARY = "tells where somebody speaks: Silero VAD, ships in the package"
 
 
 @dataclass(frozen=True, kw_only=True)

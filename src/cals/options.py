@@ -15,6 +15,8 @@ Background = Literal["drop", "keep"]
 """Sound of the video where somebody is given another speech: left out, or mixed in below the speech."""
 SpeakerPolicy = Literal["given", "auto"]
 """Who says what in a dub: as given, or found by whose lips fit the sound of the video."""
+SilencePolicy = Literal["rest", "keep", "drive"]
+"""Mouths where nobody speaks: at rest, left as they are in the picture, or moved by whatever else is heard."""
 STRENGTH_RANGE = (0.5, 1.5)
 """Allowed scale of the mouth's motion."""
 T = TypeVar("T")
@@ -57,6 +59,9 @@ class GenerateOptions:
     `spill` lets it go on until the same person speaks again."""
     background: Background = "drop"
     """The video's own sound below the speech: `keep` mixes it in 12 dB lower, `drop` leaves it out."""
+    silence: SilencePolicy = "rest"
+    """The mouth where nobody speaks: `rest` holds it still, `keep` leaves the picture's own, fading within the pause.
+    `drive` lets music and noise move it too, for songs and voices that are not recognised as speech."""
     audio_track: str | int | None = None
     """Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng."""
     keep_tracks: bool = True
@@ -81,6 +86,11 @@ class GenerateOptions:
         if self.background not in get_args(Background):
             raise ConfigError(
                 f"background: expected drop or keep, found {self.background!r}; keep mixes the video's own sound in"
+            )
+        if self.silence not in get_args(SilencePolicy):
+            raise ConfigError(
+                f"silence: expected one of {', '.join(get_args(SilencePolicy))}, found {self.silence!r}; rest holds "
+                "the mouth still"
             )
         low, high = STRENGTH_RANGE
         if not low <= self.strength <= high:

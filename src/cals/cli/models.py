@@ -56,6 +56,7 @@ def _print_models() -> None:
     for name, entry in hub.MODELS.items():
         print(f"{name}\tlip model\t{entry.licence}\t{entry.summary}")
     print(f"{hub.FRONT_END_WEIGHTS.name}\tfront-end\t{hub.WHISPER_FILE.licence}\t{hub.FRONT_END_SUMMARY}")
+    print(f"{hub.SPEECH_DETECTOR_WEIGHTS.name}\tspeech detector\tMIT\t{hub.SPEECH_DETECTOR_SUMMARY}")
     for item in hub.FACE_FILES:
         location = item.path if item.path.is_file() else "not fetched"
         print(f"{item.name}\tface network\t{item.licence}\t{item.origin}\t{location}")

@@ -103,7 +103,7 @@ def read_clip(source: ClipSource, detector: FaceDetector, limit_s: float = math.
 
 def generate_frames(clip: RealClip, audio: Path, lips: LipSync) -> Iterator[tuple[Frame, float]]:
     """Generate the clip's frames saying `audio`, each with the strength of its change, 0..1."""
-    with closing(lips.frames(clip.source.video, audio, length="video")) as stream:
+    with closing(lips.frames(clip.source.video, audio, length="video", silence="drive")) as stream:
         for result, _ in zip(stream, clip.frames, strict=False):  # the stream is longer for a clip read in part
             yield result.frame, result.strength
 

@@ -1,6 +1,6 @@
 """A dub: voices of one or more persons at their places in a video, as what drives the mouths and what is heard."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -14,6 +14,7 @@ from cals.inference.dub_segments import DubSegment, check_duration, check_overla
 from cals.inference.dub_sound import PlacedSegment, open_dub_sound
 from cals.inference.pipeline import Part
 from cals.inference.schedule import Schedule, Span
+from cals.inference.speech_track import SpeechTrack
 from cals.inference.subtitles import parse_time
 from cals.media.audio import mono_blocks, probe
 from cals.media.mix import MixedSound
@@ -110,7 +111,11 @@ def place_in_mix(segments: Sequence[DubSegment], duration_s: Fraction | None) ->
 
 
 def build_parts(
-    placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions, mix: Path | None = None
+    placed: Sequence[PlacedSegment],
+    rate_hz: int,
+    options: GenerateOptions,
+    find_speech: Callable[[Iterator[F32]], SpeechTrack],
+    mix: Path | None = None,
 ) -> list[Part]:
     """Build a part for each person, in the order in which they speak.
 
@@ -122,9 +127,11 @@ def build_parts(
     return [
         Part(
             person=options.person if person is None else person,
-            wav=_join_voices(own, rate_hz, options)
-            if mix is None or own[0].segment.audio is not None
-            else _cut_out(mix, own, rate_hz, options),
+            wav=find_speech(
+                _join_voices(own, rate_hz, options)
+                if mix is None or own[0].segment.audio is not None
+                else _cut_out(mix, own, rate_hz, options)
+            ),
             schedule=Schedule(_build_span(item, options) for item in own),
         )
         for person, own in by_person.items()

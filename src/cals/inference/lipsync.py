@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
+from cals.inference.speech_activity import load_speech_detector
+from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import LipFrame
 from cals.inference.sync_encoders import load_encoders
 from cals.inference.who_speaks import SpeakerMatch, assign_speakers, build_turn_segments, measure_lip_distances
@@ -49,6 +52,7 @@ MIN_RATE_HZ = 10
 """Frame rate below which a video is too choppy for speech."""
 _LENGTH_SLACK_S = Fraction(1, 2)
 """Difference in length of what drives and what is heard that needs no warning."""
+_WITHOUT_SPEECH = {"rest": "the mouth rests", "keep": "the mouth stays as it is", "drive": "that moves the mouth"}
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 
@@ -98,6 +102,7 @@ class LipSync:
             ) from error
         set_precision(self.model.network, precision)
         self.batch = batch
+        self._speech_detector = load_speech_detector()
         self._pipeline = Pipeline(self.model, FaceModels(*hub.read_face_models(face_models)), batch)
 
     def frames(
@@ -139,7 +144,7 @@ class LipSync:
         start = round(source.start_s * rate_hz)
         mono = mono[start:] if start >= 0 else np.concatenate([np.zeros(-start, np.float32), mono])
         wav = sound.resample([mono], rate_hz, self.model.network.mel.timing.sample_rate_hz)
-        part = Part(person=options.person, wav=wav)
+        part = Part(person=options.person, wav=self._find_speech(wav, options))
         audio_s = Fraction(len(mono), rate_hz)
         with closing(self._pipeline.iterate_frames(source, [part], audio_s, options)) as lip_frames:
             for lip_frame in lip_frames:
@@ -173,9 +178,14 @@ class LipSync:
         units = LiveUnits(self.model.network, chunks, rate_hz, latency or Latency())
         return self._pipeline.stream(source, units, options)
 
-    def _read_wav(self, audio: str | Path, options: GenerateOptions, track: str | int | None) -> Iterator[F32]:
+    def _read_wav(self, audio: str | Path, options: GenerateOptions, track: str | int | None) -> SpeechTrack:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
-        return sound.mono_blocks(audio, rate_hz, track=track, keep_going=options.keep_going, quiet=True)
+        blocks = sound.mono_blocks(audio, rate_hz, track=track, keep_going=options.keep_going, quiet=True)
+        return self._find_speech(blocks, options)
+
+    def _find_speech(self, blocks: Iterator[F32], options: GenerateOptions) -> SpeechTrack:
+        rate_hz = self.model.network.mel.timing.sample_rate_hz
+        return SpeechTrack(self._speech_detector, blocks, rate_hz, gate=options.silence != "drive")
 
     def generate(
         self,
@@ -225,7 +235,9 @@ class LipSync:
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})", face=Path(face), audio=audio, out=output.out
         )
-        return self._write(source, [part], heard, audio_s, options, output, result)
+        self._write(source, [part], heard, audio_s, options, output, result)
+        _warn_of_silence(result, str(driving), options)
+        return result
 
     def dub(
         self,
@@ -286,9 +298,12 @@ class LipSync:
             segments=[item.document() for item in placed],
             speakers=[match.line() for match in matches],
         )
-        parts = build_parts(placed, self.model.network.mel.timing.sample_rate_hz, options, mix)
+        rate_hz = self.model.network.mel.timing.sample_rate_hz
+        parts = build_parts(placed, rate_hz, options, partial(self._find_speech, options=options), mix)
         heard = mix or open_sound(source, placed, options)
-        return self._write(source, parts, heard, max(item.end_s for item in placed), options, output, result)
+        self._write(source, parts, heard, max(item.end_s for item in placed), options, output, result)
+        _warn_of_silence(result, "the voices", options)
+        return result
 
     def _find_speakers(
         self,
@@ -316,7 +331,7 @@ class LipSync:
         options: GenerateOptions,
         output: "_Output",
         result: GenerateReport,
-    ) -> GenerateReport:
+    ) -> None:
         rate = source.format.rate
         if rate < MIN_RATE_HZ:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", source.path, rate, MIN_RATE_HZ)
@@ -337,12 +352,12 @@ class LipSync:
                     result.count(lip_frame)
                     if output.progress is not None:
                         output.progress(result.frames, total)
+                result.speech_s = float(sum(part.wav.measure_speech(Fraction(result.seconds)) for part in parts))
             result.wall_s = time.monotonic() - output.start_s
             if not result.generated:
                 _log.warning("%s: no mouth was drawn, every frame is as it was: %s", output.out, result.reasons)
             if output.report is not None:
                 result.write(report_path)
-        return result
 
     def _open_writer(
         self, source: VideoSource, heard: Path | SoundStream, options: GenerateOptions, output: "_Output"
@@ -385,3 +400,8 @@ def _warn_of_length(voice: Path, voice_s: Fraction, audio_s: Fraction) -> None:
             voice_s,
             audio_s,
         )
+
+
+def _warn_of_silence(result: GenerateReport, sound_name: str, options: GenerateOptions) -> None:
+    if not result.has_speech:
+        _log.warning("no speech was found in %s (music or noise?): %s", sound_name, _WITHOUT_SPEECH[options.silence])

@@ -20,7 +20,8 @@ from cals.inference.load import LoadedModel
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
 from cals.inference.schedule import Schedule
-from cals.inference.stream import NO_SEGMENT, LipFrame, Role, Weight, close_with, generate_frames
+from cals.inference.speech_track import SpeechTrack
+from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
 from cals.inference.windows import UnitSource, iterate_units
 from cals.media.frame import Frame
 from cals.media.source import FrameSource
@@ -28,7 +29,6 @@ from cals.media.timeline import fit_length
 from cals.models.audio2head import Audio2Head
 from cals.models.cals import MeshLips
 from cals.options import GenerateOptions
-from cals.types import F32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +37,7 @@ class Part:
 
     person: str | int
     """Whom to follow, see `parse_person`."""
-    wav: Iterator[F32]
+    wav: SpeechTrack
     """Mono blocks [n] at the model's rate, from the first frame on; silence follows."""
     schedule: Schedule | None = None
     """When their mouth is generated and how strongly it moves; None: always, as the options say."""
@@ -68,7 +68,7 @@ class Pipeline:
                 strengths = [part.schedule or options.strength for part in parts]
                 painters = self._build_painters(cast, units, strengths, detector)
             frames = close_with(stages, source.fit_length(options.length, audio_s))
-            weights = [_build_weights(part) for part in parts]
+            weights = [_build_weights(part, options) for part in parts]
             yield from self._render(source, cast, painters, weights, frames, self._batch)
 
     def stream(
@@ -124,9 +124,14 @@ class Pipeline:
 
     def has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
         """Return whether heads move otherwise than in the picture, so that the output is the crop."""
-        return has_head_motion(
+        has_motion = has_head_motion(
             self._model.network, self._model.name, is_photo=source.is_photo, has_pose=options.pose is not None
         )
+        if has_motion and options.silence == "keep":
+            raise ConfigError(
+                f"silence: expected rest or drive for {self._model.name}, which draws the whole head, found keep"
+            )
+        return has_motion
 
     def _build_head_motion(
         self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions, count: int
@@ -168,5 +173,6 @@ class Pipeline:
         return crop_to_face(own_items, self._model.network.crop_px) if isinstance(painter, HeadPainter) else own_items
 
 
-def _build_weights(part: Part) -> dict[str, Weight]:
-    return {} if part.schedule is None else {NO_SEGMENT: part.schedule.compute_weight}
+def _build_weights(part: Part, options: GenerateOptions) -> dict[str, Weight]:
+    weights: dict[str, Weight] = {} if part.schedule is None else {NO_SEGMENT: part.schedule.compute_weight}
+    return weights | ({SILENCE: part.wav.weigh} if options.silence == "keep" else {})

@@ -13,6 +13,9 @@ from cals.files import describe_os_error, replace_atomically
 from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.output import build_conflict_error, check_output_path
 
+_MIN_SPEECH_SHARE = 0.01
+"""Share of the output below which speech counts as none: a cough or a click that was taken for a word."""
+
 
 @dataclass
 class GenerateReport:
@@ -35,6 +38,8 @@ class GenerateReport:
     speakers: list[str] = field(default_factory=list)
     """How each speaker was found, a line each, where that was asked for."""
     per_frame: list[dict[str, Any]] | None = None
+    speech_s: float = 0.0
+    """Seconds of speech found in the sound, as far as the output goes."""
 
     @property
     def generated(self) -> int:
@@ -49,6 +54,11 @@ class GenerateReport:
     def reasons(self) -> str:
         """Counts of frames that passed through, by reason, as text."""
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
+
+    @property
+    def has_speech(self) -> bool:
+        """Whether there is enough speech in the sound to say something."""
+        return self.speech_s >= _MIN_SPEECH_SHARE * self.seconds
 
     @property
     def times_real_time(self) -> float:
@@ -86,6 +96,7 @@ class GenerateReport:
             "generated": self.generated,
             "passed_through": self.passed_through,
             "seconds": round(self.seconds, 6),
+            "speech_s": round(self.speech_s, 3),
             "wall_s": round(self.wall_s, 3),
             "times_real_time": round(self.times_real_time, 3),
             "segments": self.segments,
