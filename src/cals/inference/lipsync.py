@@ -18,6 +18,7 @@ from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
+from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
 from cals.inference.load import LoadedModel, load_model
@@ -50,7 +51,8 @@ class LipSync:
 
     `model` is a registered name or a checkpoint folder; `face_models` a folder with the two face networks for
     machines without a network; `batch` the frames rendered at once; `precision` that of the rendering, where `auto` is
-    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32.
+    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32. `cache`
+    is a folder that keeps the faces of videos, so that further speeches of a video need not track them again.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LipSync:
         device: str = "cpu",
         batch: int = 8,
         precision: Precision = "auto",
+        cache: str | Path | None = None,
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}; 8 suits most machines")
@@ -74,6 +77,7 @@ class LipSync:
         set_precision(self.model.network, precision)
         self.batch = batch
         self._face_models = FaceModels(*hub.read_face_models(face_models))
+        self._cache = None if cache is None else FaceCache(cache)
 
     def frames(
         self, face: str | Path, audio: str | Path, options: GenerateOptions | None = None, **changes: Any
@@ -127,15 +131,20 @@ class LipSync:
         network = self.model.network
         # One detector per job: its runtime is not thread-safe.
         detector = BlazeFaceMesh(self._face_models)
-        tracker = build_tracker(source.path, options.person, detector, source.open)
-        frame_tracker = FrameTracker(tracker, network.crop_px, covered=options.covered)
         any_face = False
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
+            recording = self._open_recording(stages, source, detector, audio_s, options)
+            tracker = (
+                FaceTracker(detector)
+                if isinstance(recording, FaceReplay)
+                else build_tracker(source.path, options.person, detector, source.open)
+            )
+            frame_tracker = FrameTracker(tracker, network.crop_px, covered=options.covered, recording=recording)
             units = iterate_units(network, _close_with(stages, wav))
             motion = self._build_head_motion(stages, source, audio_s, options)
             painter = (
-                self._build_painter(source, frame_tracker, detector, units, options.strength)
+                self._build_painter(source, frame_tracker, detector, units, options.strength, recording)
                 if motion is None
                 else HeadPainter(network, units, motion)
             )
@@ -148,8 +157,33 @@ class LipSync:
                 if source.is_photo and not any_face:
                     break
                 yield lip_frame
+            if recording is not None and any_face:
+                recording.commit()
         if not any_face:
             raise build_no_face_error(source.path, options.person, tracker)
+
+    def _open_recording(
+        self,
+        stages: ExitStack,
+        source: FrameSource,
+        detector: BlazeFaceMesh,
+        audio_s: Fraction,
+        options: GenerateOptions,
+    ) -> FaceReplay | FaceRecorder | None:
+        """Open the faces of a video file in the cache, to replay or to record them."""
+        if self._cache is None or source.is_photo or not isinstance(source, VideoSource):
+            return None
+        key = {
+            **describe_video(source.path, detector, self._face_models),
+            "model": self.model.fingerprint,
+            "length": options.length,
+            "person": str(options.person),
+            "covered": options.covered,
+            "keep_going": options.keep_going,
+        }
+        until_s = Fraction(0) if options.length == "video" else audio_s
+        recording = self._cache.open(key, until_s, self.model.network.crop_px)
+        return None if recording is None else _close_with(stages, recording)
 
     def _has_head_motion(self, source: FrameSource, options: GenerateOptions) -> bool:
         return has_head_motion(
@@ -177,6 +211,7 @@ class LipSync:
         detector: FaceDetector,
         units: Iterator[Tensor],
         strength: float,
+        recording: FaceReplay | FaceRecorder | None,
     ) -> Painter:
         """Build the painter, after a look-ahead at the video."""
         network = self.model.network
@@ -186,7 +221,7 @@ class LipSync:
                 reader = stages.enter_context(source.open(quiet=True))
                 ahead = _close_with(stages, frame_tracker.look_ahead(reader))
             if isinstance(network, MeshLips):
-                return MouthPainter(network, units, ahead, strength, detector=detector)
+                return MouthPainter(network, units, ahead, strength, detector=detector, recording=recording)
             return CropPainter(network, units, ahead)
 
     def generate(
@@ -281,7 +316,7 @@ class LipSync:
         }
 
 
-def _close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+def _close_with(stages: ExitStack, stage: T) -> T:
     """Return `stage`, which `stages` closes on exit; later ones first."""
     close = getattr(stage, "close", None)
     if close is not None:
