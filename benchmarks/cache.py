@@ -56,7 +56,9 @@ def compare(video: Path, folder: Path, options: argparse.Namespace) -> bool:
     for name, (wall_s, cpu_s, frames) in rows.items():
         ratios = (best["without"][0] / wall_s, best["without"][1] / cpu_s)
         figures = (1000 * wall_s / frames, 1000 * cpu_s / frames, *ratios)
-        print(f"| {video.name} | {frames} | {name} | " + " | ".join(f"{x:.2f}" for x in figures) + f" | {size_mb:.0f} |")
+        print(
+            f"| {video.name} | {frames} | {name} | " + " | ".join(f"{x:.2f}" for x in figures) + f" | {size_mb:.0f} |"
+        )
     sys.stdout.flush()
     return (folder / "with.mp4").read_bytes() == (folder / "without.mp4").read_bytes()
 
