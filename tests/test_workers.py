@@ -1,6 +1,9 @@
 """The same work by processes here and by a cluster of two nodes, with workers that die."""
 
+import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from cals.errors import ConfigError, DataError
-from cals.workers import Work, run_jobs
+from cals.workers import Retries, Work, run_jobs
 
 _base = 0
 
@@ -59,7 +62,7 @@ def test_wrong_numbers_of_workers_are_refused() -> None:
 def cluster() -> Iterator[str]:
     """Start two nodes of one processor each on this machine."""
     utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'cals[ray]'")
-    paths = str(Path(__file__).parent)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")])
     nodes = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": paths}})
     nodes.add_node(num_cpus=1, env_vars={"PYTHONPATH": paths})
     yield nodes.address
@@ -78,3 +81,86 @@ def test_no_cluster_is_explained() -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'cals[ray]'")
     with pytest.raises(ConfigError, match="expected a cluster at"):
         list(run_jobs(work(add), [1], workers=0, ray="127.0.0.1:1"))
+
+
+def die_or_add(job: tuple[int, str]) -> int:
+    """Die by SIGKILL as the job says: always, or once with a mark; else add."""
+    number, mark = job
+    if mark == "always" or (mark and not Path(mark).exists()):
+        if mark != "always":
+            Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _base + number
+
+
+def fail_once(job: tuple[int, str]) -> int:
+    """Raise OSError at the first attempt of a job with a mark."""
+    number, mark = job
+    if mark and not Path(mark).exists():
+        Path(mark).touch()
+        raise OSError("stale file handle")
+    return _base + number
+
+
+def sleep_or_wait(job: tuple[str, str]) -> str:
+    """Sleep for long and leave a file when that is broken off, or wait for a sleeper to have begun."""
+    kind, folder = job
+    if kind == "wait":
+        while not Path(folder, "began").exists():
+            time.sleep(0.05)
+        return kind
+    try:
+        Path(folder, "began").touch()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        Path(folder, "cleaned").touch()
+        raise
+    return kind
+
+
+def raise_at_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def give_up(job: Any, error: BaseException) -> Any:
+    return f"{job[0]} given up after {type(error).__name__}"
+
+
+def run_with_retries(run: Any, jobs: list[Any], count: int = 1, **where: Any) -> list[Any]:
+    spawn = multiprocessing.get_context("spawn")
+    retries = Retries(count=count, give_up=give_up)
+    return sorted(run_jobs(work(run), jobs, retries=retries, context=spawn, **where), key=lambda x: (type(x) is int, x))
+
+
+def test_a_killed_worker_costs_its_own_job_alone(tmp_path: Path) -> None:
+    jobs = [(number, {1: "always", 3: str(tmp_path / "mark")}.get(number, "")) for number in range(6)]
+    results = run_with_retries(die_or_add, jobs, workers=2)
+    assert results == ["1 given up after BrokenProcessPool", 100, 102, 103, 104, 105]
+    assert run_with_retries(die_or_add, [(1, str(tmp_path / "other"))], count=0, workers=2) == [
+        "1 given up after BrokenProcessPool"
+    ]
+
+
+def test_an_error_that_may_pass_is_tried_again(tmp_path: Path) -> None:
+    jobs = [(number, str(tmp_path / "mark") if number == 3 else "") for number in range(4)]
+    assert run_with_retries(fail_once, jobs, workers=1) == [100, 101, 102, 103]
+    with pytest.raises(DataError, match="job 1: refused"):
+        run_with_retries(refuse, [1], workers=1)
+
+
+def test_closing_stops_running_jobs_which_clean_up(tmp_path: Path) -> None:
+    naps = Work(start=raise_at_sigterm, arguments=(), run=sleep_or_wait, items="naps")
+    retries: Retries[tuple[str, str], str] = Retries(count=1, give_up=give_up)
+    spawn = multiprocessing.get_context("spawn")
+    jobs = [("sleep", str(tmp_path)), ("wait", str(tmp_path))]
+    results = run_jobs(naps, jobs, workers=2, context=spawn, retries=retries)
+    assert next(results) == "wait"
+    results.close()  # type: ignore[attr-defined]
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_a_cluster_replaces_workers_too(tmp_path: Path, cluster: str) -> None:
+    jobs = [(number, {1: "always", 3: str(tmp_path / "mark")}.get(number, "")) for number in range(5)]
+    results = run_with_retries(die_or_add, jobs, workers=0, ray=cluster)
+    assert results[0].startswith("1 given up after")
+    assert results[1:] == [100, 102, 103, 104]

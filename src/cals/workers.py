@@ -1,20 +1,26 @@
 """Parallel work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
 
 import logging
+import os
+import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.context import BaseContext
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cals.errors import CalsError, ConfigError, DataError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _CONNECT_TIMEOUT_S = 10
+_PASSING_ERRORS = (OSError, MemoryError)
+"""Errors of a job after which its worker goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,15 @@ class Work(Generic[Job, Result]):
     """Name of the jobs in messages, e.g. clips."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Retries(Generic[Job, Result]):
+    """What becomes of a job whose worker dies, or that raises OSError or MemoryError: it alone is tried again."""
+
+    count: int
+    give_up: Callable[[Job, BaseException], Result]
+    """Called with the last error when all tries have failed; returns the result of the job."""
+
+
 def run_jobs(
     work: Work[Job, Result],
     jobs: Sequence[Job],
@@ -35,15 +50,23 @@ def run_jobs(
     workers: int,
     ray: str | None = None,
     context: BaseContext | None = None,
+    retries: Retries[Job, Result] | None = None,
 ) -> Iterator[Result]:
     """Run all jobs and yield their results in order of completion.
 
     `ray` is the address of a cluster: `auto` is the one that this machine belongs to, `local` one of this machine
     alone. At most `workers` run on its processors, 0 for all; its nodes must see the same files. A worker that dies on
     a cluster is started again, and so is its job; a dead local worker is a DataError.
+    With `retries` a worker that dies is replaced, here as on a cluster, and costs its own job one try; jobs that run
+    when the iterator is closed get SIGTERM.
     """
     check_workers(workers, ray)
-    return _run_on_cluster(work, jobs, workers, ray) if ray else _run_in_pool(work, jobs, workers, context)
+    if ray:
+        return _run_on_cluster(work, jobs, workers, ray, retries)
+    if retries is not None:
+        processes = [_Process(work, context) for _ in range(min(workers, len(jobs)))]
+        return _run_with_retries(processes, jobs, retries)
+    return _run_in_pool(work, jobs, workers, context)
 
 
 def check_workers(workers: int, ray: str | None) -> None:
@@ -83,10 +106,130 @@ class _Worker:
         return self._work.run(job)
 
 
-def _run_on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, address: str) -> Iterator[Result]:
+class _Slot(Protocol):
+    """A worker that runs one job at a time, so that its death concerns that job alone."""
+
+    def submit(self, job: Any) -> "Future[Any]": ...
+
+    def restart(self) -> None: ...
+
+    def stop(self, *, is_running: bool) -> None: ...
+
+
+class _Process(Generic[Job, Result]):
+    """A process of this machine."""
+
+    def __init__(self, work: Work[Job, Result], context: BaseContext | None) -> None:
+        self._work, self._context = work, context
+        self._pool: ProcessPoolExecutor | None = None
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                max_workers=1, mp_context=self._context, initializer=self._work.start, initargs=self._work.arguments
+            )
+            self._pid = self._pool.submit(os.getpid)
+        return self._pool
+
+    def submit(self, job: Job) -> "Future[Result]":
+        try:
+            return self._start().submit(self._work.run, job)
+        except BrokenProcessPool:  # it died between two jobs
+            self.restart()
+            return self._start().submit(self._work.run, job)
+
+    def restart(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        self._pool = None
+
+    def stop(self, *, is_running: bool) -> None:
+        """Send SIGTERM to a running job, and wait for the end of the process."""
+        if self._pool is not None:
+            with suppress(BrokenProcessPool, ProcessLookupError):
+                if is_running:
+                    os.kill(self._pid.result(), signal.SIGTERM)
+            self._pool.shutdown(cancel_futures=True)
+
+
+class _Actor(Generic[Job, Result]):
+    """A Ray actor."""
+
+    def __init__(self, ray: Any, work: Work[Job, Result]) -> None:
+        self._ray, self._work = ray, work
+        self._actor: Any = None
+
+    def submit(self, job: Job) -> "Future[Result]":
+        if self._actor is None:
+            self._actor = self._ray.remote(num_cpus=1)(_Worker).remote(self._work)
+        future: Future[Result] = self._actor.run.remote(job).future()
+        return future
+
+    def restart(self) -> None:
+        self.stop(is_running=False)
+        self._actor = None
+
+    def stop(self, *, is_running: bool) -> None:
+        if self._actor is not None:
+            self._ray.kill(self._actor)
+
+
+def _run_with_retries(
+    slots: Sequence[_Slot],
+    jobs: Sequence[Job],
+    retries: Retries[Job, Result],
+    deaths: tuple[type[BaseException], ...] = (BrokenProcessPool, KeyboardInterrupt),
+) -> Iterator[Result]:
+    """Run the jobs; `deaths` are the errors of a job whose worker died, or was told to stop by another program."""
+    pending = deque((job, 0) for job in jobs)
+    idle, running = deque(slots), dict[Future[Result], tuple[_Slot, Job, int]]()
+    try:
+        while pending or running:
+            while pending and idle:
+                slot, (job, failures) = idle.popleft(), pending.popleft()
+                running[slot.submit(job)] = slot, job, failures
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                slot, job, failures = running.pop(future)
+                error = future.exception()
+                if isinstance(error, deaths):
+                    slot.restart()
+                elif error is not None and not isinstance(error, _PASSING_ERRORS):
+                    raise error
+                idle.append(slot)
+                if error is None:
+                    yield future.result()
+                elif failures < retries.count:
+                    pending.append((job, failures + 1))
+                else:
+                    yield retries.give_up(job, error)
+    finally:
+        for slot in slots:
+            slot.stop(is_running=any(slot is other for other, _, _ in running.values()))
+
+
+def _run_on_cluster(
+    work: Work[Job, Result], jobs: Sequence[Job], workers: int, address: str, retries: Retries[Job, Result] | None
+) -> Iterator[Result]:
+    with _connect(address) as ray:
+        processors = int(ray.cluster_resources().get("CPU", 1))
+        count = max(1, min(workers or processors, processors, len(jobs)))
+        try:
+            if retries is not None:
+                actors = [_Actor(ray, work) for _ in range(count)]
+                yield from _run_with_retries(actors, jobs, retries, (ray.exceptions.RayActorError,))
+                return
+            actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
+            pool = import_module("ray.util").ActorPool([actor.remote(work) for _ in range(count)])
+            yield from pool.map_unordered(lambda worker, job: worker.run.remote(job), list(jobs))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, CalsError) else error from None
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Any]:
+    """Connect to a cluster and yield the module `ray`."""
     try:
         ray: Any = import_module("ray")
-        pools: Any = import_module("ray.util")
     except ImportError as error:
         raise ConfigError("ray: expected Ray to be installed, found none; pip install 'cals[ray]'") from error
     owns_ray = not ray.is_initialized()
@@ -101,13 +244,7 @@ def _run_on_cluster(work: Work[Job, Result], jobs: Sequence[Job], workers: int, 
             f"ray: expected a cluster at {address}, found none ({error}); run `ray start` first, or give --ray local"
         ) from error
     try:
-        processors = int(ray.cluster_resources().get("CPU", 1))
-        count = max(1, min(workers or processors, processors, len(jobs)))
-        actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
-        pool = pools.ActorPool([actor.remote(work) for _ in range(count)])
-        yield from pool.map_unordered(lambda worker, job: worker.run.remote(job), list(jobs))
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, CalsError) else error from None
+        yield ray
     finally:
         if owns_ray:
             ray.shutdown()

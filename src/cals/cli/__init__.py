@@ -13,6 +13,7 @@ from rich.logging import RichHandler
 import cals
 from cals.cli import heap, hints, interrupt
 from cals.cli.ablation import ablation
+from cals.cli.batch import batch
 from cals.cli.compare import compare
 from cals.cli.context import context
 from cals.cli.corrupt import corrupt
@@ -37,6 +38,7 @@ from cals.errors import CalsError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
+    "batch": batch,
     "track": track,
     "sheet": sheet,
     "corrupt": corrupt,

@@ -7,6 +7,8 @@ import numpy as np
 
 from cals.errors import ConfigError
 from cals.face.detector import FaceDetector, compute_iou
+from cals.face.tracker import FaceTracker
+from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.media.frame import Frame
@@ -19,7 +21,10 @@ _SAME_FACE_IOU = 0.7
 
 
 class Cast:
-    """The trackers of persons in the frames of `source`, named as `parse_person` takes them."""
+    """The trackers of persons in the frames of `source`, named as `parse_person` takes them.
+
+    The faces of a single person are kept in a `recording`, or come from it.
+    """
 
     def __init__(
         self,
@@ -28,12 +33,19 @@ class Cast:
         detector: FaceDetector,
         crop_px: int,
         covered: OcclusionPolicy | None,
+        recording: FaceReplay | FaceRecorder | None = None,
     ) -> None:
         self._source, self._people = source, people
-        self._trackers = [build_tracker(source.path, person, detector, source.open) for person in people]
+        self._trackers = (
+            [FaceTracker(detector)]
+            if isinstance(recording, FaceReplay)
+            else [build_tracker(source.path, person, detector, source.open) for person in people]
+        )
         for tracker in self._trackers:
             tracker.set_rivals(rival for rival in self._trackers if rival is not tracker)
-        self._frame_trackers = [FrameTracker(tracker, crop_px, covered=covered) for tracker in self._trackers]
+        self._frame_trackers = [
+            FrameTracker(tracker, crop_px, covered=covered, recording=recording) for tracker in self._trackers
+        ]
         self._is_seen = [False for _ in people]
         self._is_checked = len(people) < 2
 

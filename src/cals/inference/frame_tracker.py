@@ -12,6 +12,7 @@ from cals.face.mask import build_lower_face_mask
 from cals.face.occlusion import OcclusionDetector
 from cals.face.skip_reasons import OCCLUDED
 from cals.face.tracker import FaceTracker
+from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.media.frame import Frame
 from cals.options import OcclusionPolicy
 from cals.types import F32, U8, CropTransform, TrackedFace
@@ -52,11 +53,18 @@ class FrameTracker:
     """Tracks and aligns one person's face, with an optional look-ahead whose frames are not tracked twice.
 
     `covered` is given where faces are to be rendered: a face with a hindrance then has no view. A covered mouth has
-    no view with "keep" and keeps its view with "draw".
+    no view with "keep" and keeps its view with "draw". With a `recording` faces are kept in it, or come from it.
     """
 
-    def __init__(self, tracker: FaceTracker, crop_px: int, *, covered: OcclusionPolicy | None = None) -> None:
-        self._tracker, self._aligner = tracker, Aligner(crop_px)
+    def __init__(
+        self,
+        tracker: FaceTracker,
+        crop_px: int,
+        *,
+        covered: OcclusionPolicy | None = None,
+        recording: FaceReplay | FaceRecorder | None = None,
+    ) -> None:
+        self._tracker, self._aligner, self._recording = tracker, Aligner(crop_px), recording
         self._covered, self._cover_watch, self._had_cut = covered, OcclusionDetector(), False
         self._last_item: TrackedFrame | None = None
         self._tracked_ahead: deque[tuple[Fraction, TrackedFace, View | None]] = deque()
@@ -88,6 +96,15 @@ class FrameTracker:
         return self._last_item
 
     def _track_frame(self, frame: Frame) -> TrackedFrame:
+        if isinstance(self._recording, FaceReplay):
+            face, transform = self._recording.read(frame)
+            return TrackedFrame(frame, face, None if transform is None else _build_view(frame, face, transform))
+        item = self._measure_frame(frame)
+        if self._recording is not None:
+            self._recording.write(frame, item.face, None if item.view is None else item.view.transform)
+        return item
+
+    def _measure_frame(self, frame: Frame) -> TrackedFrame:
         """Track one frame; a frame with the same pixels as the previous one (a photo) reuses its face."""
         last = self._last_item
         if last is not None and frame.has_same_pixels(last.frame):
@@ -100,8 +117,7 @@ class FrameTracker:
         if face.valid:
             transform = self._aligner.update(face)
         if face.valid and not (self._covered and face.skip_reason):
-            landmarks = transform.map_landmarks(face.landmarks)
-            view = View(transform, sample_crop(frame, transform), landmarks, (frame.width, frame.height))
+            view = _build_view(frame, face, transform)
         if view is not None and self._covered and self._is_covered(view, frame.time_s):
             face = dataclasses.replace(face, skip_reason=OCCLUDED)
             view = view if self._covered == "draw" else None
@@ -111,6 +127,11 @@ class FrameTracker:
     def _is_covered(self, view: View, time_s: Fraction) -> bool:
         cut, self._had_cut = self._had_cut, False
         return self._cover_watch.update(view.crop, view.landmarks, time_s, cut=cut)
+
+
+def _build_view(frame: Frame, face: TrackedFace, transform: CropTransform) -> View:
+    landmarks = transform.map_landmarks(face.landmarks)
+    return View(transform, sample_crop(frame, transform), landmarks, (frame.width, frame.height))
 
 
 def track_and_align(frames: Iterable[Frame], tracker: FaceTracker, crop_px: int) -> Iterator[TrackedFrame]:

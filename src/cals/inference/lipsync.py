@@ -1,13 +1,11 @@
 """`LipSync`: from a face and a speech to a video of the face saying the speech."""
 
 import logging
-import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,13 @@ from cals.inference.dub import (
 )
 from cals.inference.dub_segments import DubSegment
 from cals.inference.dub_sound import place_segments
+from cals.inference.face_cache import FaceCache
+from cals.inference.job import JobOutput
 from cals.inference.live import Chunk, LiveUnits
 from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.precision import Precision, set_precision
-from cals.inference.report import GenerateReport, create_file
+from cals.inference.report import GenerateReport
 from cals.inference.speech_activity import load_speech_detector
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import LipFrame
@@ -39,39 +39,17 @@ from cals.inference.sync_encoders import load_encoders
 from cals.inference.who_speaks import SpeakerMatch, assign_speakers, build_turn_segments, measure_lip_distances
 from cals.media import audio as sound
 from cals.media.blocks import SoundStream
-from cals.media.output import check_output_path
 from cals.media.source import ArraySource, VideoSource
-from cals.media.writer import VideoWriter
 from cals.models.cals import MeshLips
 from cals.options import EncodeOptions, GenerateOptions, Latency, override
 from cals.types import F32, U8, ProgressCallback
 
 _log = logging.getLogger(__name__)
 
-MIN_RATE_HZ = 10
-"""Frame rate below which a video is too choppy for speech."""
 _LENGTH_SLACK_S = Fraction(1, 2)
 """Difference in length of what drives and what is heard that needs no warning."""
 _WITHOUT_SPEECH = {"rest": "the mouth rests", "keep": "the mouth stays as it is", "drive": "that moves the mouth"}
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Output:
-    """Where and how a job is written; the place is checked before any work."""
-
-    out: Path
-    inputs: Sequence[Path]
-    """Files that may not be overwritten."""
-    encode: EncodeOptions
-    force: bool
-    provenance: bool
-    report: Path | None
-    progress: ProgressCallback | None
-    start_s: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        check_output_path(self.out, force=self.force, reserved=self.inputs)
 
 
 class LipSync:
@@ -79,7 +57,8 @@ class LipSync:
 
     `model` is a registered name or a checkpoint folder; `face_models` a folder with the two face networks for
     machines without a network; `batch` the frames rendered at once; `precision` that of the rendering, where `auto` is
-    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32.
+    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32. `cache`
+    is a folder that keeps the faces of videos, so that further speeches of a video need not track them again.
     """
 
     def __init__(
@@ -90,6 +69,7 @@ class LipSync:
         device: str = "cpu",
         batch: int = 8,
         precision: Precision = "auto",
+        cache: str | Path | None = None,
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}; 8 suits most machines")
@@ -103,7 +83,8 @@ class LipSync:
         set_precision(self.model.network, precision)
         self.batch = batch
         self._speech_detector = load_speech_detector()
-        self._pipeline = Pipeline(self.model, FaceModels(*hub.read_face_models(face_models)), batch)
+        faces = FaceModels(*hub.read_face_models(face_models))
+        self._pipeline = Pipeline(self.model, faces, batch, None if cache is None else FaceCache(cache))
 
     def frames(
         self, face: str | Path, audio: str | Path, options: GenerateOptions | None = None, **changes: Any
@@ -213,12 +194,12 @@ class LipSync:
         options = replace(options or GenerateOptions(), **changes)
         self._check_strength(options.strength)
         audio, driving = Path(audio), Path(audio if voice is None else voice)
-        output = _Output(
+        output = JobOutput(
             out=Path(out),
             inputs=[Path(face), audio, driving, *([] if options.pose is None else [Path(options.pose)])],
             encode=encode,
             force=force,
-            provenance=provenance,
+            metadata=self._build_metadata() if provenance else None,
             report=None if report is None else Path(report),
             progress=progress,
         )
@@ -235,7 +216,7 @@ class LipSync:
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})", face=Path(face), audio=audio, out=output.out
         )
-        self._write(source, [part], heard, audio_s, options, output, result)
+        output.write(self._pipeline, source, [part], heard, audio_s, options, result)
         _warn_of_silence(result, str(driving), options)
         return result
 
@@ -267,12 +248,12 @@ class LipSync:
         options = replace(options or GenerateOptions(), **changes)
         mix = None if audio is None else Path(audio)
         voices = [segment.audio for segment in segments or () if segment.audio is not None]
-        output = _Output(
+        output = JobOutput(
             out=Path(out),
             inputs=[Path(face), *dict.fromkeys(voices), *([] if mix is None else [mix])],
             encode=encode,
             force=force,
-            provenance=provenance,
+            metadata=self._build_metadata() if provenance else None,
             report=None if report is None else Path(report),
             progress=progress,
         )
@@ -301,7 +282,8 @@ class LipSync:
         rate_hz = self.model.network.mel.timing.sample_rate_hz
         parts = build_parts(placed, rate_hz, options, partial(self._find_speech, options=options), mix)
         heard = mix or open_sound(source, placed, options)
-        self._write(source, parts, heard, max(item.end_s for item in placed), options, output, result)
+        end_s = max(item.end_s for item in placed)
+        output.write(self._pipeline, source, parts, heard, end_s, options, result)
         _warn_of_silence(result, "the voices", options)
         return result
 
@@ -321,62 +303,6 @@ class LipSync:
             if not match.is_sure:
                 _log.warning("%s: %s", source.path, match.line())
         return result
-
-    def _write(
-        self,
-        source: VideoSource,
-        parts: Sequence[Part],
-        heard: Path | SoundStream,
-        audio_s: Fraction,
-        options: GenerateOptions,
-        output: "_Output",
-        result: GenerateReport,
-    ) -> None:
-        rate = source.format.rate
-        if rate < MIN_RATE_HZ:
-            _log.warning("%s: %.3g frames/s; lips need %d or more to be read", source.path, rate, MIN_RATE_HZ)
-        total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
-        with ExitStack() as files:
-            if not isinstance(heard, Path):
-                files.callback(heard.close)
-            if output.report is not None:
-                reserved = (*output.inputs, output.out)
-                report_path = files.enter_context(create_file(output.report, force=output.force, reserved=reserved))
-                result.per_frame = []
-            with (
-                self._open_writer(source, heard, options, output) as writer,
-                closing(self._pipeline.iterate_frames(source, parts, audio_s, options)) as frames,
-            ):
-                for lip_frame in frames:
-                    writer.write(lip_frame.frame)
-                    result.count(lip_frame)
-                    if output.progress is not None:
-                        output.progress(result.frames, total)
-                result.speech_s = float(sum(part.wav.measure_speech(Fraction(result.seconds)) for part in parts))
-            result.wall_s = time.monotonic() - output.start_s
-            if not result.generated:
-                _log.warning("%s: no mouth was drawn, every frame is as it was: %s", output.out, result.reasons)
-            if output.report is not None:
-                result.write(report_path)
-
-    def _open_writer(
-        self, source: VideoSource, heard: Path | SoundStream, options: GenerateOptions, output: "_Output"
-    ) -> VideoWriter:
-        video_format, crop_px = source.format, self.model.network.crop_px
-        if self._pipeline.has_head_motion(source, options):
-            video_format = replace(video_format, width=crop_px, height=crop_px)
-        return VideoWriter(
-            output.out,
-            video_format,
-            audio=heard,
-            audio_track=options.audio_track,
-            tracks_of=source.path if options.keep_tracks and not source.is_photo else None,
-            encode=output.encode,
-            force=output.force,
-            inputs=output.inputs,
-            keep_going=options.keep_going,
-            metadata=self._build_metadata() if output.provenance else None,
-        )
 
     def _check_strength(self, strength: float) -> None:
         if strength != 1 and not isinstance(self.model.network, MeshLips):

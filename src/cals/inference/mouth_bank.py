@@ -1,7 +1,9 @@
 """Bank of a person's own mouths as sources: some hundred frames that cover their motion and head pose."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,6 +79,35 @@ class MouthBank:
         else:
             self._measure()
         self._thin()
+
+    def export_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that `from_arrays` needs."""
+        arrays, sources = self._arrays, self.sources
+        return {
+            "landmarks": arrays.landmarks.numpy(),
+            "light": arrays.light.numpy(),
+            "times_s": arrays.times_s.numpy(),
+            "span_s": np.array([self._first_s, self._latest_s]),
+            "fit_landmarks": torch.stack(self._fit_landmarks).numpy(),
+            "crops": np.stack([source.crop for source in sources]),
+            "pixels": np.concatenate([source.pixels.reshape(-1) for source in sources]),
+            "sizes": np.array([source.pixels.shape for source in sources]),
+            "matrices": np.stack([source.matrix for source in sources]),
+        }
+
+    @classmethod
+    def from_arrays(cls, decoder: MeshDecoder, costs: SourceCosts, values: Mapping[str, NDArray[Any]]) -> "MouthBank":
+        """Build the bank that `export_arrays` described."""
+        bank = cls(decoder, costs)
+        bank._arrays = _Arrays(*(torch.from_numpy(values[name]) for name in ("landmarks", "light", "times_s")))
+        bank._first_s, bank._latest_s = values["span_s"].tolist()
+        bank._fit_landmarks = list(torch.from_numpy(values["fit_landmarks"]))
+        ends = np.cumsum(values["sizes"].prod(axis=1))[:-1]
+        parts = zip(values["crops"], np.split(values["pixels"], ends), values["sizes"], values["matrices"], strict=True)
+        # copies, since a part would keep all others in memory
+        bank.sources = [SourceFace(c.copy(), p.reshape(size).copy(), m.copy()) for c, p, size, m in parts]
+        bank.fit()
+        return bank
 
     def fit(self) -> None:
         """Fit this person's rest shape and motion range to all frames seen so far."""

@@ -16,6 +16,7 @@ from cals.face.paste import EMPTY_PATCH
 from cals.face.skip_reasons import OCCLUDED
 from cals.face.transfer import SourceFace
 from cals.inference import painters
+from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.inference.fade import compute_frame_strengths
 from cals.inference.frame_tracker import TrackedFrame
 from cals.inference.motion_gain import SPEECH_RADIUS, MotionGain, compute_speech_activity
@@ -35,6 +36,8 @@ _FADE_S = 0.1
 """Duration of the cross-fade from one source's mouth to the next."""
 _CORRECTION = 0.75
 """Share of the landmark error that is corrected; with all of it long warps overshoot."""
+_BANK = "bank"
+"""Beginning of a bank's name in recordings; its track follows."""
 _DETECT_EVERY = 8
 """Frames from one whose landmarks are detected to the next."""
 
@@ -50,13 +53,14 @@ class MouthPainter(Painter):
         strength: float | Schedule = 1.0,
         costs: SourceCosts | None = None,
         detector: FaceDetector | None = None,
+        recording: FaceReplay | FaceRecorder | None = None,
     ) -> None:
         super().__init__()
         self._detector = detector
         self._timing, self._costs = model.mel.timing, costs or SourceCosts()
         self._decoder = copy.deepcopy(model.decoder).cpu()  # geometry runs on the CPU, whatever the network's device
         self._strength = strength
-        self._banks, self._track = self._build_banks(ahead), -1
+        self._banks, self._track = self._prepare_banks(ahead, recording), -1
         self._units, self._gain = open_units(units), MotionGain(self._decoder)
         self._look_ahead = self._units.look_ahead
         if self._look_ahead.gain:
@@ -66,6 +70,22 @@ class MouthPainter(Painter):
         """The previous source, and when the cross-fade from it began."""
         self._last_error: NDArray[np.float32] | None = None
         """Landmark error of the previous frame as motion, [1 k]."""
+
+    @torch.inference_mode()
+    def _prepare_banks(
+        self, ahead: Iterable[TrackedFrame], recording: FaceReplay | FaceRecorder | None
+    ) -> dict[int, MouthBank]:
+        """Restore the banks from a recording, or build them and record them."""
+        if isinstance(recording, FaceReplay):
+            return {
+                int(track.removeprefix(_BANK)): MouthBank.from_arrays(self._decoder, self._costs, arrays)
+                for track, arrays in recording.read_groups()
+            }
+        banks = self._build_banks(ahead)
+        if recording is not None:
+            for track, bank in banks.items():
+                recording.write_group(f"{_BANK}{track}", bank.export_arrays())
+        return banks
 
     def _build_banks(self, ahead: Iterable[TrackedFrame]) -> dict[int, MouthBank]:
         """Build a bank of mouths for each track in the look-ahead."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import tee
 from operator import itemgetter
@@ -13,6 +13,7 @@ from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.cast import Cast, Items
+from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
 from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
@@ -24,7 +25,8 @@ from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
 from cals.inference.windows import UnitSource, iterate_units
 from cals.media.frame import Frame
-from cals.media.source import FrameSource
+from cals.media.reader import VideoFormat
+from cals.media.source import FrameSource, VideoSource
 from cals.media.timeline import fit_length
 from cals.models.audio2head import Audio2Head
 from cals.models.cals import MeshLips
@@ -46,8 +48,8 @@ class Part:
 class Pipeline:
     """The stages of one model."""
 
-    def __init__(self, model: LoadedModel, face_models: FaceModels, batch: int) -> None:
-        self._model, self._face_models, self._batch = model, face_models, batch
+    def __init__(self, model: LoadedModel, face_models: FaceModels, batch: int, cache: FaceCache | None = None) -> None:
+        self._model, self._face_models, self._batch, self._cache = model, face_models, batch, cache
 
     def iterate_frames(
         self, source: FrameSource, parts: Sequence[Part], audio_s: Fraction, options: GenerateOptions
@@ -57,19 +59,23 @@ class Pipeline:
         Raises NoFaceError at the end if a person was in no frame.
         """
         network, detector = self._model.network, self.build_detector()
-        cast = Cast(source, [part.person for part in parts], detector, network.crop_px, options.covered)
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
+            people = [part.person for part in parts]
+            recording = self._open_recording(stages, source, people, detector, audio_s, options)
+            cast = Cast(source, people, detector, network.crop_px, options.covered, recording)
             units = [iterate_units(network, close_with(stages, part.wav)) for part in parts]
             if self.has_head_motion(source, options):
                 motion = self._build_head_motion(stages, source, audio_s, options, len(parts))
                 painters: list[Painter] = [HeadPainter(network, units[0], motion)]
             else:
                 strengths = [part.schedule or options.strength for part in parts]
-                painters = self._build_painters(cast, units, strengths, detector)
+                painters = self._build_painters(cast, units, strengths, detector, recording)
             frames = close_with(stages, source.fit_length(options.length, audio_s))
             weights = [_build_weights(part, options) for part in parts]
             yield from self._render(source, cast, painters, weights, frames, self._batch)
+            if recording is not None:
+                recording.commit()
 
     def stream(
         self, source: FrameSource, units: LiveUnits, options: GenerateOptions
@@ -133,6 +139,12 @@ class Pipeline:
             )
         return has_motion
 
+    def build_format(self, source: VideoSource, options: GenerateOptions) -> VideoFormat:
+        """Return the format of the output: that of the source, or the crop's size where a head moves."""
+        if not self.has_head_motion(source, options):
+            return source.format
+        return replace(source.format, width=self._model.network.crop_px, height=self._model.network.crop_px)
+
     def _build_head_motion(
         self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions, count: int
     ) -> HeadMotion:
@@ -155,6 +167,7 @@ class Pipeline:
         units: Sequence[Iterator[Tensor] | UnitSource],
         strengths: Sequence[float | Schedule],
         detector: FaceDetector,
+        recording: FaceReplay | FaceRecorder | None = None,
     ) -> list[Painter]:
         """Build a painter for each person, after a look-ahead at the video."""
         network = self._model.network
@@ -163,10 +176,36 @@ class Pipeline:
             for own_units, strength, ahead in zip(units, strengths, cast.look_ahead(), strict=True):
                 close_with(stages, ahead)
                 if isinstance(network, MeshLips):
-                    painters.append(MouthPainter(network, own_units, ahead, strength, detector=detector))
+                    painters.append(
+                        MouthPainter(network, own_units, ahead, strength, detector=detector, recording=recording)
+                    )
                 else:
                     painters.append(CropPainter(network, own_units, ahead))
         return painters
+
+    def _open_recording(
+        self,
+        stages: ExitStack,
+        source: FrameSource,
+        people: Sequence[str | int],
+        detector: BlazeFaceMesh,
+        audio_s: Fraction,
+        options: GenerateOptions,
+    ) -> FaceReplay | FaceRecorder | None:
+        """Open the face of the only person of a video file in the cache, to replay or to record it."""
+        if self._cache is None or len(people) > 1 or source.is_photo or not isinstance(source, VideoSource):
+            return None
+        key = {
+            **describe_video(source.path, detector, self._face_models),
+            "model": self._model.fingerprint,
+            "length": options.length,
+            "person": str(people[0]),
+            "covered": options.covered,
+            "keep_going": options.keep_going,
+        }
+        until_s = Fraction(0) if options.length == "video" else audio_s
+        recording = self._cache.open(key, until_s, self._model.network.crop_px)
+        return None if recording is None else close_with(stages, recording)
 
     def _select_items(self, items: Iterator[Items], number: int, painter: Painter) -> Iterator[TrackedFrame]:
         own_items = map(itemgetter(number), items)

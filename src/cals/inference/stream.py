@@ -104,7 +104,7 @@ def _paint_role(role: Role, items: list[tuple[TrackedFrame, float, str]]) -> lis
     return [patch if status == GENERATED else None for patch, (_, _, status) in zip(drawn, items, strict=True)]
 
 
-def close_with(stages: ExitStack, stage: Iterator[T]) -> Iterator[T]:
+def close_with(stages: ExitStack, stage: T) -> T:
     """Return `stage`, which `stages` closes on exit; later ones first."""
     close = getattr(stage, "close", None)
     if close is not None:

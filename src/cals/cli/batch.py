@@ -1,0 +1,90 @@
+"""`cals batch`: many videos by one command."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from cals import hub
+from cals.cli.progress import show_progress
+from cals.errors import DataError
+
+
+def batch(
+    jobs: Annotated[Path, tyro.conf.Positional],
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    state: Path | None = None,
+    retries: int = 1,
+    results: Path | None = None,
+    model: str = hub.DEFAULT_MODEL,
+    face_models: Path | None = None,
+    device: str = "cpu",
+    batch: int = 8,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    force: bool = False,
+    provenance: bool = True,
+) -> None:
+    """Generate a video for each row of a table.
+
+    Broken off, the same command goes on where it stopped: outputs that are whole and whose inputs, options and model
+    are unchanged are skipped. Use it only on people who agreed to it.
+
+    Args:
+        jobs: A .csv with a header, or a .jsonl with an object a line. The columns face, audio and out, report, and all
+            options of `cals generate` with underscores, such as audio_track; paths are relative to this file.
+        workers: Processes, each with a model of its own; 1 here by default, all processors of a cluster.
+        ray: Address of a Ray cluster whose nodes see the same files, to work there: `auto` where this machine belongs
+            to one, `local` for one of this machine alone; needs `cals[ray]`.
+        state: Folder for the state of the jobs; by default it lies beside each output, as NAME.job.json.
+        retries: How often a job is tried again after its worker was killed, or a system error that may pass.
+        results: Append a JSON line a job to this file.
+        model: A name from `cals models list`, or a checkpoint folder.
+        face_models: Folder with the two face networks, for machines without a network.
+        device: Where the model runs, as torch names it.
+        batch: Frames drawn at once.
+        precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
+        force: Overwrite existing outputs that no run of the same job wrote.
+        provenance: Note in the files that the mouth is generated.
+    """
+    from cals.inference.batch import FAILED, BatchConfig, Outcome, run_batch
+    from cals.inference.batch_jobs import read_jobs
+
+    config = BatchConfig(
+        model=model,
+        face_models=face_models,
+        device=device,
+        batch=batch,
+        precision=precision,
+        provenance=provenance,
+        state=state,
+        retries=retries,
+        force=force,
+    )
+    # on a terminal the bar makes room for lines; a pipe gets them as they are
+    stream = None if sys.stdout.isatty() else sys.stdout
+
+    def print_line(outcome: Outcome) -> None:
+        failed = "failed: " if outcome.status == FAILED else ""
+        print(f"{outcome.out}: {failed}{outcome.summary}", file=stream, flush=True)
+
+    with show_progress("generating", "jobs") as progress:
+        outcomes = run_batch(
+            read_jobs(jobs),
+            config,
+            workers=(0 if ray else 1) if workers is None else workers,
+            ray=ray,
+            results=results,
+            report=print_line,
+            progress=progress,
+        )
+    counts = Counter(outcome.status for outcome in outcomes)
+    print(f"{jobs}: {len(outcomes)} jobs, {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
+    if counts[FAILED]:
+        raise DataError(
+            f"{jobs}: expected {len(outcomes)} whole outputs, found {counts[FAILED]} failed; see their lines, and "
+            "run the same command again"
+        )

@@ -1,0 +1,314 @@
+"""Many videos in one run: worker processes that load the model once, and jobs that go on where they stopped."""
+
+import errno
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Literal
+
+import torch
+
+from cals import hub
+from cals.errors import CalsError, ConfigError, MediaError
+from cals.files import describe_os_error
+from cals.inference.batch_jobs import BatchJob, check_conflicts
+from cals.inference.batch_state import JobState, locate_state
+from cals.inference.lipsync import LipSync
+from cals.inference.precision import Precision
+from cals.types import ProgressCallback
+from cals.workers import Retries, Work, check_workers, run_jobs
+
+_log = logging.getLogger(__name__)
+
+DONE: Final = "done"
+SKIPPED: Final = "skipped"
+FAILED: Final = "failed"
+_LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""System errors that trying again does not cure."""
+_CLEAN_UP_S = 10
+"""Time that a worker has to remove unfinished files after its parent was killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """Options of all jobs of a batch; those of `LipSync` are its own."""
+
+    model: str | Path = hub.DEFAULT_MODEL
+    face_models: Path | None = None
+    device: str = "cpu"
+    batch: int = 8
+    precision: Precision = "auto"
+    provenance: bool = True
+    state: Path | None = None
+    """Folder for the state of the jobs; beside each output by default."""
+    retries: int = 1
+    """How often a job is tried again after its worker died, or a system error that may pass."""
+    force: bool = False
+    """Overwrite existing outputs that no run of the same job wrote."""
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ConfigError(f"retries: expected 0 or more, found {self.retries}; 1 is the default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a job."""
+
+    line: int
+    out: Path
+    status: Literal["done", "skipped", "failed"]
+    frames: int = 0
+    seconds: float = 0.0
+    """Length of the output."""
+    wall_s: float = 0.0
+    """Duration of the job."""
+    summary: str = ""
+    """What a line on the terminal says: the report in one line, or the error."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record of the results file."""
+        error = self.summary if self.status == FAILED else None
+        times = {"seconds": round(self.seconds, 6), "wall_s": round(self.wall_s, 3)}
+        return {
+            "line": self.line,
+            "out": str(self.out),
+            "status": self.status,
+            "frames": self.frames,
+            **times,
+            "error": error,
+        }
+
+
+def run_batch(
+    jobs: Sequence[BatchJob],
+    config: BatchConfig | None = None,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    results: Path | None = None,
+    report: Callable[[Outcome], None] | None = None,
+    progress: ProgressCallback | None = None,
+) -> list[Outcome]:
+    """Generate all videos and return what became of each, in the order of completion.
+
+    Jobs whose outputs are whole and whose inputs, options and model are unchanged are skipped. A job that fails fails
+    alone. `workers` and `ray` are those of `run_jobs`, each worker with a share of the processors. `results` is a file
+    to which a JSON line a job is appended; `report` is called with each outcome. Raises ConfigError before any job
+    starts where jobs conflict, and CheckpointError where a model is missing. A script that calls it needs the usual
+    `if __name__ == "__main__":`, since workers import it.
+    """
+    config = config or BatchConfig()
+    check_workers(workers, ray)
+    states = [locate_state(job, config.state) for job in jobs]
+    check_conflicts(jobs, reserved=[*states, *([] if results is None else [results])])
+    settings = _describe_settings(config)
+    if config.state is not None:
+        _create_folder(config.state)
+    outcomes: list[Outcome] = []
+    with _open_results(results) as write:
+        for outcome in _iterate_outcomes(jobs, config, settings, workers, ray):
+            write(outcome)
+            outcomes.append(outcome)
+            if report is not None:
+                report(outcome)
+            if progress is not None:
+                progress(len(outcomes), len(jobs))
+    return outcomes
+
+
+def _iterate_outcomes(
+    jobs: Sequence[BatchJob], config: BatchConfig, settings: dict[str, Any], workers: int, ray: str | None
+) -> Iterator[Outcome]:
+    pending = []
+    for job in jobs:
+        if JobState(job, settings, config.state).is_done():
+            yield Outcome(line=job.line, out=job.out, status=SKIPPED, summary="whole and unchanged, skipped")
+        else:
+            pending.append(job)
+    if not pending:
+        return
+    threads = 1 if ray else max((os.cpu_count() or 1) // workers, 1)
+    work = Work(start=_start_worker, arguments=(config, settings, threads), run=_run_job, items="jobs")
+    retries = Retries(count=config.retries, give_up=_give_up)
+    # spawn, since torch's threads do not survive a fork
+    spawn = multiprocessing.get_context("spawn")
+    yield from run_jobs(work, pending, workers=workers, ray=ray, context=spawn, retries=retries)
+
+
+def _describe_settings(config: BatchConfig) -> dict[str, Any]:
+    """Describe what all outputs depend on; the model is loaded for that, so that its errors come before any job."""
+    lips = _build_lips(config)
+    model = f"{lips.model.name} ({lips.model.fingerprint})"
+    return {"model": model, "precision": config.precision, "provenance": config.provenance}
+
+
+def _build_lips(config: BatchConfig) -> LipSync:
+    return LipSync(
+        config.model,
+        face_models=config.face_models,
+        device=config.device,
+        batch=config.batch,
+        precision=config.precision,
+    )
+
+
+def _create_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: expected a folder for the state of jobs, found {describe_os_error(error)}; name another"
+        ) from error
+
+
+@contextmanager
+def _open_results(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
+    """Open the results file and yield a function that appends an outcome."""
+    if path is None:
+        yield lambda outcome: None
+        return
+    try:
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a line that a crash cut short
+                    file.write(b"\n")
+
+            def write(outcome: Outcome) -> None:
+                file.write(json.dumps(outcome.to_json()).encode() + b"\n")
+                file.flush()
+
+            yield write
+    except OSError as error:
+        raise MediaError(
+            f"{path}: expected to write results, found {describe_os_error(error)}; free some space or name another file"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Worker:
+    lips: LipSync
+    config: BatchConfig
+    settings: dict[str, Any]
+
+
+_worker: _Worker | None = None
+_is_running, _stop_requested = False, False
+
+
+def _start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
+    if threading.current_thread() is threading.main_thread():  # a Ray actor has signals of its own
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+        signal.signal(signal.SIGTERM, _stop)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    global _worker  # one per process: loading is slower than a short job
+    _worker = _Worker(_build_lips(config), config, settings)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    global _stop_requested
+    was_requested, _stop_requested = _stop_requested, True
+    if _is_running and not was_requested:
+        raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the parent; a killed one cannot end its workers."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(_CLEAN_UP_S)
+        os._exit(1)
+
+
+def _check_stop(done: int, total: int | None) -> None:
+    """Raise KeyboardInterrupt again where a library suppressed it."""
+    if _stop_requested:
+        raise KeyboardInterrupt
+
+
+def _run_job(job: BatchJob) -> Outcome:
+    """Run one job; errors that may pass are raised, others are its outcome."""
+    global _is_running
+    assert _worker is not None
+    _is_running = True
+    start_s = time.monotonic()
+    try:
+        _check_stop(0, None)
+        return _generate(_worker, job)
+    except Exception as error:
+        text = " ".join((str(error) if isinstance(error, CalsError) else f"{type(error).__name__}: {error}").split())
+        cause = _find_passing_error(error)
+        if isinstance(cause, MemoryError):
+            raise MemoryError(text) from error
+        if cause is not None:
+            raise OSError(cause.errno or errno.EIO, text) from error
+        if not isinstance(error, CalsError):
+            _log.warning("%s: an error that cals should have foreseen", job.out, exc_info=error)
+        return Outcome(line=job.line, out=job.out, status=FAILED, wall_s=time.monotonic() - start_s, summary=text)
+    finally:
+        _is_running = False
+
+
+def _generate(worker: _Worker, job: BatchJob) -> Outcome:
+    state = JobState(job, worker.settings, worker.config.state)
+    force = worker.config.force or state.may_overwrite()
+    state.begin()
+    try:
+        result = worker.lips.generate(
+            job.face,
+            job.audio,
+            job.out,
+            job.options,
+            encode=job.encode,
+            force=force,
+            provenance=worker.config.provenance,
+            report=job.report,
+            progress=_check_stop,
+        )
+        state.complete()
+    except BaseException:
+        with suppress(OSError):
+            state.abandon()
+        raise
+    return Outcome(
+        line=job.line,
+        out=job.out,
+        status=DONE,
+        frames=result.frames,
+        seconds=result.seconds,
+        wall_s=result.wall_s,
+        summary=result.line(),
+    )
+
+
+def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:
+    """Find a system error that may pass in an error or its causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError | MemoryError) and not isinstance(cause, _LASTING):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+def _give_up(job: BatchJob, error: BaseException) -> Outcome:
+    if isinstance(error, OSError):
+        text = describe_os_error(error)
+    elif isinstance(error, MemoryError):
+        text = "expected enough memory, found none left; give fewer workers"
+    else:
+        text = "expected a worker to end the job, found it killed, most often for want of memory; give fewer workers"
+    return Outcome(line=job.line, out=job.out, status=FAILED, summary=text)

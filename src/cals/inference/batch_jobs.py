@@ -1,0 +1,188 @@
+"""The jobs of a batch, read from a table: a row a job, a column an option."""
+
+import csv
+import difflib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from cals.errors import ConfigError
+from cals.files import describe_os_error
+from cals.options import EncodeOptions, GenerateOptions, override
+
+_REQUIRED = ("face", "audio", "out")
+_PATHS = (*_REQUIRED, "report")
+_OPTIONS = {name: hint for kind in (GenerateOptions, EncodeOptions) for name, hint in get_type_hints(kind).items()}
+COLUMNS = (*_PATHS, *_OPTIONS)
+"""Names of the columns: files, then fields of `GenerateOptions` and `EncodeOptions`."""
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """One video to generate."""
+
+    line: int
+    """Line of the table that names it, from 1."""
+    face: Path
+    audio: Path
+    out: Path
+    options: GenerateOptions
+    encode: EncodeOptions
+    report: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        pose = self.options.pose
+        return (self.face, self.audio, *([] if pose is None else [Path(pose)]))
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        return (self.out, *([] if self.report is None else [self.report]))
+
+
+def read_jobs(path: Path) -> list[BatchJob]:
+    """Read jobs from a `.csv` with a header or a `.jsonl` with an object a line; paths are relative to the file.
+
+    Empty cells and null are defaults. Raises ConfigError, with the line, for whatever cannot be run as it stands.
+    """
+    rows = _ROWS.get(path.suffix.lower())
+    if rows is None:
+        raise ConfigError(f"{path}: expected a table of jobs in .csv or .jsonl, found '{path.suffix}'; convert it")
+    jobs = [_build_job(path, line, row) for line, row in rows(path, _read_text(path))]
+    if not jobs:
+        raise ConfigError(f"{path}: expected a job a row, found none; write one with face, audio and out")
+    check_conflicts(jobs, str(path), [path])
+    return jobs
+
+
+def check_conflicts(jobs: Sequence[BatchJob], table: str = "jobs", reserved: Sequence[Path] = ()) -> None:
+    """Raise ConfigError where a job writes what another one writes or reads, one of `reserved`, or to no folder."""
+    readers = {os.path.realpath(path): job for job in reversed(jobs) for path in job.inputs}
+    other_files = {os.path.realpath(path) for path in reserved}
+    writers: dict[str, BatchJob] = {}
+    for job in jobs:
+        for path in job.outputs:
+            where, resolved = f"{table}, line {job.line}", os.path.realpath(path)
+            other, kind = writers.get(resolved), "output"
+            if other is None:
+                other, kind = readers.get(resolved), "input"
+            if other is not None:
+                raise ConfigError(
+                    f"{where}: expected an output of its own, found {path}, which is an {kind} of line {other.line}; "
+                    "choose another name"
+                )
+            if resolved in other_files:
+                raise ConfigError(f"{where}: expected an output of its own, found {path}; choose another name")
+            if not Path(resolved).parent.is_dir():
+                raise ConfigError(f"{where}: expected an existing folder for {path}, found none; create it first")
+            writers[resolved] = job
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: expected a table of jobs, found {describe_os_error(error)}; name another"
+        ) from error
+    try:
+        return data.decode("utf-8-sig")  # spreadsheets begin with a byte order mark
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}, line {line}: expected UTF-8 text, found other bytes; save it as UTF-8") from error
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        if len(header) == 1 and (separator := next((mark for mark in ";\t|" if mark in header[0]), "")):
+            raise ConfigError(f"{path}, line 1: expected commas between the columns, found {separator!r}; save it so")
+        doubled = {name for name in header if header.count(name) > 1}
+        if doubled:
+            raise ConfigError(f"{path}, line 1: expected each column once, found {', '.join(sorted(doubled))} again")
+        _check_columns(f"{path}, line 1", header)
+        line = rows.line_num
+        for row in rows:
+            first, line = line + 1, rows.line_num  # a quoted cell may span lines
+            if len(row) != len(header) and any(row):
+                raise ConfigError(
+                    f"{path}, line {first}: expected {len(header)} cells, found {len(row)}; quote cells with commas"
+                )
+            if any(cell.strip() for cell in row):
+                yield first, dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {rows.line_num}: expected comma-separated cells, found {error}") from error
+
+
+def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            found = f"{error.msg} in column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise ConfigError(f"{path}, line {number}: expected a JSON object, found {found}; correct it") from error
+        if not isinstance(row, dict):
+            raise ConfigError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}; correct it")
+        _check_columns(f"{path}, line {number}", list(row))
+        yield number, row
+
+
+_ROWS = {".csv": _read_csv, ".jsonl": _read_json_lines}
+
+
+def _check_columns(where: str, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in COLUMNS:
+            matches = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
+            advice = f"did you mean {matches[0]}?" if matches else f"choose of {', '.join(COLUMNS)}"
+            raise ConfigError(f"{where}: expected known columns, found '{name}'; {advice}")
+    missing = [name for name in _REQUIRED if name not in names]
+    if names and missing:
+        raise ConfigError(f"{where}: expected the columns face, audio and out, found no {missing[0]}; add it")
+
+
+def _build_job(path: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
+    where = f"{path}, line {line}"
+    values = {name: _convert(where, name, value) for name, value in row.items()}
+    values = {name: value for name, value in values.items() if value is not None}
+    for name in _REQUIRED:
+        if name not in values:
+            raise ConfigError(f"{where}: expected a file as {name}, found none; name one")
+    for name in (*_PATHS, "pose"):
+        if name in values:
+            values[name] = path.parent / values[name]
+    paths = {name: values.pop(name) for name in _PATHS if name in values}
+    try:
+        encode = override(EncodeOptions(), values)
+        return BatchJob(line=line, options=GenerateOptions(**values), encode=encode, **paths)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(where: str, name: str, value: Any) -> Any:
+    """Convert a cell to the type of its column; None where it is empty."""
+    if isinstance(value, list | dict):
+        raise ConfigError(f"{where}: expected a text, a number, true or false as {name}, found {json.dumps(value)}")
+    text = "" if value is None else (value if isinstance(value, str) else json.dumps(value)).strip()
+    kinds = {kind for hint in [_OPTIONS.get(name, str)] for kind in get_args(hint) or (hint,)}
+    if not text:
+        return None
+    if "\0" in text:
+        raise ConfigError(f"{where}: expected a text as {name}, found a zero byte in it; remove it")
+    if bool in kinds:
+        if text.lower() not in _BOOLEANS:
+            raise ConfigError(f"{where}: expected true or false as {name}, found '{text}'; choose one")
+        return _BOOLEANS[text.lower()]
+    number = int if int in kinds and str not in kinds else float if float in kinds else None
+    try:
+        return text if number is None else number(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: expected a number as {name}, found '{text}'; correct it") from error
