@@ -25,6 +25,7 @@ def generate(
     batch: int = 8,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     report: Path | None = None,
+    cache: Path | None = None,
     force: bool = False,
     provenance: bool = True,
 ) -> None:
@@ -44,12 +45,13 @@ def generate(
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
+        cache: Folder that keeps the faces of videos, so that further speeches of one video need not track it again.
         force: Overwrite an existing output.
         provenance: Note in the file that the mouth is generated.
     """
     from cals.inference.lipsync import LipSync
 
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
+    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision, cache=cache)
     with show_progress("generating") as progress:
         result = lips.generate(
             face,
