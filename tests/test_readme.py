@@ -13,7 +13,7 @@ from cals.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md", ROOT / "docs" / "guide" / "live.md"]
+RUN = [README, *(ROOT / "docs" / page for page in ("generate.md", "api.md")), *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS]
 
@@ -44,6 +44,7 @@ def test_commands(clone: Path) -> None:
     assert "model grid-small" in comment  # what ships is what speaks
     assert (clone / "talking.track.json").is_file()
     assert (clone / "faces.png").is_file()
+    assert (clone / "calm.mp4").is_file()
 
 
 def test_python_blocks(clone: Path) -> None:

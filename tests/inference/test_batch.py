@@ -129,6 +129,17 @@ def test_only_errors_that_may_pass_are_tried_again(tmp_path: Path, monkeypatch: 
     assert [path.name for path in tmp_path.iterdir() if ".job.json" in path.name] == []
 
 
+@pytest.mark.usefixtures("here")
+def test_with_a_cache_the_longest_speech_of_a_face_comes_first(tmp_path: Path) -> None:
+    jobs = write_jobs(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    shutil.copy(FACE, tmp_path / "other.jpg")
+    write_wav(tmp_path / "longer.wav", np.full(16_000 // 4, 0.1, np.float32), 16_000)
+    text = jobs.read_text().replace("face.jpg,noise.wav,b", "other.jpg,noise.wav,b")
+    jobs.write_text(text.replace("noise.wav,c", "longer.wav,c"))
+    assert list(run(jobs, BatchConfig(model="debug", cache=tmp_path / "cache"))) == ["c.mp4", "a.mp4", "b.mp4"]
+    assert (tmp_path / "cache").is_dir()
+
+
 def test_conflicts_are_told_before_any_job(tmp_path: Path) -> None:
     jobs = read_jobs(write_jobs(tmp_path, "a.mp4"))
     with pytest.raises(ConfigError, match="line 2: expected an output of its own"):

@@ -18,6 +18,7 @@ def batch(
     workers: int | None = None,
     ray: str | None = None,
     state: Path | None = None,
+    cache: Path | None = None,
     retries: int = 1,
     results: Path | None = None,
     model: str = hub.DEFAULT_MODEL,
@@ -40,6 +41,7 @@ def batch(
         ray: Address of a Ray cluster whose nodes see the same files, to work there: `auto` where this machine belongs
             to one, `local` for one of this machine alone; needs `cals[ray]`.
         state: Folder for the state of the jobs; by default it lies beside each output, as NAME.job.json.
+        cache: Folder that keeps the faces of videos, so that several speeches of one video track it once.
         retries: How often a job is tried again after its worker was killed, or a system error that may pass.
         results: Append a JSON line a job to this file.
         model: A name from `cals models list`, or a checkpoint folder.
@@ -61,6 +63,7 @@ def batch(
         precision=precision,
         provenance=provenance,
         state=state,
+        cache=cache,
         retries=retries,
         force=force,
     )

@@ -30,6 +30,7 @@ def generate(
     batch: int = 8,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     report: Path | None = None,
+    cache: Path | None = None,
     force: bool = False,
     provenance: bool = True,
 ) -> None:
@@ -51,6 +52,7 @@ def generate(
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         report: Write what happened to every frame to this JSON file.
+        cache: Folder that keeps the faces of videos, so that further speeches of one video need not track it again.
         force: Overwrite an existing output.
         provenance: Note in the file that the mouth is generated.
     """
@@ -61,7 +63,7 @@ def generate(
     is_dub, segments = dub.is_given or options.who_speaks == "auto", None
     if dub.is_given:
         segments, audio = dub.load_segments(face, audio, voice)
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision)
+    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision, cache=cache)
     with show_progress("generating") as progress:
         output: OutputArguments = {
             "encode": encode,

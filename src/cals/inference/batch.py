@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,7 @@ from cals.inference.batch_jobs import BatchJob, check_conflicts
 from cals.inference.batch_state import JobState, locate_state
 from cals.inference.lipsync import LipSync
 from cals.inference.precision import Precision
+from cals.media import audio as sound
 from cals.types import ProgressCallback
 from cals.workers import Retries, Work, check_workers, run_jobs
 
@@ -50,6 +51,8 @@ class BatchConfig:
     provenance: bool = True
     state: Path | None = None
     """Folder for the state of the jobs; beside each output by default."""
+    cache: Path | None = None
+    """Folder that keeps the faces of videos, so that several speeches of one video track it once."""
     retries: int = 1
     """How often a job is tried again after its worker died, or a system error that may pass."""
     force: bool = False
@@ -115,8 +118,10 @@ def run_batch(
     if config.state is not None:
         _create_folder(config.state)
     outcomes: list[Outcome] = []
-    with _open_results(results) as write:
-        for outcome in _iterate_outcomes(jobs, config, settings, workers, ray):
+    with _open_results(results) as write, closing(_iterate_outcomes(jobs, config, settings, workers, ray)) as stream:
+        if progress is not None:
+            progress(0, len(jobs))
+        for outcome in stream:
             write(outcome)
             outcomes.append(outcome)
             if report is not None:
@@ -128,7 +133,7 @@ def run_batch(
 
 def _iterate_outcomes(
     jobs: Sequence[BatchJob], config: BatchConfig, settings: dict[str, Any], workers: int, ray: str | None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     pending = []
     for job in jobs:
         if JobState(job, settings, config.state).is_done():
@@ -137,12 +142,33 @@ def _iterate_outcomes(
             pending.append(job)
     if not pending:
         return
+    if config.cache is not None:
+        pending = _group_by_face(pending)
     threads = 1 if ray else max((os.cpu_count() or 1) // workers, 1)
     work = Work(start=_start_worker, arguments=(config, settings, threads), run=_run_job, items="jobs")
     retries = Retries(count=config.retries, give_up=_give_up)
     # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
     yield from run_jobs(work, pending, workers=workers, ray=ray, context=spawn, retries=retries)
+
+
+def _group_by_face(jobs: Sequence[BatchJob]) -> list[BatchJob]:
+    """Sort jobs so that those of a face follow one another, the longest speech first: its faces serve the others."""
+    groups: dict[Path, list[BatchJob]] = {}
+    for job in jobs:
+        groups.setdefault(job.face, []).append(job)
+    ordered: list[BatchJob] = []
+    for group in groups.values():
+        ordered += sorted(group, key=_measure_speech, reverse=True) if len(group) > 1 else group
+    return ordered
+
+
+def _measure_speech(job: BatchJob) -> float:
+    try:
+        info = sound.probe(job.audio, track=job.options.audio_track, keep_going=job.options.keep_going, quiet=True)
+    except CalsError:
+        return 0.0  # told when the job runs
+    return float(info.duration_s)
 
 
 def _describe_settings(config: BatchConfig) -> dict[str, Any]:
@@ -159,6 +185,7 @@ def _build_lips(config: BatchConfig) -> LipSync:
         device=config.device,
         batch=config.batch,
         precision=config.precision,
+        cache=config.cache,
     )
 
 
@@ -207,7 +234,7 @@ _is_running, _stop_requested = False, False
 
 
 def _start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
-    if threading.current_thread() is threading.main_thread():  # a Ray actor has signals of its own
+    if multiprocessing.parent_process() is not None:  # Ray's workers have signals of their own
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -226,11 +253,11 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _end_with_parent() -> None:
     """Wait for the end of the parent; a killed one cannot end its workers."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        signal.raise_signal(signal.SIGTERM)
-        time.sleep(_CLEAN_UP_S)
-        os._exit(1)
+    assert parent is not None
+    parent.join()
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(_CLEAN_UP_S)
+    os._exit(1)
 
 
 def _check_stop(done: int, total: int | None) -> None:
@@ -305,6 +332,7 @@ def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:
 
 
 def _give_up(job: BatchJob, error: BaseException) -> Outcome:
+    error = getattr(error, "cause", None) or error  # Ray wraps errors
     if isinstance(error, OSError):
         text = describe_os_error(error)
     elif isinstance(error, MemoryError):

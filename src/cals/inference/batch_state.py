@@ -37,8 +37,8 @@ class JobState:
         try:
             self._before: str | None = self.path.read_text(encoding="utf-8")
             document = json.loads(self._before)
-            self._known = document if isinstance(document, dict) else {}
-        except (OSError, ValueError):
+            self._known = document if document.keys() == {"origin", "outputs"} else {}
+        except (OSError, ValueError, AttributeError):
             self._before, self._known = None, {}
 
     def is_done(self) -> bool:

@@ -247,7 +247,11 @@ def _name_chunk(number: int) -> str:
 
 def _remove_oldest(folder: Path, limit_bytes: int) -> None:
     """Remove the files that were used least recently, but not the last one, until `limit_bytes` are kept."""
-    files = sorted(((path.stat(), path) for path in folder.glob("*.npz")), key=lambda file: file[0].st_mtime_ns)
+    files: list[tuple[os.stat_result, Path]] = []
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # another worker removed it
+            files.append((path.stat(), path))
+    files.sort(key=lambda file: file[0].st_mtime_ns)
     total = sum(stat.st_size for stat, _ in files)
     for stat, path in files[:-1]:
         if total <= limit_bytes:

@@ -40,9 +40,14 @@ def _build_empty_error(path: Path) -> MediaError:
     return MediaError(f"{path}: expected speech, found sound of no length; record or export it again")
 
 
-def probe(path: Path | str, *, track: str | int | None = None, keep_going: bool = False) -> AudioInfo:
-    """Decode the whole sound and measure it; MediaError if it is missing, empty, broken or holds NaN or infinity."""
-    with closing(AudioSource(path, track=track, keep_going=keep_going)) as source:
+def probe(
+    path: Path | str, *, track: str | int | None = None, keep_going: bool = False, quiet: bool = False
+) -> AudioInfo:
+    """Decode the whole sound and measure it; MediaError if it is missing, empty, broken or holds NaN or infinity.
+
+    `quiet` where it is probed again, and its notes are logged then.
+    """
+    with closing(AudioSource(path, track=track, keep_going=keep_going, quiet=quiet)) as source:
         samples, peak = 0, 0.0
         for block in source.iterate_blocks():
             samples += block.shape[1]
