@@ -22,4 +22,4 @@ class ConfigError(CalsError):
 
 
 class DataError(CalsError):
-    """A corpus, manifest or shard that training or evaluation cannot use."""
+    """A corpus, manifest, shard or file of segments that cannot be used."""

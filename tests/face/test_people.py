@@ -7,13 +7,13 @@ import pytest
 from face_scenes import background, put_face
 
 from cals.face.detector import BlazeFaceMesh
-from cals.face.people import MAX_PEOPLE, PeopleTracker
+from cals.face.people import PeopleTracker, count_faces
 from cals.face.person import Person
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.types import U8, TrackedFace
 
-FPS = 5
+FPS, MOST = 5, 3
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def scenes(portrait: U8) -> list[U8]:
 
 
 def track(detector: BlazeFaceMesh, scenes: list[U8]) -> tuple[PeopleTracker, list[list[TrackedFace]]]:
-    tracker = PeopleTracker(detector)
+    tracker = PeopleTracker(detector, MOST)
     return tracker, [tracker.update(ArrayPicture(rgb), Fraction(i, FPS), i) for i, rgb in enumerate(scenes)]
 
 
@@ -46,12 +46,19 @@ def test_people_without_a_number_are_found(detector: BlazeFaceMesh, scenes: list
     assert first.box == second.box  # both numbers are the face on the right
     assert first.box is not None
     assert abs((first.box.x0 + first.box.x1) / 2 - 380) < 10
-    others = tracker.people[MAX_PEOPLE:]
+    others = tracker.people[MOST:]
     assert {person.kind for person in others} == {"point"}
     assert sorted(round(person.x / 10) for person in others) == [11, 24]
-    for person, face in zip(others, faces[-1][MAX_PEOPLE:], strict=True):
+    for person, face in zip(others, faces[-1][MOST:], strict=True):
         assert face.box is not None
         assert abs((face.box.x0 + face.box.x1) / 2 - person.x) < 10
+
+
+def test_faces_are_counted(detector: BlazeFaceMesh, scenes: list[U8]) -> None:
+    pictures = [(ArrayPicture(rgb), Fraction(i, FPS)) for i, rgb in enumerate(scenes)]
+    assert count_faces(detector, pictures[:3]) == 1
+    assert count_faces(detector, pictures) == 3
+    assert count_faces(detector, [(ArrayPicture(background(160, 120, 2)), Fraction(0))]) == 0
 
 
 def test_the_networks_run_once_for_all(detector: BlazeFaceMesh, scenes: list[U8]) -> None:

@@ -1,5 +1,6 @@
 """Tracking of all people of a video at once, each as the tracker of one person does."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -50,11 +51,12 @@ class PeopleTracker:
     Each face is exactly that of a `FaceTracker` of its own. Two numbers may stand for the same person, and some people
     have none: number 1 is chosen in the first frame with a face, number 2 in the first one with two, and much smaller
     faces are not counted. Faces that no number stands for are searched twice a second and followed by their place.
+    `most` is the highest number; the trackers of those that nobody has cost most, see `count_faces`.
     """
 
-    def __init__(self, detector: FaceDetector) -> None:
+    def __init__(self, detector: FaceDetector, most: int = MAX_PEOPLE) -> None:
         self._detector = _SharedDetector(detector)
-        self.people = [Person(kind="number", number=number) for number in range(1, MAX_PEOPLE + 1)]
+        self.people = [Person(kind="number", number=number) for number in range(1, most + 1)]
         """Whom the faces of `update` belong to; people who are found later follow."""
         self._trackers = [FaceTracker(self._detector, person) for person in self.people]
         self._next_search_s = Fraction(0)
@@ -76,6 +78,16 @@ class PeopleTracker:
         x, y = (float(value) for value in fit.centre)
         self.people.append(Person(kind="point", x=x, y=y, time_s=time_s))
         self._trackers.append(FaceTracker(self._detector, self.people[-1]))
+
+
+def count_faces(detector: FaceDetector, pictures: Iterable[tuple[Picture, Fraction]]) -> int:
+    """Count the most faces that are visible at once, searched twice a second; `pictures` have their times."""
+    most, next_s = 0, Fraction(0)
+    for picture, time_s in pictures:
+        if time_s >= next_s:
+            next_s = time_s + _SEARCH_INTERVAL_S
+            most = max(most, len(find_faces(detector, picture, thorough=True)))
+    return most
 
 
 def is_same_box(box: Box, other: Box) -> bool:

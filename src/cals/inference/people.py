@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations
@@ -15,9 +15,9 @@ import numpy as np
 
 from cals import hub
 from cals.errors import NoFaceError
-from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw_people import draw_names, draw_person_row, get_colour
-from cals.face.people import PeopleTracker, is_same_box
+from cals.face.people import PeopleTracker, count_faces, is_same_box
 from cals.face.person import Person
 from cals.inference.even_sampling import EvenSampler
 from cals.inference.report import create_file
@@ -106,7 +106,7 @@ def track_people(
     """
     check_sheet(sheet_file)
     detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
-    tracker = PeopleTracker(detector)
+    tracker = PeopleTracker(detector, _count_people(video, detector, keep_going=keep_going, progress=progress))
     people: list[PersonSummary] = []
     shared: Counter[tuple[int, int]] = Counter()
     best: dict[int, Box] = {}
@@ -127,7 +127,7 @@ def track_people(
                 best, picture = boxes, frame.rgb()
             end_s = frame.time_s + frame.duration_s
             if progress is not None:
-                progress(frame.index + 1, reader.frame_count_estimate)
+                progress(*_compute_progress(reader, frame, is_second=True))
         if not best:
             raise NoFaceError(f"{video}: expected people, found no face in any frame; use a video that shows some")
         _find_same(people, shared)
@@ -137,6 +137,25 @@ def track_people(
         sheet = _draw_sheet(people, picture, best, end_s)
         partial_sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
     return found
+
+
+def _count_people(video: Path, detector: FaceDetector, *, keep_going: bool, progress: ProgressCallback | None) -> int:
+    """Return the highest number to look for, at least 1."""
+    with VideoReader(video, keep_going=keep_going, quiet=True) as reader:
+
+        def iterate_frames() -> Iterator[tuple[Frame, Fraction]]:
+            for frame in reader:
+                yield frame, frame.time_s
+                if progress is not None:
+                    progress(*_compute_progress(reader, frame, is_second=False))
+
+        return max(1, count_faces(detector, iterate_frames()))
+
+
+def _compute_progress(reader: VideoReader, frame: Frame, *, is_second: bool) -> tuple[int, int | None]:
+    """Return the frames done and their total, of two passes."""
+    total = reader.frame_count_estimate
+    return frame.index + 1 + (total or 0) * is_second, None if total is None else 2 * total
 
 
 def _get_number(person: Person) -> int | None:
