@@ -13,7 +13,7 @@ from cals.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md"]
+RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md", ROOT / "docs" / "guide" / "pauses.md"]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS]
 
