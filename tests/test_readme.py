@@ -13,7 +13,11 @@ from cals.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RUN = [README, *(ROOT / "docs" / page for page in ("generate.md", "api.md")), *sorted((ROOT / "docs" / "guide").glob("*.md"))]
+RUN = [
+    README,
+    *(ROOT / "docs" / page for page in ("generate.md", "api.md")),
+    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS]
 

@@ -90,8 +90,9 @@ def test_a_fault_of_the_microphone_closes_all(lips: LipSync, speech: Chunk, monk
     monkeypatch.setattr(Rewinder, "close", lambda self: (closed.append(self), close(self))[1])
     microphone = Microphone(speech, fault=RATE_HZ)
     stream = lips.stream(FACE, microphone.chunks, RATE_HZ)
-    with pytest.raises(OSError, match="unplugged"):
+    with pytest.raises(OSError, match="unplugged") as fault:  # it holds the frames of all stages
         list(stream)
+    assert fault.traceback
     assert microphone.samples == RATE_HZ
     assert microphone.is_closed
     assert len(closed) == 1
