@@ -84,10 +84,15 @@ def batch(
             report=print_line,
             progress=progress,
         )
-    counts = Counter(outcome.status for outcome in outcomes)
-    print(f"{jobs}: {len(outcomes)} jobs, {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
-    if counts[FAILED]:
+    _print_counts(jobs, Counter(outcome.status for outcome in outcomes))
+
+
+def _print_counts(jobs: Path, counts: Counter[str]) -> None:
+    """Print the closing line; DataError where a job failed."""
+    total = counts.total()
+    print(f"{jobs}: {total} jobs, {', '.join(f'{count} {status}' for status, count in sorted(counts.items()))}")
+    if counts["failed"]:
         raise DataError(
-            f"{jobs}: expected {len(outcomes)} whole outputs, found {counts[FAILED]} failed; see their lines, and "
-            "run the same command again"
+            f"{jobs}: expected {total} whole outputs, found {counts['failed']} failed; see their lines, and run the "
+            "same command again"
         )
