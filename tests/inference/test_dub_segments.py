@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cals.errors import ConfigError, DataError
 from cals.inference.dub_segments import DubSegment, check_duration, load_segments
 from cals.inference.subtitles import parse_time
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "dub.md"
 SRT = """1
 00:00:01,000 --> 00:00:02,500
 Hello,
@@ -126,6 +128,16 @@ def test_subtitles_as_programs_write_them(tmp_path: Path, name: str, text: str, 
     segments = load_segments(write(tmp_path, name, text, encoding))
     assert times_of(segments) == TIMES
     assert segments[0].text == "Hello, world"
+
+
+def test_the_examples_of_the_guide_are_valid(tmp_path: Path) -> None:
+    add_voices(tmp_path / "voices", "1.wav", "2.wav")
+    blocks = re.findall(r"```(json|text)\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert [kind for kind, _ in blocks] == ["json", "text"]
+    for (_, text), name in zip(blocks, ("a.json", "a.csv"), strict=True):
+        segments = load_segments(write(tmp_path, name, text))
+        assert times_of(segments) == [(Fraction(1), Fraction(7, 2)), (Fraction(257, 4), Fraction(67))]
+        assert [segment.person for segment in segments] == [2, "Anna"]
 
 
 def test_other_encodings_are_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -182,6 +182,24 @@ def test_a_video_is_written_with_it(tmp_path):
     assert wave[70_000:90_000].max() < 0.2  # the original's click at 1.5 s
 
 
+def test_files_are_closed_with_it(tmp_path, bed, monkeypatch):
+    opened, closed = [], []
+    start, stop = AudioSource.__init__, AudioSource.close
+    monkeypatch.setattr(AudioSource, "__init__", lambda self, *a, **k: (opened.append(self), start(self, *a, **k))[1])
+    monkeypatch.setattr(AudioSource, "close", lambda self: (closed.append(self), stop(self))[1])
+    voice = write_wav(tmp_path / "voice.wav", tones(1.0, RATE), RATE)
+    voices = [place(voice, i, i + 2, voice_s=Fraction(1)) for i in (1, 1, 4)]
+    with closing(MixedSound(AudioSource(bed), voices)) as mixed:
+        assert len(opened) == 1  # voices only when they start
+        mixed.read(RATE + 1000)
+        assert (len(opened), closed) == (3, [])
+        mixed.read(2 * RATE)
+        assert (len(opened), len(closed)) == (3, 2)
+        mixed.read(RATE + 1000)
+        assert (len(opened), len(closed)) == (4, 2)
+    assert set(map(id, closed)) == set(map(id, opened))
+
+
 def test_memory_does_not_grow_with_the_length(tmp_path):
     voice = write_wav(tmp_path / "voice.wav", tones(0.5, 8_000), 8_000)
 

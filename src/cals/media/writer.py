@@ -37,7 +37,7 @@ _FAILURES = (av.FFmpegError, OSError, ValueError)
 class VideoWriter:
     """Writer of a video like `like`, optionally with the sound of `audio` starting at its first frame.
 
-    `audio` is a file, or a stream of sound that is closed with the writer.
+    `audio` is a file, or a stream of sound: the writer closes it, but not where it cannot be opened itself.
     Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `select_sound_track`.
     `audio_transform` is applied to it block by block.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
