@@ -48,7 +48,7 @@ def to_mono(chunk: Chunk) -> F32:
 
 
 class LiveSound:
-    """Chunks of sound as mono blocks, taken one at a time, and how much of it has come."""
+    """Chunks of sound as mono blocks of 10 ms or more, taken one at a time, and how much of it has come."""
 
     def __init__(self, chunks: Iterable[Chunk], rate_hz: int) -> None:
         if rate_hz < 1:
@@ -57,12 +57,17 @@ class LiveSound:
         self.samples, self.has_ended = 0, False
 
     def __iter__(self) -> Iterator[F32]:
+        pending: list[F32] = []
+        first, block = 0, round(_MEL_S * self.rate_hz)  # resampling sample by sample would be slow
         for chunk in self.chunks:
-            mono = to_mono(chunk)
-            self.samples += len(mono)
-            if len(mono):
-                yield mono
+            pending.append(to_mono(chunk))
+            self.samples += len(pending[-1])
+            if self.samples - first >= block:
+                yield np.concatenate(pending)
+                pending, first = [], self.samples
         self.has_ended = True
+        if self.samples > first:
+            yield np.concatenate(pending)
 
     @property
     def duration_s(self) -> Fraction:
