@@ -97,6 +97,11 @@ class FaceTracker:
         self.max_faces_found = 0
         """Most faces found in one search for the person, including others."""
 
+    @property
+    def is_other_person(self) -> bool:
+        """Whether the face that is tracked looks unlike the person who was found first, as after a cut."""
+        return self._tracking and self._is_other_person
+
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:
         """Track the face in the next frame; `time_s` counts from the first frame and increases."""
         shot = self._shots.update(picture, time_s)
