@@ -42,9 +42,11 @@ def build_source(faces: dict[str, U8], shots: Sequence[tuple[str, int]]) -> Arra
     return ArraySource(frames, [k / 25 for k in range(len(frames))])
 
 
-def track(source: ArraySource, people: list[str | int], detector: BlazeFaceMesh) -> list[tuple[str, ...]]:
+def track(
+    source: ArraySource, people: list[str | int], detector: BlazeFaceMesh, *, is_exclusive: bool = True
+) -> list[tuple[str, ...]]:
     """Return for each frame in which half each person is: L, R or - for nowhere."""
-    cast = Cast(source, people, detector, 128, "keep")
+    cast = Cast(source, people, detector, 128, "keep", is_exclusive=is_exclusive)
     for ahead in cast.look_ahead():
         list(ahead)
     with source.open() as frames:
@@ -61,6 +63,12 @@ def test_everyone_keeps_their_face_across_cuts(detector: BlazeFaceMesh, faces: d
     assert set(rows[:6]) == {("L", "R")}
     assert set(rows[6:12]) == {("R", "L")}
     assert set(rows[12:]) == {("R", "-")}  # nobody speaks from another's face
+
+
+def test_a_stranger_is_followed_only_where_that_is_meant(detector: BlazeFaceMesh, faces: dict[str, U8]) -> None:
+    source = build_source(faces, [("a-", 6), ("-b", 6), ("-a", 6)])
+    assert [row[0] for row in track(source, [1], detector)][5::6] == ["L", "-", "R"]
+    assert [row[0] for row in track(source, [1], detector, is_exclusive=False)][5::6] == ["L", "R", "R"]
 
 
 def test_frames_are_as_with_one_person_each(detector: BlazeFaceMesh, faces: dict[str, U8]) -> None:

@@ -13,6 +13,7 @@ from cals.face.draw_people import get_colour
 from cals.inference.people import COLUMNS, PersonSummary, track_people
 from cals.inference.sheet import CELL_PX
 from cals.inference.track import track_video
+from cals.media import VideoReader
 from drawing import write_video
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -69,6 +70,19 @@ def test_the_sheet_shows_names_faces_and_times(listed: tuple[list[PersonSummary]
     bars = [np.flatnonzero((bar[35] == get_colour(i)).all(axis=1)) / width for i, bar in enumerate(rows)]
     assert [(bar.min().round(2), bar.max().round(2)) for bar in bars] == [(0, 1), (0.33, 0.67)]
     assert rows[0][60:].std() > 30
+
+
+def test_after_a_cut_somebody_else_is_told_apart(tmp_path: Path) -> None:
+    astronaut = cv2.imread(str(EXAMPLES / "astronaut.jpg"))[:288, 64:424, ::-1]
+    with VideoReader(EXAMPLES / "grid-s20.mp4") as reader:
+        speaker = next(iter(reader)).rgb()
+    shots = [astronaut] * RATE + [speaker] * RATE + [astronaut] * RATE
+    video = write_video(tmp_path / "cuts.mp4", rate=RATE, frames=shots, size=(360, 288), options={"crf": "15"})
+    first, second = track_people(video, tmp_path / "who.json", tmp_path / "who.png")
+    assert (first.number, first.intervals_s, first.others_s) == (1, [(0, 1), (2, 3)], [(1, 2)])
+    assert (second.number, second.intervals_s, second.others_s) == (None, [(1, 2)], [(2, 3)])
+    assert second.point.endswith("@1")
+    assert first.line().endswith(": 0.00-1.00, 2.00-3.00 s; somebody else at 1.00-2.00 s")
 
 
 def test_the_command_prints_what_person_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ _COLOURS: tuple[Colour, ...] = (
     (240, 240, 240),
 )
 _BAR_PX, _TEXT_PX = 10, 30
+_MAX_ASPECT = 0.6
+"""Height of the frame in widths of the sheet."""
 _BACKGROUND, _ABSENT_COLOUR = (40, 40, 40), (90, 90, 90)
 
 
@@ -30,16 +32,18 @@ def get_colour(index: int) -> Colour:
 
 
 def draw_names(rgb: U8, people: Iterable[tuple[str, Box, Colour]], width: int) -> U8:
-    """Draw the name and box of each person on a copy of a frame, scaled to `width` pixels."""
-    zoom = width / rgb.shape[1]
-    size = (width, max(1, round(rgb.shape[0] * zoom)))
+    """Draw the name and box of each person on a frame that is scaled to `width` pixels, or less if it is tall."""
+    zoom = min(width / rgb.shape[1], _MAX_ASPECT * width / rgb.shape[0])
+    size = (max(1, round(rgb.shape[1] * zoom)), max(1, round(rgb.shape[0] * zoom)))
     out = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR), np.uint8)
     for name, box, colour in people:
         x0, y0, x1, y1 = (round(edge * zoom) for edge in box)
         cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), colour, 3, cv2.LINE_AA)
         scale = 1.4 if len(name) < 3 else 0.7
         out = draw_text(out, name, (max(x0, 2), max(y0 - round(29 * scale), 2)), colour, scale)
-    return out
+    sheet = np.full((size[1], width, 3), _BACKGROUND, np.uint8)
+    sheet[:, : size[0]] = out
+    return sheet
 
 
 def draw_person_row(

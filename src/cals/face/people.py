@@ -1,6 +1,6 @@
 """Tracking of all people of a video at once, each as the tracker of one person does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -65,14 +65,24 @@ class PeopleTracker:
         """Track all faces in the next frame; they are in the order of `people`."""
         self._detector.forget()
         faces = [tracker.update(picture, time_s, index) for tracker in self._trackers]
-        if time_s >= self._next_search_s and len(self.people) < MAX_FOLLOWED:
+        is_due = time_s >= self._next_search_s or any(face.cut for face in faces)
+        if is_due and len(self.people) < MAX_FOLLOWED:
             self._next_search_s = time_s + _SEARCH_INTERVAL_S
             for fit in find_faces(self._detector, picture, thorough=True):
-                boxes = [face.box for face in faces if face.box is not None]
-                if len(self.people) < MAX_FOLLOWED and not any(is_same_box(fit.box, box) for box in boxes):
+                if len(self.people) < MAX_FOLLOWED and not self._is_followed(fit, faces):
                     self._follow(fit, time_s)
                     faces.append(self._trackers[-1].update(picture, time_s, index))
         return faces
+
+    def is_other_person(self, index: int) -> bool:
+        """Return whether the last face of `people[index]` is that of somebody else, as after a cut."""
+        return self._trackers[index].is_other_person
+
+    def _is_followed(self, fit: MeshFit, faces: Sequence[TrackedFace]) -> bool:
+        return any(
+            face.box is not None and not tracker.is_other_person and is_same_box(fit.box, face.box)
+            for tracker, face in zip(self._trackers, faces, strict=True)
+        )
 
     def _follow(self, fit: MeshFit, time_s: Fraction) -> None:
         x, y = (float(value) for value in fit.centre)

@@ -97,13 +97,18 @@ class FaceTracker:
         """Time at which another face appeared in the person's place; None if that is long ago or never happened."""
         self._skip_reason: str | None = None
         """Why no mouth should be rendered into the last face; None if one may be."""
-        self._rivals: tuple[FaceTracker, ...] = ()
-        """Trackers of other persons in the same frames."""
+        self._rivals: tuple[FaceTracker, ...] | None = None
+        """Trackers of other persons in the same frames; None where a stranger's face may be followed."""
         self.max_faces_found = 0
         """Most faces found in one search for the person, including others."""
 
+    @property
+    def is_other_person(self) -> bool:
+        """Whether the face that is tracked looks unlike the person who was found first, as after a cut."""
+        return self._tracking and self._is_other_person
+
     def set_rivals(self, rivals: Iterable["FaceTracker"]) -> None:
-        """Leave the faces of other persons to `rivals`, which take the same frames, and follow no third one's.
+        """Leave the faces of other persons to `rivals`, which take the same frames, and follow no stranger's.
 
         Once the person was found, a face is theirs if it is more similar to them than to any of the others.
         """
@@ -111,7 +116,7 @@ class FaceTracker:
 
     def _is_own(self, fit: MeshFit) -> bool:
         """Return whether the face is this person's rather than a rival's or a stranger's."""
-        if not self._rivals or not self._gallery:
+        if self._rivals is None or not self._gallery:
             return True
         similarity = self._gallery.compute_similarity(fit.thumbnail)
         return similarity >= _OTHER_SIMILARITY and all(
@@ -121,7 +126,8 @@ class FaceTracker:
     def _is_at_rival(self, fit: MeshFit) -> bool:
         """Return whether a rival tracks a face in the same place."""
         return any(
-            rival._tracking and rival._last is not None and _is_same_place(fit, rival._last) for rival in self._rivals
+            rival._tracking and rival._last is not None and _is_same_place(fit, rival._last)
+            for rival in self._rivals or ()
         )
 
     def update(self, picture: Picture, time_s: Fraction, index: int) -> TrackedFace:

@@ -23,7 +23,8 @@ _SAME_FACE_IOU = 0.7
 class Cast:
     """The trackers of persons in the frames of `source`, named as `parse_person` takes them.
 
-    The faces of a single person are kept in a `recording`, or come from it.
+    The faces of a single person are kept in a `recording`, or come from it. Unless `is_exclusive`, whoever is there is
+    followed in a shot that does not show the person.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class Cast:
         crop_px: int,
         covered: OcclusionPolicy | None,
         recording: FaceReplay | FaceRecorder | None = None,
+        *,
+        is_exclusive: bool = True,
     ) -> None:
         self._source, self._people = source, people
         self._trackers = (
@@ -41,8 +44,9 @@ class Cast:
             if isinstance(recording, FaceReplay)
             else [build_tracker(source.path, person, detector, source.open) for person in people]
         )
-        for tracker in self._trackers:
-            tracker.set_rivals(rival for rival in self._trackers if rival is not tracker)
+        if is_exclusive:
+            for tracker in self._trackers:
+                tracker.set_rivals(rival for rival in self._trackers if rival is not tracker)
         self._frame_trackers = [
             FrameTracker(tracker, crop_px, covered=covered, recording=recording) for tracker in self._trackers
         ]

@@ -44,6 +44,8 @@ class PersonSummary:
     """Frames in which the face is found."""
     intervals_s: list[tuple[Fraction, Fraction]] = field(default_factory=list)
     """Times when it is visible, absences of less than a fifth of a second left out."""
+    others_s: list[tuple[Fraction, Fraction]] = field(default_factory=list)
+    """Times when `--person` follows somebody else: after a cut to a shot without them."""
     point: str = ""
     """The same person as `x,y@seconds`, in the first frame with them."""
     same_as: str | None = None
@@ -65,19 +67,19 @@ class PersonSummary:
             self.frames, lambda: (f"{float(frame.time_s):.2f} s {face.skip_reason or ''}", crop_face(frame, face))
         )
         self.frames += 1
-        start_s, end_s = frame.time_s, frame.time_s + frame.duration_s
-        if self.intervals_s and start_s - self.intervals_s[-1][1] < _SHORT_GAP_S:
-            start_s = self.intervals_s.pop()[0]
-        self.intervals_s.append((start_s, end_s))
+        _extend(self.intervals_s, frame)
+
+    def add_other(self, frame: Frame) -> None:
+        """Add a frame with the face of somebody else."""
+        _extend(self.others_s, frame)
 
     def line(self) -> str:
         """Return name and times in one line."""
         if self.same_as is not None:
             return f"{self.name}: the same as {self.same_as}"
-        shown = [f"{float(start):.2f}-{float(end):.2f}" for start, end in self.intervals_s[:_MAX_INTERVALS]]
-        more = len(self.intervals_s) - len(shown)
         also = "" if self.number is None else f", or {self.point}"
-        return f"{self.name}{also}: {', '.join(shown)} s{f' and {more} more times' if more else ''}"
+        others = f"; somebody else at {_format_intervals(self.others_s)}" if self.others_s else ""
+        return f"{self.name}{also}: {_format_intervals(self.intervals_s)}{others}"
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -87,7 +89,22 @@ class PersonSummary:
             "point": self.point,
             "frames": self.frames,
             "visible_s": [[float(start), float(end)] for start, end in self.intervals_s],
+            "others_s": [[float(start), float(end)] for start, end in self.others_s],
         }
+
+
+def _extend(intervals_s: list[tuple[Fraction, Fraction]], frame: Frame) -> None:
+    """Add the time of a frame to the last interval, or as one of its own after a gap that is not short."""
+    start_s, end_s = frame.time_s, frame.time_s + frame.duration_s
+    if intervals_s and start_s - intervals_s[-1][1] < _SHORT_GAP_S:
+        start_s = intervals_s.pop()[0]
+    intervals_s.append((start_s, end_s))
+
+
+def _format_intervals(intervals_s: Sequence[tuple[Fraction, Fraction]]) -> str:
+    shown = [f"{float(start):.2f}-{float(end):.2f}" for start, end in intervals_s[:_MAX_INTERVALS]]
+    more = len(intervals_s) - len(shown)
+    return f"{', '.join(shown)} s{f' and {more} more times' if more else ''}"
 
 
 def track_people(
@@ -119,10 +136,7 @@ def track_people(
         for frame in reader:
             faces = tracker.update(frame, frame.time_s, frame.index)
             people += [PersonSummary(_get_number(person)) for person in tracker.people[len(people) :]]
-            for person, face in zip(people, faces, strict=True):
-                if face.valid:
-                    person.add(frame, face)
-            boxes = _drop_shared({i: face.box for i, face in enumerate(faces) if face.box is not None}, shared)
+            boxes = _drop_shared(_add_faces(people, tracker, frame, faces), shared)
             if len(boxes) > len(best):
                 best, picture = boxes, frame.rgb()
             end_s = frame.time_s + frame.duration_s
@@ -160,6 +174,20 @@ def _compute_progress(reader: VideoReader, frame: Frame, *, is_second: bool) -> 
 
 def _get_number(person: Person) -> int | None:
     return person.number if person.kind == "number" else None
+
+
+def _add_faces(
+    people: Sequence[PersonSummary], tracker: PeopleTracker, frame: Frame, faces: Sequence[TrackedFace]
+) -> dict[int, Box]:
+    """Add the faces of a frame to the summaries; return the boxes by index, without those of other people."""
+    boxes = {}
+    for index, (person, face) in enumerate(zip(people, faces, strict=True)):
+        if face.box is not None and tracker.is_other_person(index):
+            person.add_other(frame)
+        elif face.box is not None:
+            person.add(frame, face)
+            boxes[index] = face.box
+    return boxes
 
 
 def _drop_shared(boxes: dict[int, Box], shared: Counter[tuple[int, int]]) -> dict[int, Box]:

@@ -62,8 +62,11 @@ class Pipeline:
         # Every stage is closed on any exit, so that no file stays open while an exception is alive.
         with ExitStack() as stages:
             people = [part.person for part in parts]
-            recording = self._open_recording(stages, source, people, detector, audio_s, options)
-            cast = Cast(source, people, detector, network.crop_px, options.covered, recording)
+            is_exclusive = len(parts) > 1 or parts[0].schedule is not None
+            recording = self._open_recording(stages, source, parts, detector, audio_s, options)
+            cast = Cast(
+                source, people, detector, network.crop_px, options.covered, recording, is_exclusive=is_exclusive
+            )
             units = [iterate_units(network, close_with(stages, part.wav)) for part in parts]
             if self.has_head_motion(source, options):
                 motion = self._build_head_motion(stages, source, audio_s, options, len(parts))
@@ -85,7 +88,8 @@ class Pipeline:
         They end with the sound. Every stage, the chunks of sound included, is closed on any exit.
         """
         detector = self.build_detector()
-        cast = Cast(source, [options.person], detector, self._model.network.crop_px, options.covered)
+        crop_px = self._model.network.crop_px
+        cast = Cast(source, [options.person], detector, crop_px, options.covered, is_exclusive=False)
         painters = self._build_painters(cast, [units], [options.strength], detector)
         return self._iterate_live_frames(source, cast, painters, units, options)
 
@@ -187,20 +191,21 @@ class Pipeline:
         self,
         stages: ExitStack,
         source: FrameSource,
-        people: Sequence[str | int],
+        parts: Sequence[Part],
         detector: BlazeFaceMesh,
         audio_s: Fraction,
         options: GenerateOptions,
     ) -> FaceReplay | FaceRecorder | None:
         """Open the face of the only person of a video file in the cache, to replay or to record it."""
-        if self._cache is None or len(people) > 1 or source.is_photo or not isinstance(source, VideoSource):
+        if self._cache is None or len(parts) > 1 or source.is_photo or not isinstance(source, VideoSource):
             return None
         key = {
             **describe_video(source.path, detector, self._face_models),
             "model": self._model.fingerprint,
             "length": options.length,
-            "person": str(people[0]),
+            "person": str(parts[0].person),
             "covered": options.covered,
+            "is_exclusive": parts[0].schedule is not None,
             "keep_going": options.keep_going,
         }
         until_s = Fraction(0) if options.length == "video" else audio_s
