@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal
@@ -144,6 +144,8 @@ def _iterate_outcomes(
         return
     if config.cache is not None:
         pending = _group_by_face(pending)
+    folders = {name: value.absolute() for name in ("state", "cache") if (value := getattr(config, name)) is not None}
+    config = replace(config, **folders)  # workers of a cluster run in folders of their own
     threads = 1 if ray else max((os.cpu_count() or 1) // workers, 1)
     work = Work(start=_start_worker, arguments=(config, settings, threads), run=_run_job, items="jobs")
     retries = Retries(count=config.retries, give_up=_give_up)

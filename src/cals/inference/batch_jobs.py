@@ -158,7 +158,7 @@ def _build_job(path: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
             raise ConfigError(f"{where}: expected a file as {name}, found none; name one")
     for name in (*_PATHS, "pose"):
         if name in values:
-            values[name] = path.parent / values[name]
+            values[name] = path.absolute().parent / values[name]  # other nodes of a cluster work elsewhere
     paths = {name: values.pop(name) for name in _PATHS if name in values}
     try:
         encode = override(EncodeOptions(), values)
