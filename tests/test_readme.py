@@ -13,7 +13,8 @@ from cals.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md", ROOT / "docs" / "guide" / "pauses.md"]
+GUIDES = [ROOT / "docs" / "guide" / name for name in ("pauses.md", "photo.md")]
+RUN = [README, ROOT / "docs" / "generate.md", ROOT / "docs" / "api.md", *GUIDES]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md", *DOCS]
 

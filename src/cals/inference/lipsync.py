@@ -24,6 +24,7 @@ from cals.inference.load import LoadedModel, load_model
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
 from cals.inference.person_tracker import build_no_face_error, build_tracker
+from cals.inference.photo_motion import animate_photo
 from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport, create_file
 from cals.inference.speech_activity import load_speech_detector
@@ -153,7 +154,8 @@ class LipSync:
             if motion is not None:
                 items = crop_to_face(items, network.crop_px)
             weight = wav.weigh if options.silence == "keep" else None
-            for lip_frame in _close_with(stages, generate_frames(items, painter, self.batch, weight)):
+            lip_frames = _close_with(stages, generate_frames(items, painter, self.batch, weight))
+            for lip_frame in _close_with(stages, animate_photo(lip_frames)) if options.alive else lip_frames:
                 any_face = any_face or lip_frame.face.valid
                 if source.is_photo and not any_face:
                     break
@@ -169,6 +171,9 @@ class LipSync:
             raise ConfigError(
                 f"silence: expected rest or drive for {self.model.name}, which draws the whole head, found keep"
             )
+        if options.alive and (has_motion or not source.is_photo):
+            found = f"{self.model.name}, which moves the head itself" if has_motion else f"a video, {source.path}"
+            raise ConfigError(f"alive: expected a photo and a model that leaves its head still, found {found}")
         return has_motion
 
     def _build_head_motion(
