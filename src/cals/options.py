@@ -66,6 +66,8 @@ class GenerateOptions:
     """Which of several sound tracks of `audio` drives: a number from 1 on, or a language such as eng."""
     keep_tracks: bool = True
     """Carry further sound tracks, subtitles and chapters of `face` over, where the output can hold them."""
+    alive: bool = False
+    """Let a photo blink and move its head slightly; its own pixels are warped. Not for videos."""
     size: int | None = None
     """Longest side in pixels of a video made of a photo; 4096 unless given.
     Positions in `person` count in its pixels."""

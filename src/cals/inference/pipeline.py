@@ -20,6 +20,7 @@ from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
 from cals.inference.load import LoadedModel
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import CropPainter, Painter
+from cals.inference.photo_motion import animate_photo
 from cals.inference.schedule import Schedule
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
@@ -76,7 +77,8 @@ class Pipeline:
                 painters = self._build_painters(cast, units, strengths, detector, recording)
             frames = close_with(stages, source.fit_length(options.length, audio_s))
             weights = [_build_weights(part, options) for part in parts]
-            yield from self._render(source, cast, painters, weights, frames, self._batch)
+            lip_frames = self._render(source, cast, painters, weights, frames, self._batch)
+            yield from animate_photo(lip_frames) if options.alive else lip_frames
             if recording is not None:
                 recording.commit()
 
@@ -101,7 +103,8 @@ class Pipeline:
             close_with(stages, units.sound.chunks)
             frames = close_with(stages, source.fit_length(options.length, ENDLESS_S))
             paced = close_with(stages, pace_frames(frames, units))
-            yield from self._render(source, cast, painters, [{}], paced, batch)
+            lip_frames = self._render(source, cast, painters, [{}], paced, batch)
+            yield from animate_photo(lip_frames) if options.alive else lip_frames
 
     def _render(
         self,
@@ -141,6 +144,10 @@ class Pipeline:
             raise ConfigError(
                 f"silence: expected rest or drive for {self._model.name}, which draws the whole head, found keep"
             )
+        if options.alive and (has_motion or not source.is_photo):
+            name = self._model.name
+            found = f"{name}, which moves the head itself" if has_motion else f"a video, {source.path}"
+            raise ConfigError(f"alive: expected a photo and a model that leaves its head still, found {found}")
         return has_motion
 
     def build_format(self, source: VideoSource, options: GenerateOptions) -> VideoFormat:
