@@ -17,7 +17,7 @@ from cals.media.pictures import from_rgb
 from cals.media.reader import VideoReader
 from cals.media.source import VideoSource
 from cals.media.writer import VideoWriter
-from cals.options import EncodeOptions
+from cals.options import EncodeOptions, GenerateOptions
 from drawing import write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -142,7 +142,7 @@ def test_a_voice_drives_while_a_mix_is_heard(folder: Path) -> None:
         (["--speak", "1"], "speak: expected PERSON=AUDIO, found '1'"),
         (["--speak", "1=nothing.wav"], "nothing.wav: expected"),
         (["--speak", "1=FOLDER/1.wav", "--segments", "a.srt"], "one kind of dub, found --speak and --segments"),
-        (["--speak", "1=FOLDER/1.wav", "--voice", "FOLDER/2.wav"], "voice: expected none beside --speak"),
+        (["--speak", "1=FOLDER/1.wav", "--voice", "FOLDER/2.wav"], "voice: expected none in a dub"),
         (["--speak", "1=FOLDER/1.wav", "--speak", "3=FOLDER/2.wav"], "expected the person '3', found at most 2"),
         (["--speak", "1=FOLDER/1.wav", "--speak", "left=FOLDER/2.wav"], "a face each for the persons '1' and 'left'"),
         (["--from", "1"], "from: expected what is said there, found none"),
@@ -152,6 +152,12 @@ def test_a_voice_drives_while_a_mix_is_heard(folder: Path) -> None:
         (["--segments", "FOLDER/name.json"], "expected a person of the video, found the name 'Ann'"),
         (["--segments", "FOLDER/two.json", "--cast", "Ann=1"], "expected a start after the segment of 1"),
         (["--segments", "FOLDER/mute.json"], "mute.json, segment 1: expected a voice file for the segment, found none"),
+        (["--segments", "FOLDER/name.json", "--cast", "Ann=1", "--cast", "Zed=2"], "cast: expected names that the"),
+        (["--audio", "FOLDER/1.wav", "--cast", "Ann=1"], "cast: expected --segments beside it, found none"),
+        (["--audio", "FOLDER/1.wav", "--voice", "FOLDER/2.wav", "--from", "1"], "voice: expected none in a dub"),
+        (["--speak", "1=FOLDER/1.wav", "--length", "loop"], "length: expected none for a dub"),
+        (["--speak", "1=FOLDER/1.wav", "--audio", "FOLDER/2.wav", "--background", "keep"], "background: expected drop"),
+        (["--audio", "FOLDER/1.wav", "--who-speaks", "auto", "--person", "2"], "who_speaks: expected auto or a person"),
         ([], "audio: expected a sound, found none"),
     ],
 )  # fmt: skip
@@ -180,9 +186,32 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_rest_of_a_photo_stays_and_it_speaks_for_the_whole_voice(folder: Path) -> None:
+    out = folder / "photo.mp4"
+    photo, voice = str(EXAMPLES / "astronaut.jpg"), str(folder / "1.wav")
+    main(["generate", "--face", photo, "--audio", voice, "--from", "0.4", "--out", str(out), "--model", "debug"])
+    with VideoReader(out) as reader:
+        assert len(list(reader)) == 30
+
+
+def test_a_voice_is_cut_where_the_video_ends(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    voice = load_mono(SPEECH, RATE_HZ)[: 4 * RATE_HZ]
+    write_wav(folder / "long.wav", voice, RATE_HZ)
+    report = LipSync("debug").dub(
+        folder / "two.mp4",
+        build_full_segments(folder / "two.mp4", [(1, folder / "long.wav")], GenerateOptions()),
+        folder / "long.mp4",
+    )
+    assert report.segments[0]["tempo"] == 1
+    assert report.segments[0]["lost_s"] == 1
+    assert report.seconds == 3
+    assert "its last 1.000 s cut" in caplog.text
+
+
 def test_the_output_may_not_be_a_voice(folder: Path) -> None:
     lips = LipSync("debug")
     before = (folder / "1.wav").read_bytes()
+    segments = build_full_segments(folder / "two.mp4", [(1, folder / "1.wav")], GenerateOptions())
     with pytest.raises(MediaError):
-        lips.dub(folder / "two.mp4", build_full_segments([(1, folder / "1.wav")]), folder / "1.wav", force=True)
+        lips.dub(folder / "two.mp4", segments, folder / "1.wav", force=True)
     assert (folder / "1.wav").read_bytes() == before

@@ -43,9 +43,15 @@ def segment(start_s: int, end_s: int, person: str | int | None = None) -> DubSeg
 @pytest.mark.parametrize("offset", [-3, 0, 3])
 def test_segments_go_to_the_person_who_fits(offset: int) -> None:
     lips = build_distances(offset)
-    segments = [segment(0, 2, "Ann"), segment(2, 4), segment(5, 6, 2), segment(8, 9, "Bob"), segment(10, 11, "Bob")]
+    segments = [
+        segment(0, 2, "Ann"),
+        segment(2, 4),
+        segment(5, 6, "right"),
+        segment(8, 9, "Bob"),
+        segment(10, 11, "Bob"),
+    ]
     assigned, matches = assign_speakers(segments, {}, lips)
-    assert [item.person for item in assigned] == [1, 1, 2, 2, 2]
+    assert [item.person for item in assigned] == [1, 1, "right", 2, 2]
     assert [(match.name, match.person, match.is_sure) for match in matches] == [
         ("Ann", 1, True), ("2.00-4.00 s", 1, True), ("Bob", 2, True)
     ]  # fmt: skip
@@ -72,10 +78,10 @@ def test_a_segment_in_which_nobody_is_seen_is_an_error() -> None:
 
 
 def test_a_conversation_is_divided_into_turns() -> None:
-    segments, matches = build_turn_segments(build_distances(hidden=range(50, 60)))
+    segments, matches = build_turn_segments(build_distances(hidden=range(50, 60)), Fraction(1199, 100))
     assert [item.person for item in segments] == [1, 2]
     assert segments[0].start_s == 0
-    assert segments[-1].end_s == SECONDS
+    assert segments[-1].end_s == Fraction(1199, 100)  # that of the video
     assert abs(segments[0].end_s - SWITCH_S) < 0.5
     assert [match.person for match in matches] == [1, 2]
 

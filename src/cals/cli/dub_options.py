@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from cals.errors import ConfigError
+from cals.options import GenerateOptions
 
 if TYPE_CHECKING:
     from cals.inference.dub_segments import DubSegment
@@ -33,10 +34,14 @@ class DubOptions:
     @property
     def is_given(self) -> bool:
         """Whether the job is a dub."""
-        return bool(self.speak or self.segments or self.from_ is not None or self.to is not None)
+        return bool(self.speak or self.segments or self._is_part)
+
+    @property
+    def _is_part(self) -> bool:
+        return self.from_ is not None or self.to is not None
 
     def load_segments(
-        self, face: Path, audio: Path | None, voice: Path | None
+        self, face: Path, audio: Path | None, voice: Path | None, options: GenerateOptions
     ) -> "tuple[list[DubSegment], Path | None]":
         """Return the segments, and what is heard instead of the mix of their voices.
 
@@ -44,29 +49,37 @@ class DubOptions:
         """
         from cals.inference import dub, dub_segments
 
-        is_part = self.from_ is not None or self.to is not None
-        given = [
-            name
-            for name, is_given in (("speak", self.speak), ("segments", self.segments), ("from", is_part))
-            if is_given
-        ]
-        if len(given) > 1:
-            raise ConfigError(f"{given[0]}: expected one kind of dub, found --{' and --'.join(given)}; leave one out")
-        if is_part:
-            if audio is None:
-                raise ConfigError("from: expected what is said there, found none; give --audio")
-            part = dub.build_part_segment(face, voice or audio, self.from_, self.to)
-            return [part], None if voice is None else audio
+        kind = self._find_kind()
         if voice is not None:
-            raise ConfigError(f"voice: expected none beside --{given[0]}, which names the voices, found {voice}")
-        if self.segments is not None:
+            raise ConfigError(f"voice: expected none in a dub, found {voice}; name it as the voice of --{kind}")
+        if kind == "segments":
+            assert self.segments is not None
             return dub_segments.load_segments(self.segments, self.audio_dir), audio
-        speeches = [(person, Path(file)) for person, file in _parse_pairs("speak", self.speak, "PERSON=AUDIO")]
-        return dub.build_full_segments(speeches), audio
+        if kind == "speak":
+            speeches = [(person, Path(file)) for person, file in _parse_pairs("speak", self.speak, "PERSON=AUDIO")]
+            return dub.build_full_segments(face, speeches, options), audio
+        if audio is None:
+            raise ConfigError("from: expected what is said there, found none; give --audio")
+        return [dub.build_part_segment(face, audio, self.from_, self.to, options)], None
+
+    def _find_kind(self) -> str:
+        """Return which of the ways to describe a dub is used."""
+        given = {"speak": bool(self.speak), "segments": self.segments is not None, "from": self._is_part}
+        kinds = [kind for kind, is_given in given.items() if is_given]
+        if len(kinds) > 1:
+            raise ConfigError(f"{kinds[0]}: expected one kind of dub, found --{' and --'.join(kinds)}; leave one out")
+        return kinds[0]
 
     def parse_cast(self) -> dict[str, str | int]:
-        """Return the persons of `cast` by name; ConfigError for other forms."""
-        return dict(_parse_pairs("cast", self.cast, "NAME=PERSON"))
+        """Return the persons of `cast` by name; ConfigError for other forms, and for options without --segments."""
+        for name, value in (("audio-dir", self.audio_dir), ("cast", self.cast)):
+            if value and self.segments is None:
+                raise ConfigError(f"{name}: expected --segments beside it, found none; give them, or leave it out")
+        pairs = _parse_pairs("cast", self.cast, "NAME=PERSON")
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"cast: expected each name once, found {', '.join(names)}; leave one out")
+        return dict(pairs)
 
 
 def _parse_pairs(name: str, values: tuple[str, ...], form: str) -> list[tuple[str, str]]:

@@ -60,9 +60,11 @@ def generate(
 
     if audio is None and not dub.is_given:
         raise ConfigError("audio: expected a sound, found none; give --audio, or --speak or --segments")
-    is_dub, segments = dub.is_given or options.who_speaks == "auto", None
+    people, is_auto, segments = dub.parse_cast(), options.who_speaks == "auto", None
     if dub.is_given:
-        segments, audio = dub.load_segments(face, audio, voice)
+        segments, audio = dub.load_segments(face, audio, voice, options)
+    elif is_auto and voice is not None:
+        raise ConfigError(f"voice: expected none beside --who-speaks auto, found {voice}; leave it out")
     lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision, cache=cache)
     with show_progress("generating") as progress:
         output: OutputArguments = {
@@ -72,8 +74,9 @@ def generate(
             "report": report,
             "progress": progress,
         }
-        if is_dub:
-            result = lips.dub(face, segments, out, options, audio=audio, people=dub.parse_cast(), **output)
+        if dub.is_given or is_auto:
+            inputs = [] if dub.segments is None else [dub.segments]
+            result = lips.dub(face, segments, out, options, audio=audio, people=people, inputs=inputs, **output)
         else:
             assert audio is not None
             result = lips.generate(face, audio, out, options, voice=voice, **output)

@@ -1,5 +1,6 @@
 """A dub: voices of one or more persons at their places in a video, as what drives the mouths and what is heard."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -27,15 +28,25 @@ BACKGROUND_GAIN = 0.25
 """Gain of the video's own sound below a voice, 12 dB down."""
 
 
-def build_full_segments(speeches: Sequence[tuple[str | int, Path]]) -> list[DubSegment]:
-    """Build a segment for each person and sound, from the first frame to the end of the sound."""
-    return [
-        DubSegment(start_s=Fraction(0), end_s=probe(audio).duration_s, audio=Path(audio), person=person)
-        for person, audio in speeches
-    ]
+def build_full_segments(
+    face: Path, speeches: Sequence[tuple[str | int, Path]], options: GenerateOptions
+) -> list[DubSegment]:
+    """Build a segment for each person and sound, from the first frame to the end of the sound or of the video."""
+    video_s = _read_duration_s(face, options)
+    segments = []
+    for person, audio in speeches:
+        voice_s = probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
+        end_s = voice_s if video_s is None else min(voice_s, video_s)
+        source = f"--speak {person}"
+        segments.append(
+            DubSegment(start_s=Fraction(0), end_s=end_s, audio=audio, person=person, fit="cut", source=source)
+        )
+    return segments
 
 
-def build_part_segment(face: Path, voice: Path, start: str | None, end: str | None) -> DubSegment:
+def build_part_segment(
+    face: Path, voice: Path, start: str | None, end: str | None, options: GenerateOptions
+) -> DubSegment:
     """Build the segment of the one part of a video that is changed, by default from its start or to its end.
 
     `start` and `end` are seconds or HH:MM:SS.mmm; ConfigError for others.
@@ -48,25 +59,42 @@ def build_part_segment(face: Path, voice: Path, start: str | None, end: str | No
             raise ConfigError(f"{name}: {error}; correct it") from error
     start_s, end_s = times["from"] or Fraction(0), times["to"]
     if end_s is None:
-        voice_s = probe(voice).duration_s
-        video_s = VideoSource(face).duration_s
-        end_s = start_s + voice_s
+        end_s = start_s + probe(voice, track=options.audio_track, keep_going=options.keep_going).duration_s
+        video_s = _read_duration_s(face, options)
         if video_s is not None and start_s < video_s:
             end_s = min(end_s, video_s)
     return DubSegment(start_s=start_s, end_s=end_s, audio=voice, source="--from and --to")
 
 
+def _read_duration_s(face: Path, options: GenerateOptions) -> Fraction | None:
+    """Return the length of a video; None for a photo, and where the file states none."""
+    source = VideoSource(face, keep_going=options.keep_going)
+    return None if source.is_photo else source.duration_s
+
+
 def assign_people(
-    segments: Sequence[DubSegment], people: Mapping[str, str | int], default: str | int
+    segments: Sequence[DubSegment], people: Mapping[str, str | int], options: GenerateOptions
 ) -> list[DubSegment]:
     """Return the segments sorted by start, with the person of each as `parse_person` takes it.
 
-    `people` are the persons behind the names in the segments, `default` that of segments without one. Raises
-    ConfigError for unknown names, DataError where one person has two segments at once.
+    `people` are the persons behind the names in the segments; those of `options` is that of segments without one.
+    Raises ConfigError for names that are unknown or in no segment, DataError where one person has two segments at once.
     """
     if not segments:
         raise ConfigError("segments: expected one or more, found none; name a person and a sound, or a file")
-    assigned = [replace(segment, person=_resolve_person(segment, people, default)) for segment in segments]
+    unused = [name for name in people if all(str(segment.person) != name for segment in segments)]
+    if unused:
+        raise ConfigError(
+            f"cast: expected names that the segments use, found {', '.join(unused)}; correct or leave out --cast"
+        )
+    assigned = [
+        replace(
+            segment,
+            person=_resolve_person(segment, people, options.person),
+            track=options.audio_track if segment.track is None else segment.track,
+        )
+        for segment in segments
+    ]
     assigned.sort(key=lambda segment: (segment.start_s, segment.end_s))
     check_overlaps(assigned)
     return assigned
@@ -145,14 +173,18 @@ def _build_span(item: PlacedSegment, options: GenerateOptions) -> Span:
 
 def _cut_out(mix: Path, placed: Sequence[PlacedSegment], rate_hz: int, options: GenerateOptions) -> Iterator[F32]:
     """Yield `mix` as mono blocks [n] where one person speaks, and silence elsewhere."""
-    spans = [(round(item.segment.start_s * rate_hz), round(item.segment.end_s * rate_hz)) for item in placed]
+    spans = deque((round(item.segment.start_s * rate_hz), round(item.segment.end_s * rate_hz)) for item in placed)
     position = 0
     for block in mono_blocks(mix, rate_hz, track=options.audio_track, keep_going=options.keep_going, quiet=True):
-        samples = np.arange(position, position + len(block))
-        is_own = np.zeros(len(block), bool)
+        result = np.zeros_like(block)
+        while spans and spans[0][1] <= position:
+            spans.popleft()
         for start, end in spans:
-            is_own |= (samples >= start) & (samples < end)
-        yield np.where(is_own, block, np.float32(0))
+            if start >= position + len(block):
+                break
+            own = slice(max(start - position, 0), end - position)
+            result[own] = block[own]
+        yield result
         position += len(block)
 
 
@@ -165,7 +197,12 @@ def _join_voices(placed: Sequence[PlacedSegment], rate_hz: int, options: Generat
             yield np.zeros(min(rate_hz, start - first), np.float32)
         assert item.segment.audio is not None
         voice = mono_blocks(
-            item.segment.audio, rate_hz, keep_going=options.keep_going, quiet=True, placement=item.placement
+            item.segment.audio,
+            rate_hz,
+            track=item.segment.track,
+            keep_going=options.keep_going,
+            quiet=True,
+            placement=item.placement,
         )
         with closing(voice):  # type: ignore[type-var]  # a generator
             yield from voice
@@ -183,11 +220,18 @@ def open_sound_over_background(
     source: VideoSource, audio: Path, audio_s: Fraction, options: GenerateOptions
 ) -> MixedSound:
     """Open a sound that starts with the first frame, over the video's own."""
-    segment = DubSegment(start_s=Fraction(0), end_s=audio_s, audio=audio)
+    segment = DubSegment(start_s=Fraction(0), end_s=audio_s, audio=audio, track=options.audio_track)
     placement = Placement(start_s=Fraction(0), end_s=audio_s, voice_s=audio_s)
     return open_sound(source, [PlacedSegment(segment=segment, placement=placement)], options)
 
 
 def use_video_length(options: GenerateOptions, source: VideoSource) -> GenerateOptions:
-    """Return the options of a dub, whose picture keeps its length; a photo lasts as long as the voices."""
+    """Return the options of a dub, whose picture keeps its length; a photo lasts as long as the voices.
+
+    Raises ConfigError for other lengths.
+    """
+    if options.length not in (GenerateOptions().length, "video"):
+        raise ConfigError(
+            f"length: expected none for a dub, which is as long as the video, found {options.length}; leave it out"
+        )
     return replace(options, length="audio" if source.is_photo else "video")

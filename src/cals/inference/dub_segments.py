@@ -14,7 +14,7 @@ from typing import Any
 
 from cals.errors import ConfigError, DataError
 from cals.inference.subtitles import parse_time, read_cues, read_text
-from cals.options import STRENGTH_RANGE
+from cals.options import STRENGTH_RANGE, FitPolicy
 
 KEYS = ("start", "end", "audio", "person", "speaker", "strength", "text")
 """Keys of a segment in JSON and columns in CSV; `speaker` is another word for `person`."""
@@ -39,6 +39,10 @@ class DubSegment:
     strength: float | None = None
     """Scale of the mouth's motion, None for that of the job."""
     text: str = ""
+    track: str | int | None = None
+    """Which of several sound tracks of `audio` is the voice, see `select_sound_track`."""
+    fit: FitPolicy | None = None
+    """What happens to a voice that is longer; None for what the job says."""
     source: str = field(default="", compare=False)
     """File and line, for messages."""
 
@@ -188,7 +192,7 @@ def _build_segment(values: Mapping[str, Any], source: str) -> DubSegment:
             text=_convert_text("text", given.get("text", "")),
             source=source,
         )
-    except (ConfigError, ValueError) as error:
+    except (ConfigError, ValueError, OverflowError) as error:
         raise DataError(f"{source}: {error}; correct it") from error
 
 

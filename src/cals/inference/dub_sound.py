@@ -79,7 +79,7 @@ def place_segments(
     next_start_of: dict[str | int | None, Fraction] = {}
     for segment, voice_s in zip(reversed(segments), reversed(lengths_s), strict=True):
         limit_s = next_start_of.get(segment.person, duration_s)
-        placement = plan_placement(voice_s, segment.start_s, segment.end_s, policy, limit_s=limit_s)
+        placement = plan_placement(voice_s, segment.start_s, segment.end_s, segment.fit or policy, limit_s=limit_s)
         placed.append(PlacedSegment(segment=segment, placement=placement))
         next_start_of[segment.person] = segment.start_s
     placed.reverse()
@@ -94,7 +94,7 @@ def _measure_voice(segment: DubSegment, *, keep_going: bool) -> Fraction:
         raise DataError(
             f"{segment.source}: expected a voice file for the segment, found none; name one, or the folder that has it"
         )
-    return probe(segment.audio, keep_going=keep_going).duration_s
+    return probe(segment.audio, track=segment.track, keep_going=keep_going).duration_s
 
 
 def open_dub_sound(
@@ -109,7 +109,11 @@ def open_dub_sound(
 
     Without `bed` there are only the voices. `track`: one of several of `bed`, see `select_sound_track`.
     """
-    voices = [PlacedVoice(audio=item.segment.audio, placement=item.placement) for item in placed if item.segment.audio]
+    voices = [
+        PlacedVoice(audio=item.segment.audio, placement=item.placement, track=item.segment.track)
+        for item in placed
+        if item.segment.audio
+    ]
     source = None if bed is None else AudioSource(bed, track=track, keep_going=keep_going)
     lowered = [(item.segment.start_s, item.end_s) for item in placed]
     try:

@@ -23,7 +23,7 @@ from cals.inference.dub import (
     place_in_mix,
     use_video_length,
 )
-from cals.inference.dub_segments import DubSegment
+from cals.inference.dub_segments import DubSegment, check_duration
 from cals.inference.dub_sound import place_segments
 from cals.inference.face_cache import FaceCache
 from cals.inference.job import JobOutput
@@ -36,7 +36,13 @@ from cals.inference.speech_activity import load_speech_detector
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import LipFrame
 from cals.inference.sync_encoders import load_encoders
-from cals.inference.who_speaks import SpeakerMatch, assign_speakers, build_turn_segments, measure_lip_distances
+from cals.inference.who_speaks import (
+    SpeakerMatch,
+    assign_speakers,
+    build_turn_segments,
+    is_unassigned,
+    measure_lip_distances,
+)
 from cals.media import audio as sound
 from cals.media.blocks import SoundStream
 from cals.media.source import ArraySource, VideoSource
@@ -205,8 +211,10 @@ class LipSync:
         )
         source = VideoSource(face, keep_going=options.keep_going, size=options.size)
         audio_s = sound.probe(audio, track=options.audio_track, keep_going=options.keep_going).duration_s
+        voice_s = audio_s
         if voice is not None:
-            _warn_of_length(driving, sound.probe(driving, keep_going=options.keep_going).duration_s, audio_s)
+            voice_s = sound.probe(driving, keep_going=options.keep_going).duration_s
+            _warn_of_length(driving, voice_s, audio_s)
         part = Part(
             person=options.person, wav=self._read_wav(driving, options, options.audio_track if voice is None else None)
         )
@@ -214,7 +222,11 @@ class LipSync:
         if options.background == "keep" and source.has_audio:
             heard = open_sound_over_background(source, audio, audio_s, options)
         result = GenerateReport(
-            model=f"{self.model.name} ({self.model.fingerprint})", face=Path(face), audio=audio, out=output.out
+            model=f"{self.model.name} ({self.model.fingerprint})",
+            face=Path(face),
+            audio=audio,
+            out=output.out,
+            voice_s=float(voice_s),
         )
         output.write(self._pipeline, source, [part], heard, audio_s, options, result)
         _warn_of_silence(result, str(driving), options)
@@ -229,6 +241,7 @@ class LipSync:
         *,
         audio: str | Path | None = None,
         people: Mapping[str, str | int] | None = None,
+        inputs: Sequence[Path] = (),
         encode: EncodeOptions | None = None,
         force: bool = False,
         provenance: bool = True,
@@ -240,9 +253,10 @@ class LipSync:
 
         Outside of a person's segments their mouth is the video's, and so is the sound where nobody is dubbed. The
         voices and the video's sound are mixed, unless `audio` is to be heard instead; if no segment has a voice, the
-        voices are those in `audio`. `people` are the persons behind the names in `segments`. Without segments, `audio`
-        is a conversation in step with that of the video, and `who_speaks` has to be "auto". The other arguments are
-        those of `generate`. Raises DataError for segments that overlap or lie beyond the end.
+        voices are those in `audio`. Without segments, `audio` is a conversation in step with that of the video, and
+        `who_speaks` has to be "auto". `people` are the persons behind the names in `segments`, `inputs` further files
+        that may not be overwritten; the other arguments are those of `generate`. Raises DataError for segments that
+        overlap or lie beyond the end.
         """
         encode = override(encode or EncodeOptions(), changes)
         options = replace(options or GenerateOptions(), **changes)
@@ -250,7 +264,7 @@ class LipSync:
         voices = [segment.audio for segment in segments or () if segment.audio is not None]
         output = JobOutput(
             out=Path(out),
-            inputs=[Path(face), *dict.fromkeys(voices), *([] if mix is None else [mix])],
+            inputs=[Path(face), *dict.fromkeys(voices), *([] if mix is None else [mix]), *inputs],
             encode=encode,
             force=force,
             metadata=self._build_metadata() if provenance else None,
@@ -261,11 +275,12 @@ class LipSync:
         options = use_video_length(options, source)
         for strength in (options.strength, *(segment.strength or 1.0 for segment in segments or ())):
             self._check_strength(strength)
-        if mix is not None:
-            sound.probe(mix, track=options.audio_track, keep_going=options.keep_going)
-        segments, matches = self._find_speakers(source, segments, people or {}, options)
-        segments = assign_people(segments, people or {}, options.person)
+        mix_s = None if mix is None else _measure_mix(mix, options)
         duration_s = None if source.is_photo else source.duration_s
+        if duration_s is not None:
+            check_duration(segments or (), duration_s)  # before who speaks is found, which takes long
+        segments, matches = self._find_speakers(source, segments, people or {}, options)
+        segments = assign_people(segments, people or {}, options)
         placed = (
             place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
             if voices or mix is None
@@ -278,12 +293,16 @@ class LipSync:
             out=output.out,
             segments=[item.document() for item in placed],
             speakers=[match.line() for match in matches],
+            voice_s=float(sum(item.placement.end_s - item.placement.start_s for item in placed)),
         )
         rate_hz = self.model.network.mel.timing.sample_rate_hz
         parts = build_parts(placed, rate_hz, options, partial(self._find_speech, options=options), mix)
+        result.people = [part.person for part in parts]
         heard = mix or open_sound(source, placed, options)
         end_s = max(item.end_s for item in placed)
+        _warn_of_end(mix, mix_s, end_s)
         output.write(self._pipeline, source, parts, heard, end_s, options, result)
+        _warn_of_end(source.path, Fraction(result.seconds), end_s)
         _warn_of_silence(result, "the voices", options)
         return result
 
@@ -297,8 +316,18 @@ class LipSync:
         """Return the segments with their persons, as far as these are to be found, and how each was."""
         if options.who_speaks == "given":
             return segments or (), []
+        if options.person != GenerateOptions().person:
+            raise ConfigError(
+                f"who_speaks: expected auto or a person, found both auto and {options.person}; leave out --person"
+            )
+        if segments is not None and not any(is_unassigned(segment, people) for segment in segments):
+            return segments, []
         lips = measure_lip_distances(source, load_encoders(), self._pipeline.build_detector())
-        result = build_turn_segments(lips) if segments is None else assign_speakers(segments, people, lips)
+        result = (
+            build_turn_segments(lips, source.duration_s)
+            if segments is None
+            else assign_speakers(segments, people, lips)
+        )
         for match in result[1]:
             if not match.is_sure:
                 _log.warning("%s: %s", source.path, match.line())
@@ -326,6 +355,20 @@ def _warn_of_length(voice: Path, voice_s: Fraction, audio_s: Fraction) -> None:
             voice_s,
             audio_s,
         )
+
+
+def _measure_mix(mix: Path, options: GenerateOptions) -> Fraction:
+    """Return the length of a finished mix in seconds."""
+    if options.background == "keep":
+        raise ConfigError(
+            "background: expected drop where --audio is a finished mix to be heard, found keep; leave it out"
+        )
+    return sound.probe(mix, track=options.audio_track, keep_going=options.keep_going).duration_s
+
+
+def _warn_of_end(path: Path | None, seconds: Fraction | None, end_s: Fraction) -> None:
+    if seconds is not None and seconds < end_s - Fraction(1, 1000):
+        _log.warning("%s: ends at %.2f s, before the last segment (%.2f s)", path, seconds, end_s)
 
 
 def _warn_of_silence(result: GenerateReport, sound_name: str, options: GenerateOptions) -> None:

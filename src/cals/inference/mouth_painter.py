@@ -109,13 +109,17 @@ class MouthPainter(Painter):
         """Estimate the gain from the beginning of the speech."""
         start_s = self._strength.start_s if isinstance(self._strength, Schedule) else Fraction(0)
         first = floor(start_s * self._timing.fps)
-        units = self._units.slice(0, first + self._look_ahead.gain - 1)[first:]
+        start = max(0, first - SPEECH_RADIUS)
+        units = self._units.slice(start, first + self._look_ahead.gain - 1)[first - start :]
         self._gain.observe(first, self._decoder.predict_motion(units))
 
     @torch.inference_mode()
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         bank = self._bank(track, batch, found_again)
         if not any(strengths):
+            self._last_error = None
+            first = max(0, floor(min(compute_unit_positions(self._timing, batch))) - SPEECH_RADIUS)
+            self._units.slice(first, first)  # what comes before is never asked for again
             return [EMPTY_PATCH] * len(batch)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, future_motion = self._motion(bank, batch)

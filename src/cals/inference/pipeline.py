@@ -78,7 +78,12 @@ class Pipeline:
             frames = close_with(stages, source.fit_length(options.length, audio_s))
             weights = [_build_weights(part, options) for part in parts]
             lip_frames = self._render(source, cast, painters, weights, frames, self._batch)
-            yield from animate_photo(lip_frames) if options.alive else lip_frames
+            end_s = Fraction(0)
+            for lip_frame in animate_photo(lip_frames) if options.alive else lip_frames:
+                end_s = lip_frame.frame.time_s + lip_frame.frame.duration_s
+                yield lip_frame
+            for part in parts:
+                part.wav.measure_speech(end_s)  # before the sound is closed
             if recording is not None:
                 recording.commit()
 

@@ -1,6 +1,7 @@
 """Report of a job, frame by frame and in one line."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.output import build_conflict_error, check_output_path
 
 _MIN_SPEECH_SHARE = 0.01
-"""Share of the output below which speech counts as none: a cough or a click that was taken for a word."""
+"""Share of the driving sound below which speech counts as none: a cough or a click that was taken for a word."""
 
 
 @dataclass
@@ -35,9 +36,13 @@ class GenerateReport:
     """Number of frames by status: generated, or the reason why they passed through."""
     segments: list[dict[str, Any]] = field(default_factory=list)
     """Segments of a dub: place, person, voice and how it was fitted."""
+    people: list[str | int] = field(default_factory=list)
+    """The persons of a dub, in the order of `people` in `per_frame`."""
     speakers: list[str] = field(default_factory=list)
     """How each speaker was found, a line each, where that was asked for."""
     per_frame: list[dict[str, Any]] | None = None
+    voice_s: float = math.inf
+    """Seconds of sound that drive mouths."""
     speech_s: float = 0.0
     """Seconds of speech found in the sound, as far as the output goes."""
 
@@ -58,7 +63,7 @@ class GenerateReport:
     @property
     def has_speech(self) -> bool:
         """Whether there is enough speech in the sound to say something."""
-        return self.speech_s >= _MIN_SPEECH_SHARE * self.seconds
+        return self.speech_s >= _MIN_SPEECH_SHARE * min(self.seconds, self.voice_s)
 
     @property
     def times_real_time(self) -> float:
@@ -99,6 +104,7 @@ class GenerateReport:
             "speech_s": round(self.speech_s, 3),
             "wall_s": round(self.wall_s, 3),
             "times_real_time": round(self.times_real_time, 3),
+            "people": self.people,
             "segments": self.segments,
             "speakers": self.speakers,
             "per_frame": self.per_frame,

@@ -49,8 +49,9 @@ class LipFrame:
 
     @property
     def status(self) -> str:
-        """`generated` if anyone's mouth was, else the first person's reason."""
-        return GENERATED if any(person.status == GENERATED for person in self.people) else self.people[0].status
+        """`generated` if anyone's mouth was, else the reason of the first person who was to speak."""
+        reasons = [person.status for person in self.people if person.status != NO_SEGMENT]
+        return GENERATED if GENERATED in reasons else next(iter(reasons), NO_SEGMENT)
 
     @property
     def strength(self) -> float:
@@ -72,12 +73,13 @@ class Role:
         for item, weight in compute_frame_strengths(self.items, lambda item: item.view is not None):
             frame, status = item.frame, GENERATED
             for reason, weight_at in self.weights.items():
-                factor = weight_at(frame.time_s, frame.time_s + frame.duration_s)
-                weight, status = weight * factor, status if factor else reason
-            if item.view is None:
-                yield item, 0.0, item.face.skip_reason or NO_FACE
-            else:
+                if status == GENERATED:
+                    factor = weight_at(frame.time_s, frame.time_s + frame.duration_s)
+                    weight, status = weight * factor, status if factor else reason
+            if item.view is not None:
                 yield item, weight * compute_yaw_opacity(item.view.landmarks), status
+            else:
+                yield item, 0.0, (item.face.skip_reason or NO_FACE) if status == GENERATED else status
 
 
 def generate_frames(roles: Sequence[Role], batch: int) -> Iterator[LipFrame]:

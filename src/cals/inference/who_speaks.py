@@ -9,9 +9,9 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.errors import DataError, MediaError, NoFaceError
+from cals.errors import ConfigError, DataError, MediaError, NoFaceError
 from cals.face.detector import FaceDetector
-from cals.face.person import Person
+from cals.face.person import Person, parse_person
 from cals.face.search import find_faces
 from cals.inference.cast import Cast
 from cals.inference.dub_segments import DubSegment
@@ -103,18 +103,17 @@ def assign_speakers(
 ) -> tuple[list[DubSegment], list[SpeakerMatch]]:
     """Return the segments with persons by number, and how each was found.
 
-    Segments with one name are one person's, those without a name are judged one by one; names in `people`, and numbers,
-    stay. Raises DataError for a segment in which nobody is seen.
+    Segments with one name are one person's, those without a name are judged one by one; names in `people`, and persons
+    as `parse_person` takes them, stay. Raises DataError for a segment in which nobody is seen.
     """
     groups: dict[str, list[DubSegment]] = {}
     fixed = []
     for segment in segments:
-        name = None if segment.person is None else str(segment.person)
-        if name is not None and (name in people or name.isdigit()):
+        if not is_unassigned(segment, people):
             fixed.append(segment)
         else:
-            key = name or f"{float(segment.start_s):.2f}-{float(segment.end_s):.2f} s"
-            groups.setdefault(key, []).append(segment)
+            interval = f"{float(segment.start_s):.2f}-{float(segment.end_s):.2f} s"
+            groups.setdefault(interval if segment.person is None else str(segment.person), []).append(segment)
     assigned, matches = fixed, []
     for name, own in groups.items():
         match = lips.match(name, ((segment.start_s, segment.end_s) for segment in own))
@@ -128,11 +127,28 @@ def assign_speakers(
     return sorted(assigned, key=lambda segment: (segment.start_s, segment.end_s)), matches
 
 
-def build_turn_segments(lips: LipDistances) -> tuple[list[DubSegment], list[SpeakerMatch]]:
-    """Build a segment without a voice for each turn of the video's conversation, and how its speaker was found."""
+def is_unassigned(segment: DubSegment, people: Mapping[str, str | int]) -> bool:
+    """Return whether the speaker of a segment has to be found."""
+    if segment.person is None:
+        return True
+    try:
+        parse_person(str(segment.person))
+    except ConfigError:
+        return segment.person not in people
+    return False
+
+
+def build_turn_segments(lips: LipDistances, duration_s: Fraction | None) -> tuple[list[DubSegment], list[SpeakerMatch]]:
+    """Build a segment without a voice for each turn of the video's conversation, and how its speaker was found.
+
+    Turns count in frames of the encoders, so the last one may have to be cut at the end of the video, `duration_s`.
+    """
     segments, matches = [], []
-    for start_s, end_s, person in lips.find_turns():
-        segments.append(DubSegment(start_s=start_s, end_s=end_s, person=person))
+    for start_s, turn_end_s, person in lips.find_turns():
+        end_s = turn_end_s if duration_s is None else min(turn_end_s, duration_s)
+        if end_s <= start_s:
+            break
+        segments.append(DubSegment(start_s=start_s, end_s=end_s, person=person, source="--who-speaks auto"))
         match = lips.match(f"{float(start_s):.2f}-{float(end_s):.2f} s", [(start_s, end_s)])
         if match is not None:
             matches.append(replace(match, person=person) if person in match.confidences else match)
@@ -169,6 +185,18 @@ def measure_lip_distances(
     count = count_people(source, detector)
     if not count:
         raise NoFaceError(f"{source.path}: expected people, found no face in the first minute; name the persons")
+    while True:
+        try:
+            return _measure(source, encoders, detector, count, progress)
+        except ConfigError:  # the last number means the same person as another one
+            if count == 1:
+                raise
+            count -= 1
+
+
+def _measure(
+    source: VideoSource, encoders: SyncEncoders, detector: FaceDetector, count: int, progress: ProgressCallback | None
+) -> LipDistances:
     cast = Cast(source, range(1, count + 1), detector, encoders.crop_px, None)
     latest: Sequence[SyncDistances] = ()
     with source.open() as frames:
@@ -179,6 +207,11 @@ def measure_lip_distances(
         for latest in zip(*streams, strict=True):
             if progress is not None:
                 progress(latest[0].frames, source.frame_count_estimate)
+    if not latest or not latest[0].frames:
+        raise MediaError(
+            f"{source.path}: expected {encoders.frames} frames or more, by which to tell who speaks, found fewer; name "
+            "the persons instead"
+        )
     distances = {}
     for person, shifts in enumerate(latest, 1):
         distances[person] = np.full((shifts.frames, 2 * MAX_OFFSET + 1), np.nan)

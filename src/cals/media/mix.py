@@ -28,6 +28,8 @@ class PlacedVoice:
 
     audio: Path
     placement: Placement
+    track: str | int | None = None
+    """One of several, see `select_sound_track`."""
 
 
 class MixedSound(BlockReader):
@@ -123,7 +125,7 @@ class MixedSound(BlockReader):
         return (1 - (1 - self._background_gain) * np.minimum(share, 1)).astype(np.float32)
 
     def _read_voice(self, voice: PlacedVoice) -> Generator[F32, None, None]:
-        with closing(AudioSource(voice.audio, keep_going=self._keep_going, quiet=True)) as source:
+        with closing(AudioSource(voice.audio, track=voice.track, keep_going=self._keep_going, quiet=True)) as source:
             matrix = build_channel_matrix(source.channel_names, self.channel_names)
             for block in place_voice(source, voice.placement, self.rate_hz):
                 yield matrix @ block
@@ -138,8 +140,8 @@ class MixedSound(BlockReader):
 def _find_format(voices: Sequence[PlacedVoice]) -> tuple[int, str]:
     """Find the highest rate of the voices and the layout of the most channels."""
     rate_hz, channels, layout = 0, 0, ""
-    for audio in dict.fromkeys(voice.audio for voice in voices):
-        with closing(AudioSource(audio, quiet=True)) as source:
+    for audio, track in dict.fromkeys((voice.audio, voice.track) for voice in voices):
+        with closing(AudioSource(audio, track=track, quiet=True)) as source:
             rate_hz = max(rate_hz, source.rate_hz)
             if len(source.channel_names) > channels:
                 channels, layout = len(source.channel_names), source.layout
