@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +18,8 @@ from cals.face.skip_reasons import OCCLUDED
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.mouth_blend import MouthBlend
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.stream import Role, generate_frames
+from cals.inference.schedule import Schedule, Span
+from cals.inference.stream import NO_SEGMENT, Role, generate_frames
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.cals import MeshLips
@@ -102,6 +104,26 @@ def test_the_mouth_does_what_is_told_whatever_it_did(lips: MeshLips, batch: int)
     assert abs(np.corrcoef(opening[:72], VIDEO_OPENING[:72])[0, 1]) < 0.5
     assert opening[SPEECH_OPENING < 0.1].max() < 2  # a line between the lips
     assert opening.max() > 6
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001)])
+def test_mouths_of_a_late_segment_are_those_of_the_whole_video(lips: MeshLips, rate: Fraction) -> None:
+    video = draw_video(VIDEO_OPENING)
+    frames = [item.frame.with_time(k, k / rate, 1 / rate) for k, item in enumerate(video)]
+    items = [
+        TrackedFrame(frame, replace(item.face, time_s=frame.time_s), item.view)
+        for item, frame in zip(video, frames, strict=True)
+    ]
+    schedule = Schedule([Span(start_s=Fraction(8, 5), end_s=Fraction(2))])
+    painter = MouthPainter(lips, iterate_units(SPEECH_OPENING), video, schedule)
+    role = Role(items, painter, {NO_SEGMENT: schedule.compute_weight})
+    part = [lip_frame.frame for lip_frame in generate_frames([role], 8)]
+    whole = paint(MouthPainter(lips, iterate_units(SPEECH_OPENING), video), items)
+    for k, frame in enumerate(part):
+        inside = Fraction(8, 5) <= k / rate < 2
+        assert inside or frame is items[k].frame
+    middle = next(k for k in range(len(part)) if k / rate > Fraction(9, 5))
+    assert abs(measure_opening(part[middle].rgb()) - measure_opening(whole[middle])) < 1.5
 
 
 def test_what_is_outside_the_lower_face_is_the_videos(lips: MeshLips) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import drawn_face
 from cals.inference.photo_motion import CLOSE_S, OPEN_S, SHUT_S, PhotoMotion, animate_photo
-from cals.inference.stream import GENERATED, NO_FACE, LipFrame
+from cals.inference.stream import GENERATED, NO_FACE, FaceStatus, LipFrame
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.types import F32, U8, TrackedFace
@@ -31,7 +31,8 @@ def build_frames(photo: U8, count: int, valid: bool = True) -> list[LipFrame]:
     picture, landmarks = from_rgb(photo), draw_points()
     frames = [Frame(picture, k, Fraction(k, 25), Fraction(1, 25)) for k in range(count)]
     faces = [TrackedFace(k, Fraction(k, 25), valid, 0, k == 0, 1.0, None, landmarks) for k in range(count)]
-    return [LipFrame(f, face, GENERATED if valid else NO_FACE, 1.0) for f, face in zip(frames, faces, strict=True)]
+    status = GENERATED if valid else NO_FACE
+    return [LipFrame(f, (FaceStatus(face, status, 1.0),)) for f, face in zip(frames, faces, strict=True)]
 
 
 def animate(photo: U8, count: int, seed: int | None = None) -> list[U8]:

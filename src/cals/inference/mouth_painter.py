@@ -62,7 +62,7 @@ class MouthPainter(Painter):
         self._strength = strength
         self._banks, self._track = self._prepare_banks(ahead, recording), -1
         self._units, self._gain = open_units(units), MotionGain(self._decoder)
-        self._look_ahead = self._units.look_ahead
+        self._look_ahead, self._first_unit = self._units.look_ahead, 0
         if self._look_ahead.gain:
             self._estimate_gain()
         self._source: SourceFace | None = None
@@ -109,8 +109,8 @@ class MouthPainter(Painter):
         """Estimate the gain from the beginning of the speech."""
         start_s = self._strength.start_s if isinstance(self._strength, Schedule) else Fraction(0)
         first = floor(start_s * self._timing.fps)
-        start = max(0, first - SPEECH_RADIUS)
-        units = self._units.slice(start, first + self._look_ahead.gain - 1)[first - start :]
+        self._first_unit = max(0, first - SPEECH_RADIUS - 1)
+        units = self._units.slice(self._first_unit, first + self._look_ahead.gain - 1)[first - self._first_unit :]
         self._gain.observe(first, self._decoder.predict_motion(units))
 
     @torch.inference_mode()
@@ -118,8 +118,9 @@ class MouthPainter(Painter):
         bank = self._bank(track, batch, found_again)
         if not any(strengths):
             self._last_error = None
-            first = max(0, floor(min(compute_unit_positions(self._timing, batch))) - SPEECH_RADIUS)
-            self._units.slice(first, first)  # what comes before is never asked for again
+            first = floor(min(compute_unit_positions(self._timing, batch))) - SPEECH_RADIUS
+            self._first_unit = max(first, self._first_unit)
+            self._units.slice(self._first_unit, self._first_unit)  # what comes before is never asked for again
             return [EMPTY_PATCH] * len(batch)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, future_motion = self._motion(bank, batch)
