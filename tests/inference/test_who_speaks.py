@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cals import hub
 from cals.errors import DataError, MediaError
@@ -96,3 +97,11 @@ def test_a_real_video_has_one_person_and_a_photo_no_sound() -> None:
         assert lips.match("all", [(Fraction(0), Fraction(9))]) is not None
     with pytest.raises(MediaError, match="expected a video with the sound of its speakers"):
         measure_lip_distances(VideoSource(EXAMPLES / "astronaut.jpg"), encoders, detector)
+
+
+def test_streams_of_embeddings_leave_no_mode_behind() -> None:
+    encoders = load_encoders()
+    streams = [encoders.audio(np.zeros((4, 16_000), np.float32)) for _ in range(2)]
+    for stream in streams:
+        next(stream)
+    assert not torch.is_inference_mode_enabled()

@@ -73,8 +73,9 @@ class CalsEncoders:
         blocks = iterate_log_mel(sound, config.mel)
         side = self.frames // 2 * step
         for windows in slide_windows(blocks, config.mel_frames, step, side, config.mel.floor_db):
-            with torch.inference_mode():
-                yield self._model.audio(windows.to(self._device)).cpu()
+            with torch.inference_mode():  # left before the yield: its state is the thread's
+                embeddings = self._model.audio(windows.to(self._device)).cpu()
+            yield embeddings
 
 
 class OriginalSyncNet:
@@ -99,8 +100,9 @@ class OriginalSyncNet:
         blocks = (torch.from_numpy(block) for block in mfcc.iterate_mfcc(sound))
         step = mfcc.RATE_HZ // mfcc.HOP // syncnet.FPS
         for windows in slide_windows(blocks, syncnet.MFCC_WINDOWS, step):
-            with torch.inference_mode():
-                yield self._model.audio(windows.to(self._device)).cpu()
+            with torch.inference_mode():  # left before the yield: its state is the thread's
+                embeddings = self._model.audio(windows.to(self._device)).cpu()
+            yield embeddings
 
 
 def load_encoders(folder: Path | None = None, device: str = "cpu") -> CalsEncoders:
