@@ -6,20 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cals import CheckpointError, ConfigError, LipSync
+from cals import ConfigError, LipSync
 from cals.inference.load import LoadedModel
 from cals.models.audio2head import Audio2Head, Audio2HeadConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, VIDEO, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "grid-s20.mp4", EXAMPLES / "speech.wav"
-
-
-@pytest.fixture(scope="module")
-def lips() -> LipSync:
-    try:
-        return LipSync("debug")
-    except CheckpointError as error:
-        pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
 
 
 def test_a_photo_lives_above_the_mouth_too(lips: LipSync) -> None:

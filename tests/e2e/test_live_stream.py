@@ -21,14 +21,6 @@ RATE_HZ = 16_000
 
 
 @pytest.fixture(scope="module")
-def lips() -> LipSync:
-    try:
-        return LipSync("debug")
-    except CheckpointError as error:
-        pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
-
-
-@pytest.fixture(scope="module")
 def speech() -> Chunk:
     """3.3 s of int16; the filmed face has 3.0 s."""
     wav = load_mono(ROOT / "examples" / "speech.wav", RATE_HZ)[: RATE_HZ * 33 // 10]

@@ -5,20 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cals import CheckpointError, LipSync, MediaError, NoFaceError
+from cals import LipSync, MediaError, NoFaceError
 from cals.media.reader import VideoReader
 from cals.types import U8
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 22_050
-
-
-@pytest.fixture(scope="module")
-def lips() -> LipSync:
-    try:
-        return LipSync("debug")
-    except CheckpointError as error:
-        pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cals import CheckpointError, ConfigError, LipSync
+from cals import ConfigError, LipSync
 from cals.data.noises import draw_melody
 from cals.inference.load import LoadedModel
 from cals.inference.stream import GENERATED, SILENCE
@@ -20,14 +20,6 @@ from drawing import write_wav
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
 RATE_HZ, SIZE_PX = 16_000, 256
-
-
-@pytest.fixture(scope="module")
-def lips() -> LipSync:
-    try:
-        return LipSync("debug")
-    except CheckpointError as error:
-        pytest.skip(f"face models are not in the cache and cannot be fetched: {error}")
 
 
 @pytest.fixture(scope="module")

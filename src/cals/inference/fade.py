@@ -50,9 +50,9 @@ def compute_strengths(
     yield from release(None)
 
 
-def smooth_step(share: Fraction) -> float:
+def smooth_step(share: Fraction | float) -> float:
     """Return a weight that rises from 0 to 1 with `share`, smooth at both ends and constant beyond them."""
-    share = min(max(share, Fraction(0)), Fraction(1))
+    share = min(max(share, 0), 1)
     return float(share * share * (3 - 2 * share))
 
 

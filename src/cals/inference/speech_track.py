@@ -8,7 +8,7 @@ from math import inf
 
 import numpy as np
 
-from cals.inference.fade import FADE_S
+from cals.inference.fade import FADE_S, smooth_step
 from cals.inference.speech_activity import iterate_activity, iterate_speech_probabilities
 from cals.media.audio import resample
 from cals.models.speech_detector import SpeechDetector
@@ -69,8 +69,7 @@ class SpeechTrack(Iterator[F32]):
         """Return the weight of a generated mouth from `start_s` to `end_s`: 1 in speech, 0 in pauses, fading there."""
         pauses = self._find_pauses(start_s, end_s, KEPT_PAUSE_S)
         depth_s = max([0.0, *(min(float(start_s) - begin_s, stop_s - float(end_s)) for begin_s, stop_s in pauses)])
-        share = min(depth_s / float(FADE_S), 1.0)
-        return 1 - share * share * (3 - 2 * share)  # smooth at both ends
+        return 1 - smooth_step(depth_s / float(FADE_S))
 
     def measure_speech(self, until_s: Fraction) -> Fraction:
         """Return how many seconds of speech lie before `until_s`."""

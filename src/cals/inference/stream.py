@@ -68,7 +68,7 @@ class Role:
     weights: Mapping[str, Weight] = field(default_factory=dict)
     """Weights that are multiplied; the status of frames in which one is 0, whose pixels pass through -> the weight."""
 
-    def iterate_weighted(self) -> Iterator[tuple[TrackedFrame, float, str]]:
+    def weigh_items(self) -> Iterator[tuple[TrackedFrame, float, str]]:
         """Yield each frame with the weight of the generated mouth in it, and its status."""
         for item, weight in compute_frame_strengths(self.items, lambda item: item.view is not None):
             frame, status = item.frame, GENERATED
@@ -87,7 +87,7 @@ def generate_frames(roles: Sequence[Role], batch: int) -> Iterator[LipFrame]:
 
     `batch` frames are rendered at a time, or fewer of large ones; frames without a view pass through.
     """
-    weighted = zip(*(role.iterate_weighted() for role in roles), strict=True)
+    weighted = zip(*(role.weigh_items() for role in roles), strict=True)
     for first in weighted:
         size = first[0][0].frame.count_within(painters.BATCH_BYTES, batch) - 1
         batch_items = [first, *islice(weighted, size)]
