@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from cals.face.sampling import compute_source_box, warp
+from cals.face.sampling import average_colours, compute_source_box, warp
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, invert_affine
 
 _CELL_PX = 8
@@ -70,7 +70,7 @@ def estimate_colour_offset(original: F32, generated: F32, mask: F32) -> F32:
     height, width = mask.shape
     cells = (max(1, width // _CELL_PX), max(1, height // _CELL_PX))
     difference = np.clip(original - generated, -2 * _MAX_OFFSET, 2 * _MAX_OFFSET)
-    inlier_weights = np.exp(-((np.abs(difference).mean(axis=2) / _OUTLIER_LEVELS) ** 2))
+    inlier_weights = np.exp(-((average_colours(np.abs(difference)) / _OUTLIER_LEVELS) ** 2))
     rim = 4 * mask * (1 - mask) * (inlier_weights + 0.02)
     weight_sum = cv2.resize(rim, cells, interpolation=cv2.INTER_AREA)
     weighted_sum = cv2.resize(difference * rim[..., None], cells, interpolation=cv2.INTER_AREA)

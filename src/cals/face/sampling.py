@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.types import U8, Box, Picture, apply_affine, invert_affine
+from cals.types import F32, U8, Box, Picture, apply_affine, invert_affine
 
 _MARGIN_PX = 3
 """Source pixels fetched around the sampled area, so that the filters see real pixels, not replicated ones."""
@@ -64,6 +64,11 @@ def _average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:
         image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE))
     size = (image.shape[1] // blocks, image.shape[0] // blocks)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def average_colours(picture: F32) -> F32:
+    """Average the three colours of `picture` [h w 3], into [h w]; numpy's mean over so short an axis is slow."""
+    return np.asarray(cv2.transform(picture, np.full((1, 3), 1 / 3, np.float32)), dtype=np.float32)
 
 
 def compute_source_box(matrix: NDArray[Any], width: int, height: int, margin_px: int) -> Box:

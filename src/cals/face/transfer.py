@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cals.face.inner_mouth import render_inner_mouth
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.face.paste import estimate_colour_offset
-from cals.face.sampling import compute_source_box
+from cals.face.sampling import average_colours, compute_source_box
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, apply_affine, invert_affine
 
 MAX_SOURCE_SCALE = 4.0
@@ -88,34 +88,31 @@ def transfer_pixels(
     box, to_box = _compute_box(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
         return EMPTY_PATCH
-    centres, frame_pixels = (
-        _compute_pixel_centres(np.eye(2, 3), mask.shape),
-        _compute_pixel_centres(invert_affine(to_box), (box.height, box.width)),
-    )
+    colours = crop.astype(np.float32)
     skin = mask * (1 - _build_lip_mask(lips, mask.shape))
+    centres = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0])
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
         warped = _sample_bicubic(source.crop, places).astype(np.float32)
-        gain, lift = _fit_light(crop, warped, skin)
-        offset = lift + estimate_colour_offset(crop.astype(np.float32), warped * gain + lift, mask)
+        gain, lift = _fit_light(colours, warped, skin)
+        matched = cv2.transform(warped, np.column_stack([np.diag(gain), lift]))
+        offset = lift + estimate_colour_offset(colours, np.asarray(matched, np.float32), mask)
         # cv2 rounds positions to 1/32 of a pixel: displacements are smooth enough for that, absolute positions are not.
-        upsampled = _warp_bilinear(np.dstack([places - centres, offset]), to_box, box)
-        matrix = source.matrix
-        positions = (frame_pixels + upsampled[..., :2]) @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(
-            np.float32
-        )
-        rgb += np.float32(share) * (
-            _sample_bicubic(source.pixels, positions).astype(np.float32) * gain + upsampled[..., 2:]
-        )
+        displacement = (places - centres) @ source.matrix[:, :2].T.astype(np.float32)
+        positions = _compute_pixel_centres(_compose(source.matrix, invert_affine(to_box)), box.width, box.height)
+        positions += _warp_bilinear(displacement, to_box, box)
+        factors = np.array([*(share * gain), 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
+        rgb += cv2.multiply(_sample_bicubic(source.pixels, positions), factors, dtype=cv2.CV_32F)
+        rgb += _warp_bilinear(np.float32(share) * offset, to_box, box)
     if inner is not None and inner[1] > 0:
-        _draw_inner_mouth(rgb, to_box, inner[0], inner[1], _compute_brightness(crop, skin))
+        _draw_inner_mouth(rgb, to_box, inner[0], inner[1], _compute_brightness(colours, skin))
     alpha = np.clip(_warp_bilinear(mask, to_box, box), 0, 1) * np.float32(min(strength, 1.0))
     return Patch(box=box, rgb=np.rint(np.clip(rgb, 0, 255)).astype(np.uint8), alpha=alpha.astype(np.float32))
 
 
 def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple[Box, NDArray[np.float64]]:
     """Compute the box of the frame that the mask covers, and the matrix [2 3] from crop pixels to it."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows, columns = np.flatnonzero(mask.max(axis=1)), np.flatnonzero(mask.max(axis=0))
     if not len(rows):
         return Box(0, 0, 0, 0), np.eye(2, 3)
     x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -127,10 +124,19 @@ def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple
     return box, to_box
 
 
-def _compute_pixel_centres(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> F32:
-    """Compute the pixel centres of an image [h w], mapped by an affine matrix, [h w 2]."""
-    grid = np.stack(np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5), axis=-1)
-    return apply_affine(matrix, grid.reshape(-1, 2)).reshape(grid.shape).astype(np.float32)
+def _compose(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the affine matrix [2 3] that applies `before`, then `after`."""
+    return np.asarray(after @ np.concatenate([before, [[0, 0, 1]]]))
+
+
+def _compute_pixel_centres(matrix: NDArray[np.float64], width: int, height: int) -> F32:
+    """Compute the pixel centres of an image, mapped by an affine matrix, [height width 2]."""
+    by_column = matrix[:, 0] * (np.arange(width)[:, None] + 0.5)
+    by_row = matrix[:, 1] * (np.arange(height)[:, None] + 0.5) + matrix[:, 2]
+    grid = np.empty((height, width, 2), np.float32)
+    for axis in (0, 1):
+        np.add(by_column[None, :, axis], by_row[:, None, axis], out=grid[..., axis], casting="same_kind")
+    return grid
 
 
 def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:
@@ -144,8 +150,10 @@ def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -
 
 def _sample_bicubic(image: U8, places: NDArray[Any]) -> U8:
     """Sample `image` at places [h w 2], bicubic; the edge is repeated outside."""
-    x, y = (np.ascontiguousarray(places[..., i] - 0.5, dtype=np.float32) for i in (0, 1))
-    return np.asarray(cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
+    indices = np.asarray(places - np.float32(0.5), dtype=np.float32)  # cv2 puts pixel centres at whole numbers
+    return np.asarray(
+        cv2.remap(image, indices, np.empty(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
+    )
 
 
 def _draw_inner_mouth(
@@ -164,20 +172,20 @@ def _draw_inner_mouth(
     part += (share * cover)[..., None] * (colours - part)
 
 
-def _compute_brightness(crop: U8, skin: F32) -> float:
-    """Compute the mean brightness of the skin, 0..1."""
-    return float(np.einsum("hwc,hw->", crop.astype(np.float32), skin) / max(float(skin.sum()), 1e-6) / (3 * 255))
+def _compute_brightness(colours: F32, skin: F32) -> float:
+    """Compute the mean brightness of the skin, 0..1, of a face [h w 3] in 0..255."""
+    return float(_compute_mean(colours, skin / max(float(skin.sum()), 1e-6)).mean()) / 255
 
 
-def _fit_light(crop: U8, warped: F32, skin: F32) -> tuple[F32, F32]:
-    """Fit gain and lift per colour, [3] each, so that gain * warped + lift matches the light on the skin of the crop.
+def _fit_light(colours: F32, warped: F32, skin: F32) -> tuple[F32, F32]:
+    """Fit gain and lift per colour, [3] each, so that gain * warped + lift matches the light on the skin of `colours`.
 
     Lamps and exposure scale light, which a gain alone models. Flashes, fog and dissolves also lift it: the skin's
     contrast then changes by another factor than its brightness.
     """
     weights = skin / max(float(skin.sum()), 1e-6)
     (target_mean, target_contrast), (mean, contrast) = (
-        _measure_mean_and_contrast(picture.astype(np.float32), weights) for picture in (crop, warped)
+        _measure_mean_and_contrast(picture, weights) for picture in (colours, warped)
     )
     scale = (target_mean + 1) / (mean + 1)
     flatness = (target_contrast + 1) / (contrast + 1) / float(scale.mean())
@@ -187,11 +195,16 @@ def _fit_light(crop: U8, warped: F32, skin: F32) -> tuple[F32, F32]:
     return scale.astype(np.float32), lift.astype(np.float32)
 
 
+def _compute_mean(picture: F32, weights: F32) -> NDArray[np.float64]:
+    """Compute the mean colour [3] of `picture` [h w 3] by `weights` [h w]."""
+    return np.asarray(weights.reshape(-1) @ picture.reshape(-1, 3), dtype=np.float64)
+
+
 def _measure_mean_and_contrast(picture: F32, weights: F32) -> tuple[NDArray[np.float64], float]:
     """Measure the mean colour [3] and the standard deviation of the brightness, by `weights` [h w]."""
-    mean = np.einsum("hwc,hw->c", picture, weights).astype(np.float64)
-    grey = picture.mean(axis=2)
-    return mean, float(np.sqrt(np.einsum("hw,hw->", (grey - float(mean.mean())) ** 2, weights)))
+    mean = _compute_mean(picture, weights)
+    deviation = average_colours(picture) - np.float32(mean.mean())
+    return mean, float(np.sqrt(weights.reshape(-1) @ deviation.reshape(-1) ** 2))
 
 
 def _build_lip_mask(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:

@@ -4,13 +4,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import tee
+from itertools import chain, tee
 from operator import itemgetter
 
 from torch import Tensor
 
 from cals.errors import ConfigError
-from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.cast import Cast, Items
 from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
@@ -19,13 +19,13 @@ from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHe
 from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
 from cals.inference.load import LoadedModel
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.painters import CropPainter, Painter
+from cals.inference.painters import BATCH_BYTES, CropPainter, Painter
 from cals.inference.photo_motion import animate_photo
 from cals.inference.schedule import Schedule
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
 from cals.inference.windows import UnitSource, iterate_units
-from cals.media.frame import Frame
+from cals.media.background import prefetch
 from cals.media.reader import VideoFormat
 from cals.media.source import FrameSource, VideoSource
 from cals.media.timeline import fit_length
@@ -74,10 +74,11 @@ class Pipeline:
                 painters: list[Painter] = [HeadPainter(network, units[0], motion)]
             else:
                 strengths = [part.schedule or options.strength for part in parts]
-                painters = self._build_painters(cast, units, strengths, detector, recording)
+                painters = self._build_painters(cast, units, strengths, recording)
             frames = close_with(stages, source.fit_length(options.length, audio_s))
             weights = [_build_weights(part, options) for part in parts]
-            lip_frames = self._render(source, cast, painters, weights, frames, self._batch)
+            tracked = _track_ahead(stages, cast.track(frames), self._batch)
+            lip_frames = self._render(source, cast, tracked, painters, weights, self._batch)
             end_s = Fraction(0)
             for lip_frame in animate_photo(lip_frames) if options.alive else lip_frames:
                 end_s = lip_frame.frame.time_s + lip_frame.frame.duration_s
@@ -97,7 +98,7 @@ class Pipeline:
         detector = self.build_detector()
         crop_px = self._model.network.crop_px
         cast = Cast(source, [options.person], detector, crop_px, options.covered, is_exclusive=False)
-        painters = self._build_painters(cast, [units], [options.strength], detector)
+        painters = self._build_painters(cast, [units], [options.strength])
         return self._iterate_live_frames(source, cast, painters, units, options)
 
     def _iterate_live_frames(
@@ -108,22 +109,22 @@ class Pipeline:
             close_with(stages, units.sound.chunks)
             frames = close_with(stages, source.fit_length(options.length, ENDLESS_S))
             paced = close_with(stages, pace_frames(frames, units))
-            lip_frames = self._render(source, cast, painters, [{}], paced, batch)
+            lip_frames = self._render(source, cast, cast.track(paced), painters, [{}], batch)
             yield from animate_photo(lip_frames) if options.alive else lip_frames
 
     def _render(
         self,
         source: FrameSource,
         cast: Cast,
+        tracked: Iterator[Items],
         painters: Sequence[Painter],
         weights: Sequence[Mapping[str, Weight]],
-        frames: Iterator[Frame],
         batch: int,
     ) -> Iterator[LipFrame]:
         roles = [
             Role(self._select_items(items, number, painter), painter, weight)
             for number, (items, painter, weight) in enumerate(
-                zip(tee(cast.track(frames), len(painters)), painters, weights, strict=True)
+                zip(tee(tracked, len(painters)), painters, weights, strict=True)
             )
         ]
         any_frame = any_face = False
@@ -182,11 +183,10 @@ class Pipeline:
         cast: Cast,
         units: Sequence[Iterator[Tensor] | UnitSource],
         strengths: Sequence[float | Schedule],
-        detector: FaceDetector,
         recording: FaceReplay | FaceRecorder | None = None,
     ) -> list[Painter]:
         """Build a painter for each person, after a look-ahead at the video."""
-        network = self._model.network
+        network, detector = self._model.network, self.build_detector()  # faces are tracked in another thread
         painters: list[Painter] = []
         with ExitStack() as stages:
             for own_units, strength, ahead in zip(units, strengths, cast.look_ahead(), strict=True):
@@ -227,6 +227,14 @@ class Pipeline:
     def _select_items(self, items: Iterator[Items], number: int, painter: Painter) -> Iterator[TrackedFrame]:
         own_items = map(itemgetter(number), items)
         return crop_to_face(own_items, self._model.network.crop_px) if isinstance(painter, HeadPainter) else own_items
+
+
+def _track_ahead(stages: ExitStack, tracked: Iterator[Items], batch: int) -> Iterator[Items]:
+    """Track half a batch ahead in a thread, while another is painted; not where frames are too large for that."""
+    for first in tracked:
+        depth = first[0].frame.count_within(BATCH_BYTES, batch) // 2
+        return chain([first], close_with(stages, prefetch(tracked, depth)) if depth else tracked)
+    return tracked
 
 
 def _build_weights(part: Part, options: GenerateOptions) -> dict[str, Weight]:

@@ -144,13 +144,13 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     alpha = np.ascontiguousarray(patch.alpha[y : y + box.height, x : x + box.width], dtype=np.float32)
     change = _compute_change(_read_region(planes, space.layout, box), rgb, space)
     linear = np.ascontiguousarray(space.from_rgb[:, :3])
-    delta: Any = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear)
-    delta = delta.reshape(change.shape)
-    _add_to_plane(planes[0][box.y0 : box.y1, box.x0 : box.x1], delta[..., 0], space.layout.bits)
+    delta = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear).reshape(change.shape)
+    luma, *chroma = (np.asarray(part, np.float32) for part in cv2.split(delta))
+    _add_to_plane(planes[0][box.y0 : box.y1, box.x0 : box.x1], luma, space.layout.bits)
     cell = _chroma_box(box, space.layout)
-    chroma = _average_per_cell(np.ascontiguousarray(delta[..., 1:]), box, cell, space.layout, Box(0, 0, width, height))
-    for part, plane in enumerate(planes[1:]):
-        _add_to_plane(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], chroma[..., part], space.layout.bits)
+    for plane, values in zip(planes[1:], chroma, strict=True):
+        mean = _average_per_cell(values, box, cell, space.layout, Box(0, 0, width, height))
+        _add_to_plane(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], mean, space.layout.bits)
 
 
 def _compute_change(stored: Plane, rgb: U8, space: ColorSpace) -> F32:
@@ -159,13 +159,14 @@ def _compute_change(stored: Plane, rgb: U8, space: ColorSpace) -> F32:
     change = np.asarray(cv2.subtract(rgb, current, dtype=cv2.CV_32F), np.float32).reshape(current.shape)
     if current.min() == 0 or current.max() == 255:
         # A new colour is stored exactly, without the excess of the old one beyond the RGB cube.
-        exact = cv2.transform(stored.astype(np.float32), space.to_rgb).reshape(current.shape)
-        change -= (exact - np.clip(exact, 0, 255)) * change.any(axis=-1, keepdims=True)
+        exact = np.asarray(cv2.transform(stored.astype(np.float32), space.to_rgb)).reshape(current.shape)
+        is_changed = cv2.bitwise_not(cv2.inRange(change, (0, 0, 0), (0, 0, 0)))
+        cv2.subtract(change, exact - np.clip(exact, 0, 255), dst=change, mask=is_changed)
     return change
 
 
 def _average_per_cell(values: F32, box: Box, cell: Box, layout: Layout, limit: Box) -> F32:
-    """Average `values` [h w 2] over each chroma cell."""
+    """Average `values` [h w] over each chroma cell."""
     if not layout.shift_x and not layout.shift_y:
         return values
     aligned = Box(
@@ -173,7 +174,7 @@ def _average_per_cell(values: F32, box: Box, cell: Box, layout: Layout, limit: B
     )
     padded = _pad_to_cells(values, box, aligned, limit)
     mean = cv2.resize(padded, (cell.width, cell.height), interpolation=cv2.INTER_AREA)
-    return np.asarray(mean, np.float32).reshape(cell.height, cell.width, 2)
+    return np.asarray(mean, np.float32).reshape(cell.height, cell.width)
 
 
 def _add_to_plane(target: Plane, change: F32, bits: int) -> None:

@@ -86,22 +86,16 @@ def compute_source_grid(target: Tensor, source: Tensor, triangles: Tensor, cover
     degenerate = area.abs() < _MIN_AREA
     inverse = torch.stack([by, -ay, -bx, ax], dim=-1) / torch.where(degenerate, 1.0, area)[..., None]
     linear = inverse.unflatten(-1, (2, 2)) @ source_edges  # type: ignore[no-untyped-call]
+    shift = origins[:, :, 0] - (corners[:, :, :1] @ linear)[:, :, 0]
     bounds = [origins.amin(dim=2) - _RIM_PX, origins.amax(dim=2) + _RIM_PX]
-    affine = torch.cat([linear.flatten(2), corners[:, :, 0], origins[:, :, 0], *bounds], dim=-1)  # [b n 12]
+    affine = torch.cat([linear.flatten(2), shift, *bounds], dim=-1)  # [b n 10]
     batch, height, width = covering.shape
-    index = covering.clamp_min(0).flatten(1)[..., None].expand(-1, -1, affine.shape[-1])
-    per_pixel = affine.gather(1, index).view(batch, height, width, -1)
-    matrix, corner, origin, low, high = torch.split(per_pixel, [4, 2, 2, 2, 2], dim=-1)
-    pixels = build_pixel_centres(height, width, target.device).expand(batch, -1, -1, -1)
-    offset = pixels - corner
-    sources = origin + torch.stack(
-        [
-            offset[..., 0] * matrix[..., 0] + offset[..., 1] * matrix[..., 2],
-            offset[..., 0] * matrix[..., 1] + offset[..., 1] * matrix[..., 3],
-        ],
-        dim=-1,
-    )
-    return torch.where((covering >= 0)[..., None], sources.clamp(low, high), pixels)
+    pixels = build_pixel_centres(height, width, target.device).to(target.dtype).expand(batch, -1, -1, -1)
+    covered = torch.nonzero(covering >= 0, as_tuple=True)
+    matrix, origin, low, high = torch.split(affine[covered[0], covering[covered]], [4, 2, 2, 2], dim=-1)
+    x, y = pixels[covered].unbind(-1)
+    sources = torch.stack([x * matrix[:, 0] + y * matrix[:, 2], x * matrix[:, 1] + y * matrix[:, 3]], dim=-1) + origin
+    return pixels.index_put(covered, sources.clamp(low, high))
 
 
 def sample_grid(pictures: Tensor, places: Tensor) -> Tensor:
