@@ -64,7 +64,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; one line on stderr and exit 1 for any error, 2 for wrong usage, 130 for Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # a process of its own
+        heap.freeze_imports()
+        arguments = sys.argv[1:]
+    arguments = list(arguments)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
