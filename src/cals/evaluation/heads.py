@@ -21,7 +21,6 @@ from cals.data.store import ClipStore, LoadedClip, load_split_names
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.scores import compute_openings
-from cals.evaluation.table import round_for_json
 from cals.face.detector import FaceDetector
 from cals.face.draw import render_contact_sheet
 from cals.face.landmarks import measure_mouth_opening
@@ -35,6 +34,8 @@ from cals.models.audio2head import Audio2Head
 from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose, to_degrees
 from cals.models.lips import Faces, Gallery, LipModel
 from cals.models.pcavs import PCAVS
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_table
 from cals.types import U8, ProgressCallback
 
 BATCH = 16
@@ -82,9 +83,8 @@ class HeadReport:
         """Format the means as Markdown."""
         means = self.average_scores()
         names = list(next(iter(means.values())))
-        rows = [["measure", *means, "is"], ["---"] * (len(means) + 2)]
-        rows += [[name, *(f"{scores[name]:.3f}" for scores in means.values()), MEANINGS[name]] for name in names]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        rows = [[name, *(f"{scores[name]:.3f}" for scores in means.values()), MEANINGS[name]] for name in names]
+        return format_table(["measure", *means, "is"], rows, aligned=False)
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON has it."""

@@ -30,13 +30,14 @@ from cals.evaluation.table import (
     format_score_tables,
     format_target_table,
     list_targets,
-    round_for_json,
 )
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import render_contact_sheet
 from cals.inference.lipsync import LipSync
 from cals.inference.report import create_file
 from cals.models.sync import SyncModel
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_settings
 from cals.types import U8, ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class QuickReport:
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        settings = format_settings(self.settings)
         return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}"
 
 

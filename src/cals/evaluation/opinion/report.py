@@ -21,10 +21,11 @@ from cals.evaluation.opinion.ratings import (
     group_raters,
 )
 from cals.evaluation.opinion.study import ANSWERS, QUESTIONS, Study, read_study
-from cals.evaluation.studies.plots import load_pyplot
-from cals.evaluation.table import format_table, round_for_json
 from cals.inference.report import create_file
 from cals.metrics.bootstrap import Estimate
+from cals.report.plots import load_pyplot
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_table
 
 FILES = ("report.json", "report.md", "report.png")
 PUBLISHED = {

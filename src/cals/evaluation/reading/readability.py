@@ -23,7 +23,6 @@ from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import read_clip
 from cals.evaluation.journal import Journal
 from cals.evaluation.outputs import REAL
-from cals.evaluation.reading.confusion_picture import draw_confusions
 from cals.evaluation.reading.lip_reading import load_reader, read_words
 from cals.evaluation.reading.methods import Methods
 from cals.evaluation.reading.readings import BASELINES, BLANKED, SHUFFLED, ClipReading, ReadabilityReport
@@ -31,6 +30,7 @@ from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.inference.lipsync import LipSync
 from cals.inference.report import create_file
 from cals.models.reader import LipReader
+from cals.report.confusions import draw_confusions
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,9 @@ def measure_readability(
             )
         places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         places[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        picture = draw_confusions({n: w for n, w in readings.items() if n not in BASELINES[1:]}, network.config)
+        shown = {name: words for name, words in readings.items() if name not in BASELINES[1:]}
+        words = {name: [(word.pred, word.target) for word in of] for name, of in shown.items()}
+        picture = draw_confusions(words, list(network.config.slots.values()))
         places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
     journal.close()
     return report

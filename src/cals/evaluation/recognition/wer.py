@@ -25,8 +25,8 @@ from cals.evaluation.recognition.report import PLOT, WerReport
 from cals.evaluation.recognition.systems import load_systems
 from cals.evaluation.recognition.videos import Videos
 from cals.evaluation.studies.common import open_results
-from cals.evaluation.studies.plots import load_pyplot
 from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.report.plots import load_pyplot
 from cals.types import ProgressCallback
 from cals.workers import Work, check_workers, run_jobs
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,7 +23,7 @@ from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
 from cals.inference.report import create_file
-from cals.metrics.bootstrap import Estimate
+from cals.report.tables import format_settings
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -175,16 +174,11 @@ class StudyReport(ABC):
 
     def format_page(self, title: str, below: str) -> str:
         """Format the report as Markdown; `below` has the pictures and explains the measures."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
-            f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth "
-            "openings, pooled within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
+            f"# {title}\n\n{format_settings(self.settings)}\n\n{self.format_summary()}\n\n{below} "
+            "opening: correlation of mouth openings, pooled within clips; lmd: pixels of the 128 px crop. "
+            "Intervals: 95 %, bootstrap over clips.\n"
         )
-
-
-def round_estimate(found: Estimate) -> list[float | None]:
-    """Return an estimate as JSON has it: value, low, high, rounded."""
-    return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
 
 
 @contextmanager

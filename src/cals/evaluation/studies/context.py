@@ -22,7 +22,6 @@ from cals.evaluation.studies.common import (
     measure_clips,
     open_journal,
     open_results,
-    round_estimate,
     select_clips,
 )
 from cals.evaluation.studies.curves import (
@@ -35,10 +34,12 @@ from cals.evaluation.studies.curves import (
     find_gain_point,
 )
 from cals.evaluation.studies.mouth_readers import FPS, MouthReader, StudyClip, build_silence, check_crops
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import Estimate, estimate_interval, sample_clip_counts
 from cals.models.lips import LipModel
+from cals.report.plots import Panel, draw_panels, load_pyplot
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_table
 from cals.types import ProgressCallback
 
 PUBLISHED_S = 1.2
@@ -101,19 +102,16 @@ class ContextReport(StudyReport):
         return {"curves": curves}
 
     def format_summary(self) -> str:
-        lines = [
-            "| part | measure | no sound | k = 0 | best | whole clip | 95 % of the gain at, s | best at, s |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
+        head = ["part", "measure", "no sound", "k = 0", "best", "whole clip", "95 % of the gain at, s", "best at, s"]
+        rows = []
         for part, of_part in self.curves.items():
             for name, curve in of_part.items():
                 best = max(curve.points, key=lambda point: DIRECTION[name] * point.value)
                 window = "no gain" if math.isnan(curve.window_s.value) else _format_seconds(curve.window_s)
-                lines.append(
-                    f"| {part} | {name} | {curve.silence.value:.3f} | {curve.points[0].value:.3f} | {best.value:.3f} "
-                    f"| {curve.whole.value:.3f} | {window} | {curve.best_s:.2f} |"
-                )
-        return "\n".join([*lines, "", self._compare_published(), "", format_counts(self.clips)])
+                values = (curve.silence.value, curve.points[0].value, best.value, curve.whole.value)
+                rows.append([part, name, *(f"{value:.3f}" for value in values), window, f"{curve.best_s:.2f}"])
+        table = format_table(head, rows, aligned=False)
+        return "\n\n".join([table, self._compare_published(), format_counts(self.clips)])
 
     def markdown(self) -> str:
         """Format the report as Markdown."""

@@ -27,10 +27,10 @@ from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, build_s
 from cals.evaluation.studies.masked_sheet import render_masked_sheet
 from cals.evaluation.studies.masking import MaskingMethod, build_methods, load_a2l
 from cals.evaluation.studies.mouth_readers import MouthReader, PictureReader, StudyClip, check_crops
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import sample_clip_counts
+from cals.report.plots import Panel, draw_panels, load_pyplot
 from cals.types import ProgressCallback
 
 FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")

@@ -20,7 +20,6 @@ from cals.evaluation.studies.common import (
     load_clips,
     measure_clips,
     open_results,
-    round_estimate,
     select_clips,
 )
 from cals.evaluation.studies.curves import MEASURES
@@ -39,15 +38,16 @@ from cals.evaluation.studies.noisy_clips import (
     NoisyRecord,
     name_series,
 )
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.evaluation.studies.reliance import check_scores, fit_rules
-from cals.evaluation.table import format_table
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedRecognizer
 from cals.metrics.bootstrap import Estimate, estimate_interval, estimate_ratio, sample_clip_counts
 from cals.metrics.reliability import bootstrap_auc
+from cals.report.plots import Panel, draw_panels, load_pyplot
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_table
 from cals.types import F32, ProgressCallback
 
 FILES = ("noisy.json", "noisy.md", "noisy.png")
