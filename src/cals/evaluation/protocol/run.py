@@ -1,18 +1,15 @@
 """`cals evaluate`: models and other systems' videos on the same pairs and frames, in one table."""
 
-import json
 import logging
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 import cals
-from cals.data.shards import convert_write_errors
 from cals.errors import DataError
 from cals.evaluation.outputs import COPY, REAL, find_output
 from cals.evaluation.protocol.comparison import Features, PairResult, build_tables, score_pair
@@ -22,8 +19,9 @@ from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
 from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
 from cals.evaluation.protocol.rolled import read_given_offsets, read_rolled_sound, write_rolled_pairs
 from cals.evaluation.protocol.side_by_side import join_views
-from cals.evaluation.protocol.strips import encode_png, join_strips
-from cals.inference.report import create_file
+from cals.evaluation.protocol.strips import join_strips
+from cals.evaluation.results import open_results, write_json
+from cals.face.draw import encode_png
 from cals.types import U8, ProgressCallback
 from cals.workers import Work, run_jobs
 
@@ -51,21 +49,18 @@ def evaluate(
     """
     _check_folders(config, pairs)
     judge = PairScorer(config, corpus, out, pairs)  # fails before any work if a model is wrong
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        names = (*FILES, SHEET) if pairs.rolled else FILES
-        paths = [files.enter_context(create_file(out / name, force=force, reserved=())) for name in names]
+    names = (*FILES, SHEET) if pairs.rolled else FILES
+    with open_results(out, names, force=force) as (document, text, page, *sheet):
         unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
         report.clips = _write_clips(judge, config, out, pairs, report)
         if pairs.rolled:
             _add_rolled(report, config, out)
-            paths[-1].write_bytes(encode_png(_build_sheet(judge, report)))
-        texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), render_page(report))
-        for path, text in zip(paths, texts, strict=False):
-            path.write_text(text + "\n", encoding="utf-8")
+            sheet[0].write_bytes(encode_png(_build_sheet(judge, report)))
+        write_json(document, report.document())
+        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        page.write_text(render_page(report) + "\n", encoding="utf-8")
     return report
 
 

@@ -12,7 +12,7 @@ from cals.evaluation.drives import RealClip, compute_rolled_index
 from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import compute_openings
 from cals.face.align import CROP_SIZE_PX, sample_crop
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.files import replace_atomically
 from cals.inference.frame_tracker import TrackedFrame
 from cals.types import U8, CropTransform
@@ -70,11 +70,6 @@ def join_strips(strips: Iterable[tuple[Sequence[str], Path]]) -> U8:
                 cells.append(picture[top : top + SIDE_PX, left : left + SIDE_PX])
                 labels.append("" if column else name)
     return render_contact_sheet(cells, COLUMNS, labels)
-
-
-def encode_png(picture: U8) -> bytes:
-    """Encode RGB [h w 3] as PNG."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _crop_cell(item: TrackedFrame) -> U8:

@@ -1,6 +1,5 @@
 """`cals context`: the audio context that a frame's mouth needs (paper section 1, Fig. 3; protocol ours)."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,13 @@ from cals.evaluation.studies.common import (
     format_counts,
     group_by_part,
     measure_clips,
-    open_journal,
-    open_results,
+    open_study,
     select_clips,
+    write_report,
 )
 from cals.evaluation.studies.curves import (
     DIRECTION,
+    MEASURE_LABELS,
     MEASURES,
     ClipRecord,
     Series,
@@ -114,7 +114,6 @@ class ContextReport(StudyReport):
         return "\n\n".join([table, self._compare_published(), format_counts(self.clips)])
 
     def markdown(self) -> str:
-        """Format the report as Markdown."""
         return self.format_page(
             f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
@@ -154,8 +153,8 @@ def measure_context(
     picks = select_clips(corpus, splits, config)
     settings = describe_settings(lips, corpus, splits, config) | {"reach": config.reach}
     reader = build_reader(config.measure, face_models, lips.batch)
-    with open_results(out, FILES, force=force) as (document, text, picture):
-        journal = open_journal(out / ".context.jsonl", settings, force=force)
+    study = open_study(out, "context", ClipRecord, settings, FILES[2:], force=force)
+    with study as ((document, text, picture), journal):
         records = measure_clips(
             corpus,
             picks,
@@ -165,10 +164,8 @@ def measure_context(
             progress,
         )
         report = ContextReport(settings=settings, clips=records, curves=build_curves(records, config))
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
-        text.write_text(report.markdown(), encoding="utf-8")
+        write_report(report, document, text)
         draw_panels(picture, [_build_panels(report)])
-    journal.close()
     return report
 
 
@@ -230,7 +227,7 @@ def _build_panels(report: ContextReport) -> list[Panel]:
     windows = [(2 * k + 1) / FPS for k in range(report.settings["reach"] + 1)]
     by_measure = list(report.curves.values())[-1]
     panels = []
-    for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True):
+    for measure, up in MEASURE_LABELS.items():
         gain_s = by_measure[measure].window_s.value
         panels.append(
             Panel(

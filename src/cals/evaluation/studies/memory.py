@@ -1,6 +1,5 @@
 """`cals memory`: recall of lip features from sound, and phones of the slots (paper section 2; protocol ours)."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from cals.data.store import LoadedClip
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig
 from cals.evaluation.phones import load_recogniser
-from cals.evaluation.studies.common import ALL, Pick, load_clips, open_results, select_clips
+from cals.evaluation.results import open_results, write_json
+from cals.evaluation.studies.common import ALL, Pick, load_clips, select_clips
 from cals.evaluation.studies.mouth_readers import check_crops
 from cals.evaluation.studies.recall import (
     ClipFeatures,
@@ -209,7 +209,7 @@ def measure_memory(
             use={part: _measure_use([clips[i] for i in of_part]) for part, of_part in _group_by_part(clips).items()},
             information=measure_information(segments, config.seed) if segments else None,
         )
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
+        write_json(document, report.document(), indent=None)
         text.write_text(report.markdown(), encoding="utf-8")
         for path in pictures:
             draw_slots(path, *tabulate_slots(segments), f"slots of {model.name} by phone")
