@@ -141,7 +141,7 @@ def _score_pairs(
     outcomes: dict[str, Outcome] = {}
     if progress is not None:
         progress(0, len(pairs.pairs))
-    is_serial = config.workers == 1 and config.ray is None
+    is_serial = config.processes == 1 and config.ray is None
     for outcome in map(judge.score, pairs.pairs) if is_serial else _score_by_workers(config, corpus, out, pairs):
         outcomes[outcome.pair] = outcome
         if progress is not None:
@@ -154,7 +154,7 @@ _judge: PairScorer | None = None
 
 def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.workers, 1))
+    torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.processes, 1))
     global _judge  # one per process: loading is slower than a short clip
     _judge = PairScorer(config, corpus, out, pairs)
 
@@ -168,7 +168,7 @@ def _score_by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: 
     work = Work(start=_start_worker, arguments=(config, corpus, out, pairs), run=_judge_one, items="pairs")
     # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
-    return run_jobs(work, pairs.pairs, workers=config.workers, ray=config.ray, context=spawn)
+    return run_jobs(work, pairs.pairs, workers=config.processes, ray=config.ray, context=spawn)
 
 
 def _gather(
