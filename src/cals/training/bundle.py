@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
 from cals.errors import CheckpointError
-from cals.models.factory import from_checkpoint
-from cals.models.sync import sync_from_checkpoint
+from cals.models.factory import build_frozen, from_checkpoint
+from cals.models.sync import SyncModel
 from cals.report.tables import format_table
 from cals.training.release import check_output_folder, write_release
 
@@ -30,7 +30,7 @@ def write_bundle(model: Path, out: Path, sync: Path | None = None, *, force: boo
         if lips.parents.get("sync", sha256) != sha256:
             raise CheckpointError(f"{sync}: expected the encoders that {model} was trained against, found others")
         encoders = _to_half(load_checkpoint(sync))
-        sync_from_checkpoint(encoders)
+        build_frozen(SyncModel, encoders)
     write_release(place, halved, encoders, _build_card(lips, place.name))
     return out
 
