@@ -15,7 +15,7 @@ from cals.data.manifest import ClipSource
 from cals.data.sources import grid
 from cals.errors import DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
-from cals.evaluation.drives import RealClip, build_rolled_target, read_clip, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, roll_sound, roll_target
 from cals.evaluation.offsets import load_sync, score_offset
 from cals.evaluation.outputs import build_copy_output, generate_output
 from cals.evaluation.results import open_results, write_json
@@ -225,12 +225,12 @@ def _generate_drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector:
     """Generate the videos of a clip that `speaker` cross-drives."""
     with tempfile.TemporaryDirectory() as folder:
         rolled = Path(folder) / "rolled.wav"
-        write_rolled(speaker, rolled)
+        roll_sound(speaker, rolled)
         return ClipOutputs(
             real=clip.faces,
             self_driven=generate_output(clip, clip.source.video, lips, detector).faces,
             cross_driven=generate_output(clip, rolled, lips, detector).faces,
-            target=build_rolled_target(speaker, clip),
+            target=roll_target(speaker, clip),
             copy=build_copy_output(clip, detector).faces,
             silent=clip.silent,
         )

@@ -146,7 +146,7 @@ def render_clip(
         "words": [list(word) for word in spoken.words] or None,
         "offset_corrected_frames": 0,
         "sync_correlation": round(float(curve[MAX_SHIFT - 1 : MAX_SHIFT + 2].max()), 4),
-        "phones": [list(phone) for phone in spoken.timed()],
+        "phones": [list(phone) for phone in spoken.list_times()],
         "mouth": mouth.round(4).tolist(),
     }
     return Sample(

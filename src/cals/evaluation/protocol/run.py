@@ -56,7 +56,7 @@ def evaluate(
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
         report.clips = _write_clips(judge, config, out, pairs, report)
         if pairs.rolled:
-            _add_rolled(report, config, out)
+            _add_offsets(report, config, out)
             sheet[0].write_bytes(encode_png(_build_sheet(judge, report)))
         write_json(document, report.document())
         text.write_text(report.markdown() + "\n", encoding="utf-8")
@@ -79,7 +79,7 @@ def _write_sounds(
     return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
 
 
-def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
+def _add_offsets(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
     """Add the offsets and notes that a report has for rolled sounds only."""
     sounds = {result.pair.id: read_rolled_sound(out, result.pair) for result in report.results if not result.left_out}
     facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import DataError
-from cals.evaluation.drives import RealClip, compute_rolled_index
+from cals.evaluation.drives import RealClip, compute_roll
 from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import compute_openings
 from cals.face.align import CROP_SIZE_PX, sample_crop
@@ -27,7 +27,7 @@ _GREY = 110
 
 def choose_moments(clip: RealClip) -> NDArray[np.int64]:
     """Choose frames [10], `STEP_S` apart, where most faces are found and then the target mouth moves most."""
-    index = compute_rolled_index(clip, clip)
+    index = compute_roll(clip, clip)
     valid = clip.faces.valid & clip.faces.valid[index]
     opening = np.zeros(len(index))
     opening[clip.faces.valid] = compute_openings(clip.faces.landmarks[clip.faces.valid])
@@ -46,7 +46,7 @@ def choose_moments(clip: RealClip) -> NDArray[np.int64]:
 def write_strip(path: Path, clip: RealClip, shown: MethodOutput, *, with_target: bool) -> None:
     """Write one row of the sheet as a picture; `with_target` adds a row of the target mouths below."""
     moments = choose_moments(clip)
-    rows = [moments, compute_rolled_index(clip, clip)[moments]] if with_target else [moments]
+    rows = [moments, compute_roll(clip, clip)[moments]] if with_target else [moments]
     picture = np.concatenate([np.concatenate([_crop_cell(shown.frames[t]) for t in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as partial:
