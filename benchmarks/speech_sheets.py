@@ -15,7 +15,7 @@ import numpy as np
 from cals import hub
 from cals.data.manifest import ClipSource
 from cals.data.sources import grid
-from cals.evaluation.drives import RealClip, read_clip, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, roll_sound
 from cals.evaluation.outputs import generate_output
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
 from cals.face.draw import render_contact_sheet
@@ -51,7 +51,7 @@ def self_and_cross(clip: RealClip, other: RealClip, lips: LipSync, detector: Fac
     """The face, the real mouth whose (rolled) sound is heard, and the face saying it."""
     with tempfile.TemporaryDirectory() as place:
         sound = Path(place) / "rolled.wav"
-        write_rolled(other, sound)
+        roll_sound(other, sound)
         crossed = generate_output(clip, sound, lips, detector).faces
     own = generate_output(clip, clip.source.video, lips, detector).faces
     count = min(len(clip.frames), len(other.frames))

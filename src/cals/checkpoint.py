@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from cals.errors import CheckpointError, ConfigError
 from cals.files import describe_os_error, get_backup_folder, replace_folder_atomically
@@ -176,14 +176,3 @@ def _is_instance(hint: Any, value: Any) -> bool:
     if hint is Any:
         return True
     return isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-
-
-def load_frozen_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load the weights of a checkpoint into `model` for inference: strict, in eval mode, without gradients."""
-    try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"checkpoint: expected the weights of its config, found {error}; {RESAVE_HINT}"
-        ) from error
-    model.eval().requires_grad_(False)

@@ -30,10 +30,11 @@ MAY_IMPORT = {
     "checkpoint": BASE,
     "models": {"nn", "features", "checkpoint", "face"} | BASE,  # face: names of the mesh's points
     "data": LOWER - {"models"},
-    "inference": LOWER | {"cals"},
-    "training": LOWER | {"cals"},
-    "evaluation": LOWER | {"inference", "cals"},
-    "cli": LOWER | {"inference", "training", "evaluation", "cals"},
+    "report": {"metrics", "face"} | BASE,
+    "inference": LOWER | {"report", "cals"},
+    "training": LOWER | {"report", "cals"},
+    "evaluation": LOWER | {"inference", "report", "cals"},
+    "cli": LOWER | {"inference", "training", "evaluation", "report", "cals"},
     "web": LOWER | {"inference", "cals"},
     "__main__": {"cli"},
     "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily
@@ -49,6 +50,7 @@ ONLY_IN = {
     "dlib": {"evaluation"},
     "pocketsphinx": {"evaluation"},
     "lightning": {"training"},
+    "matplotlib": {"report"},
     "torch": {
         "features",
         "nn",
@@ -97,6 +99,11 @@ def test_face_runtime_is_in_one_file() -> None:
     users = {path.name for path in FILES if "cv2.dnn" in path.read_text(encoding="utf-8")}
     users |= {path.name for path in FILES if any(name.startswith("ai_edge_litert") for name in read_imports(path))}
     assert users == {"detector.py"}
+
+
+def test_matplotlib_is_opened_in_one_file() -> None:
+    users = {path.name for path in FILES if any(name.split(".")[0] == "matplotlib" for name in read_imports(path))}
+    assert users == {"plots.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))

@@ -92,7 +92,7 @@ def test_with_another_reach_only_the_mouth_is_another() -> None:
         synthesize_clip(near, 0),
         synthesize_clip(far, 0),
     )
-    assert speech.timed() == other_speech.timed()
+    assert speech.list_times() == other_speech.list_times()
     assert np.array_equal(sound, other_sound)
     assert np.abs(mouth - other_mouth).max() > 0.1
     one, two = render_clip(near, 0), render_clip(near, 0)

@@ -83,9 +83,9 @@ def split_words(spoken: PhoneSequence) -> list[list[str]]:
 
 def test_backwards_speech_has_the_same_shares_and_pairs() -> None:
     chain = build_chain("english")
-    shares = chain.stationary()
+    shares = chain.compute_shares()
     np.testing.assert_allclose(shares @ chain.odds, shares, atol=1e-12)
-    back = chain.reversed()
+    back = chain.reverse()
     np.testing.assert_allclose(back.odds.sum(axis=1), 1, atol=1e-9)
     np.testing.assert_allclose(shares[:, None] * back.odds, (shares[:, None] * chain.odds).T, atol=1e-12)
 
@@ -94,7 +94,7 @@ def test_successors_come_as_often_as_the_odds_say() -> None:
     odds = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
     chain = PhoneChain((("AA", "a"), ("B", "b"), ("IY", "c")), odds)
     for row in range(3):
-        drawn = chain.after(np.full(20_000, row), np.random.default_rng(row))
+        drawn = chain.sample_next(np.full(20_000, row), np.random.default_rng(row))
         np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 20_000, odds[row], atol=0.015)
 
 

@@ -24,7 +24,8 @@ from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER, measure_mouth_opening
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
 from cals.media.reader import VideoReader
-from cals.models.sync import sync_from_checkpoint
+from cals.models.factory import build_frozen
+from cals.models.sync import SyncModel
 from cals.nn.warp import compute_source_grid, draw_triangles, sample_grid, triangulate
 from cals.training import loop
 from cals.types import F32, U8
@@ -164,7 +165,7 @@ def test_the_bundle_is_small_and_whole(way: Path) -> None:
             torch.testing.assert_close(bundle.weights[name].float(), value, rtol=1e-3, atol=1e-4)
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (way / "ours", way / "runs" / "l2f" / "model")]
     assert sizes[0] < sizes[1]
-    sync_from_checkpoint(load_checkpoint(way / "ours" / "sync"))
+    build_frozen(SyncModel, load_checkpoint(way / "ours" / "sync"))
     assert "consent" in (way / "ours" / "README.md").read_text()
 
 

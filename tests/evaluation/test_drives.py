@@ -9,7 +9,7 @@ import pytest
 from cals import LipSync
 from cals.data.manifest import ClipSource
 from cals.errors import MediaError
-from cals.evaluation.drives import AlignedFaces, RealClip, build_rolled_target, read_clip, write_rolled
+from cals.evaluation.drives import AlignedFaces, RealClip, read_clip, roll_sound, roll_target
 from cals.evaluation.outputs import build_copy_output, generate_output
 from cals.face.detector import FaceDetector
 from cals.media.audio import load_mono
@@ -30,34 +30,34 @@ def clip(frames: int, rate: float = 25.0) -> RealClip:
 @pytest.mark.parametrize("frames", [60, 75])
 def test_the_mouth_is_rolled_as_the_sound_is(frames: int) -> None:
     face = clip(frames)
-    meant = build_rolled_target(clip(frames), face)
+    meant = roll_target(clip(frames), face)
     assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(frames), frames // 2).tolist()
     assert meant.crops[:, 0, 0, 0].tolist() == meant.landmarks[:, 0, 0].tolist()
     assert meant.valid.all()
 
 
 def test_nothing_is_meant_after_the_sounds_end() -> None:
-    meant = build_rolled_target(clip(40), clip(50))
+    meant = roll_target(clip(40), clip(50))
     assert meant.valid.tolist() == [True] * 40 + [False] * 10
     assert meant.landmarks[:40, 0, 0].tolist() == np.roll(np.arange(40), 20).tolist()
 
 
 def test_a_speaker_of_another_frame_rate_is_matched_in_time() -> None:
-    meant = build_rolled_target(clip(150, rate=75.0), clip(50, rate=25.0))
+    meant = roll_target(clip(150, rate=75.0), clip(50, rate=25.0))
     assert meant.landmarks[:, 0, 0].tolist() == np.roll(np.arange(1, 150, 3), 25).tolist()
 
 
 def test_an_absent_face_is_not_valid_where_it_is_heard() -> None:
     speaker = clip(40)
     speaker.faces.valid[5] = False
-    assert np.flatnonzero(~build_rolled_target(speaker, clip(40)).valid).tolist() == [25]
+    assert np.flatnonzero(~roll_target(speaker, clip(40)).valid).tolist() == [25]
 
 
 def test_the_wav_is_the_clips_sound_rolled_by_half(raw: Path, tmp_path: Path, detector: FaceDetector) -> None:
     real = read_clip(ClipSource(name="anna/one", speaker="anna", video=raw / "anna" / "one.mp4"), detector)
     assert real.end_s == pytest.approx(48 / 25)
     assert real.shift_s == pytest.approx(24 / 25)
-    write_rolled(real, tmp_path / "rolled.wav")
+    roll_sound(real, tmp_path / "rolled.wav")
     rolled, wav = load_mono(tmp_path / "rolled.wav"), real.load_wav()
     assert rolled.shape == wav.shape == (48 * 640,)
     assert rolled == pytest.approx(np.roll(wav, 24 * 640), abs=1e-4)

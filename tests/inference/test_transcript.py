@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from cals.errors import ConfigError
-from cals.inference.score_plot import check_plot
 from cals.inference.transcript import Reliability, Segment, Transcript, TranscriptWord
 from cals.inference.transcript_plot import draw_transcript
 
@@ -120,11 +118,3 @@ def test_the_plot_shows_streams_words_sound_and_lips(transcript: Transcript, tmp
         assert (draw(replace(transcript, **change)) != whole).any(), part
     long = replace(transcript, frames=3000, scores={}, peaks=None, has_face=None, segments=transcript.segments * 10)
     assert draw(long).shape[1] == 4000
-
-
-def test_a_plot_that_cannot_be_drawn_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"scores: expected a name ending in \.png, found a\.jpg"):
-        check_plot(tmp_path / "a.jpg", "scores")
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ConfigError, match="or leave --scores out"):
-        check_plot(tmp_path / "a.png", "scores")

@@ -7,7 +7,8 @@ import torch
 
 from cals.checkpoint import Checkpoint
 from cals.errors import CheckpointError, ConfigError
-from cals.models.reader import BLANK, GRID_SLOTS, LipReader, ReaderConfig, reader_from_checkpoint
+from cals.models.factory import build_frozen
+from cals.models.reader import BLANK, GRID_SLOTS, LipReader, ReaderConfig
 
 SMALL = ReaderConfig(width=2, hidden=8, layers=2)
 
@@ -74,11 +75,11 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="each in one slot"):
         ReaderConfig(slots={"first": ("in", "at"), "second": ("in",)})
     with pytest.raises(CheckpointError, match="expected a lip reader, found a 'sync'"):
-        reader_from_checkpoint(Checkpoint(kind="sync", config={}, weights={}))
+        build_frozen(LipReader, Checkpoint(kind="sync", config={}, weights={}))
     model = reader()
     weights = dict(model.state_dict())
-    found = reader_from_checkpoint(Checkpoint(kind="reader", config=asdict(SMALL), weights=weights))
+    found = build_frozen(LipReader, Checkpoint(kind="reader", config=asdict(SMALL), weights=weights))
     assert found.config == SMALL
     assert not any(weight.requires_grad for weight in found.parameters())
-    with pytest.raises(CheckpointError, match="the weights of its config"):
-        reader_from_checkpoint(Checkpoint(kind="reader", config=asdict(ReaderConfig()), weights=weights))
+    with pytest.raises(CheckpointError, match="the weights of a 'reader' model, found a mismatch"):
+        build_frozen(LipReader, Checkpoint(kind="reader", config=asdict(ReaderConfig()), weights=weights))

@@ -11,7 +11,8 @@ from cals.checkpoint import load_checkpoint
 from cals.cli import main
 from cals.data.augment import FaceAugment
 from cals.errors import ConfigError, DataError
-from cals.models.reader import reader_from_checkpoint
+from cals.models.factory import build_frozen
+from cals.models.reader import LipReader
 from cals.training.loop import RunOptions, train
 from cals.training.presets import READER
 from cals.training.run import Corpus
@@ -43,7 +44,7 @@ def test_the_command_leaves_a_reader(spoken: Path, tmp_path: Path, capsys: pytes
         ["train", "reader", "reader-debug", "--corpus", str(spoken), "--run", str(run), "--accelerator", "cpu", *splits]
     )
     assert "seen_accuracy" in capsys.readouterr().out
-    model = reader_from_checkpoint(load_checkpoint(run / "model"))
+    model = build_frozen(LipReader, load_checkpoint(run / "model"))
     assert model.config == READER["reader-debug"].model
     last = read_log(run, "validation")[-1]
     assert {"seen_accuracy", "seen_in_slot", "seen_blanked", "seen_loss", "seen_command"} <= last.keys()

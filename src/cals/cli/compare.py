@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from cals.cli.comparison_options import ComparisonOptions
 from cals.cli.progress import show_progress
 from cals.cli.train import check_libraries
 
@@ -12,25 +13,19 @@ from cals.cli.train import check_libraries
 def compare(
     corpus: Annotated[Path, tyro.conf.Positional],
     *,
-    videos: Path,
-    splits: Path,
-    sync: Path,
     out: Path,
+    options: Annotated[ComparisonOptions, tyro.conf.arg(name="")],
     systems: tuple[str, ...] = ("all",),
     size: Literal["small", "debug"] = "small",
     minutes_each: float | None = None,
     steps_each: int | None = None,
     seed: int = 0,
     generated: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
-    parts: tuple[str, ...] = ("val_seen", "val_unseen"),
     clips: int | None = None,
     judge: Path | None = None,
     reader: Path | None = None,
     paper: Literal["lrw", "lrs2", "hdtf"] = "lrs2",
     workers: int = 1,
-    face_models: Path | None = None,
-    accelerator: str = "auto",
-    device: str = "cpu",
 ) -> None:
     """Train the systems of Table 3 for the same time on the same data, score them alike, compare with the paper.
 
@@ -38,10 +33,8 @@ def compare(
 
     Args:
         corpus: A folder made by `cals prepare`, to train on.
-        videos: The folder with the videos it was made from, to score on.
-        splits: JSON file with the clip names of `train`, `val_seen` and `val_unseen`.
-        sync: Checkpoint folder of the sync encoders: the expert of all sync losses.
         out: The folder for the runs, whole reports, compare.json and compare.md.
+        options: What is trained against, and scored on.
         systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped).
         size: Size of the presets; `debug` is for tests.
         minutes_each: Time of each system, Audio-to-Lip included.
@@ -49,15 +42,11 @@ def compare(
         seed: Seed of first weights, batches, pairs and bootstrap.
         generated: NAME=FOLDER of videos that the original of a system made of the same pairs (`cals evaluate
             --list-only` writes them); may be given several times.
-        parts: Parts of the splits to score.
         clips: At most so many clips per part; default: all.
         judge: Sync encoders that score; default: those that ship.
         reader: Checkpoint folder of a lip reader, made by `cals train reader`: adds readability.
         paper: The corpus whose published order is compared.
         workers: Processes that score.
-        face_models: Folder with the two face networks, for machines without a network.
-        accelerator: Device to train on: cpu, cuda, or auto.
-        device: Where the models run to be scored, as torch names it.
     """
     check_libraries()
     from cals.evaluation.ablation.systems import FILES, CompareConfig, compare_systems
@@ -68,7 +57,7 @@ def compare(
     names = SYSTEM_NAMES if systems == ("all",) else systems
     config = SystemsConfig(systems=names, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
     scoring = CompareConfig(
-        parts=parts,
+        parts=options.parts,
         clips=clips,
         seed=seed,
         paper=paper,
@@ -76,14 +65,14 @@ def compare(
         sync=judge,
         reader=reader,
         workers=workers,
-        device=device,
-        face_models=face_models,
+        device=options.device,
+        face_models=options.face_models,
     )
-    source = Corpus(folder=corpus, splits=splits)
+    source = Corpus(folder=corpus, splits=options.splits)
     with show_progress(f"training {len(names)} systems", "thousandths") as progress:
-        trained = train_systems(config, source, sync, out, accelerator=accelerator, progress=progress)
+        trained = train_systems(config, source, options.sync, out, accelerator=options.accelerator, progress=progress)
     models, notes = {row.name: row.model for row in trained}, {row.name: row.note for row in trained}
     with show_progress("scoring", "pairs") as progress:
-        report = compare_systems(models, notes, videos, splits, out, scoring, progress=progress)
+        report = compare_systems(models, notes, options.videos, options.splits, out, scoring, progress=progress)
     print(report.format_text())
     print(f"{out}: {', '.join(FILES)}")

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import show_progress
 from cals.cli.study_options import StudyOptions
 
 
@@ -28,17 +27,4 @@ def context(options: Annotated[ContextOptions, tyro.conf.arg(name="")]) -> None:
         every=options.every,
         reach=options.reach,
     )
-    lips = options.load_lips()
-    with show_progress(f"context of {lips.model.name}", "clips") as progress:
-        report = measure_context(
-            lips,
-            options.corpus,
-            options.out,
-            config,
-            splits=options.splits,
-            face_models=options.face_models,
-            force=options.force,
-            progress=progress,
-        )
-    print(report.format_summary())
-    print(f"{options.out}: {', '.join(FILES)}")
+    options.run("context of", measure_context, config, FILES)

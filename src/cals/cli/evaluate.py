@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from cals.cli.progress import show_progress
+from cals.evaluation.protocol.options import EvaluationOptions
 
 if TYPE_CHECKING:
     from cals.evaluation.protocol.pairs import PairList
 
 _Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 QUICK, HEADS = "quick", "heads"
+_SCORING = EvaluationOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +32,6 @@ class Options:
     may be given several times."""
     drive: Literal["pairs", "rolled"] = "pairs"
     """Sounds: each clip's own and another's, or only its own, brought in step and rolled by half its length."""
-    offsets: Path | None = None
-    """With --drive rolled: JSON of clip names and the frames of 1/25 s by which their pictures are late; others are
-    found."""
     splits: Path | None = None
     """JSON file with the clip names of each part; default: all clips are one part."""
     parts: tuple[str, ...] = ("val_seen", "val_unseen")
@@ -47,34 +46,14 @@ class Options:
     """A pairs.json that was written before, in place of drawing."""
     list_only: bool = False
     """Only write pairs.json and the driving sounds, for other systems to be run on."""
-    sync: Path | None = None
-    """Checkpoint folder of the sync encoders; default: those that ship (`quick`: none)."""
-    syncnet: Path | None = None
-    """The original SyncNet's file syncnet_v2.model, to judge LSE and offset by."""
-    dlib: Path | None = None
-    """dlib's shape_predictor_68_face_landmarks.dat, for LMD by its points too (pip install dlib-bin)."""
-    copy: bool = True
-    """Judge the baseline that copies mouths too."""
-    truth: bool = True
-    """Show the real clips as a row."""
-    shown: int = 2
-    """Pairs a part and kind that are shown side by side on the page."""
-    workers: int | None = None
-    """Processes; 1 here by default, all processors of a cluster."""
-    ray: str | None = None
-    """Address of a Ray cluster whose nodes see the same folders, to work there: `auto` where this machine belongs to
-    one, `local` for one of this machine alone; needs `cals[ray]`."""
-    face_models: Path | None = None
-    """Folder with the two face networks, for machines without a network."""
-    device: str = "cpu"
-    """Where the models run, as torch names it."""
-    batch: int = 8
-    """Frames rendered at once."""
     force: bool = False
     """Overwrite an earlier report and list; what is measured already is kept."""
 
 
-def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
+def evaluate(
+    options: Annotated[Options, tyro.conf.arg(name="")],
+    scoring: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = _SCORING,
+) -> None:
     """Drive held-out faces by their own and by others' sound, and compare with the real clips and with baselines.
 
     With `--drive rolled` any folder of people talking freely will do, without splits, words or a second clip: each face
@@ -92,38 +71,27 @@ def evaluate(options: Annotated[Options, tyro.conf.arg(name="")]) -> None:
 
     match options.corpus:
         case (first, corpus) if first == QUICK:
-            _run_quick(Path(corpus), options)
+            _run_quick(Path(corpus), options, scoring)
         case (first, corpus) if first == HEADS:
-            _run_heads(Path(corpus), options)
+            _run_heads(Path(corpus), options, scoring)
         case (corpus,):
-            _run_protocol(Path(corpus), options)
+            _run_protocol(Path(corpus), options, scoring)
         case words:
             raise ConfigError(f"evaluate: expected one corpus, found {' '.join(words) or 'none'}; name its folder")
 
 
-def _run_protocol(corpus: Path, options: Options) -> None:
+def _run_protocol(corpus: Path, options: Options, scoring: EvaluationOptions) -> None:
     from cals.evaluation.protocol.pair_scorer import EvaluationConfig
     from cals.evaluation.protocol.run import FILES, SHEET, evaluate, parse_folders, parse_models
 
-    pairs = _load_pairs(corpus, options)
+    pairs = _load_pairs(corpus, options, scoring)
     if options.list_only:
-        _write_list(corpus, options, pairs)
+        _write_list(corpus, options, scoring, pairs)
         return
     config = EvaluationConfig(
         models=parse_models(options.model),
         generated=parse_folders(options.generated),
-        sync=options.sync,
-        syncnet=options.syncnet,
-        offsets=options.offsets,
-        dlib=options.dlib,
-        copy=options.copy,
-        truth=options.truth,
-        shown=options.shown,
-        workers=(0 if options.ray else 1) if options.workers is None else options.workers,
-        ray=options.ray,
-        device=options.device,
-        batch=options.batch,
-        face_models=options.face_models,
+        **vars(scoring),
     )
     with show_progress("evaluating", "pairs") as progress:
         report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
@@ -131,7 +99,7 @@ def _run_protocol(corpus: Path, options: Options) -> None:
     print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
 
 
-def _load_pairs(corpus: Path, options: Options) -> "PairList":
+def _load_pairs(corpus: Path, options: Options, scoring: EvaluationOptions) -> "PairList":
     """Read the pairs of a list, or draw them from the splits."""
     from cals.errors import ConfigError
     from cals.evaluation.protocol.pairs import PairsConfig, draw_pairs, read_pairs
@@ -146,7 +114,7 @@ def _load_pairs(corpus: Path, options: Options) -> "PairList":
             parts=options.parts, clips=options.clips, seconds=options.seconds, seed=options.seed, rolled=rolled
         )
         pairs = draw_pairs(corpus, options.splits, drawing)
-    if (rolled or options.offsets is not None) and not pairs.rolled:
+    if (rolled or scoring.offsets is not None) and not pairs.rolled:
         raise ConfigError(
             "drive: expected --offsets only with rolled sounds, and --drive rolled only with a list of such, found "
             "others; leave them out, or give --drive rolled without --pairs"
@@ -154,15 +122,15 @@ def _load_pairs(corpus: Path, options: Options) -> "PairList":
     return pairs
 
 
-def _write_list(corpus: Path, options: Options, pairs: "PairList") -> None:
+def _write_list(corpus: Path, options: Options, scoring: EvaluationOptions, pairs: "PairList") -> None:
     """Write pairs and sounds for other systems."""
     from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, write_pairs
     from cals.evaluation.protocol.rolled import load_offset_models, read_given_offsets, write_rolled_pairs
 
     with show_progress("writing sounds", "pairs") as progress:
         if pairs.rolled:
-            tools = load_offset_models(options.sync, options.syncnet, options.face_models, options.device)
-            known_offsets = read_given_offsets(options.offsets, pairs)
+            tools = load_offset_models(scoring.sync, scoring.syncnet, scoring.face_models, scoring.device)
+            known_offsets = read_given_offsets(scoring.offsets, pairs)
             write_rolled_pairs(
                 pairs, corpus, options.out, *tools, known_offsets, force=options.force, progress=progress
             )
@@ -171,7 +139,7 @@ def _write_list(corpus: Path, options: Options, pairs: "PairList") -> None:
     print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")
 
 
-def _run_quick(corpus: Path, options: Options) -> None:
+def _run_quick(corpus: Path, options: Options, scoring: EvaluationOptions) -> None:
     from cals.errors import ConfigError
     from cals.evaluation.quick import QuickConfig, evaluate_quick
     from cals.inference.lipsync import LipSync
@@ -179,7 +147,12 @@ def _run_quick(corpus: Path, options: Options) -> None:
     if len(options.model) != 1 or options.splits is None:
         raise ConfigError("quick: expected one --model and --splits, found others; give one of each")
     config = QuickConfig(parts=options.parts, clips=options.clips)
-    lips = LipSync(options.model[0], face_models=options.face_models, device=options.device, batch=options.batch)
+    lips = LipSync(
+        options.model[0],
+        face_models=scoring.face_models,
+        device=scoring.device,
+        batch=scoring.batch,
+    )
     with show_progress(f"evaluating {lips.model.name}", "clips") as progress:
         report = evaluate_quick(
             corpus,
@@ -187,8 +160,8 @@ def _run_quick(corpus: Path, options: Options) -> None:
             lips,
             options.out,
             config,
-            sync=options.sync,
-            face_models=options.face_models,
+            sync=scoring.sync,
+            face_models=scoring.face_models,
             force=options.force,
             progress=progress,
         )
@@ -196,7 +169,7 @@ def _run_quick(corpus: Path, options: Options) -> None:
     print(f"{options.out}: quick.json, quick.md, sheet.png")
 
 
-def _run_heads(corpus: Path, options: Options) -> None:
+def _run_heads(corpus: Path, options: Options, scoring: EvaluationOptions) -> None:
     from cals import hub
     from cals.errors import ConfigError
     from cals.evaluation.clips import ClipsConfig
@@ -207,8 +180,8 @@ def _run_heads(corpus: Path, options: Options) -> None:
     if len(options.model) != 1 or options.splits is None:
         raise ConfigError("heads: expected one --model and --splits, found others; give one of each")
     model = load_model(options.model[0])
-    model.network.to(options.device)
-    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(options.face_models)))
+    model.network.to(scoring.device)
+    detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(scoring.face_models)))
     config = ClipsConfig(parts=options.parts, clips=options.clips)
     with show_progress(f"evaluating {model.name}", "clips") as progress:
         report = evaluate_heads(

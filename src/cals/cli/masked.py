@@ -5,7 +5,6 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import show_progress
 from cals.cli.study_options import MaskingOptions
 
 
@@ -36,21 +35,5 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
         lengths=options.lengths,
         margin=options.margin,
     )
-
-    lips = options.load_lips()
     baseline = None if options.baseline is None else options.load_lips(options.baseline)
-    with show_progress(f"masked sound of {lips.model.name}", "clips") as progress:
-        report = measure_masked(
-            lips,
-            options.corpus,
-            options.out,
-            config,
-            baseline=baseline,
-            a2l=options.a2l,
-            splits=options.splits,
-            face_models=options.face_models,
-            force=options.force,
-            progress=progress,
-        )
-    print(report.format_summary())
-    print(f"{options.out}: {', '.join(FILES)}")
+    options.run("masked sound of", measure_masked, config, FILES, baseline=baseline, a2l=options.a2l)

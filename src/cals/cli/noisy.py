@@ -6,7 +6,6 @@ from typing import Annotated
 
 import tyro
 
-from cals.cli.progress import show_progress
 from cals.cli.study_options import MaskingOptions
 
 
@@ -43,19 +42,5 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
         snr_db=options.snr_db,
     )
     recogniser = load_recognizer(options.recogniser)
-    lips = options.load_lips()
-    with show_progress(f"noisy sound for {lips.model.name}", "clips") as progress:
-        report = measure_noisy(
-            lips,
-            replace(recogniser, network=recogniser.network.to(options.device)),
-            options.corpus,
-            options.out,
-            config,
-            a2l=options.a2l,
-            splits=options.splits,
-            face_models=options.face_models,
-            force=options.force,
-            progress=progress,
-        )
-    print(report.format_summary())
-    print(f"{options.out}: {', '.join(FILES)}")
+    recogniser = replace(recogniser, network=recogniser.network.to(options.device))
+    options.run("noisy sound for", measure_noisy, config, FILES, recogniser=recogniser, a2l=options.a2l)

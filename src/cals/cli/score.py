@@ -41,7 +41,8 @@ def score(
     """
     from cals.inference.report import create_file
     from cals.inference.score import SyncScorer
-    from cals.inference.score_plot import check_plot, draw_result
+    from cals.inference.score_plot import draw_result
+    from cals.report.plots import check_plot
 
     with ExitStack() as files:
         plot_file = None

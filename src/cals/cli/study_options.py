@@ -1,12 +1,16 @@
 """Options shared by `cals context`, `cals masked` and `cals noisy`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from cals.cli.progress import show_progress
+
 if TYPE_CHECKING:
+    from cals.evaluation.studies.common import StudyConfig, StudyReport
     from cals.inference.lipsync import LipSync
 
 
@@ -45,6 +49,31 @@ class StudyOptions:
         from cals.inference.lipsync import LipSync
 
         return LipSync(model or self.model, face_models=self.face_models, device=self.device, batch=self.batch)
+
+    def run(
+        self,
+        title: str,
+        measure: Callable[..., "StudyReport"],
+        config: "StudyConfig",
+        files: Sequence[str],
+        **more: Any,
+    ) -> None:
+        """Measure the model by a study, print the summary and name the files; `more` are the study's own arguments."""
+        lips = self.load_lips()
+        with show_progress(f"{title} {lips.model.name}", "clips") as progress:
+            report = measure(
+                lips,
+                corpus=self.corpus,
+                out=self.out,
+                config=config,
+                splits=self.splits,
+                face_models=self.face_models,
+                force=self.force,
+                progress=progress,
+                **more,
+            )
+        print(report.format_summary())
+        print(f"{self.out}: {', '.join(files)}")
 
     def get_config_options(self) -> dict[str, Any]:
         """Return the options that every study's config takes."""

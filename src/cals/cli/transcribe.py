@@ -47,10 +47,10 @@ def transcribe(
         force: Overwrite existing outputs.
     """
     from cals.inference.report import create_file
-    from cals.inference.score_plot import check_plot
     from cals.inference.transcribe import Transcriber
     from cals.inference.transcript_plot import draw_transcript
     from cals.models.avsr.beam import BeamConfig
+    from cals.report.plots import check_plot
 
     if audio_only and video_only:
         raise ConfigError("streams: expected --audio-only or --video-only, found both; for both streams give neither")

@@ -121,7 +121,7 @@ def copy_mouths(clip: RealClip) -> Iterator[Frame]:
         yield item.frame.with_patch(paste(item.frame, view.transform, view.crop, mouth, view.mask))
 
 
-def write_rolled(clip: RealClip, path: Path) -> None:
+def roll_sound(clip: RealClip, path: Path) -> None:
     """Write the clip's sound as a wav file, rolled by `shift_s`: its start moves to the middle."""
     write_wav(path, np.roll(clip.load_wav(), round(clip.shift_s * RATE_HZ)))
 
@@ -135,16 +135,16 @@ def write_wav(path: Path, wav: F32) -> None:
         file.writeframes(np.rint(np.clip(wav, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def build_rolled_target(speaker: RealClip, clip: RealClip) -> AlignedFaces:
+def roll_target(speaker: RealClip, clip: RealClip) -> AlignedFaces:
     """Return the real mouth that belongs to the rolled sound of `speaker`, at every frame of `clip`.
 
     Not valid after the end of that sound.
     """
-    index, real = compute_rolled_index(speaker, clip), speaker.faces
+    index, real = compute_roll(speaker, clip), speaker.faces
     return AlignedFaces(real.crops[index], real.landmarks[index], real.valid[index] & (clip.middles_s < speaker.end_s))
 
 
-def compute_rolled_index(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
+def compute_roll(speaker: RealClip, clip: RealClip) -> NDArray[np.int64]:
     """Return the index [t] of the frame of `speaker` that its rolled sound belongs to, at every frame of `clip`."""
     times_s = (clip.middles_s - speaker.shift_s) % speaker.end_s
     return np.asarray(np.searchsorted(speaker.starts_s, times_s, side="right") - 1, dtype=np.int64)

@@ -4,39 +4,37 @@ On prepared clips: one frame of a clip is the reference, its sound drives. PC-AV
 Audio2Head predicts the head motion, which is compared with that of the real clip.
 """
 
-import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cals.data.shards import convert_write_errors
 from cals.data.store import ClipStore, LoadedClip, load_split_names
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly
+from cals.evaluation.results import open_results, write_json
 from cals.evaluation.scores import compute_openings
-from cals.evaluation.table import round_for_json
 from cals.face.detector import FaceDetector
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.face.landmarks import measure_mouth_opening
 from cals.face.mesh_fit import fit_mesh, region_of_landmarks
 from cals.face.picture import ArrayPicture
 from cals.inference.load import LoadedModel
-from cals.inference.report import create_file
 from cals.metrics.identity import identity_similarity
 from cals.metrics.motion import correlation, jitter, span_ratio
 from cals.models.audio2head import Audio2Head
 from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose, to_degrees
 from cals.models.lips import Faces, Gallery, LipModel
 from cals.models.pcavs import PCAVS
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_table
 from cals.types import U8, ProgressCallback
 
+FILES = ("heads.json", "heads.png")
 BATCH = 16
 SHEET_CLIPS, SHEET_FRAMES = 4, 8
 MEANINGS = {
@@ -82,9 +80,8 @@ class HeadReport:
         """Format the means as Markdown."""
         means = self.average_scores()
         names = list(next(iter(means.values())))
-        rows = [["measure", *means, "is"], ["---"] * (len(means) + 2)]
-        rows += [[name, *(f"{scores[name]:.3f}" for scores in means.values()), MEANINGS[name]] for name in names]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        rows = [[name, *(f"{scores[name]:.3f}" for scores in means.values()), MEANINGS[name]] for name in names]
+        return format_table(["measure", *means, "is"], rows, aligned=False)
 
     def document(self) -> dict[str, object]:
         """Return the report as JSON has it."""
@@ -112,11 +109,7 @@ def evaluate_heads(
         raise ConfigError(f"heads: expected a model of PC-AVS or Audio2Head, found {model.name}; name another --model")
     report = HeadReport(model=f"{model.name} ({model.fingerprint})")
     rows: list[tuple[str, U8]] = []
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        names = ("heads.json", "heads.png")
-        paths = [files.enter_context(create_file(out / name, force=force, reserved=(splits,))) for name in names]
+    with open_results(out, FILES, force=force, reserved=(splits,)) as (document, picture):
         pairs = list(_iterate_pairs(corpus, splits, network, config))
         for index, (part, clip, source) in enumerate(pairs):
             generated, scores = measure_head(network, clip, source, detector)
@@ -126,9 +119,9 @@ def evaluate_heads(
                 rows += _iterate_strips(clip, source, generated, isinstance(network, PCAVS))
             if progress is not None:
                 progress(index + 1, len(pairs))
-        paths[0].write_text(json.dumps(report.document(), indent=1) + "\n", encoding="utf-8")
-        sheet = render_contact_sheet([picture for _, picture in rows], SHEET_FRAMES, [label for label, _ in rows])
-        paths[1].write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+        write_json(document, report.document())
+        sheet = render_contact_sheet([crop for _, crop in rows], SHEET_FRAMES, [label for label, _ in rows])
+        picture.write_bytes(encode_png(sheet))
     return report
 
 

@@ -14,12 +14,13 @@ from cals.face.align import CROP_SIZE_PX
 from cals.features.mel import compute_log_mel
 from cals.metrics.lse import LSE, lse
 from cals.metrics.offset import MIN_FRAMES, compute_in_step
-from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.models.factory import build_frozen
+from cals.models.sync import SyncModel
 
 
 def load_sync(folder: Path) -> SyncModel:
     """Load the encoders of a checkpoint folder; CheckpointError unless their crop size and sample rate are ours."""
-    model = sync_from_checkpoint(load_checkpoint(folder))
+    model = build_frozen(SyncModel, load_checkpoint(folder))
     found = model.config.crop_px, model.config.mel.timing.sample_rate_hz
     if found != (CROP_SIZE_PX, RATE_HZ):
         raise CheckpointError(

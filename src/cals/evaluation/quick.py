@@ -1,27 +1,24 @@
 """`cals evaluate quick`: self-driven and cross-driven scores on held-out clips, in minutes."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 import cals
 from cals import hub
 from cals.data.manifest import ClipSource
-from cals.data.shards import convert_write_errors
 from cals.data.sources import grid
 from cals.errors import DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
-from cals.evaluation.drives import RealClip, build_rolled_target, read_clip, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, roll_sound, roll_target
 from cals.evaluation.offsets import load_sync, score_offset
 from cals.evaluation.outputs import build_copy_output, generate_output
+from cals.evaluation.results import open_results, write_json
 from cals.evaluation.scores import ClipOutputs, score_clip
 from cals.evaluation.table import (
     LEGEND,
@@ -30,17 +27,18 @@ from cals.evaluation.table import (
     format_score_tables,
     format_target_table,
     list_targets,
-    round_for_json,
 )
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.inference.lipsync import LipSync
-from cals.inference.report import create_file
 from cals.models.sync import SyncModel
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_settings
 from cals.types import U8, ProgressCallback
 
 logger = logging.getLogger(__name__)
 
+FILES = ("quick.json", "quick.md", "sheet.png")
 MIN_FRAMES = 25
 """Fewest usable frames of a clip that is scored: correlations over less than a second say little."""
 SHEET_CLIPS, SHEET_FRAMES = 3, 10
@@ -117,7 +115,7 @@ class QuickReport:
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        settings = format_settings(self.settings)
         return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}"
 
 
@@ -142,13 +140,7 @@ def evaluate_quick(
     detector = BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
     report = QuickReport(_describe_settings(corpus, splits, lips, config, sync))
     strips: list[tuple[str, U8]] = []
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        paths = [
-            files.enter_context(create_file(out / name, force=force, reserved=(splits,)))
-            for name in ("quick.json", "quick.md", "sheet.png")
-        ]
+    with open_results(out, FILES, force=force, reserved=(splits,)) as (document, text, picture):
         for index, (part, source, partner) in enumerate(selection):
             if progress is not None:
                 progress(index, len(selection))
@@ -160,12 +152,10 @@ def evaluate_quick(
             raise DataError(f"{corpus}: expected clips with a face in {MIN_FRAMES} frames, found none; name another")
         if progress is not None:
             progress(len(selection), len(selection))
-        texts = json.dumps(report.document(), indent=1, allow_nan=False), report.markdown()
         sheet = render_contact_sheet([image for _, image in strips], SHEET_FRAMES, [label for label, _ in strips])
-        for path, text in zip(paths[:2], texts, strict=True):
-            path.write_text(text + "\n", encoding="utf-8")
-        encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-        paths[2].write_bytes(encoded.tobytes())
+        write_json(document, report.document())
+        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        picture.write_bytes(encode_png(sheet))
     return report
 
 
@@ -235,12 +225,12 @@ def _generate_drives(clip: RealClip, speaker: RealClip, lips: LipSync, detector:
     """Generate the videos of a clip that `speaker` cross-drives."""
     with tempfile.TemporaryDirectory() as folder:
         rolled = Path(folder) / "rolled.wav"
-        write_rolled(speaker, rolled)
+        roll_sound(speaker, rolled)
         return ClipOutputs(
             real=clip.faces,
             self_driven=generate_output(clip, clip.source.video, lips, detector).faces,
             cross_driven=generate_output(clip, rolled, lips, detector).faces,
-            target=build_rolled_target(speaker, clip),
+            target=roll_target(speaker, clip),
             copy=build_copy_output(clip, detector).faces,
             silent=clip.silent,
         )

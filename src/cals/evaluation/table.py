@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from cals.report.tables import format_table
 
 Means = dict[str, dict[str, dict[str, float]]]
 """Part -> method -> measure -> mean over clips; `clips` is their number."""
@@ -150,25 +151,6 @@ def format_target_table(found: Means) -> str:
         for target, part, reached in list_targets(found)
     ]
     return format_table(["target", "part", "wanted", "reached", "met"], rows) if rows else ""
-
-
-def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a Markdown table whose columns line up as plain text too."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in [head, *rows]
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def round_for_json(value: Any) -> Any:
-    """Convert a value to what JSON can hold: rounded, NaN and infinity as None."""
-    if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: round_for_json(item) for name, item in value.items()}
-    return [round_for_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _format_number(value: float | None) -> str:

@@ -188,12 +188,12 @@ def _load_network(runtime: Runtime, model: bytes, input_px: int, sizes: tuple[in
     if outputs != set(sizes):
         raise CheckpointError(f"face model: expected outputs of {sizes} values, found {sorted(outputs)}")
 
-    def run_ordered(image: F32) -> list[F32]:
+    def run_in_order(image: F32) -> list[F32]:
         # runtimes differ in order and shape of the outputs, never in their number of values
         by_size = {out.size: out for out in run(image)}
         return [by_size[size] for size in sizes]
 
-    return run_ordered
+    return run_in_order
 
 
 def _run_cv2(model: bytes) -> _Run:

@@ -76,6 +76,11 @@ def render_contact_sheet(images: Sequence[U8], columns: int, labels: Sequence[st
     return sheet
 
 
+def encode_png(picture: U8) -> bytes:
+    """Encode RGB [h w 3] as PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
 def _shrink_to_fit(image: U8, width: int, height: int) -> U8:
     zoom = min(width / image.shape[1], height / image.shape[0])
     if zoom == 1:

@@ -10,12 +10,12 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from cals import hub
 from cals.errors import NoFaceError
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.face.draw import encode_png
 from cals.face.draw_people import draw_names, draw_person_row, get_colour
 from cals.face.people import PeopleTracker, count_faces, is_same_box
 from cals.face.person import Person
@@ -149,7 +149,7 @@ def track_people(
         document = {"video": video.name, "people": [person.document() for person in found]}
         partial_people.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         sheet = _draw_sheet(people, picture, best, end_s)
-        partial_sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+        partial_sheet.write_bytes(encode_png(sheet))
     return found
 
 

@@ -13,7 +13,7 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.face.align import CROP_SIZE_PX, estimate_pose
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.face.sampling import build_similarity, sample
 from cals.inference.frame_tracker import FrameTracker
 from cals.inference.person_tracker import build_no_face_error, build_tracker
@@ -120,7 +120,7 @@ def draw_sheet(rows: Sequence[tuple[str, FaceRow]], path: Path) -> None:
     pictures = [picture for row_items, _ in cells for picture in row_items]
     labels = [label for _, row_items in cells for label in row_items]
     sheet = render_contact_sheet(pictures, rows[0][1].columns, labels)
-    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes())
+    path.write_bytes(encode_png(sheet))
 
 
 def write_sheet(

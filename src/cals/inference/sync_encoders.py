@@ -14,8 +14,9 @@ from cals.face.align import CROP_SIZE_PX, sample_crop
 from cals.features.mel import iterate_log_mel
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.metrics.lse import Edges
+from cals.models.factory import build_frozen
 from cals.models.interop import mfcc, syncnet
-from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.models.sync import SyncModel
 from cals.types import F32, U8
 
 
@@ -114,7 +115,7 @@ def load_encoders(folder: Path | None = None, device: str = "cpu") -> CalsEncode
         name = f"sync encoders {folder.resolve().parent.name}/{folder.resolve().name}"
     else:
         raise ValueError("hub: the default model ships with sync encoders")
-    model = sync_from_checkpoint(load_checkpoint(folder))
+    model = build_frozen(SyncModel, load_checkpoint(folder))
     return CalsEncoders(model, f"{name} ({compute_weights_sha256(folder)[:12]})", device)
 
 

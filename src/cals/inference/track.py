@@ -10,7 +10,7 @@ import cv2
 from cals import hub
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
-from cals.face.draw import draw_track, render_contact_sheet
+from cals.face.draw import draw_track, encode_png, render_contact_sheet
 from cals.face.record import face_to_record
 from cals.inference.even_sampling import EvenSampler
 from cals.inference.person_tracker import build_no_face_error, build_tracker
@@ -63,8 +63,7 @@ def track_video(
             lines.write("\n]}\n")
         if not counts["faces"]:
             raise build_no_face_error(video, person, tracker)
-        encoded = cv2.imencode(".png", cv2.cvtColor(_build_sheet(sheet.items), cv2.COLOR_RGB2BGR))[1]
-        partial_sheet.write_bytes(encoded.tobytes())
+        partial_sheet.write_bytes(encode_png(_build_sheet(sheet.items)))
     return counts
 
 

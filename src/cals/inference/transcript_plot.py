@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cals.inference.score_plot import load_pyplot
 from cals.inference.transcript import Transcript
+from cals.report.plots import open_figure
 
 _COLOURS, _GREY, _DARK = {"audio": "#2a6f97", "video": "#c8553d"}, "#888888", "#eeeeee"
 _LABELS = {"audio": "sound", "video": "lips"}
@@ -23,25 +23,20 @@ _MIN_GAP_IN = 0.13
 
 def draw_transcript(transcript: Transcript, title: str, path: Path) -> None:
     """Write a PNG: reliability by stream with its spread over the channels, words at their times, sound and lips."""
-    pyplot = load_pyplot("scores")
     width = min(max(_MIN_IN, _WIDTH_IN * transcript.duration_s), _MAX_IN)
-    figure, axes = pyplot.subplots(
+    with open_figure(
+        path,
         len(_ROWS),
-        1,
-        figsize=(width, sum(_ROWS.values()) + 0.9),
+        size_in=(width, sum(_ROWS.values()) + 0.9),
+        dpi=100,
         sharex=True,
         height_ratios=list(_ROWS.values()),
-    )
-    try:
-        for axis, draw in zip(axes, (_draw_scores, _draw_words, _draw_sound, _draw_lips), strict=True):
+    ) as axes:
+        for axis, draw in zip(axes[:, 0], (_draw_scores, _draw_words, _draw_sound, _draw_lips), strict=True):
             draw(axis, transcript, width)
-        axes[0].set_title(title)
-        axes[0].set_xlim(0, transcript.duration_s)
-        axes[-1].set_xlabel("seconds")
-        figure.tight_layout()
-        figure.savefig(path, dpi=100, format="png")
-    finally:
-        pyplot.close(figure)
+        axes[0, 0].set_title(title)
+        axes[0, 0].set_xlim(0, transcript.duration_s)
+        axes[-1, 0].set_xlabel("seconds")
 
 
 def _draw_scores(axis: Any, transcript: Transcript, _width: float) -> None:

@@ -16,8 +16,8 @@ from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.clock import Clock, choose_rate, estimate_rate
-from cals.media.demuxing import Demuxer
-from cals.media.opening import Damage, choose_thread_type, describe_error, open_input
+from cals.media.demuxing import Demuxer, decode_packet
+from cals.media.opening import Damage, choose_thread_type, open_input
 from cals.media.pictures import UPRIGHT, build_converter, list_hdr_kinds, read_turn
 
 log = logging.getLogger(__name__)
@@ -148,14 +148,7 @@ class Decoder:
         self.damage.note("a packet that is cut short or corrupt", self.reached_s)
 
     def _decode(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
-        try:
-            pictures = self._codec.decode(packet)
-        except EOFError:
-            return
-        except (av.FFmpegError, OSError, ValueError) as error:
-            self.damage.note(f"a picture that cannot be decoded ({describe_error(error)})", self.reached_s, error)
-            return
-        for picture in pictures:
+        for picture in decode_packet(self._codec.decode, packet, self.damage, self.reached_s, what="a picture"):
             if picture.is_corrupt:
                 self.damage.note("a picture with decoding errors", self.reached_s)
             yield picture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any, TypeVar
 
 import av
 from av.container import InputContainer
@@ -9,6 +10,26 @@ from av.packet import Packet
 from av.stream import Stream
 
 from cals.media.opening import Damage, describe_error
+
+T = TypeVar("T")
+
+
+def decode_packet(
+    decode: Callable[["Packet[Any] | None"], list[T]],
+    packet: "Packet[Any] | None",
+    damage: Damage,
+    reached_s: Fraction,
+    *,
+    what: str,
+) -> list[T]:
+    """Decode a packet, or with None what the decoder still holds; data that cannot be decoded is noted as damage."""
+    try:
+        return decode(packet)
+    except EOFError:
+        return []
+    except (av.FFmpegError, OSError, ValueError) as error:
+        damage.note(f"{what} that cannot be decoded ({describe_error(error)})", reached_s, error)
+        return []
 
 
 class Demuxer:

@@ -18,7 +18,7 @@ from cals.media.amr import make_silence
 from cals.media.blocks import BlockReader
 from cals.media.channels import from_frame, get_channel_names, resolve_layout_name
 from cals.media.decoding import find_video_stream
-from cals.media.demuxing import Demuxer
+from cals.media.demuxing import Demuxer, decode_packet
 from cals.media.header_duration import read_header_duration_s
 from cals.media.opening import Damage, describe_error, open_input
 from cals.media.reader import find_video_start_s
@@ -99,13 +99,7 @@ class AudioSource(BlockReader):
         silence = None if packet is None else make_silence(packet, self._stream.codec_context.name)
         if silence is not None:
             return [silence]
-        try:
-            return self._stream.decode(packet)
-        except EOFError:
-            return []
-        except (av.FFmpegError, OSError, ValueError) as error:
-            self._damage.note(f"sound that cannot be decoded ({describe_error(error)})", self._position_s, error)
-            return []
+        return decode_packet(self._stream.decode, packet, self._damage, self._position_s, what="sound")
 
     def _convert_frames(self) -> Iterator[tuple[F32, Fraction | None]]:
         """Yield float blocks in one rate and layout, each with the time stamp of its first sample."""

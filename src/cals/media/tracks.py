@@ -36,7 +36,7 @@ def select_sound_track(path: Path, container: InputContainer, choice: str | int 
 def choose_track(path: Path, tracks: tuple[AudioStream, ...], choice: str | int | None) -> AudioStream:
     """Choose the track that `choice` names, else the default one, else the first; with a decoder if possible."""
     if choice is not None:
-        return _find_named(path, tracks, str(choice).strip().lower())
+        return _find_by_name(path, tracks, str(choice).strip().lower())
     return max(tracks, key=lambda track: (_has_decoder(track), bool(track.disposition & Disposition.default)))
 
 
@@ -60,7 +60,7 @@ def _has_decoder(track: Stream) -> bool:
     return track.codec_context is not None
 
 
-def _find_named(path: Path, tracks: tuple[AudioStream, ...], choice: str) -> AudioStream:
+def _find_by_name(path: Path, tracks: tuple[AudioStream, ...], choice: str) -> AudioStream:
     for number, track in enumerate(tracks, 1):
         language = (track.language or "").lower()
         # "en" also matches "eng" and "en-GB".

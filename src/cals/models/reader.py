@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from cals.checkpoint import Checkpoint, config_from_dict, load_frozen_weights
-from cals.errors import CheckpointError, ConfigError
+from cals.errors import ConfigError
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
 GRID_SLOTS: dict[str, tuple[str, ...]] = {
@@ -133,14 +132,3 @@ class LipReader(nn.Module):
         mean = (x * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
         peak = x.masked_fill(~mask, -torch.inf).amax(dim=1)
         return self.head(torch.cat([mean, peak.to(mean.dtype)], dim=-1))
-
-
-def reader_from_checkpoint(checkpoint: Checkpoint) -> LipReader:
-    """Build the reader of a checkpoint, frozen; strict: every weight must be present and fit."""
-    if checkpoint.kind != "reader":
-        raise CheckpointError(
-            f"checkpoint: expected a lip reader, found a {checkpoint.kind!r} model; name what `cals train reader` wrote"
-        )
-    model = LipReader(config_from_dict(ReaderConfig, checkpoint.config))
-    load_frozen_weights(model, checkpoint)
-    return model

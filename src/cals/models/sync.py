@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_unshuffle
 
-from cals.checkpoint import Checkpoint, config_from_dict, load_frozen_weights
-from cals.errors import CheckpointError, ConfigError
+from cals.errors import ConfigError
 from cals.features.mel import MelConfig
 from cals.nn.blocks import ConvBlock, ResidualBlock
 
@@ -116,14 +115,3 @@ class SyncModel(nn.Module):
         device = self.visual.head.weight.device
         visual = self.visual.encode_frames(lower[None].to(device).float() / 255)
         return visual[0], self.audio.encode_frames(mel[None].to(device))[0]
-
-
-def sync_from_checkpoint(checkpoint: Checkpoint) -> SyncModel:
-    """Build the encoders of a checkpoint, frozen; strict: every weight must be present and fit."""
-    if checkpoint.kind != "sync":
-        raise CheckpointError(
-            f"checkpoint: expected sync encoders, found a {checkpoint.kind!r} model; name what `cals train sync` wrote"
-        )
-    model = SyncModel(config_from_dict(SyncConfig, checkpoint.config))
-    load_frozen_weights(model, checkpoint)
-    return model

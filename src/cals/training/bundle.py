@@ -7,8 +7,9 @@ from torch import Tensor
 
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
 from cals.errors import CheckpointError
-from cals.models.factory import from_checkpoint
-from cals.models.sync import sync_from_checkpoint
+from cals.models.factory import build_frozen, from_checkpoint
+from cals.models.sync import SyncModel
+from cals.report.tables import format_table
 from cals.training.release import check_output_folder, write_release
 
 
@@ -29,7 +30,7 @@ def write_bundle(model: Path, out: Path, sync: Path | None = None, *, force: boo
         if lips.parents.get("sync", sha256) != sha256:
             raise CheckpointError(f"{sync}: expected the encoders that {model} was trained against, found others")
         encoders = _to_half(load_checkpoint(sync))
-        sync_from_checkpoint(encoders)
+        build_frozen(SyncModel, encoders)
     write_release(place, halved, encoders, _build_card(lips, place.name))
     return out
 
@@ -56,10 +57,10 @@ def _to_half(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _build_card(lips: Checkpoint, name: str) -> str:
-    metrics = "\n".join(f"| {key} | {value:.4g} |" for key, value in sorted(lips.metrics.items()))
+    metrics = [[key, f"{value:.4g}"] for key, value in sorted(lips.metrics.items())]
     return (
         f"# {name}\n\nA `{lips.kind}` lip-sync model for cals, step {lips.step}.\n\n"
         "Before you pass it on, say here: the data and its licence; the commands and the commit that trained it; where "
         "it fails; what it may be used for and what not (the consent of whoever is shown speaking comes first).\n\n"
-        f"| at the last validation | |\n|---|---|\n{metrics}\n"
+        f"{format_table(['at the last validation', ''], metrics, aligned=False)}\n"
     )

@@ -22,10 +22,10 @@ from cals.models.avsr.config import AVSRConfig
 from cals.models.avsr.network import AVSR
 from cals.models.avsr.tokens import build_tokens
 from cals.models.cals import MeshLips, MeshLipsConfig, UNetLips, UNetLipsConfig
-from cals.models.factory import FRONT_PARENT, load_front_end
+from cals.models.factory import FRONT_PARENT, build_frozen, load_front_end
 from cals.models.mesh import FaceMesh
 from cals.models.reader import ReaderConfig
-from cals.models.sync import SyncModel, sync_from_checkpoint
+from cals.models.sync import SyncModel
 from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
@@ -340,4 +340,4 @@ def _load_or_fit_mesh(training: ClipStore, components: int, run: Path) -> FaceMe
 
 def load_sync(folder: Path) -> SyncModel:
     """Load the sync encoders of a checkpoint, frozen."""
-    return sync_from_checkpoint(load_checkpoint(folder))
+    return build_frozen(SyncModel, load_checkpoint(folder))

@@ -11,6 +11,7 @@ from typing import Any
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
 from cals.files import replace_atomically
+from cals.report.plots import open_figure
 
 
 class RunLog:
@@ -52,11 +53,6 @@ class RunLog:
         if time.monotonic() - self._plotted_s < every_s:
             return
         self._plotted_s = time.monotonic()
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-
         curves: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
         for _, entry in self._iterate_entries():
             if entry["kind"] in ("train", "validation"):
@@ -67,17 +63,14 @@ class RunLog:
             return
         columns = min(3, len(curves))
         rows = -(-len(curves) // columns)
-        figure, axes = pyplot.subplots(rows, columns, figsize=(5 * columns, 3.2 * rows), squeeze=False)
-        for axis, (name, kinds) in zip(axes.flat, sorted(curves.items()), strict=False):
-            for kind, points in sorted(kinds.items()):
-                axis.plot(*zip(*points, strict=True), label=kind)
-            axis.set_title(name)
-            axis.legend()
-        for axis in axes.flat[len(curves) :]:
-            axis.axis("off")
-        figure.tight_layout()
-        figure.savefig(self._curves, dpi=90)
-        pyplot.close(figure)
+        with open_figure(self._curves, rows, columns, size_in=(5 * columns, 3.2 * rows), dpi=90) as axes:
+            for axis, (name, kinds) in zip(axes.flat, sorted(curves.items()), strict=False):
+                for kind, points in sorted(kinds.items()):
+                    axis.plot(*zip(*points, strict=True), label=kind)
+                axis.set_title(name)
+                axis.legend()
+            for axis in axes.flat[len(curves) :]:
+                axis.axis("off")
 
     def close(self) -> None:
         """Flush TensorBoard's buffer."""

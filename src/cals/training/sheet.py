@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from torch import Tensor
 
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.files import replace_atomically
 
 DIFFERENCE_GAIN = 4
@@ -30,9 +29,8 @@ def write_training_sheet(path: Path, reference: Tensor, target: Tensor, generate
     images = [image for row in rows.values() for image in _to_uint8(row)]
     labels = [text for name in rows for text in [name, *[""] * (columns - 1)]]
     sheet = render_contact_sheet(images, columns, labels)
-    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     with replace_atomically(path) as partial:
-        partial.write_bytes(encoded.tobytes())
+        partial.write_bytes(encode_png(sheet))
 
 
 def _to_uint8(images: Tensor) -> np.ndarray:

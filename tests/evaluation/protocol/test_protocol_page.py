@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,14 +13,12 @@ from test_protocol_scores import PAIR, record
 
 from cals.data.manifest import ClipSource
 from cals.evaluation.drives import RealClip, read_clip, write_wav
-from cals.evaluation.protocol.comparison import MEASURES, Cell, build_tables, score_pair
-from cals.evaluation.protocol.dot_plot import render_dot_plot
+from cals.evaluation.protocol.comparison import MEASURES, build_tables, score_pair
 from cals.evaluation.protocol.page import render_page
 from cals.evaluation.protocol.report import EvaluationReport
 from cals.evaluation.protocol.side_by_side import BAR_PX, SIDE_PX, join_views, write_view
 from cals.face.detector import FaceDetector
 from cals.media.reader import VideoReader
-from cals.metrics.bootstrap import estimate_mean
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "br", "link", "input", "img"}
@@ -108,22 +105,6 @@ def test_addresses_of_odd_names_are_quoted() -> None:
     reader = Reader()
     reader.feed(render_page(result))
     assert "clips/a%20%23%22b%22%2050%25.mp4" in reader.addresses
-
-
-def test_plots_have_a_dot_a_clip_at_its_place() -> None:
-    values = (20.0, 25.0, 30.0)
-    cells = {
-        "a": Cell(estimate_mean(np.array(values)), 3, values),
-        "one": Cell(estimate_mean(np.array([40.0])), 1, (40.0,)),
-    }
-    tree = ElementTree.fromstring(render_dot_plot(MEASURES["psnr"], cells, 'A "plot"'))
-    assert tree.get("aria-label") == 'A "plot"'
-    dots = [float(dot.get("cx", "")) for dot in tree if dot.get("class") == "clip"]
-    means = [float(dot.get("cx", "")) for dot in tree if dot.get("class") == "mean"]
-    assert len(dots) == 4
-    assert dots[1] - dots[0] == pytest.approx(dots[2] - dots[1], abs=0.11)
-    assert means == pytest.approx([dots[1], dots[3]], abs=0.11)
-    assert 0 < min(dots) < max(dots) < 460
 
 
 def test_the_joined_clip_has_every_view_and_the_sound(site: Path) -> None:

@@ -18,7 +18,7 @@ from cals.evaluation.drives import RealClip
 from cals.evaluation.protocol import rolled
 from cals.evaluation.protocol.pairs import PAIRS
 from cals.evaluation.protocol.rolled import find_bilabials
-from cals.evaluation.protocol.rolled_scores import find_target_frames, score_rolled
+from cals.evaluation.protocol.rolled_scores import find_target_frames, score_roll
 from cals.evaluation.protocol.strips import COLUMNS, SIDE_PX
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
@@ -217,13 +217,13 @@ def test_the_leap_of_the_real_mouth_at_the_seam_is_not_its_motion() -> None:
     changed["change"][FRAMES // 2 - 1] = 90  # at the seam
     generated = replace(real, values=changed | {"opening": values["opening"][meant]}, lips=0.5 * lips, compute=2.5)
     use = np.ones(FRAMES, bool)
-    result = score_rolled(generated, real, use, [(0.0, 0.04)])
+    result = score_roll(generated, real, use, [(0.0, 0.04)])
     own = np.corrcoef(values["opening"], values["opening"][meant])[0, 1]
     expected = {"opening": 1, "span": 1, "leak": 0, "jitter": 0.5, "flicker": 1.5, "sharpness": 0.5, "compute": 2.5}
     assert result == pytest.approx(expected | {"width": np.corrcoef(time, time[meant])[0, 1], "closures": 0})
     assert own < 0
-    assert score_rolled(real, real, use, [(0.0, 0.04)]) == {"closures": 0}
-    assert score_rolled(real, real, use, None) == {}
+    assert score_roll(real, real, use, [(0.0, 0.04)]) == {"closures": 0}
+    assert score_roll(real, real, use, None) == {}
     real.valid[3] = False
     assert np.flatnonzero(find_target_frames(real) < 0).tolist() == [3 + FRAMES // 2]
 

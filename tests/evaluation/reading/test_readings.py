@@ -1,12 +1,9 @@
 """What the report says of readings that are known."""
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cals.evaluation.reading.confusion_picture import CELL_PX, GAP_PX, LABEL_PX, draw_confusions
 from cals.evaluation.reading.readings import ALL, ClipReading, ReadabilityReport, Reading, Score
 from cals.models.reader import ReaderConfig
 
@@ -70,18 +67,3 @@ def test_tables_and_counts_are_readable(report: ReadabilityReport) -> None:
     document = report.document()
     assert document["clips"][0]["readings"]["model"][1] == ("a", "b", "a")
     assert ClipReading.from_document(document["clips"][0]) == report.clips[0]
-
-
-def test_the_picture_shows_what_was_read_as_what(report: ReadabilityReport, tmp_path: Path) -> None:
-    words = report.clips[0].readings
-    picture = draw_confusions({"real": words["real"], "model": words["model"]}, CONFIG)
-    side, edges = CELL_PX * 5, LABEL_PX + GAP_PX
-    assert picture.shape == (side + 2 * GAP_PX, 2 * (side + edges), 3)
-
-    def cells(square: int) -> np.ndarray:
-        left = square * (side + edges) + LABEL_PX
-        middles = np.arange(5) * CELL_PX + CELL_PX // 2
-        return picture[np.ix_(GAP_PX + middles, left + middles)].mean(axis=2)
-
-    dark = {square: {(int(r), int(c)) for r, c in np.argwhere(cells(square) < 128)} for square in (0, 1)}
-    assert dark == {0: {(0, 0), (2, 2), (3, 3)}, 1: {(0, 0), (2, 3), (3, 2)}}

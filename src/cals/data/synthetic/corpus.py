@@ -12,7 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from cals.data.offset import MAX_SHIFT, compute_loudness, compute_offset_curve
@@ -29,7 +28,7 @@ from cals.data.synthetic.people import FRAME_PX, Speaker, sample_head_motion, sa
 from cals.data.synthetic.sound import SAMPLE_RATE_HZ, synthesize
 from cals.errors import ConfigError, DataError
 from cals.face.align import CROP_SIZE_PX, Aligner
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.face.landmarks import measure_mouth_opening
 from cals.files import replace_atomically
 from cals.media.frame import Frame
@@ -147,7 +146,7 @@ def render_clip(
         "words": [list(word) for word in spoken.words] or None,
         "offset_corrected_frames": 0,
         "sync_correlation": round(float(curve[MAX_SHIFT - 1 : MAX_SHIFT + 2].max()), 4),
-        "phones": [list(phone) for phone in spoken.timed()],
+        "phones": [list(phone) for phone in spoken.list_times()],
         "mouth": mouth.round(4).tolist(),
     }
     return Sample(
@@ -305,11 +304,8 @@ def _write_sheet(path: Path, out: Path, config: SyntheticConfig) -> None:
         labels += [sample.facts["speaker"], *[""] * (_SHEET_FRAMES - 1)]
         if len(pictures) >= _SHEET_FRAMES * min(_SHEET_CLIPS, config.speakers):
             break
-    picture = cv2.imencode(
-        ".png", cv2.cvtColor(render_contact_sheet(pictures, _SHEET_FRAMES, labels), cv2.COLOR_RGB2BGR)
-    )[1]
     with convert_write_errors(path), replace_atomically(path) as partial:
-        partial.write_bytes(picture.tobytes())
+        partial.write_bytes(encode_png(render_contact_sheet(pictures, _SHEET_FRAMES, labels)))
 
 
 def _write(path: Path, text: str) -> None:

@@ -60,20 +60,20 @@ class PhoneChain:
         """Phone of each state."""
         return tuple(phone for phone, _ in self.states)
 
-    def stationary(self) -> F64:
+    def compute_shares(self) -> F64:
         """Compute the share of each state among all phones spoken, [s]."""
         count = len(self.states)
         equations = np.vstack([self.odds.T - np.eye(count), np.ones(count)])
         shares: F64 = np.linalg.lstsq(equations, np.append(np.zeros(count), 1.0), rcond=None)[0]
         return np.asarray(np.clip(shares, 0, None) / np.clip(shares, 0, None).sum())
 
-    def reversed(self) -> "PhoneChain":
+    def reverse(self) -> "PhoneChain":
         """Return the chain of the same speech backwards."""
-        shares = self.stationary()
+        shares = self.compute_shares()
         joint = shares[:, None] * self.odds
         return PhoneChain(self.states, joint.T / np.maximum(joint.sum(axis=0)[:, None], 1e-300))
 
-    def after(self, states: I64, rng: np.random.Generator) -> I64:
+    def sample_next(self, states: I64, rng: np.random.Generator) -> I64:
         """Sample a successor of each state [n]."""
         return self._find_states(states + rng.random(len(states)))
 
@@ -89,7 +89,7 @@ class PhoneChain:
 
     def mean_phone_s(self) -> float:
         """Compute the mean duration of the phones, without pauses."""
-        shares = self.stationary() * (np.array(self.phones) != PAUSE)
+        shares = self.compute_shares() * (np.array(self.phones) != PAUSE)
         return float(shares @ [PHONES[phone].mean_s for phone in self.phones] / shares.sum())
 
 
@@ -157,7 +157,7 @@ class PhoneSequence:
     words: tuple[tuple[float, float, str], ...] = ()
     """(start, end, text) in seconds."""
 
-    def timed(self) -> list[tuple[float, float, str]]:
+    def list_times(self) -> list[tuple[float, float, str]]:
         """Return (start, end, phone) in seconds, to 0.1 ms."""
         edges = self.edges_s.round(4).tolist()
         return list(zip(edges[:-1], edges[1:], self.phones, strict=True))
@@ -173,7 +173,7 @@ def speak(chain: PhoneChain, seconds: float, rng: np.random.Generator, tempo: fl
     """Sample speech of exactly that length, between pauses."""
     states, durations_s = [chain.phones.index(PAUSE)], [LEAD_S]
     while True:
-        state = int(chain.after(np.array(states[-1:]), rng)[0])
+        state = int(chain.sample_next(np.array(states[-1:]), rng)[0])
         length = float(sample_durations((chain.phones[state],), rng, tempo)[0])
         if sum(durations_s) + length > seconds - LEAD_S:
             break

@@ -110,12 +110,12 @@ def _sample_completions(
     target, strength, shares = look_up_phones(chain.phones)
     means = np.array([PHONES[phone].mean_s for phone in chain.phones])
     for sign, edge, first in ((-1.0, starts, left), (1.0, ends, right)):
-        walk = chain if sign > 0 else chain.reversed()
+        walk = chain if sign > 0 else chain.reverse()
         states = np.repeat(spoken.places[first], draws)
         distance = edge.ravel() * sign  # seconds outward from the middle
         reach = dominance.before_s if sign > 0 else dominance.after_s
         while bool((distance < reach).any()):
-            states = walk.after(states, rng)
+            states = walk.sample_next(states, rng)
             absent = np.full_like(distance, -1.0)
             weights = dominance.weights(*((distance, absent) if sign > 0 else (absent, distance)), shares[states])
             weighted = (weights[:, None] * strength[states]).reshape(len(times), draws, 3)

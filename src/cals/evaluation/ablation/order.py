@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from cals.evaluation.table import format_table
 from cals.metrics.bootstrap import estimate_mean
+from cals.report.tables import format_table
 
 Scores = dict[str, dict[str, dict[str, dict[str, float]]]]
 """Part -> row -> measure -> clip -> value."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from cals import hub
@@ -22,7 +21,7 @@ from cals.evaluation.offsets import compute_clip_lse, load_sync
 from cals.evaluation.outputs import generate_output
 from cals.evaluation.scores import score_motion, score_pixels
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.files import replace_atomically
 from cals.inference.lipsync import LipSync
 from cals.models.sync import SyncModel
@@ -208,6 +207,5 @@ def _write_strips(path: Path, name: str, rows: Mapping[str, AlignedFaces]) -> No
     sheet = render_contact_sheet(
         crops, STRIP_FRAMES, [text for row in labels for text in [row, *[""] * (STRIP_FRAMES - 1)]]
     )
-    encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
     with replace_atomically(path) as partial:
-        partial.write_bytes(encoded.tobytes())
+        partial.write_bytes(encode_png(sheet))

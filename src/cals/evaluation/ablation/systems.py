@@ -18,10 +18,10 @@ from cals.evaluation.protocol.report import EvaluationReport
 from cals.evaluation.protocol.run import evaluate
 from cals.evaluation.reading.readability import ReadabilityConfig, measure_readability
 from cals.evaluation.reading.readings import ALL as ALL_WORDS
-from cals.evaluation.table import format_table
 from cals.files import replace_atomically
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import Estimate, estimate_mean
+from cals.report.tables import format_table
 from cals.types import ProgressCallback
 
 FILES = ("compare.json", "compare.md")

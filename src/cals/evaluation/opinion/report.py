@@ -1,8 +1,6 @@
 """Report of a study: mean opinion scores beside those of the paper's Table 2, with intervals and tests."""
 
-import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,11 @@ from cals.evaluation.opinion.ratings import (
     group_raters,
 )
 from cals.evaluation.opinion.study import ANSWERS, QUESTIONS, Study, read_study
-from cals.evaluation.studies.plots import load_pyplot
-from cals.evaluation.table import format_table, round_for_json
-from cals.inference.report import create_file
+from cals.evaluation.results import open_results, write_json
 from cals.metrics.bootstrap import Estimate
+from cals.report.plots import load_pyplot
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_table
 
 FILES = ("report.json", "report.md", "report.png")
 PUBLISHED = {
@@ -130,12 +129,11 @@ def report_study(
     """
     study = read_study(folder)
     load_pyplot()  # fails before any work if matplotlib is missing
-    with ExitStack() as stack:
-        paths = [stack.enter_context(create_file(folder / name, force=force, reserved=files)) for name in FILES]
+    with open_results(folder, FILES, force=force, reserved=files) as (document, text, picture):
         report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
-        paths[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        paths[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        draw_scores(paths[2], report.means, PUBLISHED)
+        write_json(document, report.document())
+        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        draw_scores(picture, report.means, PUBLISHED)
     return report
 
 

@@ -13,7 +13,7 @@ from cals.evaluation.outputs import REAL
 from cals.evaluation.protocol.frame_records import WINDOW, FrameRecord
 from cals.evaluation.protocol.pair_scorer import MIN_FRAMES
 from cals.evaluation.protocol.pairs import Kind, Pair
-from cals.evaluation.protocol.rolled_scores import find_target_frames, score_rolled
+from cals.evaluation.protocol.rolled_scores import find_target_frames, score_roll
 from cals.evaluation.scores import MIN_SILENT, compute_sharpness
 from cals.inference.score import MIN_WINDOWS
 from cals.metrics.bootstrap import Estimate, estimate_mean
@@ -157,7 +157,7 @@ def score_pair(
     for name, record in kept.items():
         result.scores[name] = _compute_scores(pair.kind, record, real, use)
         if pair.kind == "rolled":
-            result.scores[name] |= score_rolled(record, real, use, bilabials)
+            result.scores[name] |= score_roll(record, real, use, bilabials)
     return result, {name: _select_features(record, real, use) for name, record in kept.items() if name != REAL}
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cals.evaluation.dlib_landmarks import DlibPredictor
-from cals.evaluation.drives import F64, AlignedFaces, RealClip, compute_rolled_index
+from cals.evaluation.drives import F64, AlignedFaces, RealClip, compute_roll
 from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import EQUAL_DB, build_lip_mask, compute_openings, score_pixels_by_frame
 from cals.face.landmarks import MOUTH_68, measure_mouth_width
@@ -117,7 +117,7 @@ def measure_frames(
     if pixels:
         values |= _measure_pixels(seen.crops[index], clip.faces.crops[index], clip.faces.landmarks[index])
     if rolled:
-        values |= {name: column[index] for name, column in _measure_rolled(clip, seen).items()}
+        values |= {name: column[index] for name, column in _measure_roll(clip, seen).items()}
     fps = tools.encoders.fps
     # moments as `resample_frames` counts them: those whose middle is before the end
     moments_s = (np.arange(max(math.ceil(clip.end_s * fps - 0.5), 0)) + 0.5) / fps
@@ -162,7 +162,7 @@ def _measure_identity(crops: U8, real_crops: U8) -> F64:
     return np.array([identity_features(crop) @ real for crop in crops], dtype=np.float64)
 
 
-def _measure_rolled(clip: RealClip, seen: AlignedFaces) -> dict[str, F64]:
+def _measure_roll(clip: RealClip, seen: AlignedFaces) -> dict[str, F64]:
     """Measure each mouth [t] by itself, its time, and the index of the real frame whose mouth belongs there."""
     size_px = seen.crops.shape[1]
     masks, energy = np.zeros(seen.crops.shape[:3], bool), np.full(len(seen.valid), np.nan)
@@ -173,7 +173,7 @@ def _measure_rolled(clip: RealClip, seen: AlignedFaces) -> dict[str, F64]:
         "change": compute_changes(seen.crops, masks),
         "own_energy": energy,
         "middle_s": clip.middles_s,
-        "meant": compute_rolled_index(clip, clip).astype(np.float64),
+        "meant": compute_roll(clip, clip).astype(np.float64),
     }
 
 

@@ -1,14 +1,12 @@
 """`index.html` of an evaluation: one file beside its clips, which any browser opens from disk."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from urllib.parse import quote
 
 from cals.evaluation.outputs import COPY, REAL
-from cals.evaluation.protocol.comparison import MEASURES, PairResult, Table
-from cals.evaluation.protocol.dot_plot import render_dot_plot
-from cals.evaluation.protocol.page_style import SCRIPT, STYLE
+from cals.evaluation.protocol.comparison import MEASURES, Cell, Measure, PairResult, Table
 from cals.evaluation.protocol.report import (
     FRECHET,
     KINDS,
@@ -19,52 +17,55 @@ from cals.evaluation.protocol.report import (
     format_title,
     format_value,
 )
+from cals.report.dot_plot import Dots, render_dot_plot
+from cals.report.page import render_definitions, render_document, render_section, wrap_table
 
 _NONE = '<span class="none" aria-label="none">–</span>'
 
 
 def render_page(report: EvaluationReport) -> str:
-    """Render the page; it loads nothing but the clips, and without scripts only sorting is missing."""
+    """Render the page; it loads nothing but the clips and the contact sheet."""
     sections = [_render_section(number, one, report) for number, one in enumerate(report.tables) if one.rows]
     links = "".join(
         f'<li><a href="#t{number}">{escape(format_title(one))}</a></li>'
         for number, one in enumerate(report.tables)
         if one.rows
     )
-    settings = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(format_setting(value))}</dd></div>"
-        for name, value in report.settings.items()
-    )
+    settings = {name: format_setting(value) for name, value in report.settings.items()}
     names = ", ".join(method for method in report.methods if method not in (REAL, COPY))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Evaluation: {escape(names)}</title><style>{STYLE}</style></head><body>"
-        f'<header><p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
+    header = (
+        f'<p class="eyebrow">cals evaluate</p><h1>{escape(names)}</h1>'
         f"<p>{escape(_capitalise(report.format_counts()))}</p>"
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
-        '<li><a href="#measured">What is measured</a></li></ul></nav></header><main>'
-        f"{''.join(sections)}{_render_sheet(report)}{_render_offsets(report)}{_render_missing(report)}{_render_meanings(report)}"
-        f'<section aria-labelledby="how"><h2 id="how">How it was made</h2><dl>{settings}</dl></section>'
-        f"</main><script>{SCRIPT}</script></body></html>"
+        '<li><a href="#measured">What is measured</a></li></ul></nav>'
     )
+    sections += [_render_sheet(report), _render_offsets(report), _render_missing(report), _render_meanings(report)]
+    sections.append(render_section("how", "How it was made", render_definitions(settings)))
+    return render_document(f"Evaluation: {names}", header, "".join(sections))
 
 
 def _render_section(number: int, one: Table, report: EvaluationReport) -> str:
     plots = [
-        f"<figure><figcaption><strong>{escape(MEASURES[name].title)}</strong> "
-        f"{describe_direction(MEASURES[name])}</figcaption>"
-        f"{render_dot_plot(MEASURES[name], cells, f'{MEASURES[name].title} by method, {format_title(one)}')}</figure>"
-        for name in MEASURES
+        _render_plot(measure, cells, format_title(one))
+        for name, measure in MEASURES.items()
         if (cells := {method: row[name] for method, row in one.rows.items() if name in row})
     ]
     results = [r for r in report.results if (r.pair.part, r.pair.kind) == (one.part, one.kind)]
-    return (
-        f'<section aria-labelledby="t{number}"><h2 id="t{number}">{escape(format_title(one))}</h2>'
+    body = (
         f"{_render_summary(one)}{_render_clips(results, report)}"
         f'<details open><summary>Plots: a dot a clip, means with their 95 % interval</summary><div class="plots">'
         f"{''.join(plots)}</div></details>"
-        f"<details><summary>Every clip</summary>{_render_clip_table(one, results)}</details></section>"
+        f"<details><summary>Every clip</summary>{_render_clip_table(one, results)}</details>"
+    )
+    return render_section(f"t{number}", format_title(one), body)
+
+
+def _render_plot(measure: Measure, cells: Mapping[str, Cell], title: str) -> str:
+    rows = {method: Dots(cell.values, cell.estimate) for method, cell in cells.items()}
+    name = f"{measure.title} by method, {title}"
+    return (
+        f"<figure><figcaption><strong>{escape(measure.title)}</strong> {describe_direction(measure)}</figcaption>"
+        f"{render_dot_plot(rows, name, best=measure.best, digits=measure.digits)}</figure>"
     )
 
 
@@ -91,7 +92,7 @@ def _render_summary(one: Table) -> str:
         ]
         lines.append(_render_line(FRECHET.title, describe_direction(FRECHET), cells))
     lines.append(_render_line("failed pairs", "", [f"<td>{one.failed.get(m, 0)}</td>" for m in one.rows]))
-    return _wrap_scrolling(
+    return wrap_table(
         f"<table><caption>{KINDS[one.kind]}: {one.judged} of {one.pairs} pairs judged. Means over clips with 95 % "
         f"bootstrap intervals; bold: the nearest to perfect among the generated ones with all clips.</caption>"
         f'<thead><tr><th scope="col">measure</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>',
@@ -139,7 +140,7 @@ def _render_clip_table(one: Table, results: list[PairResult]) -> str:
                 f'<tr><th scope="row">{escape(result.pair.id)}</th><td>{escape(method)}</td>'
                 f"<td>{result.used}</td>{cells}</tr>"
             )
-    return _wrap_scrolling(
+    return wrap_table(
         f"<table class=sortable><caption>Every pair and method; the heads sort.</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>",
         f"Every clip, {format_title(one)}",
@@ -150,19 +151,14 @@ def _render_number(number: float | None, digits: int) -> str:
     return "<td></td>" if number is None or not math.isfinite(number) else f"<td>{number:.{digits}f}</td>"
 
 
-def _wrap_scrolling(table: str, name: str) -> str:
-    """Wrap a table in a region that keyboards can scroll."""
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(name, quote=True)}">{table}</div>'
-
-
 def _render_sheet(report: EvaluationReport) -> str:
     if not report.sheet:
         return ""
-    return (
-        '<section aria-labelledby="sheet"><h2 id="sheet">Mouths at the same moments</h2>'
+    body = (
         "<p>Of each clip: the real frames, the real mouths that belong to the rolled sound, and what was generated.</p>"
-        f'<img src="{quote(report.sheet)}" loading="lazy" alt="Rows of lower faces: real, meant, generated"></section>'
+        f'<img src="{quote(report.sheet)}" loading="lazy" alt="Rows of lower faces: real, meant, generated">'
     )
+    return render_section("sheet", "Mouths at the same moments", body)
 
 
 def _render_offsets(report: EvaluationReport) -> str:
@@ -173,12 +169,12 @@ def _render_offsets(report: EvaluationReport) -> str:
         f"<td class=words>{escape(one.why)}</td></tr>"
         for name, one in report.offsets.items()
     )
-    table = _wrap_scrolling(
+    table = wrap_table(
         '<table><thead><tr><th scope="col">pair</th><th scope="col">frames of 1/25 s</th>'
         f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
         OFFSETS,
     )
-    return f'<section aria-labelledby="offsets"><h2 id="offsets">{OFFSETS}</h2>{table}</section>'
+    return render_section("offsets", OFFSETS, table)
 
 
 def _render_missing(report: EvaluationReport) -> str:
@@ -189,25 +185,19 @@ def _render_missing(report: EvaluationReport) -> str:
         f"<td class=words>{escape(why)}</td></tr>"
         for pair, name, why in lines
     )
-    table = _wrap_scrolling(
+    table = wrap_table(
         '<table><thead><tr><th scope="col">pair</th><th scope="col" class=words>method</th>'
         f'<th scope="col" class=words>why</th></tr></thead><tbody>{rows}</tbody></table>',
         "What is missing",
     )
     body = table if lines else "<p>Nothing: every method has a result for every pair.</p>"
-    return f'<section aria-labelledby="failed"><h2 id="failed">What is missing</h2>{body}</section>'
+    return render_section("failed", "What is missing", body)
 
 
 def _render_meanings(report: EvaluationReport) -> str:
-    terms = "".join(
-        f"<div><dt>{escape(m.title)}</dt><dd>{escape(m.meaning)}; {describe_direction(m)}</dd></div>"
-        for m in report.list_measures()
-    )
+    meanings = {one.title: f"{one.meaning}; {describe_direction(one)}" for one in report.list_measures()}
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
-    return (
-        '<section aria-labelledby="measured"><h2 id="measured">What is measured</h2>'
-        f"<dl>{terms}</dl><ul>{notes}</ul></section>"
-    )
+    return render_section("measured", "What is measured", f"{render_definitions(meanings)}<ul>{notes}</ul>")
 
 
 def _capitalise(text: str) -> str:

@@ -26,6 +26,7 @@ from cals.evaluation.outputs import (
     read_output,
 )
 from cals.evaluation.protocol.frame_records import WINDOW, FrameRecord, MetricModels, measure_frames
+from cals.evaluation.protocol.options import EvaluationOptions
 from cals.evaluation.protocol.pairs import Pair, PairList, find_clips
 from cals.evaluation.protocol.side_by_side import write_view
 from cals.evaluation.protocol.strips import write_strip
@@ -44,33 +45,13 @@ _FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(EvaluationOptions):
     """Methods that are compared, and the models that score them."""
 
     models: tuple[tuple[str, str], ...] = ()
     """Names in the tables, and registered names or checkpoint folders."""
     generated: tuple[tuple[str, Path], ...] = ()
     """Names in the tables, and folders of videos called by the pairs' ids."""
-    sync: Path | None = None
-    """Checkpoint folder of the sync encoders; None for those that ship."""
-    syncnet: Path | None = None
-    """The original SyncNet's weights, to judge by instead."""
-    offsets: Path | None = None
-    """JSON file with frames by which clips' pictures are late, for rolled sounds; else they are found."""
-    dlib: Path | None = None
-    """dlib's 68-point predictor, for LMD by its points too."""
-    copy: bool = True
-    """Whether the baseline that copies mouths is judged too."""
-    truth: bool = True
-    """Whether the real clips are shown as a row, for what needs no comparison with them."""
-    shown: int = 2
-    """Pairs a part and kind that are shown side by side."""
-    workers: int = 1
-    ray: str | None = None
-    """A Ray cluster's address to work on, see `run_jobs`."""
-    device: str = "cpu"
-    batch: int = 8
-    face_models: Path | None = None
 
     def __post_init__(self) -> None:
         names = [name for name, _ in (*self.models, *self.generated)]
@@ -84,10 +65,15 @@ class EvaluationConfig:
             raise ConfigError(
                 "methods: expected a model or a folder of videos, found none; give --model or --generated"
             )
-        if self.workers < (0 if self.ray else 1) or self.shown < 0:
+        if self.processes < (0 if self.ray else 1) or self.shown < 0:
             raise ConfigError(
                 f"workers, shown: expected 1 or more and 0 or more, found {self.workers} and {self.shown}; give others"
             )
+
+    @property
+    def processes(self) -> int:
+        """Number of processes; 0 stands for all processors of a cluster."""
+        return (0 if self.ray else 1) if self.workers is None else self.workers
 
     @property
     def methods(self) -> tuple[str, ...]:

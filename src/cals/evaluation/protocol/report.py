@@ -7,7 +7,8 @@ from typing import Any
 from cals.evaluation.clip_offset import ClipOffset
 from cals.evaluation.outputs import COPY, REAL
 from cals.evaluation.protocol.comparison import HIGHER, LOWER, MEASURES, Cell, Measure, PairResult, Table
-from cals.evaluation.table import format_table, round_for_json
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_settings, format_table
 
 NOTES = (
     "Self-driven: each face says its own sound and is compared with the real clip. Cross-driven: it says another "
@@ -103,7 +104,7 @@ class EvaluationReport:
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        settings = "\n".join(f"- {name}: {format_setting(value)}" for name, value in self.settings.items())
+        settings = format_settings({name: format_setting(value) for name, value in self.settings.items()})
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.list_measures())
         notes = "\n".join(f"- {note}" for note in self.notes)
         offsets = f"## {OFFSETS}\n\n{self.format_offset_table()}\n\n" if self.offsets else ""

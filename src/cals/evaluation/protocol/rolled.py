@@ -16,7 +16,7 @@ from cals.data.manifest import ClipSource
 from cals.data.shards import convert_write_errors
 from cals.errors import DataError, MediaError
 from cals.evaluation.clip_offset import ClipOffset, choose_offset, read_offsets
-from cals.evaluation.drives import RealClip, read_clip, write_rolled
+from cals.evaluation.drives import RealClip, read_clip, roll_sound
 from cals.evaluation.phones import BILABIALS, PhoneRecogniser, load_recogniser
 from cals.evaluation.protocol.pair_scorer import read_stamp
 from cals.evaluation.protocol.pairs import Pair, PairList, find_clips, write_list
@@ -112,13 +112,13 @@ def write_rolled_pairs(
         if sound.is_file() and RolledSound.read(sound.with_suffix(".json"), key) is not None:
             continue
         try:
-            clip, offset = _read_synchronised(source, encoders, detector, pairs.seconds, told.get(pair.heard))
+            clip, offset = _read_in_step(source, encoders, detector, pairs.seconds, told.get(pair.heard))
             if not force:
                 _check_offset(sound, offset)
             bilabials = None if recogniser is None else find_bilabials(clip, recogniser)
             with convert_write_errors(out):
                 with replace_atomically(sound) as partial:
-                    write_rolled(clip, partial)
+                    roll_sound(clip, partial)
                 RolledSound(key=key, offset=offset, bilabials=bilabials).save(sound.with_suffix(".json"))
         except MediaError as error:
             logger.warning("%s: left out: %s", pair.id, error)
@@ -149,7 +149,7 @@ def _check_offset(sound: Path, offset: ClipOffset) -> None:
         )
 
 
-def _read_synchronised(
+def _read_in_step(
     source: ClipSource, encoders: SyncEncoders, detector: FaceDetector, seconds: float, told: float | None
 ) -> tuple[RealClip, ClipOffset]:
     clip = read_clip(source, detector, seconds)

@@ -18,7 +18,7 @@ def find_target_frames(real: FrameRecord) -> NDArray[np.int64]:
     return np.where((index >= 0) & real.valid[index], index, -1)
 
 
-def score_rolled(
+def score_roll(
     made: FrameRecord, real: FrameRecord, use: NDArray[np.bool_], bilabials: Sequence[Interval] | None
 ) -> dict[str, float]:
     """Score a method on frames `use` [t]; the real clip, rolled, gets only the measures that need no target."""

@@ -1,18 +1,15 @@
 """`cals evaluate`: models and other systems' videos on the same pairs and frames, in one table."""
 
-import json
 import logging
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 import cals
-from cals.data.shards import convert_write_errors
 from cals.errors import DataError
 from cals.evaluation.outputs import COPY, REAL, find_output
 from cals.evaluation.protocol.comparison import Features, PairResult, build_tables, score_pair
@@ -22,8 +19,9 @@ from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
 from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
 from cals.evaluation.protocol.rolled import read_given_offsets, read_rolled_sound, write_rolled_pairs
 from cals.evaluation.protocol.side_by_side import join_views
-from cals.evaluation.protocol.strips import encode_png, join_strips
-from cals.inference.report import create_file
+from cals.evaluation.protocol.strips import join_strips
+from cals.evaluation.results import open_results, write_json
+from cals.face.draw import encode_png
 from cals.types import U8, ProgressCallback
 from cals.workers import Work, run_jobs
 
@@ -51,21 +49,18 @@ def evaluate(
     """
     _check_folders(config, pairs)
     judge = PairScorer(config, corpus, out, pairs)  # fails before any work if a model is wrong
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        names = (*FILES, SHEET) if pairs.rolled else FILES
-        paths = [files.enter_context(create_file(out / name, force=force, reserved=())) for name in names]
+    names = (*FILES, SHEET) if pairs.rolled else FILES
+    with open_results(out, names, force=force) as (document, text, page, *sheet):
         unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
         report.clips = _write_clips(judge, config, out, pairs, report)
         if pairs.rolled:
-            _add_rolled(report, config, out)
-            paths[-1].write_bytes(encode_png(_build_sheet(judge, report)))
-        texts = (json.dumps(report.document(), indent=1, allow_nan=False), report.markdown(), render_page(report))
-        for path, text in zip(paths, texts, strict=False):
-            path.write_text(text + "\n", encoding="utf-8")
+            _add_offsets(report, config, out)
+            sheet[0].write_bytes(encode_png(_build_sheet(judge, report)))
+        write_json(document, report.document())
+        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        page.write_text(render_page(report) + "\n", encoding="utf-8")
     return report
 
 
@@ -84,7 +79,7 @@ def _write_sounds(
     return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
 
 
-def _add_rolled(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
+def _add_offsets(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
     """Add the offsets and notes that a report has for rolled sounds only."""
     sounds = {result.pair.id: read_rolled_sound(out, result.pair) for result in report.results if not result.left_out}
     facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}
@@ -146,7 +141,7 @@ def _score_pairs(
     outcomes: dict[str, Outcome] = {}
     if progress is not None:
         progress(0, len(pairs.pairs))
-    is_serial = config.workers == 1 and config.ray is None
+    is_serial = config.processes == 1 and config.ray is None
     for outcome in map(judge.score, pairs.pairs) if is_serial else _score_by_workers(config, corpus, out, pairs):
         outcomes[outcome.pair] = outcome
         if progress is not None:
@@ -159,7 +154,7 @@ _judge: PairScorer | None = None
 
 def _start_worker(config: EvaluationConfig, corpus: Path, out: Path, pairs: PairList) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.workers, 1))
+    torch.set_num_threads(1 if config.ray else max((os.cpu_count() or 1) // config.processes, 1))
     global _judge  # one per process: loading is slower than a short clip
     _judge = PairScorer(config, corpus, out, pairs)
 
@@ -173,7 +168,7 @@ def _score_by_workers(config: EvaluationConfig, corpus: Path, out: Path, pairs: 
     work = Work(start=_start_worker, arguments=(config, corpus, out, pairs), run=_judge_one, items="pairs")
     # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
-    return run_jobs(work, pairs.pairs, workers=config.workers, ray=config.ray, context=spawn)
+    return run_jobs(work, pairs.pairs, workers=config.processes, ray=config.ray, context=spawn)
 
 
 def _gather(

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.errors import DataError
-from cals.evaluation.drives import RealClip, compute_rolled_index
+from cals.evaluation.drives import RealClip, compute_roll
 from cals.evaluation.outputs import MethodOutput
 from cals.evaluation.scores import compute_openings
 from cals.face.align import CROP_SIZE_PX, sample_crop
-from cals.face.draw import render_contact_sheet
+from cals.face.draw import encode_png, render_contact_sheet
 from cals.files import replace_atomically
 from cals.inference.frame_tracker import TrackedFrame
 from cals.types import U8, CropTransform
@@ -27,7 +27,7 @@ _GREY = 110
 
 def choose_moments(clip: RealClip) -> NDArray[np.int64]:
     """Choose frames [10], `STEP_S` apart, where most faces are found and then the target mouth moves most."""
-    index = compute_rolled_index(clip, clip)
+    index = compute_roll(clip, clip)
     valid = clip.faces.valid & clip.faces.valid[index]
     opening = np.zeros(len(index))
     opening[clip.faces.valid] = compute_openings(clip.faces.landmarks[clip.faces.valid])
@@ -46,7 +46,7 @@ def choose_moments(clip: RealClip) -> NDArray[np.int64]:
 def write_strip(path: Path, clip: RealClip, shown: MethodOutput, *, with_target: bool) -> None:
     """Write one row of the sheet as a picture; `with_target` adds a row of the target mouths below."""
     moments = choose_moments(clip)
-    rows = [moments, compute_rolled_index(clip, clip)[moments]] if with_target else [moments]
+    rows = [moments, compute_roll(clip, clip)[moments]] if with_target else [moments]
     picture = np.concatenate([np.concatenate([_crop_cell(shown.frames[t]) for t in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_atomically(path) as partial:
@@ -70,11 +70,6 @@ def join_strips(strips: Iterable[tuple[Sequence[str], Path]]) -> U8:
                 cells.append(picture[top : top + SIDE_PX, left : left + SIDE_PX])
                 labels.append("" if column else name)
     return render_contact_sheet(cells, COLUMNS, labels)
-
-
-def encode_png(picture: U8) -> bytes:
-    """Encode RGB [h w 3] as PNG."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _crop_cell(item: TrackedFrame) -> U8:

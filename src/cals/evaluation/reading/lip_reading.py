@@ -13,13 +13,14 @@ from cals.errors import CheckpointError
 from cals.evaluation.reading.readings import Reading
 from cals.face.align import CROP_SIZE_PX
 from cals.metrics.accuracy import argmax_allowed
-from cals.models.reader import BLANK, LipReader, reader_from_checkpoint
+from cals.models.factory import build_frozen
+from cals.models.reader import BLANK, LipReader
 from cals.types import U8
 
 
 def load_reader(folder: Path) -> LipReader:
     """Load the frozen reader of a checkpoint folder; CheckpointError unless it takes crops of our size."""
-    model = reader_from_checkpoint(load_checkpoint(folder))
+    model = build_frozen(LipReader, load_checkpoint(folder))
     if model.config.crop_px != CROP_SIZE_PX:
         raise CheckpointError(
             f"{folder}: expected a reader of crops of {CROP_SIZE_PX} px, found {model.config.crop_px} px; name another"

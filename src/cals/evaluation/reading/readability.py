@@ -1,21 +1,17 @@
 """`cals readability`: how well a frozen lip reader reads generated mouths, beside the real ones."""
 
-import json
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 import cals
 from cals import hub
 from cals.checkpoint import compute_weights_sha256
 from cals.data.manifest import ClipSource
-from cals.data.shards import convert_write_errors
 from cals.data.sources import grid
 from cals.data.words import TimedWord, crop_mouth, quantize_words
 from cals.errors import DataError
@@ -23,14 +19,15 @@ from cals.evaluation.clips import ClipsConfig, sample_evenly, select_names
 from cals.evaluation.drives import read_clip
 from cals.evaluation.journal import Journal
 from cals.evaluation.outputs import REAL
-from cals.evaluation.reading.confusion_picture import draw_confusions
 from cals.evaluation.reading.lip_reading import load_reader, read_words
 from cals.evaluation.reading.methods import Methods
 from cals.evaluation.reading.readings import BASELINES, BLANKED, SHUFFLED, ClipReading, ReadabilityReport
+from cals.evaluation.results import open_results, write_json
 from cals.face.detector import BlazeFaceMesh, FaceDetector, FaceModels
+from cals.face.draw import encode_png
 from cals.inference.lipsync import LipSync
-from cals.inference.report import create_file
 from cals.models.reader import LipReader
+from cals.report.confusions import draw_confusions
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -83,10 +80,7 @@ def measure_readability(
     methods.check([task.source for task in tasks])
     settings = _describe_settings(corpus, splits, reader, models, generated, config)
     report = ReadabilityReport(settings, network.config, without_words=unknown, seed=config.seed)
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        places = [files.enter_context(create_file(out / name, force=force, reserved=(splits,))) for name in FILES]
+    with open_results(out, FILES, force=force, reserved=(splits,)) as (document, text, picture):
         journal = Journal(out / ".readability.jsonl", settings, asdict, ClipReading.from_document, force=force)
         for done, task in enumerate(tasks):
             if progress is not None:
@@ -102,10 +96,11 @@ def measure_readability(
             raise DataError(
                 f"{corpus}: expected words with a face in all their frames, found none; name another corpus"
             )
-        places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        places[1].write_text(report.markdown() + "\n", encoding="utf-8")
-        picture = draw_confusions({n: w for n, w in readings.items() if n not in BASELINES[1:]}, network.config)
-        places[2].write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+        write_json(document, report.document())
+        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        shown = {name: words for name, words in readings.items() if name not in BASELINES[1:]}
+        words = {name: [(word.pred, word.target) for word in of] for name, of in shown.items()}
+        picture.write_bytes(encode_png(draw_confusions(words, list(network.config.slots.values()))))
     journal.close()
     return report
 

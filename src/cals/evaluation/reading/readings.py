@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cals.evaluation.outputs import COPY, REAL
-from cals.evaluation.table import format_table
 from cals.metrics.bootstrap import Estimate, estimate_ratio
 from cals.models.reader import ReaderConfig
+from cals.report.tables import format_settings, format_table
 
 BLANKED, SHUFFLED = "blanked", "shuffled"
 BASELINES = (REAL, BLANKED, COPY, SHUFFLED)
@@ -155,7 +155,7 @@ class ReadabilityReport:
 
     def markdown(self) -> str:
         """Format the whole report."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        settings = format_settings(self.settings)
         return f"# Readability\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}\n![confusions](confusions.png)"
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from cals.errors import DataError
 from cals.evaluation.reading.readings import ALL
-from cals.evaluation.table import format_table, round_for_json
 from cals.metrics.motion import correlation
+from cals.report.rounding import round_for_json
+from cals.report.tables import format_table
 
 MIN_METHODS = 3
 """Least number of methods for a correlation."""

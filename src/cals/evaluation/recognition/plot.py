@@ -7,8 +7,8 @@ from cals.evaluation.recognition.conditions import ANY, Condition
 from cals.evaluation.recognition.report import WerReport
 from cals.evaluation.recognition.scores import PartScores
 from cals.evaluation.studies.common import ALL
-from cals.evaluation.studies.plots import Panel, draw_panels
 from cals.metrics.bootstrap import Estimate
+from cals.report.plots import Panel, draw_panels
 
 COLUMNS = 4
 _AXIS_LABELS = {

@@ -12,10 +12,11 @@ from cals.evaluation.recognition.grammar import ROWS, Grammar
 from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.scores import Contrast, PartScores, build_contrasts, is_number
 from cals.evaluation.recognition.systems import System
-from cals.evaluation.studies.common import ALL, round_estimate
-from cals.evaluation.table import format_table, round_for_json
+from cals.evaluation.studies.common import ALL
 from cals.metrics.bootstrap import Estimate
 from cals.models.avsr.network import STREAMS
+from cals.report.rounding import round_estimate, round_for_json
+from cals.report.tables import format_settings, format_table
 
 FILES, PLOT = ("wer.json", "wer.md"), "wer.png"
 LEGEND = """\
@@ -180,7 +181,7 @@ class WerReport:
 
     def markdown(self) -> str:
         """Format the whole report."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items() if name != "conditions")
+        settings = format_settings({name: value for name, value in self.settings.items() if name != "conditions"})
         picture = f"\n![word error rates]({PLOT})\n" if PLOT in self.files else ""
         return f"# Word error rates\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}{picture}"
 

@@ -24,9 +24,9 @@ from cals.evaluation.recognition.records import ClipRecord
 from cals.evaluation.recognition.report import PLOT, WerReport
 from cals.evaluation.recognition.systems import load_systems
 from cals.evaluation.recognition.videos import Videos
-from cals.evaluation.studies.common import open_results
-from cals.evaluation.studies.plots import load_pyplot
+from cals.evaluation.results import open_results, write_json
 from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.report.plots import load_pyplot
 from cals.types import ProgressCallback
 from cals.workers import Work, check_workers, run_jobs
 
@@ -94,7 +94,7 @@ def measure_word_errors(
         report.clips = _read_tasks(job, reader, tasks, journal, workers, progress)
         if readability is not None and words is not None:
             report.agreement = compare_readers(readability, words, _collect_rates(report))
-        places[0].write_text(json.dumps(report.document(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(places[0], report.document())
         places[1].write_text(report.markdown(), encoding="utf-8")
         if PLOT in report.files:
             draw_rates(places[2], report)

@@ -2,10 +2,9 @@
 
 import json
 import logging
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,18 +12,17 @@ from typing import Any, TypeVar, get_args
 
 import cals
 from cals import hub
-from cals.data.shards import convert_write_errors
 from cals.data.store import ClipStore, LoadedClip, load_split_names
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.journal import Journal
+from cals.evaluation.results import open_results, write_json
 from cals.evaluation.studies.curves import ClipRecord
 from cals.evaluation.studies.mouth_readers import Measure, MeshReader, MouthReader, PictureReader, StudyClip
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
-from cals.inference.report import create_file
-from cals.metrics.bootstrap import Estimate
+from cals.report.tables import format_settings
 from cals.types import ProgressCallback
 
 logger = logging.getLogger(__name__)
@@ -117,11 +115,6 @@ def describe_settings(lips: LipSync, corpus: Path, splits: Path | None, config: 
     }
 
 
-def open_journal(path: Path, settings: dict[str, Any], *, force: bool) -> Journal[ClipRecord]:
-    """Open the journal of a study's finished clips."""
-    return Journal(path, settings, ClipRecord.document, ClipRecord.read, force=force)
-
-
 def measure_clips(
     corpus: Path,
     picks: list[Pick],
@@ -168,6 +161,10 @@ class StudyReport(ABC):
     def format_summary(self) -> str:
         """Format the results as Markdown."""
 
+    @abstractmethod
+    def markdown(self) -> str:
+        """Format the report as Markdown."""
+
     def document(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
         clips = [record.document() for record in self.clips]
@@ -175,25 +172,28 @@ class StudyReport(ABC):
 
     def format_page(self, title: str, below: str) -> str:
         """Format the report as Markdown; `below` has the pictures and explains the measures."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
         return (
-            f"# {title}\n\n{settings}\n\n{self.format_summary()}\n\n{below} opening: correlation of mouth "
-            "openings, pooled within clips; lmd: pixels of the 128 px crop. Intervals: 95 %, bootstrap over clips.\n"
+            f"# {title}\n\n{format_settings(self.settings)}\n\n{self.format_summary()}\n\n{below} "
+            "opening: correlation of mouth openings, pooled within clips; lmd: pixels of the 128 px crop. "
+            "Intervals: 95 %, bootstrap over clips.\n"
         )
 
 
-def round_estimate(found: Estimate) -> list[float | None]:
-    """Return an estimate as JSON has it: value, low, high, rounded."""
-    return [None if value is None or math.isnan(value) else round(value, 5) for value in found]
-
-
 @contextmanager
-def open_results(out: Path, names: tuple[str, ...], *, force: bool) -> Iterator[list[Path]]:
-    """Open paths for the results in `out`, which appear together when the work is done, or not at all."""
-    with convert_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as files:
-        yield [files.enter_context(create_file(out / name, force=force, reserved=())) for name in names]
+def open_study(
+    out: Path, name: str, record: type[Record], settings: dict[str, Any], pictures: Sequence[str], *, force: bool
+) -> Iterator[tuple[list[Path], Journal[Record]]]:
+    """Open the files `NAME.json`, `NAME.md` and `pictures` of a study, and the journal of its finished clips."""
+    with open_results(out, (f"{name}.json", f"{name}.md", *pictures), force=force) as paths:
+        journal = Journal(out / f".{name}.jsonl", settings, record.document, record.read, force=force)
+        yield paths, journal
+    journal.close()
+
+
+def write_report(report: StudyReport, document: Path, text: Path) -> None:
+    """Write a report as JSON and as Markdown."""
+    write_json(document, report.document(), indent=None)
+    text.write_text(report.markdown(), encoding="utf-8")
 
 
 def group_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:

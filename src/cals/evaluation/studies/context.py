@@ -1,6 +1,5 @@
 """`cals context`: the audio context that a frame's mouth needs (paper section 1, Fig. 3; protocol ours)."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,13 @@ from cals.evaluation.studies.common import (
     format_counts,
     group_by_part,
     measure_clips,
-    open_journal,
-    open_results,
-    round_estimate,
+    open_study,
     select_clips,
+    write_report,
 )
 from cals.evaluation.studies.curves import (
     DIRECTION,
+    MEASURE_LABELS,
     MEASURES,
     ClipRecord,
     Series,
@@ -35,10 +34,12 @@ from cals.evaluation.studies.curves import (
     find_gain_point,
 )
 from cals.evaluation.studies.mouth_readers import FPS, MouthReader, StudyClip, build_silence, check_crops
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import Estimate, estimate_interval, sample_clip_counts
 from cals.models.lips import LipModel
+from cals.report.plots import Panel, draw_panels, load_pyplot
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_table
 from cals.types import ProgressCallback
 
 PUBLISHED_S = 1.2
@@ -101,22 +102,18 @@ class ContextReport(StudyReport):
         return {"curves": curves}
 
     def format_summary(self) -> str:
-        lines = [
-            "| part | measure | no sound | k = 0 | best | whole clip | 95 % of the gain at, s | best at, s |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
+        head = ["part", "measure", "no sound", "k = 0", "best", "whole clip", "95 % of the gain at, s", "best at, s"]
+        rows = []
         for part, of_part in self.curves.items():
             for name, curve in of_part.items():
                 best = max(curve.points, key=lambda point: DIRECTION[name] * point.value)
                 window = "no gain" if math.isnan(curve.window_s.value) else _format_seconds(curve.window_s)
-                lines.append(
-                    f"| {part} | {name} | {curve.silence.value:.3f} | {curve.points[0].value:.3f} | {best.value:.3f} "
-                    f"| {curve.whole.value:.3f} | {window} | {curve.best_s:.2f} |"
-                )
-        return "\n".join([*lines, "", self._compare_published(), "", format_counts(self.clips)])
+                values = (curve.silence.value, curve.points[0].value, best.value, curve.whole.value)
+                rows.append([part, name, *(f"{value:.3f}" for value in values), window, f"{curve.best_s:.2f}"])
+        table = format_table(head, rows, aligned=False)
+        return "\n\n".join([table, self._compare_published(), format_counts(self.clips)])
 
     def markdown(self) -> str:
-        """Format the report as Markdown."""
         return self.format_page(
             f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
@@ -156,8 +153,8 @@ def measure_context(
     picks = select_clips(corpus, splits, config)
     settings = describe_settings(lips, corpus, splits, config) | {"reach": config.reach}
     reader = build_reader(config.measure, face_models, lips.batch)
-    with open_results(out, FILES, force=force) as (document, text, picture):
-        journal = open_journal(out / ".context.jsonl", settings, force=force)
+    study = open_study(out, "context", ClipRecord, settings, FILES[2:], force=force)
+    with study as ((document, text, picture), journal):
         records = measure_clips(
             corpus,
             picks,
@@ -167,10 +164,8 @@ def measure_context(
             progress,
         )
         report = ContextReport(settings=settings, clips=records, curves=build_curves(records, config))
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
-        text.write_text(report.markdown(), encoding="utf-8")
+        write_report(report, document, text)
         draw_panels(picture, [_build_panels(report)])
-    journal.close()
     return report
 
 
@@ -232,7 +227,7 @@ def _build_panels(report: ContextReport) -> list[Panel]:
     windows = [(2 * k + 1) / FPS for k in range(report.settings["reach"] + 1)]
     by_measure = list(report.curves.values())[-1]
     panels = []
-    for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True):
+    for measure, up in MEASURE_LABELS.items():
         gain_s = by_measure[measure].window_s.value
         panels.append(
             Panel(

@@ -12,6 +12,7 @@ from cals.face.landmarks import MOUTH_68
 from cals.metrics.landmarks import landmark_distance
 
 MEASURES = ("opening", "lmd")
+MEASURE_LABELS = {"opening": "correlation of mouth openings", "lmd": "LMD, px of the crop"}
 DIRECTION = {"opening": 1, "lmd": -1}
 """1 where higher is better, -1 where lower is."""
 _STILL = 1e-12

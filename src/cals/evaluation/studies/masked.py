@@ -1,11 +1,9 @@
 """`cals masked`: mouths generated while their own sound is masked (paper section 1, Fig. 2; protocol ours)."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from cals.errors import ConfigError
@@ -19,18 +17,19 @@ from cals.evaluation.studies.common import (
     group_by_part,
     load_clips,
     measure_clips,
-    open_journal,
-    open_results,
+    open_study,
     select_clips,
+    write_report,
 )
-from cals.evaluation.studies.curves import MEASURES, ClipRecord, Series, build_series
+from cals.evaluation.studies.curves import MEASURE_LABELS, ClipRecord, Series, build_series
 from cals.evaluation.studies.masked_sheet import render_masked_sheet
 from cals.evaluation.studies.masking import MaskingMethod, build_methods, load_a2l
 from cals.evaluation.studies.mouth_readers import MouthReader, PictureReader, StudyClip, check_crops
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
+from cals.face.draw import encode_png
 from cals.inference.lipsync import LipSync
 from cals.metrics.bootstrap import sample_clip_counts
+from cals.report.plots import Panel, draw_panels, load_pyplot
 from cals.types import ProgressCallback
 
 FILES = ("masked.json", "masked.md", "masked.png", "sheet.png")
@@ -71,7 +70,6 @@ class MaskedReport(StudyReport):
         return f"{tabulate_points(self.points, 'frames')}\n\n{format_counts(self.clips)}"
 
     def markdown(self) -> str:
-        """Format the report as Markdown."""
         return self.format_page(
             f"Mouths of {self.settings['model']} while their sound is hidden",
             "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
@@ -111,8 +109,8 @@ def measure_masked(
         "margin": config.margin,
     }
     reader = build_reader(config.measure, face_models, lips.batch)
-    with open_results(out, FILES, force=force) as (document, text, picture, sheet):
-        journal = open_journal(out / ".masked.jsonl", settings, force=force)
+    study = open_study(out, "masked", ClipRecord, settings, FILES[2:], force=force)
+    with study as ((document, text, picture, sheet), journal):
         records = measure_clips(
             corpus,
             picks,
@@ -122,8 +120,7 @@ def measure_masked(
             progress,
         )
         report = MaskedReport(settings=settings, clips=records, points=build_points(records, methods, config))
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
-        text.write_text(report.markdown(), encoding="utf-8")
+        write_report(report, document, text)
         draw_panels(picture, _build_panels(report, methods))
         picture_reader = build_reader("picture", face_models, lips.batch)
         assert isinstance(picture_reader, PictureReader)
@@ -133,8 +130,7 @@ def measure_masked(
             for _, clip in load_clips(corpus, sheet_picks, network.mel)
             for row in render_masked_sheet(StudyClip(clip), methods, picture_reader, config.margin)
         ]
-        sheet.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1].tobytes())
-    journal.close()
+        sheet.write_bytes(encode_png(np.concatenate(rows)))
     return report
 
 
@@ -221,7 +217,7 @@ def _build_panels(report: MaskedReport, compared: list[MaskingMethod]) -> list[l
                     for way in compared
                 },
             )
-            for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
+            for measure, up in MEASURE_LABELS.items()
         ]
         for part, by_length in report.points.items()
     ]

@@ -1,6 +1,5 @@
 """`cals memory`: recall of lip features from sound, and phones of the slots (paper section 2; protocol ours)."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from cals.data.store import LoadedClip
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig
 from cals.evaluation.phones import load_recogniser
-from cals.evaluation.studies.common import ALL, Pick, load_clips, open_results, round_estimate, select_clips
+from cals.evaluation.results import open_results, write_json
+from cals.evaluation.studies.common import ALL, Pick, load_clips, select_clips
 from cals.evaluation.studies.mouth_readers import check_crops
-from cals.evaluation.studies.plots import load_pyplot
 from cals.evaluation.studies.recall import (
     ClipFeatures,
     choose_ridge,
@@ -32,11 +31,13 @@ from cals.evaluation.studies.slots import (
     measure_information,
     tabulate_slots,
 )
-from cals.evaluation.table import format_table
 from cals.inference.load import LoadedModel
 from cals.metrics.bootstrap import Estimate
 from cals.metrics.information import perplexity
 from cals.models.synctalk import SyncTalkFace
+from cals.report.plots import load_pyplot
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_settings, format_table
 from cals.types import ProgressCallback
 
 FILES = ("memory.json", "memory.md", "slots.png")
@@ -127,7 +128,7 @@ class MemoryReport:
 
     def markdown(self) -> str:
         """Format the report as Markdown."""
-        settings = "\n".join(f"- {name}: {value}" for name, value in self.settings.items())
+        settings = format_settings(self.settings)
         picture = "" if self.information is None else "![Slots by phone](slots.png)\n\n"
         return (
             f"# What the memory of {self.settings['model']} "
@@ -208,7 +209,7 @@ def measure_memory(
             use={part: _measure_use([clips[i] for i in of_part]) for part, of_part in _group_by_part(clips).items()},
             information=measure_information(segments, config.seed) if segments else None,
         )
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
+        write_json(document, report.document(), indent=None)
         text.write_text(report.markdown(), encoding="utf-8")
         for path in pictures:
             draw_slots(path, *tabulate_slots(segments), f"slots of {model.name} by phone")

@@ -1,6 +1,5 @@
 """`cals noisy`: mouths from sound with bursts of noise, with and without masking the bursts (protocol ours)."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from cals.data.corruption.noise import VOICES
 from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.journal import Journal
+from cals.evaluation.results import open_results
 from cals.evaluation.studies.common import (
     StudyReport,
     build_reader,
@@ -19,11 +19,10 @@ from cals.evaluation.studies.common import (
     group_by_part,
     load_clips,
     measure_clips,
-    open_results,
-    round_estimate,
     select_clips,
+    write_report,
 )
-from cals.evaluation.studies.curves import MEASURES
+from cals.evaluation.studies.curves import MEASURE_LABELS
 from cals.evaluation.studies.masking import check_a2l, load_a2l
 from cals.evaluation.studies.mouth_readers import check_crops
 from cals.evaluation.studies.noisy_clips import (
@@ -39,15 +38,16 @@ from cals.evaluation.studies.noisy_clips import (
     NoisyRecord,
     name_series,
 )
-from cals.evaluation.studies.plots import Panel, draw_panels, load_pyplot
 from cals.evaluation.studies.points import Points, describe_points, estimate_points, tabulate_points
 from cals.evaluation.studies.reliance import check_scores, fit_rules
-from cals.evaluation.table import format_table
 from cals.features.mel import MelConfig
 from cals.inference.lipsync import LipSync
 from cals.inference.load import LoadedRecognizer
 from cals.metrics.bootstrap import Estimate, estimate_interval, estimate_ratio, sample_clip_counts
 from cals.metrics.reliability import bootstrap_auc
+from cals.report.plots import Panel, draw_panels, load_pyplot
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_table
 from cals.types import F32, ProgressCallback
 
 FILES = ("noisy.json", "noisy.md", "noisy.png")
@@ -96,7 +96,6 @@ class NoisyReport(StudyReport):
         )
 
     def markdown(self) -> str:
-        """Format the report as Markdown."""
         return self.format_page(
             f"Mouths of {self.settings['model']} under a noisy sound",
             "![Lines](noisy.png)\n\nOnly truly corrupted frames are judged. clean: the sound without noise; noisy: "
@@ -155,8 +154,7 @@ def measure_noisy(
             points={part: compare_conditions(of_part, config) for part, of_part in parts.items()},
             detection={part: evaluate_rules(of_part, config) for part, of_part in parts.items()},
         )
-        document.write_text(json.dumps(report.document(), allow_nan=False) + "\n", encoding="utf-8")
-        text.write_text(report.markdown(), encoding="utf-8")
+        write_report(report, document, text)
         draw_panels(picture, _build_panels(report, config))
     journal.close()
     return report
@@ -202,7 +200,7 @@ def _build_panels(report: NoisyReport, config: NoisyConfig) -> list[list[Panel]]
     part, points = list(report.points.items())[-1]
     return [
         [_build_panel(kind, f"{kind}, {part}: {measure}", up, points, measure, config) for kind in config.kinds]
-        for measure, up in zip(MEASURES, ("correlation of mouth openings", "LMD, px of the crop"), strict=True)
+        for measure, up in MEASURE_LABELS.items()
     ]
 
 

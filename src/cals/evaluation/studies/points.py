@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cals.evaluation.studies.common import round_estimate
 from cals.evaluation.studies.curves import MEASURES, ClipRecord, compute_measures
 from cals.metrics.bootstrap import F64, Estimate, estimate_interval
+from cals.report.rounding import round_estimate
+from cals.report.tables import format_table
 
 Points = dict[str, dict[str, Estimate]]
 """Measure -> method, or `one method - another`, -> value."""
@@ -49,12 +50,12 @@ def tabulate_points(points: Mapping[str, Mapping[Any, Points]], condition: str) 
     names = list(next(iter(next(iter(points.values())).values()))[MEASURES[0]])
     texts = []
     for measure in MEASURES:
-        lines = [f"{measure}:\n", f"| part | {condition} | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
-        for part, by_condition in points.items():
-            for label, by_measure in by_condition.items():
-                row = " | ".join(_format_cell(name, by_measure[measure][name]) for name in names)
-                lines.append(f"| {part} | {label} | {row} |")
-        texts.append("\n".join(lines))
+        rows = [
+            [part, str(label), *(_format_cell(name, by_measure[measure][name]) for name in names)]
+            for part, by_condition in points.items()
+            for label, by_measure in by_condition.items()
+        ]
+        texts.append(f"{measure}:\n\n" + format_table(["part", condition, *names], rows, aligned=False))
     return "\n\n".join(texts)
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cals.evaluation.phones import Phone, PhoneRecogniser
-from cals.evaluation.studies.plots import load_pyplot
 from cals.metrics.bootstrap import F64
 from cals.metrics.information import mutual_information
+from cals.report.plots import open_figure
 from cals.types import F32
 
 SHUFFLES = 50
@@ -79,19 +79,16 @@ def draw_slots(path: Path, names: Sequence[str], weights: F64, title: str) -> No
 
     Slots of the same phone are side by side, and phones of similar slots one above the other.
     """
-    pyplot = load_pyplot()
     ratio = weights / np.maximum(weights.mean(axis=0), 1e-12)
     rows = _order_rows(ratio)
     ratio = ratio[rows]
     columns = np.lexsort((-ratio.max(axis=0), ratio.argmax(axis=0)))
-    figure, axis = pyplot.subplots(figsize=(11, 1.5 + 0.2 * len(names)))
-    image = axis.imshow(np.log2(np.clip(ratio[:, columns], 0.25, 4)), aspect="auto", cmap="RdBu_r", vmin=-2, vmax=2)
-    axis.set_yticks(range(len(names)), [names[row] for row in rows], fontsize=8)
-    axis.set(xlabel="slots, by the phone that they are likeliest at", title=title)
-    figure.colorbar(image, label="log2 of weight at the phone / mean over phones")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, format="png")
-    pyplot.close(figure)
+    with open_figure(path, size_in=(11, 1.5 + 0.2 * len(names)), dpi=110) as axes:
+        axis = axes[0, 0]
+        image = axis.imshow(np.log2(np.clip(ratio[:, columns], 0.25, 4)), aspect="auto", cmap="RdBu_r", vmin=-2, vmax=2)
+        axis.set_yticks(range(len(names)), [names[row] for row in rows], fontsize=8)
+        axis.set(xlabel="slots, by the phone that they are likeliest at", title=title)
+        axis.figure.colorbar(image, label="log2 of weight at the phone / mean over phones", ax=axis)
 
 
 def _order_rows(rows: F64) -> list[int]:

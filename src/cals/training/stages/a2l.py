@@ -1,6 +1,5 @@
 """Audio-to-Lip: masked prediction of the visual sync encoder's features."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from cals.data.store import ClipStore
 from cals.data.windows import crop_lower_halves, sample_windows
 from cals.losses.reconstruction import unit_loss
 from cals.models.a2l import A2L, A2LConfig
-from cals.models.factory import FRONT_PARENT, load_front_end
+from cals.models.factory import FRONT_PARENT, load_front_end, to_checkpoint
 from cals.models.sync import SyncModel
 from cals.nn.masking import sample_span_mask
 from cals.training.config import TrainConfig
@@ -121,14 +120,7 @@ class A2LStage(Stage):
 
     def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the network, with the sync encoders and the front-end as parents."""
-        return Checkpoint(
-            kind="a2l",
-            config=dataclasses.asdict(self.config.model),
-            weights=dict(model.state_dict()),
-            parents=self._parents,
-            step=step,
-            metrics=metrics,
-        )
+        return to_checkpoint(model, parents=self._parents, step=step, metrics=metrics)
 
     def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips and speakers."""

@@ -1,6 +1,5 @@
 """The lip reader: word classification, trained on real faces and words with known times."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from cals.data.augment import FaceAugment
 from cals.data.words import WordBatch, WordStore, collate_words, sample_words
 from cals.errors import ConfigError, DataError
 from cals.metrics.accuracy import accuracy, argmax_allowed
+from cals.models.factory import to_checkpoint
 from cals.models.reader import BLANK, LipReader, ReaderConfig
 from cals.training.config import TrainConfig
 from cals.training.stage import Losses, Stage
@@ -129,13 +129,7 @@ class ReaderStage(Stage):
 
     def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the reader into the checkpoint that `cals readability` loads."""
-        return Checkpoint(
-            kind="reader",
-            config=dataclasses.asdict(self.config.model),
-            weights=dict(model.state_dict()),
-            step=step,
-            metrics=metrics,
-        )
+        return to_checkpoint(model, step=step, metrics=metrics)
 
     def describe_run(self) -> dict[str, Any]:
         """Return the numbers of clips, words and parameters."""

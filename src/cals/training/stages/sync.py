@@ -1,6 +1,5 @@
 """The sync encoders: contrastive training on matching windows of audio and video."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from cals.data.store import ClipStore
 from cals.data.windows import crop_lower_halves, sample_sync_windows
 from cals.losses.contrastive import info_nce, retrieval_accuracy
 from cals.metrics.offset import MAX_OFFSET, MIN_FRAMES, compute_in_step
+from cals.models.factory import to_checkpoint
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.config import TrainConfig
 from cals.training.optim import ParameterGroup
@@ -114,13 +114,7 @@ class SyncStage(Stage):
 
     def build_checkpoint(self, model: nn.Module, step: int, metrics: dict[str, float]) -> Checkpoint:
         """Pack the encoders into the checkpoint that later stages load."""
-        return Checkpoint(
-            kind="sync",
-            config=dataclasses.asdict(self.config.model),
-            weights=dict(model.state_dict()),
-            step=step,
-            metrics=metrics,
-        )
+        return to_checkpoint(model, step=step, metrics=metrics)
 
     def build_advice(self, step: int, metrics: dict[str, float]) -> str | None:
         """Return likely reasons for a loss at chance after warm-up: the question that users ask most."""

@@ -1,4 +1,4 @@
-"""Style sheet of an evaluation's page, and the script that sorts its long tables."""
+"""Style sheet of pages of results, and the script that sorts their long tables."""
 
 STYLE = """
 :root{color-scheme:light dark;--paper:#fbfbf9;--card:#fff;--ink:#1d2126;--soft:#5a626c;--line:#dcdfe3;--main:#0b5fad;

@@ -1,19 +1,32 @@
 """SVG plot of a measure of several methods: a dot for every clip, the mean and its interval on top."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from cals.evaluation.protocol.comparison import Cell, Measure
+from cals.metrics.bootstrap import Estimate
 
 WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _FOOT = 460, 118, 18, 12, 30, 26
 _TICKS = 4
 
 
-def render_dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> str:
-    """Render an SVG styled by the page's classes `clip`, `interval`, `mean`, `axis`; `name` is for screen readers."""
-    cells = {method: cell for method, cell in row_of.items() if cell.clips}
-    ends = [end for cell in cells.values() for end in (*cell.values, *_find_interval(cell))]
+@dataclass(frozen=True)
+class Dots:
+    """One row of a plot."""
+
+    values: Sequence[float]
+    """One for each clip, all finite."""
+    mean: Estimate
+
+
+def render_dot_plot(rows: Mapping[str, Dots], name: str, *, best: float, digits: int) -> str:
+    """Render an SVG styled by the page's classes `clip`, `interval`, `mean`, `axis`; `name` is for screen readers.
+
+    A finite `best` is the value to reach; rows without values are left out.
+    """
+    rows = {method: dots for method, dots in rows.items() if dots.values}
+    ends = [end for dots in rows.values() for end in (*dots.values, *_find_interval(dots.mean))]
     low, high = min(ends), max(ends)
     margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
     low, high = low - margin, high + margin
@@ -21,34 +34,34 @@ def render_dot_plot(measure: Measure, row_of: Mapping[str, Cell], name: str) -> 
     def x(value: float) -> float:
         return _LEFT + (value - low) / (high - low) * (WIDTH - _LEFT - _RIGHT)
 
-    height = _TOP + _ROW * len(cells) + _FOOT
+    height = _TOP + _ROW * len(rows) + _FOOT
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(name, quote=True)}">',
         *_render_axis(low, high, x, height),
     ]
-    if math.isfinite(measure.best) and low < measure.best < high:
-        goal_x = x(measure.best)
+    if math.isfinite(best) and low < best < high:
+        goal_x = x(best)
         parts.append(f'<line class="goal" x1="{goal_x:.1f}" x2="{goal_x:.1f}" y1="{_TOP}" y2="{height - _FOOT}"/>')
-    for row, (method, cell) in enumerate(cells.items()):
+    for row, (method, dots) in enumerate(rows.items()):
         y = _TOP + _ROW * (row + 0.5)
         label = method if len(method) < 17 else f"{method[:15]}…"
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>')
         parts += [
             f'<circle class="clip" cx="{x(v):.1f}" cy="{y + _compute_jitter(i):.1f}" r="2.5"/>'
-            for i, v in enumerate(cell.values)
+            for i, v in enumerate(dots.values)
         ]
-        first, last = _find_interval(cell)
+        first, last = _find_interval(dots.mean)
         parts.append(f'<line class="interval" x1="{x(first):.1f}" x2="{x(last):.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        tooltip = f"{method}: mean {cell.estimate.value:.{measure.digits}f}, clips: {cell.clips}"
+        tooltip = f"{method}: mean {dots.mean.value:.{digits}f}, clips: {len(dots.values)}"
         parts.append(
-            f'<circle class="mean" cx="{x(cell.estimate.value):.1f}" cy="{y:.1f}" r="4.5">'
+            f'<circle class="mean" cx="{x(dots.mean.value):.1f}" cy="{y:.1f}" r="4.5">'
             f"<title>{escape(tooltip)}</title></circle>"
         )
     return "".join([*parts, "</svg>"])
 
 
-def _find_interval(cell: Cell) -> tuple[float, float]:
-    mean, low, high = cell.estimate
+def _find_interval(found: Estimate) -> tuple[float, float]:
+    mean, low, high = found
     return (mean, mean) if low is None or high is None else (low, high)
 
 
