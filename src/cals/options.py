@@ -111,6 +111,8 @@ class EncodeOptions:
     """Quality, lower is better; the default is near visually lossless."""
     preset: str | None = None
     """Encoder speed, as the encoder names it."""
+    smart_render: bool = True
+    """Copy the groups of pictures that a dub leaves as they are, where the codec allows it (H.264 in mp4 and mov)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from cals.media.reader import VideoReader
 from cals.media.source import VideoSource
 from cals.media.writer import VideoWriter
 from cals.options import EncodeOptions, GenerateOptions
-from drawing import write_wav
+from drawing import write_video, write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEECH = EXAMPLES / "speech.wav"
@@ -215,3 +216,26 @@ def test_the_output_may_not_be_a_voice(folder: Path) -> None:
     with pytest.raises(MediaError):
         lips.dub(folder / "two.mp4", segments, folder / "1.wav", force=True)
     assert (folder / "1.wav").read_bytes() == before
+
+
+def test_groups_of_pictures_without_a_segment_are_copied(folder: Path) -> None:
+    with VideoReader(folder / "two.mp4") as reader:
+        pictures = [frame.rgb() for frame in reader]
+    options = {"x264-params": "keyint=15:min-keyint=15:scenecut=0", "crf": "10"}
+    source, out = folder / "groups.mp4", folder / "copied.mp4"
+    write_video(source, frames=pictures, size=(2 * SIDE, SIDE), options=options)
+    voice = folder / "1.wav"
+    main(
+        [
+            *("generate", "--face", str(source), "--audio", str(voice), "--from", "1.3", "--to", "1.7"),
+            *("--person", "1", "--model", "debug", "--out", str(out)),
+        ]
+    )
+    packets: list[list[bytes]] = []
+    for path in (source, out):
+        with av.open(str(path)) as container:
+            packets.append([bytes(packet) for packet in container.demux(video=0) if packet.size])
+    assert len(packets[1]) == COUNT
+    assert packets[1][:30] == packets[0][:30]
+    assert packets[1][45:] == packets[0][45:]
+    assert max(measure_changes(source, out)["1"][34:41]) > 1.5

@@ -13,6 +13,7 @@ from cals.inference.pipeline import Part, Pipeline
 from cals.inference.report import GenerateReport, create_file
 from cals.media.blocks import SoundStream
 from cals.media.output import check_output_path
+from cals.media.smart_render import Unchanged
 from cals.media.source import VideoSource
 from cals.media.writer import VideoWriter
 from cals.options import EncodeOptions, GenerateOptions
@@ -64,7 +65,7 @@ class JobOutput:
                 report_path = files.enter_context(create_file(self.report, force=self.force, reserved=reserved))
                 result.per_frame = []
             with (
-                self._open_writer(pipeline, source, heard, options) as writer,
+                self._open_writer(pipeline, source, parts, heard, options) as writer,
                 closing(pipeline.iterate_frames(source, parts, audio_s, options)) as frames,
             ):
                 for lip_frame in frames:
@@ -80,12 +81,22 @@ class JobOutput:
                 result.write(report_path)
 
     def _open_writer(
-        self, pipeline: Pipeline, source: VideoSource, heard: Path | SoundStream, options: GenerateOptions
+        self,
+        pipeline: Pipeline,
+        source: VideoSource,
+        parts: Sequence[Part],
+        heard: Path | SoundStream,
+        options: GenerateOptions,
     ) -> VideoWriter:
+        blocks = [None if part.schedule is None else part.schedule.blocks for part in parts]
+        unchanged = None
+        if options.length == "video" and not source.is_photo and None not in blocks:
+            unchanged = Unchanged(path=source.path, changed_s=[block for own in blocks for block in own or ()])
         return VideoWriter(
             self.out,
             pipeline.build_format(source, options),
             audio=heard,
+            unchanged=unchanged,
             audio_track=options.audio_track,
             tracks_of=source.path if options.keep_tracks and not source.is_photo else None,
             encode=self.encode,

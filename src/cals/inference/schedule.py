@@ -1,7 +1,7 @@
 """When a person's mouth is generated, and how strongly it moves."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -35,6 +35,11 @@ class Schedule:
             else:
                 self._blocks.append((span.start_s, span.end_s))
         self._block_starts = [start_s for start_s, _ in self._blocks]
+
+    @property
+    def blocks(self) -> Sequence[tuple[Fraction, Fraction]]:
+        """Times in which the mouth is generated: spans that touch are one."""
+        return self._blocks
 
     @property
     def start_s(self) -> Fraction:

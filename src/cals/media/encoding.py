@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import av
 import numpy as np
-from av.codec import Codec
+from av.codec import Codec, CodecContext
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
@@ -148,11 +149,28 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     if like.hdr:
         log.warning("%s metadata of the video is left out; its colour tags are kept", " and ".join(like.hdr))
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
-    context = stream.codec_context
-    context.pix_fmt = _find_nearest_format(encoder.codec, like.pix_fmt)
-    if like.has_alpha and context.pix_fmt.startswith("yuva"):
+    _describe_pictures(stream.codec_context, encoder, like)
+    if like.has_alpha and (stream.codec_context.pix_fmt or "").startswith("yuva"):
         stream.metadata["alpha_mode"] = "1"  # players of WebM read this
-    elif like.has_alpha:
+    if encoder.tag and container.format.name in ("mp4", "mov"):
+        stream.codec_context.codec_tag = encoder.tag
+    return stream
+
+
+def open_x264(encoder: Encoder, like: VideoFormat, options: dict[str, str], parameters: str) -> VideoCodecContext:
+    """Open an x264 encoder of its own for pictures like `like`, with parameters in x264's own form."""
+    context = cast(VideoCodecContext, CodecContext.create(encoder.codec, "w"))
+    _describe_pictures(context, encoder, like)
+    context.options = {**options, "x264-params": parameters}
+    context.flags |= Flags.global_header
+    context.open()
+    return context
+
+
+def _describe_pictures(context: VideoCodecContext, encoder: Encoder, like: VideoFormat) -> None:
+    """Set the size, times, colour tags and pixel shape of `like`."""
+    context.pix_fmt = _find_nearest_format(encoder.codec, like.pix_fmt)
+    if like.has_alpha and not context.pix_fmt.startswith("yuva"):
         log.warning(
             "transparency is not kept, clear parts show the colours stored there; a .mov or .webm output keeps it"
         )
@@ -171,9 +189,6 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc
     if like.sar != 1:
         context.sample_aspect_ratio = like.sar
-    if encoder.tag and container.format.name in ("mp4", "mov"):
-        context.codec_tag = encoder.tag
-    return stream
 
 
 def _build_interlaced_options(encoder: Encoder, like: VideoFormat) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """Writing of frames and sound to a video file."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,18 +12,20 @@ from typing import Self
 import av
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from cals.errors import MediaError
 from cals.media.background import Sink
 from cals.media.blocks import SoundStream
-from cals.media.encoding import Encoder, add_video, build_options, choose_encoder, pad_picture, to_ticks
+from cals.media.encoding import Encoder, add_video, build_options, choose_encoder, open_x264, pad_picture, to_ticks
 from cals.media.frame import Frame
 from cals.media.opening import is_huge
 from cals.media.output import OutputFile, build_write_error
 from cals.media.passthrough import PassthroughTracks
 from cals.media.reader import VideoFormat
+from cals.media.smart_render import SmartEncoder, Unchanged, open_smart_encoder
 from cals.media.soundtrack import AudioTransformFn, Soundtrack
 from cals.options import EncodeOptions
 
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 _MAX_QUEUED_FRAMES = 3
 """Most frames that wait for the encoder; few, since each is a full picture."""
 DEFAULT_ENCODE = EncodeOptions()
+EncodeFn = Callable[[av.VideoFrame | None], "Iterable[Packet[VideoStream]]"]
 _FAILURES = (av.FFmpegError, OSError, ValueError)
 
 
@@ -40,6 +44,7 @@ class VideoWriter:
     `audio` is a file, or a stream of sound: the writer closes it, but not where it cannot be opened itself.
     Problems of that sound are logged by `probe` and `mono_blocks`, not here. `audio_track`: see `select_sound_track`.
     `audio_transform` is applied to it block by block.
+    `unchanged`: a video of whose pictures most may be copied as they are stored.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `out` may not be one of `inputs`, nor exist unless `force`.
@@ -54,6 +59,7 @@ class VideoWriter:
         audio: Path | str | SoundStream | None = None,
         audio_track: str | int | None = None,
         audio_transform: AudioTransformFn | None = None,
+        unchanged: Unchanged | None = None,
         tracks_of: Path | str | None = None,
         encode: EncodeOptions = DEFAULT_ENCODE,
         force: bool = False,
@@ -68,6 +74,8 @@ class VideoWriter:
         reserved = [Path(path) for path in inputs] + ([sound] if isinstance(sound, Path) else [])
         self._target = OutputFile(self.out, force=force, inputs=reserved)
         self._sink: Sink[Frame] | None = None
+        self._unchanged = unchanged if encode.smart_render else None
+        self._smart: SmartEncoder | None = None
         self._sound: Soundtrack | None = None
         self._tracks_of = None if tracks_of is None else Path(tracks_of)
         self._carried: PassthroughTracks | None = None
@@ -104,7 +112,8 @@ class VideoWriter:
         )
         self._container = container
         container.metadata.update(metadata)
-        self._video = add_video(container, encoder, self._like, options)
+        context = self._open_video(container, encoder, options)
+        self._pix_fmt, self._size = context.pix_fmt, (context.width, context.height)
         if audio is not None:
             self._sound = Soundtrack(
                 container, audio, track=self._audio_track, keep_going=self._keep_going, transform=self._change_sound
@@ -116,6 +125,19 @@ class VideoWriter:
             self._carried = PassthroughTracks(container, self._tracks_of, replaced)
         container.start_encoding()
         self._sink = Sink(self._encode_frame, 1 if is_huge(self._like.width, self._like.height) else _MAX_QUEUED_FRAMES)
+
+    def _open_video(self, container: OutputContainer, encoder: Encoder, options: dict[str, str]) -> VideoCodecContext:
+        """Open the video track, and return what its pictures have to be like."""
+        if self._unchanged is not None and self._is_mp4 and encoder.codec == "libx264":
+            build_context = partial(open_x264, encoder, self._like, options)
+            self._smart = open_smart_encoder(container, self._unchanged, self._like, build_context)
+        if self._smart is not None:
+            self._encode: EncodeFn = self._smart.encode
+            log.info("%s: %.0f %% of the pictures are copied as they are", self.out, 100 * self._smart.kept_share)
+            return self._smart.stream.codec_context
+        stream = add_video(container, encoder, self._like, options)
+        self._encode = stream.encode
+        return stream.codec_context
 
     @property
     def _is_mp4(self) -> bool:
@@ -130,17 +152,16 @@ class VideoWriter:
             raise build_write_error(self.out, error) from error
 
     def _encode_frame(self, frame: Frame) -> None:
-        context = self._video.codec_context
         picture = frame.picture
-        if picture.format.name != context.pix_fmt:
-            picture = picture.reformat(format=context.pix_fmt)
-        if (picture.width, picture.height) != (context.width, context.height):
+        if picture.format.name != self._pix_fmt:
+            picture = picture.reformat(format=self._pix_fmt)
+        if (picture.width, picture.height) != self._size:
             if (frame.width, frame.height) != (self._like.width, self._like.height):
                 raise MediaError(
                     f"{self.out}: expected frames of {self._like.width}x{self._like.height}, "
                     f"found {frame.width}x{frame.height}; make the writer like the frames"
                 )
-            picture = pad_picture(picture, context.width, context.height)
+            picture = pad_picture(picture, *self._size)
         tick = self._like.time_base
         self._last_ticks = max(to_ticks(frame.time_s, tick), self._last_ticks + 1)
         picture.pts, picture.time_base = self._last_ticks, tick
@@ -148,7 +169,7 @@ class VideoWriter:
         # A decoded picture keeps its type; the encoder would take that as a request.
         picture.pict_type = PictureType.NONE
         self._end_s = frame.time_s + frame.duration_s
-        self._mux_video(self._video.encode(picture))
+        self._mux_video(self._encode(picture))
         self._mux_tracks(self._end_s)
 
     def _mux_tracks(self, until_s: Fraction) -> None:
@@ -174,7 +195,7 @@ class VideoWriter:
         self._sink.finish()
         if self._last_ticks < 0:
             raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
-        self._mux_video(self._video.encode(None))
+        self._mux_video(self._encode(None))
         if self._pending is not None:
             if self._is_mp4 and self._pending.dts is not None and self._first_dts is not None:
                 # In mp4 the length of the track follows from decoding times, so the last packet is extended to its end.
@@ -188,6 +209,8 @@ class VideoWriter:
         if self._carried is not None:
             self._carried.finish(self._end_s)
             self._carried.close()
+        if self._smart is not None:
+            self._smart.close()
         self._container.close()
         self._container = None
         self._target.commit()
@@ -202,6 +225,8 @@ class VideoWriter:
                 self._sound.close()
             if self._carried is not None:
                 self._carried.close()
+            if self._smart is not None:
+                self._smart.close()
             if self._container is not None:
                 self._container.close()
         except _FAILURES as error:
