@@ -11,6 +11,8 @@ import pytest
 
 from cals.cli import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RUN = [

@@ -31,6 +31,8 @@ from cals.training import loop
 from cals.types import F32, U8
 from drawing import write_video, write_wav
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "examples" / "astronaut.jpg"
 SIZE, FRAMES = 320, 50

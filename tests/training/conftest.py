@@ -18,6 +18,7 @@ from cals.data.rooms import RoomAugment
 from cals.data.segments import encode_crops
 from cals.data.shards import Sample, write_shard
 from cals.face.landmarks import MOUTH_INNER
+from cals.training.run_log import RunLog
 from cals.types import F32
 
 PLAIN: dict[str, Any] = {
@@ -73,6 +74,20 @@ def few_noises() -> Iterator[None]:
     """Reduce the noise bank to one sound per kind: generating all of them takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(noises, "_COUNT", 5)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_plots() -> Iterator[None]:
+    """Plot only the curves of runs called `sync`: a plot takes longer than these few steps."""
+    plot_curves = RunLog.plot_curves
+
+    def plot_sync(log: RunLog, *, every_s: float = 0.0) -> None:
+        if log._curves.parent.name == "sync":
+            plot_curves(log, every_s=every_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunLog, "plot_curves", plot_sync)
         yield
 
 

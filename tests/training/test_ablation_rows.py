@@ -20,15 +20,10 @@ from cals.training import budget
 from cals.training import run as run_module
 from cals.training.ablation import DECODERS, ROWS, TABLE_1, AblationConfig, build_stage_config, train_rows
 from cals.training.run import Corpus
-from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from evaluation.conftest import talking
 
-
-@pytest.fixture(autouse=True)
-def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from cals.training.config import TrainConfig
 from cals.training.loop import RunOptions, train
 from cals.training.presets import SYNC
 from cals.training.run import Corpus
-from cals.training.run_log import RunLog
 from cals.training.stage import Losses, Stage
 from cals.training.stages.sync import SyncStage
 from training.conftest import PLAIN
@@ -86,10 +85,9 @@ class Pairs(Stage):
 
 @pytest.fixture(autouse=True)
 def check_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check starts after a few steps, and disable the plots."""
+    """Check starts after a few steps."""
     monkeypatch.setattr(chance, "MIN_STEP", 10)
     monkeypatch.setattr(chance, "WINDOW", 10)
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def options(run: Path) -> RunOptions:

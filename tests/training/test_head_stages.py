@@ -25,12 +25,13 @@ from cals.training.heads import MIDDLE, sample_heads
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f_stage
-from cals.training.run_log import RunLog
 from cals.training.stage import Stage
 from cals.training.stages.audio2head import Audio2HeadStage, Audio2HeadStageConfig
 from cals.training.stages.pcavs import PCAVSStage, PCAVSStageConfig
 from drawing import write_video
 from training.conftest import PLAIN
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -42,12 +43,6 @@ TERMS = {
 }
 METRICS = {"pcavs": "found", "audio2head": "still_keypoints"}
 HeadConfig = PCAVSStageConfig | Audio2HeadStageConfig
-
-
-@pytest.fixture(autouse=True)
-def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def settings(name: str) -> HeadConfig:

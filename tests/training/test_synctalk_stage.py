@@ -20,19 +20,12 @@ from cals.training import run as run_module
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f, train_l2f_stage
-from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from training.conftest import PLAIN
 
 NAME = "l2f-debug-synctalkface"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def preset(name: str = NAME) -> UNetStageConfig:

@@ -14,15 +14,10 @@ from cals.evaluation.ablation.table_3 import TABLE_3
 from cals.training import budget, systems
 from cals.training.presets import A2L, L2F
 from cals.training.run import Corpus
-from cals.training.run_log import RunLog
 from cals.training.systems import SYSTEM_NAMES, SYSTEMS, SystemsConfig, train_systems
 from talking_photo import write_talking_clip
 
-
-@pytest.fixture(autouse=True)
-def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
+pytestmark = pytest.mark.slow
 
 
 def test_every_system_has_presets_and_a_published_row() -> None:

@@ -48,19 +48,20 @@ def stage(corpus: Path, **train_changes: object) -> SyncStage:
 
 
 def test_resumed_training_is_the_same_training(corpus: Path, tmp_path: Path) -> None:
-    through = stage(corpus)
+    steps = {"steps": 14, "validate_every": 7}
+    through = stage(corpus, **steps)
     initial = {name: value.clone() for name, value in through.model.state_dict().items()}
     train(through, RunOptions(run=tmp_path / "through", accelerator="cpu"))
 
     def stop(done: int, total: int | None) -> None:
-        if done == 17:
+        if done == 9:
             raise KeyboardInterrupt
 
-    broken_off = stage(corpus, checkpoint_every_s=0.0)  # a checkpoint after every step
+    broken_off = stage(corpus, checkpoint_every_s=0.0, **steps)  # a checkpoint after every step
     broken_off.model.load_state_dict(initial)
     with pytest.raises(KeyboardInterrupt):
         train(broken_off, RunOptions(run=tmp_path / "resumed", accelerator="cpu"), stop)
-    resumed = stage(corpus)
+    resumed = stage(corpus, **steps)
     torch.nn.init.zeros_(next(resumed.model.parameters()))  # what is not restored would show
     torch.manual_seed(99)  # whatever was drawn before must not matter
     train(resumed, RunOptions(run=tmp_path / "resumed", accelerator="cpu"))

@@ -17,16 +17,9 @@ from cals.training import run as run_module
 from cals.training.loop import RunOptions
 from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f, train_l2f_stage
-from cals.training.run_log import RunLog
 from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStage, UNetStageConfig
 
 NAME = "l2f-debug-wav2lip"
-
-
-@pytest.fixture(autouse=True)
-def disable_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Disable the plots, which take longer than these few steps."""
-    monkeypatch.setattr(RunLog, "plot_curves", lambda *_, **__: None)
 
 
 def preset() -> UNetStageConfig:

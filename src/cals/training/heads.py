@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cals.checkpoint import Checkpoint
+from cals.data.augment import VoiceAugment, augment_voices
 from cals.data.rooms import RoomAugment
 from cals.data.store import ClipStore
 from cals.data.windows import MIN_REFERENCE_DISTANCE, SYNC_FRAMES, compute_speaker_weights, sample_mel
@@ -114,9 +115,23 @@ def write_head_sheet(path: Path, part: str, batch: HeadBatch, generated: Tensor)
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadStageConfig:
+    """Config that the stages of whole heads share; each adds its model and losses."""
+
+    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
+    clips: int = 4
+    per_clip: int = 2
+    """Windows of one clip."""
+    recon: float = 10.0
+    voice: VoiceAugment = field(default_factory=VoiceAugment)
+    room: RoomAugment = field(default_factory=RoomAugment)
+
+
 class HeadStage(Stage):
     """A stage whose lip model generates whole heads, with a discriminator of whole crops."""
 
+    config: HeadStageConfig
     model: LipModel
 
     def _set_up(
@@ -134,6 +149,13 @@ class HeadStage(Stage):
         self.discriminator, self.discriminator_lr = self._perceptual_losses.discriminator, perceptual.discriminator_lr
         self.discriminator_from_step = perceptual.discriminator_from_step
         self._sizes = {"step": self.model.mel.timing.mels_per_frame, "crop_px": self.model.crop_px}
+
+    def _sample_batch(self, rng: np.random.Generator, device: torch.device) -> tuple[HeadBatch, Tensor]:
+        """Sample a batch, and its sound augmented."""
+        config = self.config
+        counts = {"clips": config.clips, "per_clip": config.per_clip}
+        batch = sample_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
+        return batch, augment_voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
 
     @abstractmethod
     def _generate_held_out(

@@ -15,6 +15,8 @@ from cals.evaluation.protocol.pairs import PAIRS
 from cals.media.reader import VideoReader
 from drawing import write_video
 
+pytestmark = pytest.mark.slow
+
 Report = dict[str, Any]
 
 

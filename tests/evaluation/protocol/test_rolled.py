@@ -24,6 +24,8 @@ from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
 from drawing import write_video
 
+pytestmark = pytest.mark.slow
+
 Report = dict[str, Any]
 HALF = 24
 

@@ -29,6 +29,8 @@ from cals.models.reader import LipReader, ReaderConfig
 from drawing import write_video
 from evaluation.conftest import FRAMES
 
+pytestmark = pytest.mark.slow
+
 WORDS = ((0, 5, "bin"), (5, 12, "blue"), (14, 20, "now"), (20, 26, "bin"), (30, 36, "uh"), (30, 40, "four"))
 """Frames; "uh" is in no vocabulary."""
 

@@ -11,7 +11,7 @@ import cals
 from cals.data.store import LoadedClip
 from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig
-from cals.evaluation.phones import load_recogniser
+from cals.evaluation.phones import PhoneRecogniser, load_recogniser
 from cals.evaluation.results import open_results, write_json
 from cals.evaluation.studies.common import ALL, Pick, load_clips, select_clips
 from cals.evaluation.studies.mouth_readers import check_crops
@@ -25,6 +25,7 @@ from cals.evaluation.studies.recall import (
 from cals.evaluation.studies.slots import (
     SHUFFLES,
     Information,
+    PhoneSegment,
     cut_phones,
     draw_slots,
     find_phones,
@@ -187,14 +188,7 @@ def measure_memory(
     }
     with open_results(out, FILES if recogniser else FILES[:2], force=force) as (document, text, *pictures):
         ridge = choose_ridge([(one.audio, one.lips) for one, _ in _encode_clips(network, corpus, train, progress)])
-        clips, segments = [], []
-        for features, clip in _encode_clips(network, corpus, picks, progress):
-            clips.append(features)
-            if recogniser is not None:
-                phones = find_phones(recogniser, clip.wav, clip.facts.get("words"))
-                segments += cut_phones(phones, features.key_address, network.mel.timing.fps)
-        if recogniser is not None and not segments:
-            raise DataError(f"{corpus}: expected speech, found no phones in {len(clips)} clips; name other clips")
+        clips, segments = _collect_features(network, corpus, picks, recogniser, progress)
         errors = [compute_squared_errors(one, ridge) for one in clips]
         report = MemoryReport(
             settings=settings | {"penalty": ridge.penalty},
@@ -214,6 +208,26 @@ def measure_memory(
         for path in pictures:
             draw_slots(path, *tabulate_slots(segments), f"slots of {model.name} by phone")
     return report
+
+
+def _collect_features(
+    network: SyncTalkFace,
+    corpus: Path,
+    picks: list[Pick],
+    recogniser: PhoneRecogniser | None,
+    progress: ProgressCallback | None,
+) -> tuple[list[ClipFeatures], list[PhoneSegment]]:
+    """Collect the features of all clips, and with a recogniser the addresses of their phones."""
+    clips: list[ClipFeatures] = []
+    segments: list[PhoneSegment] = []
+    for features, clip in _encode_clips(network, corpus, picks, progress):
+        clips.append(features)
+        if recogniser is not None:
+            phones = find_phones(recogniser, clip.wav, clip.facts.get("words"))
+            segments += cut_phones(phones, features.key_address, network.mel.timing.fps)
+    if recogniser is not None and not segments:
+        raise DataError(f"{corpus}: expected speech, found no phones in {len(clips)} clips; name other clips")
+    return clips, segments
 
 
 def _encode_clips(

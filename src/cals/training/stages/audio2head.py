@@ -7,19 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.data.augment import VoiceAugment, augment_voices
-from cals.data.rooms import RoomAugment
+from cals.data.augment import augment_voices
 from cals.data.store import ClipStore
 from cals.data.windows import sample_windows
 from cals.losses.motion import concordance_loss
 from cals.losses.reconstruction import l1
 from cals.metrics.motion import span_ratio
 from cals.models.audio2head import KEYPOINTS, Audio2Head, Audio2HeadConfig
-from cals.models.discriminator import DiscriminatorConfig
 from cals.models.head import POSE_NAMES, compute_eye_distance_px, estimate_head_pose
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
+from cals.training.heads import HeadBatch, HeadStage, HeadStageConfig, measure_heads, sample_validation_heads
 from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.perceptual import PerceptualLossConfig, add_total
 from cals.training.stage import Losses
@@ -29,7 +27,7 @@ ROTATIONS = POSE_NAMES[:2]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audio2HeadStageConfig:
+class Audio2HeadStageConfig(HeadStageConfig):
     """Losses follow Wang et al. (2021), with changes of ours; all weights are ours ([D]).
 
     Published are a structural similarity of head motion and the reconstruction of images, trained in separate stages.
@@ -40,15 +38,12 @@ class Audio2HeadStageConfig:
     model: Audio2HeadConfig = field(default_factory=Audio2HeadConfig)
     """The config of its audio encoder is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=5e-4, betas=(0.5, 0.99), weight_decay=0.0))
-    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
     perceptual: PerceptualLossConfig = field(
         default_factory=lambda: PerceptualLossConfig(gan=0.1, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     clips: int = 8
-    per_clip: int = 2
     frames: int = 50
     """Length of the windows of head motion in frames, one per clip."""
-    recon: float = 10.0
     keypoints: float = 10.0
     """Weight of their error in inter-ocular distances, mean of x and y."""
     follow: float = 0.5
@@ -56,14 +51,13 @@ class Audio2HeadStageConfig:
     near: float = 0.1
     """Weight of their L1 error, in standard deviations."""
     audio_lr_share: float = 0.1
-    voice: VoiceAugment = field(default_factory=VoiceAugment)
-    room: RoomAugment = field(default_factory=RoomAugment)
 
 
 class Audio2HeadStage(HeadStage):
     """Joint training of head motion, keypoints and generator; none of them is a target of another."""
 
     name = "l2f-audio2head"
+    config: Audio2HeadStageConfig
     model: Audio2Head
 
     def __init__(
@@ -94,9 +88,7 @@ class Audio2HeadStage(HeadStage):
     def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config, crop_px = self.config, self.model.crop_px
-        counts = {"clips": config.clips, "per_clip": config.per_clip}
-        batch = sample_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
-        sound = augment_voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
+        batch, sound = self._sample_batch(rng, device)
         mel, target_poses = self._sample_poses(rng)
         mel, target_poses = (
             augment_voices(mel.to(device), rng, config.voice, self.model.mel.floor_db),

@@ -7,17 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cals.data.augment import FaceAugment, VoiceAugment, augment_faces, augment_voices
-from cals.data.rooms import RoomAugment
+from cals.data.augment import FaceAugment, augment_faces
 from cals.data.store import ClipStore
 from cals.errors import ConfigError
 from cals.losses.contrastive import info_nce, retrieval_accuracy
 from cals.losses.reconstruction import l1
-from cals.models.discriminator import DiscriminatorConfig
 from cals.models.pcavs import PCAVS, PCAVSConfig
 from cals.models.sync import SyncModel
 from cals.training.config import TrainConfig
-from cals.training.heads import HeadBatch, HeadStage, measure_heads, sample_heads, sample_validation_heads
+from cals.training.heads import HeadBatch, HeadStage, HeadStageConfig, measure_heads, sample_validation_heads
 from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.perceptual import PerceptualLossConfig, add_total
 from cals.training.stage import Losses
@@ -27,7 +25,7 @@ POSE_AUGMENT = FaceAugment(turn_deg=0.0, shift=0.0, flip=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PCAVSStageConfig:
+class PCAVSStageConfig(HeadStageConfig):
     """Losses are published: L1, perceptual, GAN and contrastive (Zhou et al., 2021); all weights are ours ([D]).
 
     There are no VGG weights with a free licence, so the perceptual loss is feature matching in the discriminator.
@@ -36,22 +34,17 @@ class PCAVSStageConfig:
     model: PCAVSConfig = field(default_factory=PCAVSConfig)
     """The config of its content encoders is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0))
-    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(patches=True))
     perceptual: PerceptualLossConfig = field(
         default_factory=lambda: PerceptualLossConfig(gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
-    clips: int = 4
     per_clip: int = 4
     """Windows of one clip, which are hard negatives for each other."""
-    recon: float = 10.0
     contrast: float = 0.5
     seen: float = 0.5
     """Share of frames that are generated from visual content; the others use audio content."""
     content_lr_share: float = 0.1
     """Learning rate of the pretrained content encoders as a share of the others'."""
     pose: FaceAugment = POSE_AUGMENT
-    voice: VoiceAugment = field(default_factory=VoiceAugment)
-    room: RoomAugment = field(default_factory=RoomAugment)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seen <= 1 or min(self.clips, self.per_clip) < 1:
@@ -66,6 +59,7 @@ class PCAVSStage(HeadStage):
     """Joint training of all parts; the content encoders start from the sync stage."""
 
     name = "l2f-pcavs"
+    config: PCAVSStageConfig
     model: PCAVS
 
     def __init__(
@@ -92,9 +86,7 @@ class PCAVSStage(HeadStage):
     def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the weighted losses by name; `total` is their sum."""
         config = self.config
-        counts = {"clips": config.clips, "per_clip": config.per_clip}
-        batch = sample_heads(self._training, rng, device, **counts, **self._sizes, room=config.room)
-        sound = augment_voices(batch.sound, rng, config.voice, self.model.mel.floor_db)
+        batch, sound = self._sample_batch(rng, device)
         seen = torch.from_numpy(rng.random(len(sound)) < config.seen).to(device)
         pose_images = augment_faces(batch.target[:, None], rng, config.pose)[:, 0]
         generated, audio, visual = model(sound, batch.windows, seen, batch.reference, pose_images)
