@@ -11,6 +11,7 @@ from rooms import FILES, SOURCE, find_room, read_imports
 
 BASE = {"timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
+LOWER |= {"provenance"}
 
 # Room -> the rooms it may import (itself included by the test).
 MAY_IMPORT = {
@@ -28,10 +29,11 @@ MAY_IMPORT = {
     "face": BASE,
     "hub": BASE,
     "checkpoint": BASE,
+    "provenance": {"media", "cals"} | BASE,
     "models": {"nn", "features", "checkpoint", "face"} | BASE,  # face: names of the mesh's points
-    "data": LOWER - {"models"},
+    "data": LOWER - {"models", "provenance"},
     "inference": LOWER | {"cals"},
-    "training": LOWER | {"cals"},
+    "training": (LOWER - {"provenance"}) | {"cals"},
     "evaluation": LOWER | {"inference", "cals"},
     "cli": LOWER | {"inference", "training", "evaluation", "cals"},
     "web": LOWER | {"inference", "cals"},
@@ -43,8 +45,10 @@ ONLY_IN = {
     "tyro": {"cli"},
     "rich": {"cli"},
     "gradio": {"web"},
-    "filelock": {"hub", "training"},
-    "platformdirs": {"hub"},
+    "filelock": {"hub", "provenance", "training"},
+    "platformdirs": {"hub", "provenance"},
+    "c2pa": {"provenance"},
+    "cryptography": {"provenance"},
     "ai_edge_litert": {"face"},
     "dlib": {"evaluation"},
     "pocketsphinx": {"evaluation"},

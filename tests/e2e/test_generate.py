@@ -27,7 +27,9 @@ from cals.inference.mouth_bank import MouthBank
 from cals.inference.mouth_painter import MouthPainter
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
-from drawing import write_tracks, write_wav
+from cals.provenance.manifest import hash_file
+from cals.provenance.verify import verify_file
+from drawing import read_without_manifest, write_tracks, write_wav
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FACE, SPEECH = EXAMPLES / "astronaut.jpg", EXAMPLES / "speech.wav"
@@ -72,9 +74,14 @@ def test_only_the_mouth_region_changes_and_it_does(talking: Path) -> None:
 def test_provenance_is_on_by_default(talking: Path, tmp_path: Path, lips: LipSync) -> None:
     with av.open(str(talking)) as container:
         assert "compositeWithTrainedAlgorithmicMedia" in container.metadata["comment"]
+    result = verify_file(talking)
+    assert (result.state, result.trust) == ("intact", "own")
+    assert result.generation["model"] == "grid-small"
+    assert [item["sha256"] for item in result.generation["inputs"]] == [hash_file(FACE), hash_file(SPEECH)]
     lips.generate(FACE, SPEECH, tmp_path / "bare.mp4", provenance=False)
     with av.open(str(tmp_path / "bare.mp4")) as container:
         assert "comment" not in container.metadata
+    assert verify_file(tmp_path / "bare.mp4").state == "none"
 
 
 def test_report_and_closing_line(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -391,7 +398,8 @@ def test_several_jobs_at_once(tmp_path: Path) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     jobs = [subprocess.Popen([*command, str(tmp_path / f"{i}.mp4")], env=env) for i in range(2)]
     assert [job.wait(timeout=120) for job in jobs] == [0, 0]
-    assert (tmp_path / "0.mp4").read_bytes() == (tmp_path / "1.mp4").read_bytes()
+    assert read_without_manifest(tmp_path / "0.mp4") == read_without_manifest(tmp_path / "1.mp4")
+    assert [verify_file(tmp_path / f"{i}.mp4").trust for i in range(2)] == ["own", "own"]  # one key for both
 
 
 def test_track_command(talking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

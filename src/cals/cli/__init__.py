@@ -32,6 +32,7 @@ from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.transcribe import transcribe
+from cals.cli.verify import verify
 from cals.cli.voices import voices
 from cals.cli.wer import wer
 from cals.errors import CalsError
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sheet": sheet,
     "corrupt": corrupt,
     "score": score,
+    "verify": verify,
     "prepare": prepare,
     "voices": voices,
     "synthetic": synthetic,
