@@ -85,7 +85,7 @@ def test_a_changed_byte_is_found(video: Path, tmp_path: Path, signer: ManifestSi
     signed = sign(signer, video, tmp_path / "signed.mp4", describe(video))
     data = bytearray(signed.read_bytes())
     # the middle of the pictures, or a digit of the fingerprint
-    index = data.index(b"mdat") + 500 if place == "picture" else data.index(b"0123456789ab")
+    index = data.rindex(b"mdat") + 500 if place == "picture" else data.index(b"0123456789ab")
     data[index] ^= 1
     signed.write_bytes(data)
     result = verify_file(signed)
@@ -103,7 +103,7 @@ def test_manifest_of_an_input_becomes_an_ingredient(video: Path, tmp_path: Path,
     first = sign(signer, video, tmp_path / "first.mp4", describe(video))
     broken = tmp_path / "broken.mp4"
     data = bytearray(first.read_bytes())
-    data[data.index(b"mdat") + 500] ^= 1
+    data[data.rindex(b"mdat") + 500] ^= 1
     broken.write_bytes(data)
     for face, is_intact in ((first, True), (broken, False)):
         result = verify_file(sign(signer, video, tmp_path / "second.mp4", describe(face, pose=video)))

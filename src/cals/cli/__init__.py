@@ -17,6 +17,7 @@ from cals.cli.batch import batch
 from cals.cli.compare import compare
 from cals.cli.context import context
 from cals.cli.corrupt import corrupt
+from cals.cli.doctor import doctor
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.masked import masked
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "study": study,
     "wer": wer,
     "models": models,
+    "doctor": doctor,
 }
 
 
