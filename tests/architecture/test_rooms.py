@@ -118,6 +118,6 @@ def test_pieces_stay_small_and_quiet(path: Path) -> None:
 
 
 def test_importing_cals_is_light() -> None:
-    code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av') if m in sys.modules])"
+    code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av', 'c2pa') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"
