@@ -7,6 +7,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -96,7 +97,7 @@ def _examine_models() -> Iterator[Finding]:
     shipped = {name: entry.folder for name, entry in hub.MODELS.items() if entry.folder is not None}
     shipped |= {folder.name: folder for folder in (hub.FRONT_END_WEIGHTS, hub.SPEECH_DETECTOR_WEIGHTS)}
     for name, folder in shipped.items():
-        yield _check(f"model {name}", lambda folder=folder: _describe_weights(folder))
+        yield _check(f"model {name}", partial(_describe_weights, folder))
     for item in hub.FACE_FILES:
         is_there = hub.is_intact(item)
         yield Finding(name=item.name, found="intact" if is_there else "not fetched yet: `cals models download`")
