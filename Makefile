@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 WHEEL_BIN := .wheel-venv/bin
 
-.PHONY: demo test check format docs bench package renew lock clean
+.PHONY: demo test check format docs bench package release-check renew lock clean
 
 demo: $(READY)
 	mkdir -p demo
@@ -46,10 +46,15 @@ package: $(READY)
 	$(WHEEL_BIN)/python scripts/check_wheel.py
 	ls -l dist
 
-# Write anew what is derived from the code: the picture of rooms and the list of the public API.
+# Check what `make package` built as it would be published: its metadata, and the licences of all dependencies.
+release-check: $(READY)
+	$(BIN)/python scripts/check_release.py
+
+# Write anew what is derived from the code: the picture of rooms, the list of the public API and that of licences.
 renew: $(READY)
 	$(BIN)/python scripts/rooms.py
 	$(BIN)/python scripts/public_api.py
+	$(BIN)/python scripts/licences.py
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'cals needs Python 3.11 or newer: make PYTHON=python3.11 ...')"

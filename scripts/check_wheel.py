@@ -38,10 +38,12 @@ def main() -> None:
     installed = Path(str(files("cals")))
     assert ROOT / "src" not in installed.parents, f"expected the installed wheel, found the clone's {installed}"
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(Path(sys.executable).with_name("cals")), "generate", "--out", "speaking.mp4"]
+        cals = str(Path(sys.executable).with_name("cals"))
+        command = [cals, "generate", "--out", "speaking.mp4"]
         command += ["--face", str(ROOT / "examples/grid-s20.mp4"), "--audio", str(ROOT / "examples/speech.wav")]
         subprocess.run(command, cwd=folder, check=True)
         assert (Path(folder) / "speaking.mp4").stat().st_size > 10_000
+        subprocess.run([cals, "verify", "speaking.mp4"], cwd=folder, check=True)
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {sdist.name}: {sdist.stat().st_size / 1e6:.1f} MB")
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RUN = [
     README,
-    *(ROOT / "docs" / page for page in ("generate.md", "api.md")),
+    *(ROOT / "docs" / page for page in ("generate.md", "api.md", "provenance.md")),
     *sorted((ROOT / "docs" / "guide").glob("*.md")),
 ]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cals.inference.load import available_models, load_model
     from cals.inference.score import SyncScorer
     from cals.inference.transcribe import Transcriber
-    from cals.options import EncodeOptions, GenerateOptions, Latency
+    from cals.options import EncodeOptions, GenerateOptions, Latency, ProvenanceOptions
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "LipSync",
     "MediaError",
     "NoFaceError",
+    "ProvenanceOptions",
     "SyncScorer",
     "Transcriber",
     "available_models",
@@ -38,6 +39,7 @@ _LAZY = {
     "GenerateOptions": "cals.options",
     "Latency": "cals.options",
     "LipSync": "cals.inference.lipsync",
+    "ProvenanceOptions": "cals.options",
     "SyncScorer": "cals.inference.score",
     "Transcriber": "cals.inference.transcribe",
     "available_models": "cals.inference.load",

@@ -5,7 +5,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -38,9 +38,23 @@ class AtomicFile:
     def __init__(self, path: Path, *, replace: bool = True) -> None:
         self.path = Path(os.path.realpath(path)) if replace and path.is_symlink() else path
         self._replace = replace
-        prefix = f".{self.path.name[:_MAX_NAME_CHARACTERS]}."
-        _remove_abandoned(self.path.parent, prefix)
-        self.partial, self._lock = _create_locked_file(self.path.parent, prefix)
+        self._prefix = f".{self.path.name[:_MAX_NAME_CHARACTERS]}."
+        _remove_abandoned(self.path.parent, self._prefix)
+        self.partial, self._lock = _create_locked_file(self.path.parent, self._prefix)
+
+    def rewrite(self, write: Callable[[Path, Path], bool]) -> None:
+        """Replace the partial file by a second one that `write(first, second)` fills, or not if it returns False."""
+        second, lock = _create_locked_file(self.path.parent, self._prefix)
+        is_written = False
+        try:
+            is_written = write(self.partial, second)
+        finally:
+            if is_written:
+                self.partial, second = second, self.partial
+                self._lock, lock = lock, self._lock
+            if lock is not None:
+                os.close(lock)
+            second.unlink(missing_ok=True)
 
     def commit(self) -> None:
         """Flush the finished file to disk and rename it to `path`."""

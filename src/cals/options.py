@@ -141,6 +141,29 @@ class Latency:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProvenanceOptions:
+    """What outputs say of their making, and whose key signs it; ConfigError for options that contradict."""
+
+    provenance: bool = True
+    """Note in the file that the mouth is generated, and sign a C2PA manifest of it into mp4, m4v and mov."""
+    sign_cert: str | Path | None = None
+    """Certificates (PEM, the signer's first) to sign the manifest with; a key is made for you at first use if none."""
+    sign_key: str | Path | None = None
+    """Private key (PEM) of --sign-cert."""
+
+    def __post_init__(self) -> None:
+        if (self.sign_cert is None) != (self.sign_key is None):
+            raise ConfigError("sign_cert, sign_key: expected both or neither, found one; give both files")
+        if self.sign_cert is not None and not self.provenance:
+            raise ConfigError("sign_cert: expected none without provenance, found one; leave out either")
+
+
+def resolve_provenance(provenance: bool | ProvenanceOptions) -> ProvenanceOptions:
+    """Return the options that a plain yes or no stands for."""
+    return provenance if isinstance(provenance, ProvenanceOptions) else ProvenanceOptions(provenance=provenance)
+
+
 def override(options: T, changes: dict[str, Any]) -> T:
     """Return a copy of `options` with those of `changes` that are its fields, and take them out of `changes`."""
     names = {field.name for field in fields(options)}  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from rooms import FILES, SOURCE, find_room, read_imports
 
 BASE = {"timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
+LOWER |= {"provenance"}
 
 # Room -> the rooms it may import (itself included by the test).
 MAY_IMPORT = {
@@ -28,11 +29,12 @@ MAY_IMPORT = {
     "face": BASE,
     "hub": BASE,
     "checkpoint": BASE,
+    "provenance": {"media", "cals"} | BASE,
     "models": {"nn", "features", "checkpoint", "face"} | BASE,  # face: names of the mesh's points
-    "data": LOWER - {"models"},
+    "data": LOWER - {"models", "provenance"},
     "report": {"metrics", "face"} | BASE,
     "inference": LOWER | {"report", "cals"},
-    "training": LOWER | {"report", "cals"},
+    "training": (LOWER - {"provenance"}) | {"report", "cals"},
     "evaluation": LOWER | {"inference", "report", "cals"},
     "cli": LOWER | {"inference", "training", "evaluation", "report", "cals"},
     "web": LOWER | {"inference", "cals"},
@@ -44,8 +46,10 @@ ONLY_IN = {
     "tyro": {"cli"},
     "rich": {"cli"},
     "gradio": {"web"},
-    "filelock": {"hub", "training"},
-    "platformdirs": {"hub"},
+    "filelock": {"hub", "provenance", "training"},
+    "platformdirs": {"hub", "provenance"},
+    "c2pa": {"provenance"},
+    "cryptography": {"provenance"},
     "ai_edge_litert": {"face"},
     "dlib": {"evaluation"},
     "pocketsphinx": {"evaluation"},
@@ -121,6 +125,6 @@ def test_pieces_stay_small_and_quiet(path: Path) -> None:
 
 
 def test_importing_cals_is_light() -> None:
-    code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av') if m in sys.modules])"
+    code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av', 'c2pa') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"

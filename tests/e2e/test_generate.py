@@ -18,6 +18,8 @@ from cals.inference.mouth_bank import MouthBank
 from cals.inference.mouth_painter import MouthPainter
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
+from cals.provenance.manifest import hash_file
+from cals.provenance.verify import verify_file
 
 
 def test_photo_speaks_for_as_long_as_the_speech(talking: Path) -> None:
@@ -41,9 +43,14 @@ def test_only_the_mouth_region_changes_and_it_does(talking: Path) -> None:
 def test_provenance_is_on_by_default(talking: Path, short: Path, tmp_path: Path, shipped: LipSync) -> None:
     with av.open(str(talking)) as container:
         assert "compositeWithTrainedAlgorithmicMedia" in container.metadata["comment"]
+    result = verify_file(talking)
+    assert (result.state, result.trust) == ("intact", "own")
+    assert result.generation["model"] == "grid-small"
+    assert [item["sha256"] for item in result.generation["inputs"]] == [hash_file(FACE), hash_file(SPEECH)]
     shipped.generate(FACE, short, tmp_path / "bare.mp4", provenance=False)
     with av.open(str(tmp_path / "bare.mp4")) as container:
         assert "comment" not in container.metadata
+    assert verify_file(tmp_path / "bare.mp4").state == "none"
 
 
 def test_report_and_closing_line(

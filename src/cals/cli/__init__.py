@@ -17,6 +17,7 @@ from cals.cli.batch import batch
 from cals.cli.compare import compare
 from cals.cli.context import context
 from cals.cli.corrupt import corrupt
+from cals.cli.doctor import doctor
 from cals.cli.evaluate import evaluate
 from cals.cli.generate import generate
 from cals.cli.masked import masked
@@ -32,6 +33,7 @@ from cals.cli.synthetic import synthetic
 from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.transcribe import transcribe
+from cals.cli.verify import verify
 from cals.cli.voices import voices
 from cals.cli.wer import wer
 from cals.errors import CalsError
@@ -43,6 +45,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sheet": sheet,
     "corrupt": corrupt,
     "score": score,
+    "verify": verify,
     "prepare": prepare,
     "voices": voices,
     "synthetic": synthetic,
@@ -59,6 +62,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "study": study,
     "wer": wer,
     "models": models,
+    "doctor": doctor,
 }
 
 
@@ -90,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        _fail(*_describe_error(error))
+        _fail(*_describe_error(KeyboardInterrupt() if interrupt.is_requested() else error))
 
 
 def _run(arguments: list[str]) -> None:

@@ -10,6 +10,9 @@ import tyro
 from cals import hub
 from cals.cli.progress import show_progress
 from cals.errors import DataError
+from cals.options import ProvenanceOptions
+
+_PROVENANCE = ProvenanceOptions()
 
 
 def batch(
@@ -27,7 +30,7 @@ def batch(
     batch: int = 8,
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     force: bool = False,
-    provenance: bool = True,
+    provenance: Annotated[ProvenanceOptions, tyro.conf.arg(name="")] = _PROVENANCE,
 ) -> None:
     """Generate a video for each row of a table.
 
@@ -50,7 +53,7 @@ def batch(
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         force: Overwrite existing outputs that no run of the same job wrote.
-        provenance: Note in the files that the mouth is generated.
+        provenance: What the files say of their making.
     """
     from cals.inference.batch import FAILED, BatchConfig, Outcome, run_batch
     from cals.inference.batch_jobs import read_jobs

@@ -9,10 +9,10 @@ from cals import hub
 from cals.cli.dub_options import DubOptions
 from cals.cli.progress import show_progress
 from cals.errors import ConfigError
-from cals.options import EncodeOptions, GenerateOptions
+from cals.options import EncodeOptions, GenerateOptions, ProvenanceOptions
 from cals.types import ProgressCallback
 
-_DEFAULT, _ENCODE, _DUB = GenerateOptions(), EncodeOptions(), DubOptions()
+_DEFAULT, _ENCODE, _DUB, _PROVENANCE = GenerateOptions(), EncodeOptions(), DubOptions(), ProvenanceOptions()
 
 
 def generate(
@@ -32,11 +32,11 @@ def generate(
     report: Path | None = None,
     cache: Path | None = None,
     force: bool = False,
-    provenance: bool = True,
+    provenance: Annotated[ProvenanceOptions, tyro.conf.arg(name="")] = _PROVENANCE,
 ) -> None:
     """Make the face of a video or photo say a speech.
 
-    Use it only on people who agreed to it; the result carries a note that it is synthetic.
+    Use it only on people who agreed to it; the result says that it is synthetic, and `cals verify` reads it.
 
     Args:
         face: Video or image with the face.
@@ -54,7 +54,7 @@ def generate(
         report: Write what happened to every frame to this JSON file.
         cache: Folder that keeps the faces of videos, so that further speeches of one video need not track it again.
         force: Overwrite an existing output.
-        provenance: Note in the file that the mouth is generated.
+        provenance: What the file says of its making.
     """
     from cals.inference.lipsync import LipSync
 
@@ -90,6 +90,6 @@ class OutputArguments(TypedDict):
 
     encode: EncodeOptions
     force: bool
-    provenance: bool
+    provenance: ProvenanceOptions
     report: Path | None
     progress: ProgressCallback

@@ -23,6 +23,11 @@ def install() -> None:
         signal.signal(signal.SIGHUP, _handle)  # the terminal was closed
 
 
+def is_requested() -> bool:
+    """Return whether a signal came: libraries turn the exception into others, as in the middle of an import."""
+    return _interrupt_requested
+
+
 def check() -> None:
     """Raise KeyboardInterrupt again where a library suppressed it: PyAV's resampler catches all exceptions."""
     if _interrupt_requested:

@@ -25,6 +25,7 @@ from cals.inference.batch_state import JobState, locate_state
 from cals.inference.lipsync import LipSync
 from cals.inference.precision import Precision
 from cals.media import audio as sound
+from cals.options import ProvenanceOptions, resolve_provenance
 from cals.types import ProgressCallback
 from cals.workers import Retries, Work, check_workers, run_jobs
 
@@ -48,7 +49,7 @@ class BatchConfig:
     device: str = "cpu"
     batch: int = 8
     precision: Precision = "auto"
-    provenance: bool = True
+    provenance: bool | ProvenanceOptions = True
     state: Path | None = None
     """Folder for the state of the jobs; beside each output by default."""
     cache: Path | None = None
@@ -177,7 +178,9 @@ def _describe_settings(config: BatchConfig) -> dict[str, Any]:
     """Describe what all outputs depend on; the model is loaded for that, so that its errors come before any job."""
     lips = _build_lips(config)
     model = f"{lips.model.name} ({lips.model.fingerprint})"
-    return {"model": model, "precision": config.precision, "provenance": config.provenance}
+    signing = resolve_provenance(config.provenance)
+    certificate = signing.sign_cert and os.path.realpath(signing.sign_cert)
+    return {"model": model, "precision": config.precision, "provenance": certificate or signing.provenance}
 
 
 def _build_lips(config: BatchConfig) -> LipSync:

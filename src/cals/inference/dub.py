@@ -116,6 +116,12 @@ def _resolve_person(segment: DubSegment, people: Mapping[str, str | int], defaul
     return name
 
 
+def name_inputs(voices: Sequence[Path], others: Sequence[Path]) -> dict[str, Path]:
+    """Return the files of a dub beyond face and mix, by their roles."""
+    named = {f"voice {number}": path for number, path in enumerate(dict.fromkeys(voices), 1)}
+    return named | {f"segments {number}": path for number, path in enumerate(others, 1)}
+
+
 def place_in_mix(segments: Sequence[DubSegment], duration_s: Fraction | None) -> list[PlacedSegment]:
     """Place segments that have no voices of their own, since a sound of the whole video has them at their times.
 

@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
 
+from cals.errors import ConfigError, MediaError
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.report import GenerateReport, create_file
 from cals.media.blocks import SoundStream
@@ -16,7 +18,8 @@ from cals.media.output import check_output_path
 from cals.media.smart_render import Unchanged
 from cals.media.source import VideoSource
 from cals.media.writer import VideoWriter
-from cals.options import EncodeOptions, GenerateOptions
+from cals.options import EncodeOptions, GenerateOptions, ProvenanceOptions
+from cals.provenance.manifest import TYPES, ManifestSigner, Origin, load_signer
 from cals.types import ProgressCallback
 
 _log = logging.getLogger(__name__)
@@ -30,17 +33,31 @@ class JobOutput:
     """Where and how a job is written; MediaError at once if it cannot be written there."""
 
     out: Path
-    inputs: Sequence[Path]
-    """Files that may not be overwritten."""
     encode: EncodeOptions
     force: bool
-    metadata: Mapping[str, str] | None
+    origin: Origin
+    provenance: ProvenanceOptions
     report: Path | None
     progress: ProgressCallback | None
     start_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        check_output_path(self.out, force=self.force, reserved=self.inputs)
+        check_output_path(self.out, force=self.force, reserved=self.origin.inputs.values())
+        if self.provenance.sign_cert is not None and not self._type:
+            raise ConfigError(
+                f"sign_cert: expected an output that holds a manifest, {' '.join(TYPES)}, found {self.out.suffix}; "
+                "choose one of these"
+            )
+        _ = self.signer  # a key that does not work is told before any work
+
+    @property
+    def _type(self) -> str:
+        return TYPES.get(self.out.suffix.lower(), "")
+
+    @cached_property
+    def signer(self) -> ManifestSigner | None:
+        """The signer of the manifest; None where there is to be none, or cannot be one."""
+        return load_signer(self.provenance) if self.provenance.provenance and self._type else None
 
     def write(
         self,
@@ -61,11 +78,11 @@ class JobOutput:
             if not isinstance(heard, Path):
                 files.callback(heard.close)
             if self.report is not None:
-                reserved = (*self.inputs, self.out)
+                reserved = (*self.origin.inputs.values(), self.out)
                 report_path = files.enter_context(create_file(self.report, force=self.force, reserved=reserved))
                 result.per_frame = []
             with (
-                self._open_writer(pipeline, source, parts, heard, options) as writer,
+                self._open_writer(pipeline, source, parts, heard, options, result) as writer,
                 closing(pipeline.iterate_frames(source, parts, audio_s, options)) as frames,
             ):
                 for lip_frame in frames:
@@ -87,7 +104,10 @@ class JobOutput:
         parts: Sequence[Part],
         heard: Path | SoundStream,
         options: GenerateOptions,
+        result: GenerateReport,
     ) -> VideoWriter:
+        if self.provenance.provenance and not self._type:
+            result.unsigned = f"{self.out.suffix} holds no manifest"
         blocks = [None if part.schedule is None else part.schedule.blocks for part in parts]
         unchanged = None
         if options.length == "video" and not source.is_photo and None not in blocks:
@@ -101,7 +121,21 @@ class JobOutput:
             tracks_of=source.path if options.keep_tracks and not source.is_photo else None,
             encode=self.encode,
             force=self.force,
-            inputs=self.inputs,
+            inputs=self.origin.inputs.values(),
             keep_going=options.keep_going,
-            metadata=self.metadata,
+            metadata={"comment": self.origin.note} if self.provenance.provenance else None,
+            sign=None if self.signer is None else partial(self._sign, self.signer, result),
         )
+
+    def _sign(self, signer: ManifestSigner, result: GenerateReport, video: Path, signed: Path) -> bool:
+        """Sign the finished video; where that fails it is kept as it is, unless a certificate was given for it."""
+        try:
+            signer.sign(video, signed, self._type, self.origin, result.frames, result.generated)
+        except MediaError as error:
+            if self.provenance.sign_cert is not None:
+                raise MediaError(f"{self.out}: {error}; --no-provenance writes it without") from error
+            _log.warning("%s: not signed, %s", self.out, error)
+            result.unsigned = "signing failed"
+            return False
+        result.signed = True
+        return True

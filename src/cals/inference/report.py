@@ -40,6 +40,10 @@ class GenerateReport:
     """The persons of a dub, in the order of `people` in `per_frame`."""
     speakers: list[str] = field(default_factory=list)
     """How each speaker was found, a line each, where that was asked for."""
+    signed: bool = False
+    """Whether the output has a signed manifest of its making."""
+    unsigned: str = ""
+    """Why it has none, where it was to have one."""
     per_frame: list[dict[str, Any]] | None = None
     voice_s: float = math.inf
     """Seconds of sound that drive mouths."""
@@ -88,6 +92,7 @@ class GenerateReport:
         return (
             f"{self.generated} frames generated, {passed_count} passed through{reasons}, "
             f"{self.seconds:.2f} s in {self.wall_s:.1f} s, {self.times_real_time:.2f} times real time"
+            + (f"; not signed: {self.unsigned}" if self.unsigned else "")
         )
 
     def write(self, path: Path) -> None:
@@ -107,6 +112,7 @@ class GenerateReport:
             "people": self.people,
             "segments": self.segments,
             "speakers": self.speakers,
+            "signed": self.signed,
             "per_frame": self.per_frame,
         }
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -68,6 +68,11 @@ _ALPHA_FORMATS = {"libvpx-vp9": "yuva420p", "prores_ks": "yuva444p10le"}
 _ALIASES = {"avc": "h264", "hevc": "h265"} | {encoder.codec: name for name, encoder in _ENCODERS.items()}
 
 
+def list_encoders() -> dict[str, bool]:
+    """Return whether PyAV has the encoder, for each codec that can be chosen."""
+    return {name: encoder.codec in av.codecs_available for name, encoder in _ENCODERS.items()}
+
+
 def choose_encoder(codec: str, container: str, like: VideoFormat) -> Encoder:
     """Choose the encoder for `codec` (auto, h264, h265, vp9, prores).
 

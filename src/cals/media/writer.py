@@ -46,6 +46,7 @@ class VideoWriter:
     `audio_transform` is applied to it block by block.
     `unchanged`: a video of whose pictures most may be copied as they are stored.
     `tracks_of`: a video whose further sound tracks, subtitles and chapters are copied if the container supports them.
+    `sign` writes a signed copy of the finished file to a second path, or returns False to leave it unsigned.
     The file appears under its name only on a clean exit; on any exception nothing is left behind and an
     existing file stays as it was. `out` may not be one of `inputs`, nor exist unless `force`.
     Raises MediaError. Use as a context manager.
@@ -66,9 +67,10 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         inputs: Iterable[Path | str] = (),
         keep_going: bool = False,
+        sign: Callable[[Path, Path], bool] | None = None,
     ) -> None:
         self.out = Path(out)
-        self._like = like
+        self._like, self._sign = like, sign
         self._audio_track, self._keep_going, self._change_sound = audio_track, keep_going, audio_transform
         sound = Path(audio) if isinstance(audio, str | Path) else audio
         reserved = [Path(path) for path in inputs] + ([sound] if isinstance(sound, Path) else [])
@@ -213,6 +215,8 @@ class VideoWriter:
             self._smart.close()
         self._container.close()
         self._container = None
+        if self._sign is not None:
+            self._target.rewrite(self._sign)
         self._target.commit()
 
     def _abort(self) -> None:
