@@ -114,7 +114,7 @@ def run_batch(
     check_workers(workers, ray)
     states = [locate_state(job, config.state) for job in jobs]
     check_conflicts(jobs, reserved=[*states, *([] if results is None else [results])])
-    settings = _describe_settings(config)
+    settings = describe_settings(config)
     if config.state is not None:
         _create_folder(config.state)
     outcomes: list[Outcome] = []
@@ -146,12 +146,18 @@ def _iterate_outcomes(
         pending = _group_by_face(pending)
     folders = {name: value.absolute() for name in ("state", "cache") if (value := getattr(config, name)) is not None}
     config = replace(config, **folders)  # workers of a cluster run in folders of their own
-    threads = 1 if ray else max((os.cpu_count() or 1) // workers, 1)
-    work = Work(start=_start_worker, arguments=(config, settings, threads), run=_run_job, items="jobs")
-    retries = Retries(count=config.retries, give_up=_give_up)
+    work = Work(
+        start=start_worker, arguments=(config, settings, count_threads(workers, ray)), run=run_job, items="jobs"
+    )
+    retries = Retries(count=config.retries, give_up=give_up)
     # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
     yield from run_jobs(work, pending, workers=workers, ray=ray, context=spawn, retries=retries)
+
+
+def count_threads(workers: int, ray: str | None) -> int:
+    """Return the share of the processors of a worker."""
+    return 1 if ray else max((os.cpu_count() or 1) // workers, 1)
 
 
 def _group_by_face(jobs: Sequence[BatchJob]) -> list[BatchJob]:
@@ -173,7 +179,7 @@ def _measure_speech(job: BatchJob) -> float:
     return float(info.duration_s)
 
 
-def _describe_settings(config: BatchConfig) -> dict[str, Any]:
+def describe_settings(config: BatchConfig) -> dict[str, Any]:
     """Describe what all outputs depend on; the model is loaded for that, so that its errors come before any job."""
     lips = _build_lips(config)
     model = f"{lips.model.name} ({lips.model.fingerprint})"
@@ -235,7 +241,8 @@ _worker: _Worker | None = None
 _is_running, _stop_requested = False, False
 
 
-def _start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
+def start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
+    """Load the model of a worker, which ends with its parent."""
     if multiprocessing.parent_process() is not None:  # Ray's workers have signals of their own
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
@@ -268,15 +275,15 @@ def _check_stop(done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
 
-def _run_job(job: BatchJob) -> Outcome:
-    """Run one job; errors that may pass are raised, others are its outcome."""
+def run_job(job: BatchJob, progress: ProgressCallback | None = None) -> Outcome:
+    """Run one job in a worker; errors that may pass are raised, others are its outcome."""
     global _is_running
     assert _worker is not None
     _is_running = True
     start_s = time.monotonic()
     try:
         _check_stop(0, None)
-        return _generate(_worker, job)
+        return _generate(_worker, job, progress)
     except Exception as error:
         text = " ".join((str(error) if isinstance(error, CalsError) else f"{type(error).__name__}: {error}").split())
         cause = _find_passing_error(error)
@@ -291,7 +298,12 @@ def _run_job(job: BatchJob) -> Outcome:
         _is_running = False
 
 
-def _generate(worker: _Worker, job: BatchJob) -> Outcome:
+def _generate(worker: _Worker, job: BatchJob, progress: ProgressCallback | None) -> Outcome:
+    def report_progress(done: int, total: int | None) -> None:
+        _check_stop(done, total)
+        if progress is not None:
+            progress(done, total)
+
     state = JobState(job, worker.settings, worker.config.state)
     force = worker.config.force or state.may_overwrite()
     state.begin()
@@ -305,7 +317,7 @@ def _generate(worker: _Worker, job: BatchJob) -> Outcome:
             force=force,
             provenance=worker.config.provenance,
             report=job.report,
-            progress=_check_stop,
+            progress=report_progress,
         )
         state.complete()
     except BaseException:
@@ -333,7 +345,8 @@ def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:
     return None
 
 
-def _give_up(job: BatchJob, error: BaseException) -> Outcome:
+def give_up(job: BatchJob, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose last try ended with `error`."""
     error = getattr(error, "cause", None) or error  # Ray wraps errors
     if isinstance(error, OSError):
         text = describe_os_error(error)
