@@ -1,9 +1,12 @@
 """Parallel work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
@@ -93,6 +96,25 @@ def _run_in_pool(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def watch_parent(clean_up_s: float = 10) -> None:
+    """End this worker when its parent is killed, which then cannot end it: by SIGTERM, and at last at once.
+
+    Ctrl-C is left to the parent. No effect in Ray's workers, whose signals are Ray's.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(clean_up_s)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Worker:
@@ -204,9 +226,7 @@ class _Actor(Generic[Job, Result]):
         self.interrupt()
 
 
-def _run_with_retries(
-    slots: Sequence[Slot], jobs: Sequence[Job], retries: Retries[Job, Result]
-) -> Iterator[Result]:
+def _run_with_retries(slots: Sequence[Slot], jobs: Sequence[Job], retries: Retries[Job, Result]) -> Iterator[Result]:
     pending = deque((job, 0) for job in jobs)
     idle, running = deque(slots), dict[Future[Result], tuple[Slot, Job, int]]()
     try:

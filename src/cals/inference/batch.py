@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -26,7 +25,7 @@ from cals.inference.lipsync import LipSync
 from cals.inference.precision import Precision
 from cals.media import audio as sound
 from cals.types import ProgressCallback
-from cals.workers import Retries, Work, check_workers, run_jobs
+from cals.workers import Retries, Work, check_workers, run_jobs, watch_parent
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +34,6 @@ SKIPPED: Final = "skipped"
 FAILED: Final = "failed"
 _LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """System errors that trying again does not cure."""
-_CLEAN_UP_S = 10
-"""Time that a worker has to remove unfinished files after its parent was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +241,8 @@ _is_running, _stop_requested = False, False
 def start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
     """Load the model of a worker, which ends with its parent."""
     if multiprocessing.parent_process() is not None:  # Ray's workers have signals of their own
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        watch_parent()
     torch.set_num_threads(threads)
     global _worker  # one per process: loading is slower than a short job
     _worker = _Worker(_build_lips(config), config, settings)
@@ -257,16 +253,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
     was_requested, _stop_requested = _stop_requested, True
     if _is_running and not was_requested:
         raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the parent; a killed one cannot end its workers."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    signal.raise_signal(signal.SIGTERM)
-    time.sleep(_CLEAN_UP_S)
-    os._exit(1)
 
 
 def _check_stop(done: int, total: int | None) -> None:
