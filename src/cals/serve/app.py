@@ -121,10 +121,11 @@ def _add_file_routes(app: FastAPI, service: Service) -> None:
         path = service.locate_result(job_id)
         return FileResponse(path, media_type=_TYPES[path.suffix], filename=f"{job_id}{path.suffix}", headers=private)
 
-    @app.get("/v1/jobs/{job_id}/report", response_class=FileResponse)
-    def fetch_report(job_id: str) -> FileResponse:
+    @app.get("/v1/jobs/{job_id}/report", response_class=Response)
+    def fetch_report(job_id: str) -> Response:
         """Fetch what happened to every frame, where the job was sent with report=true."""
-        return FileResponse(service.locate_result(job_id, "report"), media_type="application/json", headers=private)
+        text = service.locate_result(job_id, "report").read_text(encoding="utf-8")
+        return Response(service.clean(text), media_type="application/json", headers=private)
 
 
 def _add_plain_routes(app: FastAPI, service: Service) -> None:

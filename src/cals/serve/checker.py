@@ -26,16 +26,20 @@ class MediaChecker:
     def check(self, path: Path) -> None:
         """Raise MediaError unless `path` is a media file of a known kind and within the limits."""
         with self._lock:
-            future, errors = self._slot.submit(path), (FutureTimeout, *self._slot.deaths)
+            future = self._slot.submit(path)
             try:
-                future.result(timeout=_LIMIT_S)
-            except errors as error:
+                error = future.exception(timeout=_LIMIT_S)
+            except FutureTimeout as late:
+                error = late
+            if isinstance(error, (FutureTimeout, *self._slot.deaths)):
                 self._slot.interrupt(kill=True)
                 self._slot.restart()
                 raise MediaError(
                     f"{path}: expected a video, image or audio file, found one that cannot be looked at; convert it to "
                     "mp4, jpg or wav"
                 ) from error
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         with self._lock:

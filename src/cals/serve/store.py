@@ -18,6 +18,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: Final = ("queued", "running", "done", "failed", "cancelled")
 ENDED: Final = ("done", "failed", "cancelled")
 _IS_ENDED = "state IN ('done', 'failed', 'cancelled')"
+_LOCK_TIMEOUT_S = 5.0
 MAX_STARTS = 5
 """How often a job is begun; beyond that it is the likely reason why the server was killed each time."""
 _SCHEMA = """
@@ -85,7 +86,9 @@ class JobStore:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
-            self._database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
@@ -178,9 +181,10 @@ class JobStore:
         state = "failed" if outcome.status == FAILED else "done"
         with self._transact() as database:
             database.execute(
-                "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, ended_s = ?, "
-                "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ? WHERE id = ? AND state = 'running'",
-                (state, *_now(), outcome.summary, outcome.frames, outcome.seconds, outcome.wall_s, job_id),
+                "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, "
+                "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ?, ended_s = ? "
+                "WHERE id = ? AND state = 'running'",
+                (state, outcome.summary, outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
             )
             return self._select("id = ?", job_id)[0]
 
