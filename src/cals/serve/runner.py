@@ -98,7 +98,8 @@ class Runner:
         """Run a job and note what became of it."""
         try:
             batch_job = build_job("job", self._folders.locate(job.id), job.number, job.row)
-            if job.starts > 1 and JobState(batch_job, self._settings, self._config.batch.state).is_done():
+            has_run = job.starts > 1 or job.deaths
+            if has_run and JobState(batch_job, self._settings, self._config.batch.state).is_done():
                 whole = "whole when its worker or the server was killed"
                 self._finish(job, Outcome(line=job.number, out=batch_job.out, status=SKIPPED, summary=whole))
                 return
