@@ -19,7 +19,7 @@ FACE = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 TOKEN = "a-token-of-the-tests"
 
 
-def wait_for(condition: Callable[[], Any], limit_s: float = 150) -> Any:
+def wait_for(condition: Callable[[], Any], limit_s: float = 300) -> Any:
     """Wait until `condition` is true, and return its value."""
     end_s = time.monotonic() + limit_s
     while not (value := condition()):

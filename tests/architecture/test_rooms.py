@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "inference": LOWER | {"cals"},
     "training": LOWER | {"cals"},
     "evaluation": LOWER | {"inference", "cals"},
-    "cli": LOWER | {"inference", "training", "evaluation", "cals"},
+    "cli": LOWER | {"inference", "training", "evaluation", "serve", "cals"},
     "web": LOWER | {"inference", "cals"},
+    "serve": LOWER | {"inference", "cals"},
     "__main__": {"cli"},
     "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily
 }
@@ -43,6 +44,12 @@ ONLY_IN = {
     "tyro": {"cli"},
     "rich": {"cli"},
     "gradio": {"web"},
+    "fastapi": {"serve"},
+    "starlette": {"serve", "web"},
+    "uvicorn": {"serve", "web"},
+    "prometheus_client": {"serve"},
+    "python_multipart": {"serve"},
+    "sqlite3": {"serve"},
     "filelock": {"hub", "training"},
     "platformdirs": {"hub"},
     "ai_edge_litert": {"face"},
