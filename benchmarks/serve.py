@@ -220,9 +220,7 @@ def run_load(server: Server, options: argparse.Namespace, before: set[str], outs
     half = len(server.samples) // 2
     first, last = (max((mb for _, mb in part), default=0.0) for part in (server.samples[:half], server.samples[half:]))
     print(f"\n{options.jobs} jobs of {options.clients} clients in {wall_s:.0f} s, {options.workers} workers")
-    print(
-        f"memory of the server since its last start: at most {first:.0f} MB in the first half, {last:.0f} MB in the other"
-    )
+    print(f"memory of the server since it was started: at most {first:.0f} MB in the first half, {last:.0f} MB later")
     return wrong
 
 
