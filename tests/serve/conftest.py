@@ -11,8 +11,10 @@ pytest.importorskip("fastapi", reason="the server is not installed: pip install 
 
 from fastapi.testclient import TestClient
 
+from cals.options import override
 from cals.serve.app import build_app
 from cals.serve.config import ServeConfig
+from cals.serve.limits import ServeLimits
 from cals.serve.runner import Runner
 from cals.serve.service import Service
 from serve_process import TOKEN, ServerProcess
@@ -34,7 +36,8 @@ def start_service(
     with ExitStack() as stack:
 
         def start(**settings: Any) -> tuple[Service, TestClient]:
-            config = ServeConfig(**{"data": tmp_path / "data", "token": TOKEN, **settings})
+            limits = override(ServeLimits(), settings)
+            config = ServeConfig(**{"data": tmp_path / "data", "token": TOKEN, "limits": limits, **settings})
             service = stack.enter_context(Service(config))
             client = TestClient(build_app(service), base_url="http://localhost", raise_server_exceptions=False)
             if config.token is not None:

@@ -1,5 +1,6 @@
 """What is taken and what is refused, with which status and words; nothing outside is read or written."""
 
+import asyncio
 import io
 import json
 import os
@@ -9,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from cals.errors import ConfigError
-from cals.serve.config import ServeConfig
+from cals.serve import app
+from cals.serve.config import RequestError, ServeConfig
+from cals.serve.limits import ServeLimits
 from cals.serve.service import Service
 from serve_process import FACE, TOKEN, build_upload, write_noise
 
@@ -281,9 +285,27 @@ def test_ended_jobs_and_unfinished_uploads_are_removed(tmp_path: Path, start_ser
         ({"token": "with spaces in it, and long"}, "token: expected 16 or more"),
         ({"inputs": Path("/none")}, "expected a folder of inputs"),
         ({"port": 70_000}, "port: expected 0 to 65535"),
-        ({"max_seconds": float("nan")}, "max_seconds: expected more than 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         ServeConfig(data=Path("x"), **settings)
+    with pytest.raises(ConfigError, match="max_seconds: expected more than 0, found nan"):
+        ServeLimits(max_seconds=float("nan"))
+
+
+def test_a_client_that_falls_silent_is_let_go(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, _ = start_service()
+    monkeypatch.setattr(app, "_CHUNK_TIMEOUT_S", 0.05)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def read() -> list[bytes]:
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        return [chunk async for chunk in app._iterate_body(request, service)]
+
+    with pytest.raises(RequestError, match="found silence") as refused:
+        asyncio.run(read())
+    assert refused.value.status == 408

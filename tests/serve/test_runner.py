@@ -15,6 +15,7 @@ from cals.inference.batch import Outcome
 from cals.inference.batch_jobs import BatchJob
 from cals.serve import runner
 from cals.serve.config import RequestError, ServeConfig
+from cals.serve.limits import ServeLimits
 from cals.serve.service import Service
 from cals.serve.store import Job, create_id
 from serve_process import wait_for
@@ -73,7 +74,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
             yield [slot]
 
         monkeypatch.setattr(runner, "open_slots", open_slots)
-        services.append(Service(ServeConfig(data=tmp_path, **settings)).__enter__())
+        services.append(Service(ServeConfig(data=tmp_path, limits=ServeLimits(**settings))).__enter__())
         return services[-1], slot
 
     yield start

@@ -16,7 +16,7 @@ from cals.cli import main
 from cals.serve.store import JobStore
 from serve_process import FACE, TOKEN, ServerProcess, wait_for, write_noise
 
-LONG_S = 6.0
+LONG_S = 4.0
 
 
 def find_worker(pid: int) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,26 +9,9 @@ import tyro
 
 from cals import hub
 from cals.errors import ConfigError
+from cals.serve.limits import ServeLimits
 
 _EXTRA = ("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeLimits:
-    """What one client may ask for."""
-
-    max_upload_mb: float = 500
-    """Largest request."""
-    max_seconds: float = 600
-    """Longest video and sound."""
-    max_megapixels: float = 50
-    """Largest picture."""
-    max_queue: int = 1000
-    """Most jobs that wait."""
-    max_job_s: float = 3600
-    """Longest time that a job may run."""
-    keep_hours: float = 24
-    """How long results are kept after a job has ended."""
 
 
 _LIMITS = ServeLimits()
@@ -113,7 +95,7 @@ def serve(
         workers=(0 if ray else 1) if workers is None else workers,
         ray=ray,
         batch=jobs,
-        **vars(limits),
+        limits=limits,
     )
     if config.is_public and config.token is None:
         print(

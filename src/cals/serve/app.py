@@ -207,7 +207,7 @@ async def _iterate_body(request: Request, service: Service) -> AsyncIterator[byt
             return
         size += len(chunk)
         service.metrics.count_upload(len(chunk))
-        if size > service.config.max_upload_bytes:
+        if size > service.config.limits.max_upload_bytes:
             raise build_size_error(service.config)
         yield chunk
 

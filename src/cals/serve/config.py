@@ -9,6 +9,7 @@ from pathlib import Path
 from cals.errors import CalsError, ConfigError
 from cals.inference.batch import BatchConfig
 from cals.media.intake import IntakeLimits
+from cals.serve.limits import ServeLimits
 
 MIN_TOKEN_CHARACTERS = 16
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -43,25 +44,12 @@ class ServeConfig:
     """Processes, each with a model of its own; with `ray` 0 is all processors of the cluster."""
     ray: str | None = None
     """Address of a Ray cluster that works on the jobs."""
-    max_upload_mb: float = 500
-    """Largest request."""
-    max_seconds: float = 600
-    """Longest video and sound."""
-    max_megapixels: float = 50
-    """Largest picture."""
-    max_queue: int = 1000
-    """Most jobs that wait."""
-    max_job_s: float = 3600
-    """Longest time that a job may run."""
-    keep_hours: float = 24
-    """How long results are kept after a job has ended."""
+    limits: ServeLimits = field(default_factory=ServeLimits)
+    """What one client may ask for."""
     batch: BatchConfig = field(default_factory=BatchConfig)
     """How jobs are done."""
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mb", "max_seconds", "max_megapixels", "max_queue", "max_job_s", "keep_hours"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}: expected more than 0, found {getattr(self, name)}; leave it out")
         if not 0 <= self.port < 1 << 16:
             raise ConfigError(f"port: expected 0 to 65535, found {self.port}; 8000 is the default")
         if self.token is not None and (len(self.token) < MIN_TOKEN_CHARACTERS or not _TOKEN.fullmatch(self.token)):
@@ -81,9 +69,6 @@ class ServeConfig:
             return self.host != "localhost"
 
     @property
-    def max_upload_bytes(self) -> int:
-        return int(self.max_upload_mb * 1e6)
-
-    @property
-    def limits(self) -> IntakeLimits:
-        return IntakeLimits(seconds=self.max_seconds, pixels=int(self.max_megapixels * 1e6))
+    def intake(self) -> IntakeLimits:
+        """Limits of files."""
+        return IntakeLimits(seconds=self.limits.max_seconds, pixels=int(self.limits.max_megapixels * 1e6))

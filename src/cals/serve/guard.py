@@ -84,7 +84,7 @@ class Guard:
                     "token: expected the header Authorization: Bearer TOKEN, found none or another; ask who runs it",
                 )
         length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and int(length[:20]) > self._config.max_upload_bytes:
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._config.limits.max_upload_bytes:
             raise build_size_error(self._config)
 
     def _is_own(self, host: str) -> bool:
@@ -106,7 +106,7 @@ def build_size_error(config: ServeConfig) -> RequestError:
     """Build the error for a request that is too large."""
     return RequestError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"request: expected at most {config.max_upload_mb:g} MB, found more; make the files smaller, or start "
+        f"request: expected at most {config.limits.max_upload_mb:g} MB, found more; make the files smaller, or start "
         "the server with a larger --max-upload-mb",
     )
 

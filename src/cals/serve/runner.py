@@ -116,7 +116,9 @@ class Runner:
         elif was_interrupted and self._closing.is_set():
             self._store.put_back(job.id, has_died=False)
         elif was_interrupted:
-            limit = f"job: expected at most {self._config.max_job_s:g} s of work, found more; send something shorter"
+            limit = (
+                f"job: expected at most {self._config.limits.max_job_s:g} s of work, found more; send something shorter"
+            )
             self._finish(job, _build_failure(job, limit))  # or cancelled, which the store knows
         else:
             self._handle_error(slot, job, batch_job, cause)
@@ -141,7 +143,7 @@ class Runner:
                 if now_s - told_s > _OBEY_S and not was_killed:
                     slot.interrupt(kill=True)
                     was_killed = True
-            elif self._closing.is_set() or now_s - start_s > self._config.max_job_s or self._is_cancelled(job):
+            elif self._closing.is_set() or now_s - start_s > self._config.limits.max_job_s or self._is_cancelled(job):
                 slot.interrupt()
                 told_s = now_s
         return told_s > 0

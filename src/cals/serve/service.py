@@ -64,7 +64,7 @@ class Service:
         self.store = JobStore(self.folders.database)
         self.metrics = Metrics(self.store)
         self.closing = threading.Event()
-        self._checker = MediaChecker(config.limits)
+        self._checker = MediaChecker(config.intake)
         self._runner = Runner(self.store, self.folders, config, self.metrics)
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
 
@@ -85,12 +85,12 @@ class Service:
 
     def check_room(self) -> None:
         """Raise RequestError where no further job can be taken."""
-        if self.store.count_states()["queued"] >= self.config.max_queue:
+        if self.store.count_states()["queued"] >= self.config.limits.max_queue:
             raise RequestError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"queue: expected fewer than {self.config.max_queue} jobs that wait, found as many; try again later",
+                f"queue: expected fewer than {self.config.limits.max_queue} jobs that wait, found as many; try later",
             )
-        if shutil.disk_usage(self.folders.data).free < 2 * self.config.max_upload_bytes:
+        if shutil.disk_usage(self.folders.data).free < 2 * self.config.limits.max_upload_bytes:
             raise RequestError(
                 HTTPStatus.INSUFFICIENT_STORAGE,
                 "disk: expected room for twice the largest request, found less; try again later",
@@ -187,7 +187,7 @@ class Service:
         """Remove expired jobs, again and again."""
         while not self.closing.is_set():
             try:
-                self.folders.remove_expired(self.store, self.config.keep_hours * 3600)
+                self.folders.remove_expired(self.store, self.config.limits.keep_hours * 3600)
             except Exception:  # of the database or the system: tried again
                 _log.exception("an error that cals should have foreseen")
             self.closing.wait(_SWEEP_S)
