@@ -19,7 +19,7 @@ FACE = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 TOKEN = "a-token-of-the-tests"
 
 
-def wait_for(condition: Callable[[], Any], limit_s: float = 300) -> Any:
+def wait_for(condition: Callable[[], Any], limit_s: float = 600) -> Any:
     """Wait until `condition` is true, and return its value."""
     end_s = time.monotonic() + limit_s
     while not (value := condition()):
@@ -73,4 +73,4 @@ class ServerProcess:
         self.client.close()
         with suppress(ProcessLookupError):
             self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(300)

@@ -56,7 +56,7 @@ def test_kills_lose_no_job(tmp_path: Path, start_server: Callable[..., ServerPro
     waiting = server.submit(tmp_path, **{"Idempotency-Key": "one"})
     wait_for(lambda: server.show(begun)["frames"] > 0)
     server.process.kill()
-    server.process.wait(60)
+    server.process.wait(300)
 
     server = start_server()
     assert server.submit(tmp_path, **{"Idempotency-Key": "one"})["id"] == waiting["id"]
@@ -84,7 +84,7 @@ def test_kills_lose_no_job(tmp_path: Path, start_server: Callable[..., ServerPro
 
     last = server.submit(tmp_path)
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(60) == 0
+    assert server.process.wait(300) == 0
     store = JobStore(tmp_path / "data" / "jobs.sqlite")
     states = {job.id: job.state for job in store.list_jobs()}
     store.close()
