@@ -106,12 +106,8 @@ def send(server: Server, request: dict[str, Any], key: str) -> tuple[int, dict[s
         try:
             answer = httpx.post(f"{server.address}/v1/jobs", headers=headers, timeout=120, **request)
             return answer.status_code, answer.json()
-        except httpx.WriteError:  # a request that is too large is answered before it is read
-            if len(request.get("files", {}).get("face", ("", b""))[1]) > 3_000_000:
-                return 413, {}
         except httpx.TransportError:
-            pass
-        time.sleep(0.5)
+            time.sleep(0.5)
 
 
 def follow(server: Server, job_id: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import cals
 from cals.serve.config import RequestError
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 _MAX_JSON_BYTES = 1 << 16
 _CHUNK_TIMEOUT_S = 60
 """Time that a client may send nothing in the middle of a request."""
+_DISCARD_BYTES, _DISCARD_S = 1 << 25, 5
+"""How much of a request that is too large is read and thrown away, and for how long."""
 _EVENT_STEP_S = 0.25
 _KEEP_ALIVE_S = 15
 _TYPES = {
@@ -194,22 +198,38 @@ async def _read_request(request: Request, service: Service, folder: Any) -> tupl
 
 async def _iterate_body(request: Request, service: Service) -> AsyncIterator[bytes]:
     """Yield the body within the limits of size and patience, whatever its headers claim."""
-    size, stream = 0, aiter(request.stream())
+    size, stream, limit = 0, aiter(request.stream()), service.config.limits.max_upload_bytes
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
+        if "expect" not in request.headers:
+            await _discard(stream)
+        raise build_size_error(service.config)
     while True:
         try:
             chunk = await asyncio.wait_for(anext(stream, None), _CHUNK_TIMEOUT_S)
         except TimeoutError as error:
             raise RequestError(
-                HTTPStatus.REQUEST_TIMEOUT,
-                f"request: expected it whole, found silence for {_CHUNK_TIMEOUT_S} s",
+                HTTPStatus.REQUEST_TIMEOUT, f"request: expected it whole, found silence for {_CHUNK_TIMEOUT_S} s"
             ) from error
         if chunk is None:
             return
         size += len(chunk)
         service.metrics.count_upload(len(chunk))
-        if size > service.config.limits.max_upload_bytes:
+        if size > limit:
+            await _discard(stream)
             raise build_size_error(service.config)
         yield chunk
+
+
+async def _discard(stream: AsyncIterator[bytes]) -> None:
+    """Read some more of a body, since most clients look for an answer only after they have sent it."""
+    size = 0
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DISCARD_S):
+            async for chunk in stream:
+                size += len(chunk)
+                if size > _DISCARD_BYTES:
+                    return
 
 
 async def _iterate_events(service: Service, job_id: str) -> AsyncIterator[str]:

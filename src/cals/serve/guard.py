@@ -1,4 +1,4 @@
-"""What every request passes first: its host, origin, token and size; and the headers of every response."""
+"""What every request passes first: checks of its host, origin and token; and the headers of every response."""
 
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -83,9 +83,6 @@ class Guard:
                     HTTPStatus.UNAUTHORIZED,
                     "token: expected the header Authorization: Bearer TOKEN, found none or another; ask who runs it",
                 )
-        length = headers.get("content-length", "0")
-        if length.isascii() and length.isdigit() and int(length[:20]) > self._config.limits.max_upload_bytes:
-            raise build_size_error(self._config)
 
     def _is_own(self, host: str) -> bool:
         """Return whether a Host header is a name of this server, or an address, which no other name can lead to."""
