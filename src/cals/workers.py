@@ -1,9 +1,12 @@
 """Parallel work on many items: by processes on this machine, or on the nodes of a Ray cluster."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
@@ -19,7 +22,7 @@ from cals.errors import CalsError, ConfigError, DataError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _CONNECT_TIMEOUT_S = 10
-_PASSING_ERRORS = (OSError, MemoryError)
+PASSING_ERRORS = (OSError, MemoryError)
 """Errors of a job after which its worker goes on."""
 
 
@@ -95,6 +98,25 @@ def _run_in_pool(
             raise
 
 
+def watch_parent(clean_up_s: float = 10) -> None:
+    """End this worker when its parent is killed, which then cannot end it: by SIGTERM, and at last at once.
+
+    Ctrl-C is left to the parent. No effect in Ray's workers, whose signals are Ray's.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent.join()
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(clean_up_s)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 class _Worker:
     """The Ray actor that runs jobs."""
 
@@ -106,18 +128,40 @@ class _Worker:
         return self._work.run(job)
 
 
-class _Slot(Protocol):
+class Slot(Protocol):
     """A worker that runs one job at a time, so that its death concerns that job alone."""
+
+    deaths: tuple[type[BaseException], ...]
+    """Errors of a job whose worker died, or was told to stop by another program; `restart` has to follow."""
 
     def submit(self, job: Any) -> "Future[Any]": ...
 
     def restart(self) -> None: ...
 
+    def interrupt(self, *, kill: bool = False) -> None:
+        """Tell the running job to end, which is one of `deaths`; `kill` where it did not obey."""
+
     def stop(self, *, is_running: bool) -> None: ...
+
+
+@contextmanager
+def open_slots(
+    work: Work[Job, Result], *, workers: int, ray: str | None = None, context: BaseContext | None = None
+) -> Iterator[list[Slot]]:
+    """Yield workers for jobs that are not known yet; arguments are those of `run_jobs`, the caller stops each."""
+    check_workers(workers, ray)
+    if not ray:
+        yield [_Process(work, context) for _ in range(workers)]
+        return
+    with _connect(ray) as module:
+        processors = int(module.cluster_resources().get("CPU", 1))
+        yield [_Actor(module, work) for _ in range(max(1, min(workers or processors, processors)))]
 
 
 class _Process(Generic[Job, Result]):
     """A process of this machine."""
+
+    deaths: tuple[type[BaseException], ...] = (BrokenProcessPool, KeyboardInterrupt)
 
     def __init__(self, work: Work[Job, Result], context: BaseContext | None) -> None:
         self._work, self._context = work, context
@@ -143,12 +187,16 @@ class _Process(Generic[Job, Result]):
             self._pool.shutdown(wait=False)
         self._pool = None
 
+    def interrupt(self, *, kill: bool = False) -> None:
+        if self._pool is not None:
+            with suppress(BrokenProcessPool, ProcessLookupError):
+                os.kill(self._pid.result(), signal.SIGKILL if kill else signal.SIGTERM)
+
     def stop(self, *, is_running: bool) -> None:
         """Send SIGTERM to a running job, and wait for the end of the process."""
         if self._pool is not None:
-            with suppress(BrokenProcessPool, ProcessLookupError):
-                if is_running:
-                    os.kill(self._pid.result(), signal.SIGTERM)
+            if is_running:
+                self.interrupt()
             self._pool.shutdown(cancel_futures=True)
 
 
@@ -158,6 +206,7 @@ class _Actor(Generic[Job, Result]):
     def __init__(self, ray: Any, work: Work[Job, Result]) -> None:
         self._ray, self._work = ray, work
         self._actor: Any = None
+        self.deaths: tuple[type[BaseException], ...] = (ray.exceptions.RayActorError,)
 
     def submit(self, job: Job) -> "Future[Result]":
         if self._actor is None:
@@ -169,20 +218,17 @@ class _Actor(Generic[Job, Result]):
         self.stop(is_running=False)
         self._actor = None
 
-    def stop(self, *, is_running: bool) -> None:
+    def interrupt(self, *, kill: bool = False) -> None:
         if self._actor is not None:
             self._ray.kill(self._actor)
 
+    def stop(self, *, is_running: bool) -> None:
+        self.interrupt()
 
-def _run_with_retries(
-    slots: Sequence[_Slot],
-    jobs: Sequence[Job],
-    retries: Retries[Job, Result],
-    deaths: tuple[type[BaseException], ...] = (BrokenProcessPool, KeyboardInterrupt),
-) -> Iterator[Result]:
-    """Run the jobs; `deaths` are the errors of a job whose worker died, or was told to stop by another program."""
+
+def _run_with_retries(slots: Sequence[Slot], jobs: Sequence[Job], retries: Retries[Job, Result]) -> Iterator[Result]:
     pending = deque((job, 0) for job in jobs)
-    idle, running = deque(slots), dict[Future[Result], tuple[_Slot, Job, int]]()
+    idle, running = deque(slots), dict[Future[Result], tuple[Slot, Job, int]]()
     try:
         while pending or running:
             while pending and idle:
@@ -191,9 +237,9 @@ def _run_with_retries(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 slot, job, failures = running.pop(future)
                 error = future.exception()
-                if isinstance(error, deaths):
+                if isinstance(error, slot.deaths):
                     slot.restart()
-                elif error is not None and not isinstance(error, _PASSING_ERRORS):
+                elif error is not None and not isinstance(error, PASSING_ERRORS):
                     raise error
                 idle.append(slot)
                 if error is None:
@@ -216,7 +262,7 @@ def _run_on_cluster(
         try:
             if retries is not None:
                 actors = [_Actor(ray, work) for _ in range(count)]
-                yield from _run_with_retries(actors, jobs, retries, (ray.exceptions.RayActorError,))
+                yield from _run_with_retries(actors, jobs, retries)
                 return
             actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Worker)
             pool = import_module("ray.util").ActorPool([actor.remote(work) for _ in range(count)])

@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "inference": LOWER | {"report", "cals"},
     "training": (LOWER - {"provenance"}) | {"report", "cals"},
     "evaluation": LOWER | {"inference", "report", "cals"},
-    "cli": LOWER | {"inference", "training", "evaluation", "report", "cals"},
+    "cli": LOWER | {"inference", "training", "evaluation", "report", "serve", "web", "cals"},
     "web": LOWER | {"inference", "cals"},
+    "serve": LOWER | {"inference", "cals"},
     "__main__": {"cli"},
     "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily
 }
@@ -46,6 +47,12 @@ ONLY_IN = {
     "tyro": {"cli"},
     "rich": {"cli"},
     "gradio": {"web"},
+    "fastapi": {"serve", "web"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve", "web"},
+    "prometheus_client": {"serve"},
+    "python_multipart": {"serve"},
+    "sqlite3": {"serve"},
     "filelock": {"hub", "provenance", "training"},
     "platformdirs": {"hub", "provenance"},
     "c2pa": {"provenance"},

@@ -123,9 +123,9 @@ def test_only_errors_that_may_pass_are_tried_again(tmp_path: Path, monkeypatch: 
         list(run_batch(jobs, DEBUG))
         if may_pass:
             with pytest.raises(OSError, match="expected x, found y"):
-                batch._run_job(jobs[0])
+                batch.run_job(jobs[0])
         else:
-            assert batch._run_job(jobs[0]).status == "failed"
+            assert batch.run_job(jobs[0]).status == "failed"
     assert [path.name for path in tmp_path.iterdir() if ".job.json" in path.name] == []
 
 

@@ -27,6 +27,7 @@ from cals.cli.noisy import noisy
 from cals.cli.prepare import prepare
 from cals.cli.readability import readability
 from cals.cli.score import score
+from cals.cli.serve import serve
 from cals.cli.sheet import sheet
 from cals.cli.study import study
 from cals.cli.synthetic import synthetic
@@ -41,6 +42,7 @@ from cals.errors import CalsError
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "batch": batch,
+    "serve": serve,
     "track": track,
     "sheet": sheet,
     "corrupt": corrupt,

@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -27,7 +26,7 @@ from cals.inference.precision import Precision
 from cals.media import audio as sound
 from cals.options import ProvenanceOptions, resolve_provenance
 from cals.types import ProgressCallback
-from cals.workers import Retries, Work, check_workers, run_jobs
+from cals.workers import Retries, Work, check_workers, run_jobs, watch_parent
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +35,6 @@ SKIPPED: Final = "skipped"
 FAILED: Final = "failed"
 _LASTING = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """System errors that trying again does not cure."""
-_CLEAN_UP_S = 10
-"""Time that a worker has to remove unfinished files after its parent was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +112,7 @@ def run_batch(
     check_workers(workers, ray)
     states = [locate_state(job, config.state) for job in jobs]
     check_conflicts(jobs, reserved=[*states, *([] if results is None else [results])])
-    settings = _describe_settings(config)
+    settings = describe_settings(config)
     if config.state is not None:
         _create_folder(config.state)
     outcomes: list[Outcome] = []
@@ -147,12 +144,18 @@ def _iterate_outcomes(
         pending = _group_by_face(pending)
     folders = {name: value.absolute() for name in ("state", "cache") if (value := getattr(config, name)) is not None}
     config = replace(config, **folders)  # workers of a cluster run in folders of their own
-    threads = 1 if ray else max((os.cpu_count() or 1) // workers, 1)
-    work = Work(start=_start_worker, arguments=(config, settings, threads), run=_run_job, items="jobs")
-    retries = Retries(count=config.retries, give_up=_give_up)
+    work = Work(
+        start=start_worker, arguments=(config, settings, count_threads(workers, ray)), run=run_job, items="jobs"
+    )
+    retries = Retries(count=config.retries, give_up=give_up)
     # spawn, since torch's threads do not survive a fork
     spawn = multiprocessing.get_context("spawn")
     yield from run_jobs(work, pending, workers=workers, ray=ray, context=spawn, retries=retries)
+
+
+def count_threads(workers: int, ray: str | None) -> int:
+    """Return the share of the processors of a worker."""
+    return 1 if ray else max((os.cpu_count() or 1) // workers, 1)
 
 
 def _group_by_face(jobs: Sequence[BatchJob]) -> list[BatchJob]:
@@ -174,7 +177,7 @@ def _measure_speech(job: BatchJob) -> float:
     return float(info.duration_s)
 
 
-def _describe_settings(config: BatchConfig) -> dict[str, Any]:
+def describe_settings(config: BatchConfig) -> dict[str, Any]:
     """Describe what all outputs depend on; the model is loaded for that, so that its errors come before any job."""
     lips = _build_lips(config)
     model = f"{lips.model.name} ({lips.model.fingerprint})"
@@ -238,11 +241,11 @@ _worker: _Worker | None = None
 _is_running, _stop_requested = False, False
 
 
-def _start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
+def start_worker(config: BatchConfig, settings: dict[str, Any], threads: int) -> None:
+    """Load the model of a worker, which ends with its parent."""
     if multiprocessing.parent_process() is not None:  # Ray's workers have signals of their own
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, _stop)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        watch_parent()
     torch.set_num_threads(threads)
     global _worker  # one per process: loading is slower than a short job
     _worker = _Worker(_build_lips(config), config, settings)
@@ -255,31 +258,21 @@ def _stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of the parent; a killed one cannot end its workers."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    signal.raise_signal(signal.SIGTERM)
-    time.sleep(_CLEAN_UP_S)
-    os._exit(1)
-
-
 def _check_stop(done: int, total: int | None) -> None:
     """Raise KeyboardInterrupt again where a library suppressed it."""
     if _stop_requested:
         raise KeyboardInterrupt
 
 
-def _run_job(job: BatchJob) -> Outcome:
-    """Run one job; errors that may pass are raised, others are its outcome."""
+def run_job(job: BatchJob, progress: ProgressCallback | None = None) -> Outcome:
+    """Run one job in a worker; errors that may pass are raised, others are its outcome."""
     global _is_running
     assert _worker is not None
     _is_running = True
     start_s = time.monotonic()
     try:
         _check_stop(0, None)
-        return _generate(_worker, job)
+        return _generate(_worker, job, progress)
     except Exception as error:
         text = " ".join((str(error) if isinstance(error, CalsError) else f"{type(error).__name__}: {error}").split())
         cause = _find_passing_error(error)
@@ -294,7 +287,12 @@ def _run_job(job: BatchJob) -> Outcome:
         _is_running = False
 
 
-def _generate(worker: _Worker, job: BatchJob) -> Outcome:
+def _generate(worker: _Worker, job: BatchJob, progress: ProgressCallback | None) -> Outcome:
+    def report_progress(done: int, total: int | None) -> None:
+        _check_stop(done, total)
+        if progress is not None:
+            progress(done, total)
+
     state = JobState(job, worker.settings, worker.config.state)
     force = worker.config.force or state.may_overwrite()
     state.begin()
@@ -308,7 +306,7 @@ def _generate(worker: _Worker, job: BatchJob) -> Outcome:
             force=force,
             provenance=worker.config.provenance,
             report=job.report,
-            progress=_check_stop,
+            progress=report_progress,
         )
         state.complete()
     except BaseException:
@@ -336,7 +334,8 @@ def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:
     return None
 
 
-def _give_up(job: BatchJob, error: BaseException) -> Outcome:
+def give_up(job: BatchJob, error: BaseException) -> Outcome:
+    """Return the outcome of a job whose last try ended with `error`."""
     error = getattr(error, "cause", None) or error  # Ray wraps errors
     if isinstance(error, OSError):
         text = describe_os_error(error)

@@ -53,7 +53,8 @@ def read_jobs(path: Path) -> list[BatchJob]:
     rows = _ROWS.get(path.suffix.lower())
     if rows is None:
         raise ConfigError(f"{path}: expected a table of jobs in .csv or .jsonl, found '{path.suffix}'; convert it")
-    jobs = [_build_job(path, line, row) for line, row in rows(path, _read_text(path))]
+    folder = path.absolute().parent  # other nodes of a cluster work elsewhere
+    jobs = [build_job(f"{path}, line {line}", folder, line, row) for line, row in rows(path, _read_text(path))]
     if not jobs:
         raise ConfigError(f"{path}: expected a job a row, found none; write one with face, audio and out")
     check_conflicts(jobs, str(path), [path])
@@ -106,7 +107,7 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         doubled = {name for name in header if header.count(name) > 1}
         if doubled:
             raise ConfigError(f"{path}, line 1: expected each column once, found {', '.join(sorted(doubled))} again")
-        _check_columns(f"{path}, line 1", header)
+        check_columns(f"{path}, line 1", header)
         line = rows.line_num
         for row in rows:
             first, line = line + 1, rows.line_num  # a quoted cell may span lines
@@ -131,14 +132,15 @@ def _read_json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, 
             raise ConfigError(f"{path}, line {number}: expected a JSON object, found {found}; correct it") from error
         if not isinstance(row, dict):
             raise ConfigError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}; correct it")
-        _check_columns(f"{path}, line {number}", list(row))
+        check_columns(f"{path}, line {number}", list(row))
         yield number, row
 
 
 _ROWS = {".csv": _read_csv, ".jsonl": _read_json_lines}
 
 
-def _check_columns(where: str, names: Sequence[str]) -> None:
+def check_columns(where: str, names: Sequence[str]) -> None:
+    """Raise ConfigError unless `names` are known, and face, audio and out are among them."""
     for name in names:
         if name not in COLUMNS:
             matches = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
@@ -149,8 +151,8 @@ def _check_columns(where: str, names: Sequence[str]) -> None:
         raise ConfigError(f"{where}: expected the columns face, audio and out, found no {missing[0]}; add it")
 
 
-def _build_job(path: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
-    where = f"{path}, line {line}"
+def build_job(where: str, folder: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
+    """Build a job from the cells of a row; paths are relative to `folder`, ConfigError begins with `where`."""
     values = {name: _convert(where, name, value) for name, value in row.items()}
     values = {name: value for name, value in values.items() if value is not None}
     for name in _REQUIRED:
@@ -158,7 +160,7 @@ def _build_job(path: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
             raise ConfigError(f"{where}: expected a file as {name}, found none; name one")
     for name in (*_PATHS, "pose"):
         if name in values:
-            values[name] = path.absolute().parent / values[name]  # other nodes of a cluster work elsewhere
+            values[name] = folder / values[name]
     paths = {name: values.pop(name) for name in _PATHS if name in values}
     try:
         encode = override(EncodeOptions(), values)
