@@ -33,6 +33,7 @@ from cals.cli.track import track
 from cals.cli.train import train
 from cals.cli.transcribe import transcribe
 from cals.cli.voices import voices
+from cals.cli.web import web
 from cals.cli.wer import wer
 from cals.errors import CalsError
 
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "noisy": noisy,
     "memory": memory,
     "study": study,
+    "web": web,
     "wer": wer,
     "models": models,
 }
