@@ -41,4 +41,7 @@ def web(
     from cals.web.server import serve_page
 
     models = ModelConfig(model=model, face_models=face_models, device=device, batch=batch, precision=precision)
-    serve_page(config, models, lambda address: print(f"cals web: {address} (Ctrl-C ends it)", flush=True))
+    try:
+        serve_page(config, models, lambda address: print(f"cals web: {address} (Ctrl-C ends it)", flush=True))
+    except KeyboardInterrupt:
+        print("cals web: ended, all its files are removed")

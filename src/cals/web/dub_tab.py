@@ -11,7 +11,7 @@ from cals.errors import CalsError, ConfigError
 from cals.options import STRENGTH_RANGE, EncodeOptions, GenerateOptions
 from cals.web.engine import PREVIEW_S, DubRequest, DubResult
 from cals.web.markup import render_error, render_faces, render_lines, render_pair
-from cals.web.sessions import Session
+from cals.web.sessions import DAMAGED_OPTION, Session
 from cals.web.tab import QUICK, Tab, check_consent
 from cals.web.words import describe_report, describe_sync
 
@@ -126,6 +126,7 @@ class DubTab(Tab):
                 gr.Radio(_LENGTHS, value=default.length, label="Length, where one person speaks"),
                 gr.Radio(_SILENCES, value=default.silence, label="Where nobody speaks"),
                 gr.Radio(_QUALITIES, value="best", label="Quality"),
+                gr.Checkbox(label=DAMAGED_OPTION, container=False),
             ]
 
     def _show_faces(self, file: str | None, slots: Slots, request: gr.Request) -> tuple[Any, ...]:
@@ -178,7 +179,7 @@ class DubTab(Tab):
     def _read(self, values: Sequence[Any], session: Session) -> DubRequest:
         """Read the form; CalsError for what is missing."""
         consent, slots, *rest = values
-        sounds, (strength, length, silence, quality) = rest[:MAX_SPEAKERS], rest[MAX_SPEAKERS:]
+        sounds, (strength, length, silence, quality, damaged) = rest[:MAX_SPEAKERS], rest[MAX_SPEAKERS:]
         check_consent(consent)
         if session.faces is None:
             raise ConfigError("First choose a video or photo that shows a face.")
@@ -192,7 +193,7 @@ class DubTab(Tab):
         return DubRequest(
             faces=session.faces,
             speeches=dict(zip(given, paths, strict=True)),
-            options=GenerateOptions(strength=float(strength), length=length, silence=silence),
+            options=GenerateOptions(strength=float(strength), length=length, silence=silence, keep_going=damaged),
             encode=EncodeOptions(crf=_SMALL_CRF if quality == "small" else None),
         )
 

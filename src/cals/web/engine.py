@@ -75,21 +75,21 @@ class Engine:
 
     def find_faces(self, path: Path, folder: Path) -> FirstFaces:
         """Find whom a video or photo shows; MediaError for one that is too long, NoFaceError without a face."""
-        duration_s = VideoSource(path).duration_s
-        self._check_length(path, duration_s)
+        self._check_length(path, VideoSource(path, keep_going=True).duration_s)
         return find_first_faces(path, BlazeFaceMesh(self._face_models), folder)
 
     def preview(self, request: DubRequest, folder: Path, progress: ProgressCallback) -> DubResult:
         """Write the first seconds."""
         speeches = {}
         for number, (name, sound) in enumerate(request.speeches.items()):
-            self.check_sound(sound)
-            speeches[name] = _cut_sound(sound, folder / f"{number}.wav")
+            self.check_sound(sound, keep_going=request.options.keep_going)
+            speeches[name] = _cut_sound(sound, folder / f"{number}.wav", keep_going=request.options.keep_going)
         faces = request.faces
         options = request.options
         if len(speeches) > 1 and not faces.is_photo:  # such a job is as long as the video
             end_s = faces.time_s + PREVIEW_S
-            faces = replace(faces, path=_cut_video(faces.path, end_s, folder / "start.mp4"))
+            start = _cut_video(faces.path, end_s, folder / "start.mp4", keep_going=options.keep_going)
+            faces = replace(faces, path=start)
         elif options.length == "video":
             options = replace(options, length="bounce")
         short = DubRequest(faces=faces, speeches=speeches, options=options, encode=request.encode)
@@ -98,7 +98,7 @@ class Engine:
     def generate(self, request: DubRequest, folder: Path, progress: ProgressCallback) -> DubResult:
         """Write the whole video and measure how well lips and sound fit."""
         for sound in request.speeches.values():
-            self.check_sound(sound)
+            self.check_sound(sound, keep_going=request.options.keep_going)
         result = self._generate(request, folder / f"{request.faces.path.stem}-dub.mp4", progress)
         if len(result.names) > 1:
             return result
@@ -144,15 +144,15 @@ class Engine:
         self._check_length(video, VideoSource(video).duration_s)
         return self._get_scorer().score(video, progress=progress)
 
-    def check_sound(self, path: Path) -> None:
+    def check_sound(self, path: Path, *, keep_going: bool = False) -> None:
         """Raise MediaError for a file without sound, and for one that is too long."""
-        self._check_length(path, probe(path, quiet=True).duration_s)
+        self._check_length(path, probe(path, keep_going=keep_going, quiet=True).duration_s)
 
     def _check_length(self, path: Path, duration_s: Fraction | None) -> None:
         if duration_s is not None and duration_s > self.config.max_s:
             raise MediaError(
-                f"{path}: expected at most {self.config.max_minutes:g} minutes, found {float(duration_s) / 60:.1f}; cut "
-                "it shorter"
+                f"{path}: expected at most {self.config.max_minutes:g} minutes, found {float(duration_s) / 60:.1f}; "
+                "cut it shorter"
             )
 
     def _get_scorer(self) -> SyncScorer:
@@ -166,14 +166,14 @@ def _keep_alive(progress: ProgressCallback) -> ProgressCallback:
     return lambda done, total: progress(99, 100)
 
 
-def _cut_sound(path: Path, out: Path) -> Path:
+def _cut_sound(path: Path, out: Path, *, keep_going: bool) -> Path:
     """Write the first seconds of a sound as a WAV file."""
     left = PREVIEW_S * _PREVIEW_RATE_HZ
     with wave.open(str(out), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(_PREVIEW_RATE_HZ)
-        for block in mono_blocks(path, _PREVIEW_RATE_HZ, quiet=True):
+        for block in mono_blocks(path, _PREVIEW_RATE_HZ, keep_going=keep_going, quiet=True):
             file.writeframes((np.clip(block[:left], -1, 1) * 32767).astype("<i2").tobytes())
             left -= len(block)
             if left <= 0:
@@ -181,9 +181,9 @@ def _cut_sound(path: Path, out: Path) -> Path:
     return out
 
 
-def _cut_video(path: Path, end_s: Fraction, out: Path) -> Path:
+def _cut_video(path: Path, end_s: Fraction, out: Path, *, keep_going: bool) -> Path:
     """Write the pictures of a video up to a time."""
-    with VideoReader(path, quiet=True) as reader, VideoWriter(out, reader.format) as writer:
+    with VideoReader(path, keep_going=keep_going, quiet=True) as reader, VideoWriter(out, reader.format) as writer:
         for frame in reader:
             if frame.time_s >= end_s:
                 break

@@ -53,10 +53,10 @@ class FirstFaces:
 def find_first_faces(path: Path, detector: FaceDetector, folder: Path) -> FirstFaces:
     """Find the first picture with a face and write it to `folder`; NoFaceError where half a minute has none.
 
-    Raises MediaError for unreadable files.
+    Raises MediaError for unreadable files; a damaged one is read as far as that.
     """
     next_s = Fraction(0)
-    with VideoReader(path, quiet=True) as reader:
+    with VideoReader(path, keep_going=True, quiet=True) as reader:
         for frame in reader:
             if frame.time_s > _SEARCH_S:
                 break

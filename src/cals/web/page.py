@@ -24,6 +24,7 @@ def build_theme() -> gr.themes.Base:
 
 def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
     """Build the page over loaded models."""
+    page: gr.Blocks
     with gr.Blocks(title="cals", analytics_enabled=False, delete_cache=_CLEAN_S) as page:
         gr.HTML(
             "<h1>cals</h1><p>Drop a video or photo of a face and a speech, and get a video in which the face says it. "

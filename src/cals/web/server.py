@@ -64,7 +64,10 @@ def serve_page(config: WebConfig, model: ModelConfig, report: Callable[[str], No
         settings = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, server_header=False, ws="none"
         )
-        uvicorn.Server(settings).run(sockets=[listener])
+        try:
+            uvicorn.Server(settings).run(sockets=[listener])
+        finally:
+            sessions.close_all()
 
 
 def _listen(config: WebConfig) -> socket.socket:

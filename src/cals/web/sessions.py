@@ -1,5 +1,6 @@
 """Sessions: one for each open page, with a folder of its own, which goes when the page closes."""
 
+import re
 import secrets
 import shutil
 import threading
@@ -10,6 +11,14 @@ from typing import Any
 from cals.errors import CalsError, MediaError
 from cals.web.faces import FirstFaces
 from cals.web.jobs import Job
+
+DAMAGED_OPTION = "Damaged files: take what can be read"
+_ADVICE = {
+    "use --keep-going": f"choose '{DAMAGED_OPTION}' in the options of the first tab",
+    "choose another --person": "click another face",
+    "choose another --out": "ask whoever runs this page to free some space",
+}
+"""Advice for the command line -> the same for the page."""
 
 
 class Session:
@@ -71,6 +80,11 @@ class Sessions:
                 paths.append(path)
         return paths
 
+    def close_all(self) -> None:
+        """Close all sessions."""
+        for key in list(self._sessions):
+            self.close(key)
+
     def close(self, key: str | None) -> None:
         """Cancel the session's job and remove its files; harmless where there is none."""
         with self._lock:
@@ -89,13 +103,7 @@ class Sessions:
         """Return what the page says of an error, without paths of this machine."""
         if not isinstance(error, CalsError):
             return f"That went wrong, and cals should have foreseen it: {type(error).__name__}. Try another file."
-        return strip_folders(str(error), self.root)
-
-
-def strip_folders(text: str, root: Path) -> str:
-    """Return `text` with only the names of files below `root`."""
-    words = [
-        Path(word.rstrip(":,;")).name + word[len(word.rstrip(":,;")) :] if word.startswith(str(root)) else word
-        for word in text.split(" ")
-    ]
-    return " ".join(words)
+        text = re.sub(re.escape(str(self.root)) + r"\S*/", "", str(error))
+        for option, advice in _ADVICE.items():
+            text = text.replace(option, advice)
+        return text

@@ -16,9 +16,9 @@ from cals.web.sessions import Session, Sessions
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _CANCELLED = "Cancelled. Nothing was kept."
-QUEUE = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden", "api_visibility": "private"}
+QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden", "api_visibility": "private"}
 """Arguments of events that run the model: one at a time, the others wait for their turn."""
-QUICK = {"show_progress": "hidden", "api_visibility": "private"}
+QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 class Tab:
