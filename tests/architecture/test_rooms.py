@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "inference": LOWER | {"cals"},
     "training": LOWER | {"cals"},
     "evaluation": LOWER | {"inference", "cals"},
-    "cli": LOWER | {"inference", "training", "evaluation", "cals"},
+    "cli": LOWER | {"inference", "training", "evaluation", "web", "cals"},
     "web": LOWER | {"inference", "cals"},
     "__main__": {"cli"},
     "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily

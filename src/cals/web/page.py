@@ -46,5 +46,6 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
             sessions.close(request.session_hash)
 
         page.unload(close_session)
+        page.load(None, js="() => { document.body.dataset.cals = 'ready'; }")
     page.queue(max_size=32, api_open=False)
     return page

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ class Sessions:
             session.cancel()
             for path in session.uploads - in_use:
                 path.unlink(missing_ok=True)
+                with suppress(OSError):  # another page's file came in just now
+                    path.parent.rmdir()
         if session.job is not None:
             session.job.join()  # it may still write
         shutil.rmtree(session.folder, ignore_errors=True)

@@ -16,7 +16,12 @@ from cals.web.sessions import Session, Sessions
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _CANCELLED = "Cancelled. Nothing was kept."
-QUEUE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden", "api_visibility": "private"}
+QUEUE: dict[str, Any] = {
+    "concurrency_limit": 1,
+    "concurrency_id": "model",
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 """Arguments of events that run the model: one at a time, the others wait for their turn."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
