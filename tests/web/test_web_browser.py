@@ -197,6 +197,7 @@ def test_a_face_is_clicked_speaks_and_plays(driver: Any, address: str, files: Pa
     page.wait(lambda: page.find_all(".cals-face")[other].get_attribute("aria-pressed") == "true")
     assert page.find_all(".cals-face")[1 - other].get_attribute("aria-pressed") == "false"
     page.click("#preview")
+    page.wait(lambda: page.count(".cals-error") == 0)
     page.wait_for_result()
     result, original = page.watch()
     assert result > 0.3
