@@ -11,7 +11,11 @@ from cals.web.score_tab import ScoreTab
 from cals.web.sessions import Sessions
 
 _FOLDER = Path(__file__).parent
-STYLE, SCRIPT = _FOLDER / "page.css", _FOLDER / "page.js"
+STYLE = _FOLDER / "page.css"
+HEAD = (
+    "<style>@media (max-width: 640px) { .main.app { padding: 0.5rem !important; } }</style>"  # beyond `STYLE`'s reach
+    f"<script>{(_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>"
+)
 _SYSTEM_FONTS, _SYSTEM_MONO = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _CLEAN_S = (600, 6 * 3600)
 """Files whose page was never heard of again go after the second, looked for after the first."""

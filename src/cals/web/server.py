@@ -23,7 +23,7 @@ except ImportError as error:
 
 from cals.web.engine import Engine
 from cals.web.guard import Guard
-from cals.web.page import SCRIPT, STYLE, build_page, build_theme
+from cals.web.page import HEAD, STYLE, build_page, build_theme
 from cals.web.sessions import Sessions
 
 
@@ -44,7 +44,7 @@ def build_app(engine: Engine, sessions: Sessions) -> Guard:
         mcp_server=False,
         theme=build_theme(),
         css_paths=[STYLE],
-        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+        head=HEAD,
     )
     return Guard(app, config)
 
