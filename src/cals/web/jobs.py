@@ -44,7 +44,8 @@ class Job(Generic[T]):
     def __init__(self, work: Callable[[ProgressCallback], T]) -> None:
         self._work = work
         self._is_cancelled, self._is_done = threading.Event(), threading.Event()
-        self._done, self._total, self._first_s = 0, None, 0.0
+        self._done, self._first_s = 0, 0.0
+        self._total: int | None = None
         self._result: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -39,12 +39,13 @@ class Tab:
 
     def connect(
         self, button: gr.Button, work: Callable[..., Any], inputs: list[Any], outputs: list[Any]
-    ) -> gr.events.Dependency:
+    ) -> dict[str, Any]:
         """Run `work` when the button is pressed; it yields values of note, cancel button and `outputs`."""
         wait = button.click(_show_waiting, None, [self.note, self.cancel], queue=False, **QUICK)
-        return wait.then(work, inputs, [self.note, self.cancel, *outputs], **QUEUE)
+        event: dict[str, Any] = wait.then(work, inputs, [self.note, self.cancel, *outputs], **QUEUE)
+        return event
 
-    def connect_cancel(self, events: list[gr.events.Dependency]) -> None:
+    def connect_cancel(self, events: list[dict[str, Any]]) -> None:
         """Let the button cancel `events`, whether they wait or run."""
         self.cancel.click(self._cancel, None, [self.note, self.cancel], cancels=events, queue=False, **QUICK)
 
