@@ -36,6 +36,7 @@ from cals.cli.train import train
 from cals.cli.transcribe import transcribe
 from cals.cli.verify import verify
 from cals.cli.voices import voices
+from cals.cli.web import web
 from cals.cli.wer import wer
 from cals.errors import CalsError
 
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "noisy": noisy,
     "memory": memory,
     "study": study,
+    "web": web,
     "wer": wer,
     "models": models,
     "doctor": doctor,
