@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from block_torch import BLOCK_TORCH
 from rooms import FILES, SOURCE, find_room, read_imports
 
-BASE = {"timing", "types", "options", "errors", "files", "workers"}
+BASE = {"arrays", "timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
 
 # Room -> the rooms it may import (itself included by the test).
 MAY_IMPORT = {
+    "arrays": set(),
     "errors": set(),
     "files": set(),
     "workers": {"errors"},
@@ -117,3 +119,9 @@ def test_importing_cals_is_light() -> None:
     code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"
+
+
+def test_other_runtimes_need_no_torch() -> None:
+    code = f"{BLOCK_TORCH}\nimport cals.inference.lipsync, cals.inference.exported"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
