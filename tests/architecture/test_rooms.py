@@ -51,6 +51,8 @@ ONLY_IN = {
     "dlib": {"evaluation"},
     "pocketsphinx": {"evaluation"},
     "lightning": {"training"},
+    "onnxruntime": {"inference"},
+    "openvino": {"inference"},
     "torch": {
         "features",
         "nn",
