@@ -153,19 +153,17 @@ class LipSyncVideo:
 
 
 def locate_file(kind: str, name: str) -> Path:
-    """Return the path of a file in ComfyUI's folder `input` or `output`; a path from the root is kept.
+    """Return the path of a file in ComfyUI's folder `input` or `output`.
 
-    ConfigError for a path that leads out of the folder.
+    ConfigError for a path that leads out of it: workflows are passed on, and must not reach other files.
     """
-    if Path(name).is_absolute():
-        return Path(name)
     try:
         folder = Path(getattr(import_module("folder_paths"), f"get_{kind}_directory")())
     except ImportError:  # outside of ComfyUI
         folder = Path.cwd()
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise ConfigError(f"{kind}: expected a file in {folder}, found {name}; give a path from the root for others")
+        raise ConfigError(f"{kind}: expected a file in {folder}, found {name}; copy it there")
     return path
 
 
