@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors.numpy import save_file
@@ -124,7 +124,7 @@ def _write_networks(folder: Path, loaded: LoadedModel, lips: MeshLips, to: Targe
 
 
 def _write_network(
-    path: Path, module: nn.Module, inputs: Mapping[str, Tensor], sizes: Mapping[str, object] | None, to: Target
+    path: Path, module: nn.Module, inputs: Mapping[str, Tensor], sizes: dict[str, Any] | None, to: Target
 ) -> None:
     """Write a network to `path` with the suffix of its format; `sizes` are the dimensions that vary, if any do."""
     onnx = path.with_suffix(".onnx")

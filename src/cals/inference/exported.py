@@ -89,7 +89,8 @@ class ExportedLips:
 
     def compute_units(self, mel: F32) -> F32:
         """Compute units [t d] of log-mel [m f]."""
-        return self._network(mel[None])[0][0]
+        units: F32 = self._network(mel[None])[0][0]
+        return units
 
     def build_decoder(self) -> ExportedDecoder:
         """Return the decoder."""
