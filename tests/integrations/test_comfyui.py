@@ -63,7 +63,7 @@ def test_nodes_have_what_comfyui_asks_for(package: ModuleType) -> None:
         assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES)
         assert node.CATEGORY == "cals"
         for kind, *options in (item for group in inputs.values() for item in group.values()):
-            assert kind in {"CALS_MODEL", "IMAGE", "AUDIO", "FLOAT", "STRING"} or isinstance(kind, list)
+            assert isinstance(kind, list) or kind in {"CALS_MODEL", "IMAGE", "AUDIO", "FLOAT", "STRING"}
             assert len(options) <= 1
             assert all(isinstance(option, dict) for option in options)
             if isinstance(kind, list) and options:

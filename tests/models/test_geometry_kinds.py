@@ -9,7 +9,9 @@ from cals.models.motion import MeshDecoder
 from cals.models.mouth import compute_mouth_flow, separate_lips
 from cals.models.speaker import fit_speaker, replace_motion, retarget_motion
 from cals.types import F32
-from drawn_person import CLIP
+from drawn_person import apply_poses, clip
+
+CLIP = apply_poses(clip("anna", 60, 5), 1)
 
 
 def export_arrays(decoder: MeshDecoder) -> dict[str, np.ndarray]:
@@ -39,6 +41,7 @@ def test_numpy_gives_what_torch_gives(decoder: MeshDecoder) -> None:
     for ours, theirs in zip(results[half:], results[:half], strict=True):
         for array, tensor in zip(ours[:-1], theirs[:-1], strict=True):
             assert array.dtype == np.float32
-            np.testing.assert_allclose(array, tensor, atol=2e-3)
+            # pixels; of equally closed mouths rounding decides which belong to the rest shape
+            np.testing.assert_allclose(array, tensor, atol=0.01)
         # where two triangles meet, a pixel may belong to either
         assert np.quantile(np.abs(ours[-1] - theirs[-1]), 0.999) < 0.01
