@@ -9,14 +9,16 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from cals.arrays import Array
 from cals.errors import CheckpointError, ConfigError
 from cals.files import describe_os_error, get_backup_folder, replace_folder_atomically
+
+if TYPE_CHECKING:
+    pass
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ class Checkpoint:
     """Kind of model, one of the names in `models.factory`."""
     config: dict[str, Any]
     """The model's config, timing and preprocessing included, as nested plain values."""
-    weights: dict[str, Tensor] = field(repr=False)
+    weights: dict[str, Array] = field(repr=False)
     parents: dict[str, str] = field(default_factory=dict)
     """Part name -> sha256 of the weights it was trained against."""
     step: int = 0
@@ -63,6 +65,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write weights and config into a folder that no other process reads yet; raises OSError or SafetensorError."""
+    from safetensors.torch import save_file
+
     document = {"format": FORMAT} | {
         f.name: getattr(checkpoint, f.name) for f in dataclasses.fields(checkpoint) if f.name != "weights"
     }
@@ -73,6 +77,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a checkpoint directory; raises CheckpointError for anything missing, damaged or newer."""
+    from safetensors.torch import load_file
+
     if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
         older = get_backup_folder(folder)
         advice = (

@@ -17,6 +17,9 @@ SpeakerPolicy = Literal["given", "auto"]
 """Who says what in a dub: as given, or found by whose lips fit the sound of the video."""
 SilencePolicy = Literal["rest", "keep", "drive"]
 """Mouths where nobody speaks: at rest, left as they are in the picture, or moved by whatever else is heard."""
+Precision = Literal["auto", "fp32", "bf16"]
+Runtime = Literal["torch", "onnxruntime", "openvino"]
+"""What runs a model's networks; all but torch need a model that `cals models export` wrote."""
 STRENGTH_RANGE = (0.5, 1.5)
 """Allowed scale of the mouth's motion."""
 T = TypeVar("T")

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from block_torch import BLOCK_TORCH
 from rooms import FILES, SOURCE, find_room, read_imports
 
-BASE = {"timing", "types", "options", "errors", "files", "workers"}
+BASE = {"arrays", "timing", "types", "options", "errors", "files", "workers"}
 LOWER = {"data", "face", "media", "models", "losses", "metrics", "features", "checkpoint", "hub", "nn"} | BASE
 LOWER |= {"provenance"}
 
 # Room -> the rooms it may import (itself included by the test).
 MAY_IMPORT = {
+    "arrays": set(),
     "errors": set(),
     "files": set(),
     "workers": {"errors"},
@@ -62,6 +64,8 @@ ONLY_IN = {
     "pocketsphinx": {"evaluation"},
     "lightning": {"training"},
     "matplotlib": {"report"},
+    "onnxruntime": {"inference"},
+    "openvino": {"inference"},
     "torch": {
         "features",
         "nn",
@@ -135,3 +139,9 @@ def test_importing_cals_is_light() -> None:
     code = "import sys, cals, cals.cli; print([m for m in ('torch', 'cv2', 'av', 'c2pa') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert loaded == "[]"
+
+
+def test_other_runtimes_need_no_torch() -> None:
+    code = f"{BLOCK_TORCH}\nimport cals.inference.lipsync, cals.inference.exported"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

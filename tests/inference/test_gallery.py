@@ -10,9 +10,9 @@ import torch
 
 import drawn_face
 from cals.face.landmarks import measure_mouth_opening
+from cals.inference.crop_painter import CropPainter
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, build_gallery, stack_crops
-from cals.inference.painters import CropPainter
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.debug import DebugConfig, DebugLips

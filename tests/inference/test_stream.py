@@ -12,8 +12,8 @@ from torch import Tensor
 import drawn_face
 from cals.face.landmarks import compute_eye_centres
 from cals.inference import painters
+from cals.inference.crop_painter import CropPainter
 from cals.inference.frame_tracker import TrackedFrame, View, track_and_align
-from cals.inference.painters import CropPainter
 from cals.inference.stream import GENERATED, NO_FACE, SILENCE, LipFrame, Role, generate_frames
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb

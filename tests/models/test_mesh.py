@@ -8,7 +8,8 @@ import torch
 
 from cals.errors import DataError
 from cals.face.landmarks import LEFT_BROW, LEFT_EYE, MOUTH_INNER, RIGHT_BROW, RIGHT_EYE
-from cals.models.mesh import FaceMesh, estimate_similarity, measure_lip_gap, measure_mesh
+from cals.models.geometry import estimate_similarity, measure_lip_gap
+from cals.models.mesh import FaceMesh, measure_mesh
 from drawn_person import SHAPES, apply_poses, build_mesh, clip, openings
 
 UPPER, LOWER = set(MOUTH_INNER[1:10]), set(MOUTH_INNER[11:])

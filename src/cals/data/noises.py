@@ -44,7 +44,7 @@ class NoiseBank:
         generators = (draw_noise, draw_breaths, draw_chords, draw_melody, draw_drums)
         wavs = [generators[i % len(generators)](rng, round(_DURATION_S * rate_hz), rate_hz) for i in range(_COUNT)]
         self.features = features
-        self.mels = compute_log_mel(torch.from_numpy(np.stack(wavs).astype(np.float32)), features)
+        self.mels: Tensor = compute_log_mel(torch.from_numpy(np.stack(wavs).astype(np.float32)), features)
         """[n m f] in dB, each of mean power 1."""
 
     def sample(self, rng: np.random.Generator, length: int) -> Tensor:

@@ -118,7 +118,8 @@ def convert_voices(sample: Sample, config: BankConfig) -> Tensor:
     rng = np.random.default_rng([config.seed, crc32(sample.key.encode())])
     parts = analyze_voice(sample.wav, config.mel.timing.sample_rate_hz)
     wavs = [synthesize_voice(parts, sample_voice(rng, config.voice, parts.median_hz)) for _ in range(config.k)]
-    return compute_log_mel(torch.from_numpy(np.stack(wavs)), config.mel).half()
+    mels: Tensor = compute_log_mel(torch.from_numpy(np.stack(wavs)), config.mel)
+    return mels.half()
 
 
 def _is_complete(out: Path, shard: Path) -> bool:

@@ -1,13 +1,12 @@
 """Log-mel spectrograms; the only STFT in the package."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from cals.arrays import Array, convert_like, get_namespace, is_tensor
 from cals.errors import ConfigError
 from cals.timing import AVTiming
 from cals.types import F32
@@ -44,7 +43,7 @@ class MelConfig:
         return (self.window - self.timing.hop) // 2
 
 
-def compute_log_mel(wav: Tensor, config: MelConfig) -> Tensor:
+def compute_log_mel(wav: Array, config: MelConfig) -> Array:
     """Compute the log-mel power in dB, [b n] -> [b m f] with m = ceil(n / hop); silence is assumed beyond the ends.
 
     Mel frame j is centred on samples [j hop, (j + 1) hop), so k mel frames belong to a video frame exactly.
@@ -52,39 +51,48 @@ def compute_log_mel(wav: Tensor, config: MelConfig) -> Tensor:
     samples = wav.shape[-1]
     hops = -(-samples // config.timing.hop)
     right_padding = hops * config.timing.hop - samples + config.margin
-    return _compute_from_padded(torch.nn.functional.pad(wav, (config.margin, right_padding)), config)
+    pads = (config.margin, right_padding)
+    padded = get_namespace(wav).nn.functional.pad(wav, pads) if is_tensor(wav) else np.pad(wav, ((0, 0), pads))
+    return _compute_from_padded(padded, config)
 
 
-def iterate_log_mel(blocks: Iterable[F32], config: MelConfig) -> Iterator[Tensor]:
-    """Compute `compute_log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams."""
+def iterate_log_mel(blocks: Iterable[F32], config: MelConfig, convert: Callable[[F32], Array]) -> Iterator[Array]:
+    """Compute `compute_log_mel` of a stream: blocks of mono sound [n] in, blocks [m f] out, without seams.
+
+    `convert` makes an array of the kind that it is computed in: `torch.from_numpy` or `np.asarray`.
+    """
     hop, margin = config.timing.hop, config.margin
     buffer = np.zeros(margin, np.float32)
     for block in blocks:
         buffer = np.concatenate([buffer, block])
         hops = (len(buffer) - 2 * margin) // hop
         if hops > 0:
-            yield _compute_from_padded(torch.from_numpy(buffer[None, : hops * hop + 2 * margin]), config)[0]
+            yield _compute_from_padded(convert(buffer[None, : hops * hop + 2 * margin]), config)[0]
             buffer = buffer[hops * hop :]
     hops = -(-(len(buffer) - margin) // hop)
     if hops > 0:
         tail = np.zeros(hops * hop + 2 * margin, np.float32)
         tail[: len(buffer)] = buffer
-        yield _compute_from_padded(torch.from_numpy(tail[None]), config)[0]
+        yield _compute_from_padded(convert(tail[None]), config)[0]
 
 
-def _compute_from_padded(wav: Tensor, config: MelConfig) -> Tensor:
-    window = torch.hann_window(config.window, device=wav.device, dtype=wav.dtype)
-    spectrum = torch.stft(
-        wav, config.window, config.timing.hop, window=window, center=False, return_complex=True
-    )  # [b k m]
-    power = spectrum.real.square() + spectrum.imag.square()
-    bank = build_slaney_filterbank(config).to(wav)
-    mel = torch.einsum("bkm,kf->bmf", power, bank)
-    return 10.0 * torch.log10(mel.clamp_min(10.0 ** (config.floor_db / 10.0)))
+def _compute_from_padded(wav: Array, config: MelConfig) -> Array:
+    xp, bank = get_namespace(wav), convert_like(build_slaney_filterbank(config), wav)
+    if is_tensor(wav):
+        window = xp.hann_window(config.window, device=wav.device, dtype=wav.dtype)
+        spectrum = xp.stft(wav, config.window, config.timing.hop, window=window, center=False, return_complex=True)
+        bank = bank.to(wav)
+    else:
+        window = np.hanning(config.window + 1)[:-1].astype(wav.dtype)  # periodic, as that of an STFT
+        frames = np.lib.stride_tricks.sliding_window_view(wav, config.window, axis=1)[:, :: config.timing.hop]
+        spectrum = np.fft.rfft(frames * window).astype(np.complex64).swapaxes(1, 2)
+    power = xp.square(spectrum.real) + xp.square(spectrum.imag)  # [b k m]
+    mel = xp.einsum("bkm,kf->bmf", power, bank)
+    return 10.0 * xp.log10(mel.clip(10.0 ** (config.floor_db / 10.0)))
 
 
 @lru_cache(maxsize=8)
-def build_slaney_filterbank(config: MelConfig) -> Tensor:
+def build_slaney_filterbank(config: MelConfig) -> F32:
     """Build triangular equal-area filters on Slaney's mel scale, [window // 2 + 1, bins] (Auditory Toolbox, 1998)."""
     edges_hz = _mel_to_hz(
         np.linspace(float(_hz_to_mel(config.low_hz)), float(_hz_to_mel(config.high_hz)), config.bins + 2)
@@ -94,7 +102,7 @@ def build_slaney_filterbank(config: MelConfig) -> Tensor:
     rising = (bins_hz[:, None] - low) / (centre - low)
     falling = (high - bins_hz[:, None]) / (high - centre)
     bank = np.clip(np.minimum(rising, falling), 0.0, None) * (2.0 / (high - low))
-    return torch.from_numpy(bank.astype(np.float32))
+    return np.asarray(bank, np.float32)
 
 
 _LINEAR_HZ = 200.0 / 3.0  # below 1 kHz a mel is this many Hz

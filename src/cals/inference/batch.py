@@ -22,9 +22,8 @@ from cals.files import describe_os_error
 from cals.inference.batch_jobs import BatchJob, check_conflicts
 from cals.inference.batch_state import JobState, locate_state
 from cals.inference.lipsync import LipSync
-from cals.inference.precision import Precision
 from cals.media import audio as sound
-from cals.options import ProvenanceOptions, resolve_provenance
+from cals.options import Precision, ProvenanceOptions, resolve_provenance
 from cals.types import ProgressCallback
 from cals.workers import Retries, Work, check_workers, run_jobs, watch_parent
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import cals
@@ -233,11 +233,11 @@ class FaceCache:
 
 def describe_video(path: Path, detector: BlazeFaceMesh, models: FaceModels) -> dict[str, Any]:
     """Describe all that the faces in a video depend on, but the options and the model."""
-    stat = path.stat()
+    stat, torch_version = path.stat(), getattr(sys.modules.get("torch"), "__version__", None)
     return {
         "video": [os.path.realpath(path), stat.st_size, stat.st_mtime_ns],
         "detector": [detector.runtime, hashlib.sha256(models.detection + models.mesh).hexdigest()],
-        "software": [cals.__version__, cv2.__version__, np.__version__, torch.__version__],
+        "software": [cals.__version__, cv2.__version__, np.__version__, torch_version],
     }
 
 

@@ -10,7 +10,8 @@ import torch
 from cals.face.landmarks import measure_mouth_opening
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.media.frame import Frame
-from cals.models.lips import MIN_REFERENCE_GAP_S, Gallery
+from cals.models.lips import Gallery
+from cals.models.network import MIN_REFERENCE_GAP_S
 from cals.types import U8
 
 MAX_GALLERY_S = 8.0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.errors import ConfigError, NoFaceError
+from cals.errors import NoFaceError
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.inference.gallery import build_gallery, stack_crops
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
@@ -19,7 +19,6 @@ from cals.media.pictures import from_rgb
 from cals.models.audio2head import Audio2Head
 from cals.models.head import apply_head_pose, estimate_head_pose, remove_head_pose
 from cals.models.lips import Faces, LipModel
-from cals.models.pcavs import PCAVS
 from cals.types import Box, CropTransform, Patch
 
 _IDENTITY = np.eye(2, 3)
@@ -84,6 +83,8 @@ class PredictedHeads(HeadMotion):
 class HeadPainter(Painter):
     """Renders crops with the head poses of `motion`; each crop is its whole frame, see `crop_to_face`."""
 
+    is_frame = True
+
     def __init__(self, model: LipModel, units: Iterator[Tensor], motion: HeadMotion) -> None:
         super().__init__()
         self._model, self._units, self._motion = model, UnitStream(units), motion
@@ -117,23 +118,3 @@ def crop_to_face(items: Iterable[TrackedFrame], size_px: int) -> Iterator[Tracke
             crop = Frame(from_rgb(item.view.crop), frame.index, frame.time_s, frame.duration_s)
         view = replace(item.view, transform=CropTransform(_IDENTITY, size_px), frame_px=(size_px, size_px))
         yield TrackedFrame(crop.with_time(frame.index, frame.time_s, frame.duration_s), item.face, view)
-
-
-def has_head_motion(model: LipModel, name: str, *, is_photo: bool, has_pose: bool) -> bool:
-    """Whether the head motion differs from the picture's: for photos, held as in another video or by Audio2Head.
-
-    Raises ConfigError where a pose video is given and the model or the face does not allow it.
-    """
-    if not has_pose:
-        return is_photo and isinstance(model, Audio2Head)
-    if not isinstance(model, PCAVS | Audio2Head):
-        raise ConfigError(
-            f"pose: expected a model of PC-AVS or Audio2Head, found {name}, whose heads are held as in the picture; "
-            "leave --pose out"
-        )
-    if not is_photo:
-        raise ConfigError(
-            "pose: expected a photo as face, found a video, into whose frames a head held otherwise does not fit; give "
-            "one frame of it, or leave --pose out: then every frame has its own pose"
-        )
-    return True

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,28 +28,30 @@ from cals.inference.dub_sound import place_segments
 from cals.inference.face_cache import FaceCache
 from cals.inference.job import JobOutput
 from cals.inference.live import Chunk, LiveUnits
-from cals.inference.load import LoadedModel, load_model
 from cals.inference.pipeline import Part, Pipeline
-from cals.inference.precision import Precision, set_precision
 from cals.inference.report import GenerateReport
-from cals.inference.speech_activity import load_speech_detector
+from cals.inference.runtime import NamedModel, open_model
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import LipFrame
-from cals.inference.sync_encoders import load_encoders
-from cals.inference.who_speaks import (
-    SpeakerMatch,
-    assign_speakers,
-    build_turn_segments,
-    is_unassigned,
-    measure_lip_distances,
-)
 from cals.media import audio as sound
 from cals.media.blocks import SoundStream
 from cals.media.source import ArraySource, VideoSource
-from cals.models.cals import MeshLips
-from cals.options import EncodeOptions, GenerateOptions, Latency, ProvenanceOptions, override, resolve_provenance
+from cals.models.network import MotionNetwork
+from cals.options import (
+    EncodeOptions,
+    GenerateOptions,
+    Latency,
+    Precision,
+    ProvenanceOptions,
+    Runtime,
+    override,
+    resolve_provenance,
+)
 from cals.provenance.manifest import Origin
 from cals.types import F32, U8, ProgressCallback
+
+if TYPE_CHECKING:
+    from cals.inference.who_speaks import SpeakerMatch
 
 _log = logging.getLogger(__name__)
 
@@ -63,32 +65,26 @@ class LipSync:
 
     `model` is a registered name or a checkpoint folder; `face_models` a folder with the two face networks for
     machines without a network; `batch` the frames rendered at once; `precision` that of the rendering, where `auto` is
-    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32. `cache`
+    bf16 where that is faster (CPUs with AMX, GPUs; a mean difference far below one level of 255), else fp32. `runtime`
+    runs the networks: torch, or another for a model that `cals models export` wrote, without torch. `cache`
     is a folder that keeps the faces of videos, so that further speeches of a video need not track them again.
     """
 
     def __init__(
         self,
-        model: str | Path | LoadedModel = hub.DEFAULT_MODEL,
+        model: str | Path | NamedModel = hub.DEFAULT_MODEL,
         *,
         face_models: str | Path | None = None,
         device: str = "cpu",
         batch: int = 8,
         precision: Precision = "auto",
+        runtime: Runtime = "torch",
         cache: str | Path | None = None,
     ) -> None:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}; 8 suits most machines")
-        self.model = model if isinstance(model, LoadedModel) else load_model(model)
-        try:
-            self.model.network.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-            raise ConfigError(
-                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
-            ) from error
-        set_precision(self.model.network, precision)
+        self.model, self._speech_detector = open_model(model, runtime, device, precision)
         self.batch = batch
-        self._speech_detector = load_speech_detector()
         faces = FaceModels(*hub.read_face_models(face_models))
         self._pipeline = Pipeline(self.model, faces, batch, None if cache is None else FaceCache(cache))
 
@@ -312,10 +308,19 @@ class LipSync:
         segments: Sequence[DubSegment] | None,
         people: Mapping[str, str | int],
         options: GenerateOptions,
-    ) -> tuple[Sequence[DubSegment], list[SpeakerMatch]]:
+    ) -> tuple[Sequence[DubSegment], "list[SpeakerMatch]"]:
         """Return the segments with their persons, as far as these are to be found, and how each was."""
         if options.who_speaks == "given":
             return segments or (), []
+        # who speaks is found with torch, whatever runs the lip model
+        from cals.inference.sync_encoders import load_encoders
+        from cals.inference.who_speaks import (
+            assign_speakers,
+            build_turn_segments,
+            is_unassigned,
+            measure_lip_distances,
+        )
+
         if options.person != GenerateOptions().person:
             raise ConfigError(
                 f"who_speaks: expected auto or a person, found both auto and {options.person}; leave out --person"
@@ -334,7 +339,7 @@ class LipSync:
         return result
 
     def _check_strength(self, strength: float) -> None:
-        if strength != 1 and not isinstance(self.model.network, MeshLips):
+        if strength != 1 and not isinstance(self.model.network, MotionNetwork):
             raise ConfigError(
                 f"strength: expected 1 for {self.model.name}, which draws mouths whole, found {strength:g}; choose a "
                 "model that predicts motion"

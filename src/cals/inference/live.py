@@ -6,16 +6,15 @@ from math import floor
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cals.arrays import Array, copy_array, get_namespace
 from cals.errors import ConfigError, MediaError
 from cals.features.mel import iterate_log_mel
 from cals.inference.windows import LookAhead, UnitSource
 from cals.media.audio import resample
 from cals.media.frame import Frame
-from cals.models.lips import LipModel
+from cals.models.network import LipNetwork
 from cals.options import Latency
 from cals.types import F32
 
@@ -81,15 +80,15 @@ class LiveUnits(UnitSource):
     Endless silence follows the sound. Memory is that of the window and of the largest chunk.
     """
 
-    def __init__(self, model: LipModel, chunks: Iterable[Chunk], rate_hz: int, latency: Latency) -> None:
+    def __init__(self, model: LipNetwork, chunks: Iterable[Chunk], rate_hz: int, latency: Latency) -> None:
         timing = model.mel.timing
         self._model, self.sound, self.latency = model, LiveSound(chunks, rate_hz), latency
-        self._mels = iterate_log_mel(resample(self.sound, rate_hz, timing.sample_rate_hz), model.mel)
+        self._mels = iterate_log_mel(resample(self.sound, rate_hz, timing.sample_rate_hz), model.mel, model.convert)
         self._window = round(latency.window_s * timing.fps)
         self.look_ahead = LookAhead(sources=round(latency.look_ahead_s * timing.fps), gain=0)
-        self._mel, self._mel_first = torch.zeros(0, model.mel.bins), 0
+        self._mel, self._mel_first = model.convert(np.zeros((0, model.mel.bins), np.float32)), 0
         """Log-mel [m f] from unit `_mel_first` on."""
-        self._first, self._units = 0, torch.zeros(0)
+        self._first, self._units = 0, self._mel
 
     def count_batch_frames(self, rate: Fraction) -> int:
         """Count the frames that can be rendered at once within the latency at `rate` frames a second."""
@@ -104,12 +103,12 @@ class LiveUnits(UnitSource):
         surplus = floor((time_s - _HELD_S) * self._model.mel.timing.fps) - self._mel_first
         surplus = min(surplus, len(self._mel) // step)
         if surplus > 0:
-            self._mel, self._mel_first = self._mel[surplus * step :].clone(), self._mel_first + surplus
+            self._mel, self._mel_first = copy_array(self._mel[surplus * step :]), self._mel_first + surplus
         while not self.sound.has_ended and self.sound.duration_s <= time_s:
             self._pull()
         return self.sound.duration_s > time_s
 
-    def interpolate(self, positions: Sequence[Fraction]) -> Tensor:
+    def interpolate(self, positions: Sequence[Fraction]) -> Array:
         """Interpolate units as any source does, after the look-ahead has come in."""
         low, high = (max(floor(position), 0) for position in (min(positions), max(positions)))
         self._load_until(low, high + self.look_ahead.sources)
@@ -119,10 +118,10 @@ class LiveUnits(UnitSource):
         mel = next(self._mels, None)
         if mel is None:
             config = self._model.mel
-            mel = torch.full((config.timing.mels_per_frame * config.timing.fps, config.bins), config.floor_db)
-        self._mel = torch.cat([self._mel, mel])
+            silence = np.full((config.timing.mels_per_frame * config.timing.fps, config.bins), config.floor_db)
+            mel = self._model.convert(silence.astype(np.float32))
+        self._mel = get_namespace(mel).concatenate([self._mel, mel])
 
-    @torch.inference_mode()
     def _load_until(self, low: int, high: int) -> None:
         if self._first <= low and high < self._first + len(self._units):
             return
@@ -132,8 +131,8 @@ class LiveUnits(UnitSource):
         while len(self._mel) < end * step:
             self._pull()
         start = max(0, min(low - self._mel_first, end - self._window))
-        mel = self._mel[None, start * step : end * step].to(next(self._model.parameters()).device)
-        self._units, self._first = self._model.predict_units(mel)[0].float().cpu(), self._mel_first + start
+        units = self._model.compute_units(self._mel[start * step : end * step])
+        self._units, self._first = units, self._mel_first + start
 
 
 def pace_frames(frames: Iterator[Frame], units: LiveUnits) -> Iterator[Frame]:

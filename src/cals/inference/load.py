@@ -9,7 +9,9 @@ from torch import nn
 
 from cals import hub
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
-from cals.errors import CheckpointError
+from cals.errors import CheckpointError, ConfigError
+from cals.inference.precision import set_precision
+from cals.inference.runtime import NamedModel
 from cals.models.avsr.checkpoint import avsr_from_checkpoint
 from cals.models.avsr.language import NGram
 from cals.models.avsr.network import AVSR
@@ -17,15 +19,13 @@ from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import from_checkpoint, load_front_end
 from cals.models.lips import LipModel
 from cals.models.whisper import WhisperEncoder
+from cals.options import Precision
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A model, and its name in reports and provenance."""
+class LoadedModel(NamedModel):
+    """A model in torch, and its name in reports and provenance."""
 
-    name: str
-    fingerprint: str
-    """First 12 hex digits of the weights' sha256."""
     network: LipModel
 
 
@@ -61,6 +61,17 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
         f"model: expected a checkpoint folder or one of {', '.join(sorted(hub.MODELS))}, found {name!r}"
         + (f"; did you mean {matches[0]!r}?" if matches else "")
     )
+
+
+def place_model(model: LoadedModel, device: str, precision: Precision) -> None:
+    """Move a model to a device, and set the precision that it renders in; ConfigError for one that is not there."""
+    try:
+        model.network.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+        raise ConfigError(
+            f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
+        ) from error
+    set_precision(model.network, precision)
 
 
 def _load_folder(folder: Path, name: str) -> LoadedModel:

@@ -6,19 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cals.arrays import Array, compute_squared_distances, convert_like, get_namespace, square, to_numpy
 from cals.face.transfer import SourceFace, build_source_face
 from cals.inference.frame_tracker import View
 from cals.media.frame import Frame
-from cals.models.lips import MIN_REFERENCE_GAP_S
-from cals.models.mesh import estimate_similarity
-from cals.models.motion import MeshDecoder
+from cals.models.geometry import MotionDecoder, estimate_similarity
+from cals.models.network import MIN_REFERENCE_GAP_S
 from cals.models.sources import SourceCosts
 from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
-from cals.types import U8
+from cals.types import F32, U8
 
 BANK_BYTES = 96 * 2**20
 """Memory for one person's mouths."""
@@ -37,23 +35,24 @@ _LIGHT_REGION = np.s_[70:120, 30:98]
 class _Arrays:
     """Arrays with one row per mouth, in order of time."""
 
-    landmarks: Tensor = field(default_factory=lambda: torch.zeros(0, 468, 3))
-    light: Tensor = field(default_factory=lambda: torch.zeros(0, 3))
-    times_s: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    landmarks: F32 = field(default_factory=lambda: np.zeros((0, 468, 3), np.float32))
+    light: F32 = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    times_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 class MouthBank:
     """One person's mouths, and the speaker model that is fitted to them."""
 
-    def __init__(self, decoder: MeshDecoder, costs: SourceCosts) -> None:
+    def __init__(self, decoder: MotionDecoder, costs: SourceCosts) -> None:
         self._decoder, self._costs = decoder, costs
         self._arrays = _Arrays()
         self.sources: list[SourceFace] = []
         self._first_s, self._latest_s = math.inf, -math.inf
-        self._fit_landmarks: list[Tensor] = []
+        self._fit_landmarks: list[F32] = []
         self._fit_count = 0
         self._speaker: Speaker | None = None
-        self._motion, self._rotation = torch.zeros(0), torch.zeros(0)
+        self._motion: Array = np.zeros(0)
+        self._rotation: Array = np.zeros(0)
 
     def add(self, items: list[tuple[Frame, View]]) -> None:
         """Add frames, except those that are shown again, such as all frames of a photo."""
@@ -65,14 +64,14 @@ class MouthBank:
         if not new:
             return
         self._first_s = min(self._first_s, float(new[0][0].source_s))
-        landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in new])
+        landmarks = np.stack([view.landmarks for _, view in new])
         if self._latest_s - self._first_s <= _FIT_S:
             self._fit_landmarks += list(landmarks)
         arrays = self._arrays
-        arrays.landmarks = torch.cat([arrays.landmarks, landmarks])
-        arrays.light = torch.cat([arrays.light, torch.stack([measure_light(view.crop) for _, view in new])])
-        times_s = torch.tensor([float(frame.source_s) for frame, _ in new], dtype=torch.float64)
-        arrays.times_s = torch.cat([arrays.times_s, times_s])
+        arrays.landmarks = np.concatenate([arrays.landmarks, landmarks])
+        arrays.light = np.concatenate([arrays.light, np.stack([measure_light(view.crop) for _, view in new])])
+        times_s = np.array([float(frame.source_s) for frame, _ in new])
+        arrays.times_s = np.concatenate([arrays.times_s, times_s])
         self.sources += [build_source_face(frame, view.transform, view.crop) for frame, view in new]
         if self._speaker is None or len(self._fit_landmarks) >= 2 * self._fit_count:
             self.fit()
@@ -84,11 +83,11 @@ class MouthBank:
         """Return all that `from_arrays` needs."""
         arrays, sources = self._arrays, self.sources
         return {
-            "landmarks": arrays.landmarks.numpy(),
-            "light": arrays.light.numpy(),
-            "times_s": arrays.times_s.numpy(),
+            "landmarks": arrays.landmarks,
+            "light": arrays.light,
+            "times_s": arrays.times_s,
             "span_s": np.array([self._first_s, self._latest_s]),
-            "fit_landmarks": torch.stack(self._fit_landmarks).numpy(),
+            "fit_landmarks": np.stack(self._fit_landmarks),
             "crops": np.stack([source.crop for source in sources]),
             "pixels": np.concatenate([source.pixels.reshape(-1) for source in sources]),
             "sizes": np.array([source.pixels.shape for source in sources]),
@@ -96,12 +95,12 @@ class MouthBank:
         }
 
     @classmethod
-    def from_arrays(cls, decoder: MeshDecoder, costs: SourceCosts, values: Mapping[str, NDArray[Any]]) -> "MouthBank":
+    def from_arrays(cls, decoder: MotionDecoder, costs: SourceCosts, values: Mapping[str, NDArray[Any]]) -> "MouthBank":
         """Build the bank that `export_arrays` described."""
         bank = cls(decoder, costs)
-        bank._arrays = _Arrays(*(torch.from_numpy(values[name]) for name in ("landmarks", "light", "times_s")))
+        bank._arrays = _Arrays(*(values[name] for name in ("landmarks", "light", "times_s")))
         bank._first_s, bank._latest_s = values["span_s"].tolist()
-        bank._fit_landmarks = list(torch.from_numpy(values["fit_landmarks"]))
+        bank._fit_landmarks = list(values["fit_landmarks"])
         ends = np.cumsum(values["sizes"].prod(axis=1))[:-1]
         parts = zip(values["crops"], np.split(values["pixels"], ends), values["sizes"], values["matrices"], strict=True)
         # copies, since a part would keep all others in memory
@@ -113,7 +112,7 @@ class MouthBank:
         """Fit this person's rest shape and motion range to all frames seen so far."""
         if self._fit_count != len(self._fit_landmarks):
             self._fit_count = len(self._fit_landmarks)
-            self._speaker = fit_speaker(self._decoder, torch.stack(self._fit_landmarks))
+            self._speaker = fit_speaker(self._decoder, self._convert(np.stack(self._fit_landmarks)))
             self._measure()
 
     @property
@@ -122,9 +121,9 @@ class MouthBank:
         return self._speaker
 
     @property
-    def landmarks(self) -> Tensor:
+    def landmarks(self) -> Array:
         """[n 468 3] in crop pixels."""
-        return self._arrays.landmarks
+        return self._convert(self._arrays.landmarks)
 
     def find_index(self, source: SourceFace) -> int | None:
         """Return a source's index in the list, None once it was dropped."""
@@ -133,22 +132,30 @@ class MouthBank:
     def is_consecutive(self, first: int, second: int) -> bool:
         """Whether two sources are the same or come right after one another in the video."""
         times_s = self._arrays.times_s
-        return abs(first - second) <= 1 and float((times_s[first] - times_s[second]).abs()) <= _CONSECUTIVE_S
+        return abs(first - second) <= 1 and abs(float(times_s[first] - times_s[second])) <= _CONSECUTIVE_S
 
     @property
     def is_followed(self) -> NDArray[np.bool_]:
         """[n - 1] Whether each mouth's successor comes right after it in the video."""
-        return (self._arrays.times_s.diff() <= _CONSECUTIVE_S).numpy()
+        return np.diff(self._arrays.times_s) <= _CONSECUTIVE_S
 
-    def measure_costs(self, motion: Tensor, rotation: Tensor, light: Tensor, times_s: Tensor) -> NDArray[np.float64]:
+    def measure_costs(self, motion: Array, rotation: Array, light: F32, times_s: F32) -> NDArray[np.float64]:
         """Compute each mouth's cost [t n] for motions [t k], rotations [t 3 3], lights [t 3] at source times [t]."""
         costs = self._costs
-        weights = compute_match_weights(self._decoder.mesh).sqrt()
-        distances = torch.cdist(motion * weights, self._motion * weights).square()
-        distances += costs.pose * torch.cdist(rotation.flatten(1), self._rotation.flatten(1)).square()
-        distances += costs.light * torch.cdist(light, self._arrays.light).square()
-        is_own = (times_s[:, None].double() - self._arrays.times_s).abs() < MIN_REFERENCE_GAP_S - 1e-3
-        return (distances + costs.own_mouth * is_own).double().numpy()
+        weights, light, lights = self._weights, self._convert(light), self._convert(self._arrays.light)
+        distances = compute_squared_distances(motion * weights, self._motion * weights)
+        distances += costs.pose * compute_squared_distances(_flatten(rotation), _flatten(self._rotation))
+        distances += costs.light * compute_squared_distances(light, lights)
+        is_own = abs(times_s[:, None].astype(np.float64) - self._arrays.times_s) < MIN_REFERENCE_GAP_S - 1e-3
+        total = to_numpy(distances) + np.float32(costs.own_mouth) * is_own.astype(np.float32)
+        return np.asarray(total, np.float64)
+
+    @property
+    def _weights(self) -> Array:
+        return get_namespace(self._motion).sqrt(compute_match_weights(self._decoder.mesh))
+
+    def _convert(self, values: NDArray[Any]) -> Array:
+        return convert_like(values, self._decoder.mesh.basis)
 
     def _measure(self) -> None:
         mesh, rest = self._decoder.mesh, self.speaker.rest
@@ -161,39 +168,43 @@ class MouthBank:
         if len(self.sources) <= limit:
             return
         count = round((1 - _REDUNDANT_SHARE) * limit)
-        weights = compute_match_weights(self._decoder.mesh).sqrt()
-        features = torch.cat([self._motion * weights, self._costs.pose**0.5 * self._rotation.flatten(1)], dim=1)
-        self._select(torch.tensor(sorted(sample_farthest(features, count))))
+        rotation = self._costs.pose**0.5 * _flatten(self._rotation)
+        features = get_namespace(rotation).concatenate([self._motion * self._weights, rotation], 1)
+        self._select(sorted(sample_farthest(features, count)))
         self._measure()
 
-    def _select(self, indices: Tensor) -> None:
+    def _select(self, indices: list[int]) -> None:
         arrays = self._arrays
         arrays.landmarks, arrays.light, arrays.times_s = (
             arrays.landmarks[indices],
             arrays.light[indices],
             arrays.times_s[indices],
         )
-        self.sources = [self.sources[i] for i in indices.tolist()]
+        self.sources = [self.sources[i] for i in indices]
 
 
-def sample_farthest(features: Tensor, count: int) -> list[int]:
+def _flatten(rotation: Array) -> Array:
+    return rotation.reshape(len(rotation), -1)
+
+
+def sample_farthest(features: Array, count: int) -> list[int]:
     """Sample rows of `features` [n d] by farthest-point sampling, beginning with the farthest from the mean."""
-    indices = [int((features - features.mean(dim=0)).square().sum(dim=1).argmax())]
-    distances = (features - features[indices[0]]).square().sum(dim=1)
+    indices = [int(square(features - features.mean(0)).sum(1).argmax())]
+    distances = square(features - features[indices[0]]).sum(1)
     distances[indices[0]] = -1.0
     while len(indices) < min(count, len(features)):
         indices.append(int(distances.argmax()))
-        distances = torch.minimum(distances, (features - features[indices[-1]]).square().sum(dim=1))
+        distances = get_namespace(distances).minimum(distances, square(features - features[indices[-1]]).sum(1))
         distances[indices[-1]] = -1.0
     return indices
 
 
-def measure_light(crop: U8) -> Tensor:
+def measure_light(crop: U8) -> F32:
     """Measure the mean colour [3] of a crop's lower face, in 0..1."""
-    return torch.from_numpy(crop[_LIGHT_REGION].mean(axis=(0, 1)).astype(np.float32)) / 255
+    return np.asarray(crop[_LIGHT_REGION].mean(axis=(0, 1)), np.float32) / np.float32(255)
 
 
-def estimate_rotation(decoder: MeshDecoder, speaker: Speaker, landmarks: Tensor) -> Tensor:
+def estimate_rotation(decoder: MotionDecoder, speaker: Speaker, landmarks: Array) -> Array:
     """Estimate the rotation [n 3 3] of heads [n 468 3] from the speaker's rest shape."""
-    rest = speaker.rest.expand_as(landmarks)
+    rest = get_namespace(landmarks).broadcast_to(speaker.rest, landmarks.shape)
     return estimate_similarity(rest, landmarks, decoder.mesh.upper)[1]

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from cals.arrays import Array, get_namespace, to_numpy
 from cals.face.detector import FaceDetector
 from cals.face.mask import build_moving_face_mask
 from cals.face.read_back import read_back
 from cals.face.transfer import SourceFace, collect_outer_lips, transfer_pixels
 from cals.inference.frame_tracker import TrackedFrame, View
-from cals.models.mesh import FaceMesh
+from cals.models.geometry import MeshGeometry
 from cals.models.mouth import compute_mouth_flow, estimate_hidden_share
 from cals.types import F32, CropTransform, Patch, Picture
 
@@ -23,14 +23,14 @@ class MouthBlend:
     item: TrackedFrame
     view: View
     sources: Sequence[SourceFace]
-    landmarks: Tensor = field(repr=False)
+    landmarks: Array = field(repr=False)
     """[n 468 3], of the sources."""
     weights: Sequence[float]
     """Blend weights of the sources; they sum to 1."""
 
     def render_patch(
         self,
-        target: Tensor,
+        target: Array,
         flows: Sequence[F32],
         strength: float = 1.0,
         reduced: tuple[Picture, CropTransform] | None = None,
@@ -40,7 +40,7 @@ class MouthBlend:
         The patch fits the frame, or `reduced`: a picture of the same face at the resolution of its crop.
         """
         picture, transform = reduced or (self.item.frame, self.view.transform)
-        target_points = target.numpy()
+        target_points = to_numpy(target)
         sources = [
             (source.at_crop_resolution if reduced else source, flow, weight)
             for source, flow, weight in zip(self.sources, flows, self.weights, strict=True)
@@ -50,23 +50,21 @@ class MouthBlend:
         lips = collect_outer_lips(self.view.landmarks, target_points)
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 
-    def detect_landmarks(self, detector: FaceDetector, target: Tensor, flows: Sequence[F32]) -> Tensor:
+    def detect_landmarks(self, detector: FaceDetector, target: Array, flows: Sequence[F32]) -> F32:
         """Render the face and return the landmarks [468 3] in crop pixels that the mesh detects in it."""
-        landmarks = read_back(
+        return read_back(
             detector,
             self.item.frame,
             self.item.face.landmarks,
             self.view.transform,
             lambda picture, transform: self.render_patch(target, flows, reduced=(picture, transform)),
         )
-        return torch.from_numpy(landmarks)
 
 
-def compute_flows(mesh: FaceMesh, drawings: Sequence[MouthBlend], target: Tensor) -> list[list[F32]]:
+def compute_flows(mesh: MeshGeometry, drawings: Sequence[MouthBlend], target: Array) -> list[list[F32]]:
     """Compute the flow [128 128 2] into each source of each drawing, for `target` [t 468 3]."""
     counts = [len(drawing.sources) for drawing in drawings]
-    sources = torch.cat([drawing.landmarks for drawing in drawings])
-    flows = compute_mouth_flow(
-        mesh, sources, target.repeat_interleave(torch.tensor(counts), dim=0), drawings[0].view.crop.shape[0]
-    )
-    return [list(part.numpy()) for part in torch.split(flows, counts)]
+    sources = get_namespace(target).concatenate([drawing.landmarks for drawing in drawings])
+    targets = target[np.repeat(np.arange(len(counts)), counts)]
+    flows = to_numpy(compute_mouth_flow(mesh, sources, targets, drawings[0].view.crop.shape[0]))
+    return [list(part) for part in np.split(flows, np.cumsum(counts)[:-1])]

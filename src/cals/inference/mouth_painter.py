@@ -1,16 +1,14 @@
 """Painter for models that predict motion: the person's own mouths, warped to the predicted shape."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import groupby, islice
 from math import ceil, floor
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from cals.arrays import Array, convert_like, get_namespace, lerp, to_numpy
 from cals.face.detector import FaceDetector
 from cals.face.paste import EMPTY_PATCH
 from cals.face.skip_reasons import OCCLUDED
@@ -25,10 +23,10 @@ from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.schedule import Schedule
 from cals.inference.windows import UnitSource, open_units
-from cals.models.cals import MeshLips
+from cals.models.network import MotionNetwork
 from cals.models.sources import SourceCosts, choose_sources
 from cals.models.speaker import replace_motion, retarget_motion
-from cals.types import Patch
+from cals.types import F32, Patch
 
 _MAX_BATCH = 16
 """Frames added to a bank at once."""
@@ -47,8 +45,8 @@ class MouthPainter(Painter):
 
     def __init__(
         self,
-        model: MeshLips,
-        units: Iterator[Tensor] | UnitSource,
+        model: MotionNetwork,
+        units: Iterator[Array] | UnitSource,
         ahead: Iterable[TrackedFrame],
         strength: float | Schedule = 1.0,
         costs: SourceCosts | None = None,
@@ -58,7 +56,7 @@ class MouthPainter(Painter):
         super().__init__()
         self._detector = detector
         self._timing, self._costs = model.mel.timing, costs or SourceCosts()
-        self._decoder = copy.deepcopy(model.decoder).cpu()  # geometry runs on the CPU, whatever the network's device
+        self._decoder = model.build_decoder()
         self._strength = strength
         self._banks, self._track = self._prepare_banks(ahead, recording), -1
         self._units, self._gain = open_units(units), MotionGain(self._decoder)
@@ -71,7 +69,6 @@ class MouthPainter(Painter):
         self._last_error: NDArray[np.float32] | None = None
         """Landmark error of the previous frame as motion, [1 k]."""
 
-    @torch.inference_mode()
     def _prepare_banks(
         self, ahead: Iterable[TrackedFrame], recording: FaceReplay | FaceRecorder | None
     ) -> dict[int, MouthBank]:
@@ -92,19 +89,17 @@ class MouthPainter(Painter):
         banks: dict[int, MouthBank] = {}
         # frames next to a covered one may be partly covered
         items = (item for item, strength in compute_frame_strengths(ahead, _is_uncovered) if strength == 1)
-        with torch.inference_mode():
-            for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
-                if track is None:
-                    continue
-                bank = banks.setdefault(track, MouthBank(self._decoder, self._costs))
-                pairs = ((item.frame, item.view) for item in group if item.view is not None)
-                for first in pairs:
-                    bank.add([first, *islice(pairs, first[0].count_within(painters.BATCH_BYTES, _MAX_BATCH) - 1)])
-            for bank in banks.values():
-                bank.fit()
+        for track, group in groupby(items, lambda item: item.face.track if item.view is not None else None):
+            if track is None:
+                continue
+            bank = banks.setdefault(track, MouthBank(self._decoder, self._costs))
+            pairs = ((item.frame, item.view) for item in group if item.view is not None)
+            for first in pairs:
+                bank.add([first, *islice(pairs, first[0].count_within(painters.BATCH_BYTES, _MAX_BATCH) - 1)])
+        for bank in banks.values():
+            bank.fit()
         return banks
 
-    @torch.inference_mode()
     def _estimate_gain(self) -> None:
         """Estimate the gain from the beginning of the speech."""
         start_s = self._strength.start_s if isinstance(self._strength, Schedule) else Fraction(0)
@@ -113,7 +108,6 @@ class MouthPainter(Painter):
         units = self._units.slice(self._first_unit, first + self._look_ahead.gain - 1)[first - self._first_unit :]
         self._gain.observe(first, self._decoder.predict_motion(units))
 
-    @torch.inference_mode()
     def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
         bank = self._bank(track, batch, found_again)
         if not any(strengths):
@@ -124,9 +118,9 @@ class MouthPainter(Painter):
             return [EMPTY_PATCH] * len(batch)
         mesh, speaker = self._decoder.mesh, bank.speaker
         motion, future_motion = self._motion(bank, batch)
-        landmarks = torch.stack([torch.from_numpy(view.landmarks) for _, view in batch])
+        landmarks = convert_like(np.stack([view.landmarks for _, view in batch]), mesh.basis)
         target = replace_motion(mesh, speaker, landmarks, motion)
-        sources = self._choose(bank, batch, landmarks, torch.cat([motion, future_motion]))
+        sources = self._choose(bank, batch, landmarks, get_namespace(motion).concatenate([motion, future_motion]))
         drawings = [
             MouthBlend(item, view, [bank.sources[i] for i in indices], bank.landmarks[indices], weights)
             for (item, view), (indices, weights) in zip(batch, self._blend_sources(bank, batch, sources), strict=True)
@@ -139,8 +133,8 @@ class MouthPainter(Painter):
         return [d.render_patch(*args) for d, *args in zip(drawings, target, flows, strengths, strict=True)]
 
     def _estimate_correction(
-        self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Tensor
-    ) -> Tensor:
+        self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Array
+    ) -> Array:
         """Estimate the landmark error of the rendered faces as motion [t k], scaled for subtraction.
 
         It is detected every few frames and interpolated: it changes slowly, and detection costs as much as rendering.
@@ -156,12 +150,13 @@ class MouthPainter(Painter):
             d.detect_landmarks(detector, *args)
             for d, *args in zip(selected, selected_target, compute_flows(mesh, selected, selected_target), strict=True)
         ]
-        errors = (mesh.compute_motion(torch.stack(detected), rest) - mesh.compute_motion(selected_target, rest)).numpy()
+        found = convert_like(np.stack(detected), target)
+        errors = to_numpy(mesh.compute_motion(found, rest) - mesh.compute_motion(selected_target, rest))
         if self._last_error is not None:
             indices, errors = [-1, *indices], np.concatenate([self._last_error, errors])
         self._last_error = errors[-1:]
         interpolated = np.stack([np.interp(range(len(drawings)), indices, curve) for curve in errors.T], axis=1)
-        return _CORRECTION * torch.from_numpy(interpolated).float()
+        return _CORRECTION * convert_like(interpolated.astype(np.float32), target)
 
     def _bank(self, track: int, batch: ViewBatch, found_again: bool) -> MouthBank:
         if track != self._track:
@@ -177,7 +172,7 @@ class MouthPainter(Painter):
         bank.add([(item.frame, view) for item, view in (uncovered if uncovered or bank.sources else batch)])
         return bank
 
-    def _motion(self, bank: MouthBank, batch: ViewBatch) -> tuple[Tensor, Tensor]:
+    def _motion(self, bank: MouthBank, batch: ViewBatch) -> tuple[Array, Array]:
         """Return this person's motion at the frames [t k], and in the units of the look-ahead after them."""
         positions = [max(position, Fraction(0)) for position in compute_unit_positions(self._timing, batch)]
         ahead = self._look_ahead.sources
@@ -190,30 +185,31 @@ class MouthPainter(Painter):
         activity = compute_speech_activity(self._decoder, motion)
         strength = self._get_strengths(start, len(motion))
         person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=strength)
-        lower = torch.tensor([floor(position) - start for position in positions])
-        fraction = torch.tensor([float(position - floor(position)) for position in positions])[:, None]
-        return torch.lerp(person_motion[lower], person_motion[lower + 1], fraction), person_motion[-ahead:]
+        lower = np.array([floor(position) - start for position in positions])
+        fraction = np.array([[float(position - floor(position))] for position in positions], np.float32)
+        between = lerp(person_motion[lower], person_motion[lower + 1], convert_like(fraction, motion))
+        return between, person_motion[-ahead:]
 
-    def _get_strengths(self, first: int, count: int) -> float | Tensor:
+    def _get_strengths(self, first: int, count: int) -> float | F32:
         """Return the strength of all units, or [count] from unit `first` on."""
         if not isinstance(self._strength, Schedule):
             return self._strength
         times_s = (Fraction(2 * unit + 1, 2 * self._timing.fps) for unit in range(first, first + count))
-        return torch.tensor([self._strength.get_strength(time_s) for time_s in times_s])
+        return np.array([self._strength.get_strength(time_s) for time_s in times_s], np.float32)
 
-    def _choose(self, bank: MouthBank, batch: ViewBatch, landmarks: Tensor, motion: Tensor) -> list[int]:
+    def _choose(self, bank: MouthBank, batch: ViewBatch, landmarks: Array, motion: Array) -> list[int]:
         """Choose the source of each frame; frames after them are assumed to have the last one's pose and light."""
         rotation = estimate_rotation(self._decoder, bank.speaker, landmarks)
-        light = torch.stack([measure_light(view.crop) for _, view in batch])
+        light = np.stack([measure_light(view.crop) for _, view in batch])
         ahead = self._look_ahead.sources
-        future_s = torch.arange(1, ahead + 1) / self._timing.fps
-        times_s = torch.tensor([float(item.frame.source_s) for item, _ in batch])
-        padding = [part[-1:].expand(ahead, *part.shape[1:]) for part in (rotation, light)]
+        future_s = np.arange(1, ahead + 1, dtype=np.float32) / np.float32(self._timing.fps)
+        times_s = np.array([float(item.frame.source_s) for item, _ in batch], np.float32)
+        last_rotations = [rotation[-1:]] * ahead
         costs = bank.measure_costs(
             motion,
-            torch.cat([rotation, padding[0]]),
-            torch.cat([light, padding[1]]),
-            torch.cat([times_s, times_s[-1] + future_s]),
+            get_namespace(rotation).concatenate([rotation, *last_rotations]),
+            np.concatenate([light, *([light[-1:]] * ahead)]),
+            np.concatenate([times_s, times_s[-1] + future_s]),
         )
         previous = None if self._source is None else bank.find_index(self._source)
         return choose_sources(costs, bank.is_followed, self._costs.jump, previous)[: len(batch)]

@@ -1,18 +1,10 @@
-"""From tracked faces to patches of pixels: the base of all painters, and the painter for models that render crops."""
+"""From tracked faces to patches of pixels: the base of all painters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import groupby, takewhile
+from itertools import groupby
 
-import torch
-from torch import Tensor
-
-from cals.face.paste import EMPTY_PATCH, paste
 from cals.inference.frame_tracker import TrackedFrame, View
-from cals.inference.gallery import MAX_GALLERY_S, GalleryCache, build_galleries, stack_crops
-from cals.inference.windows import UnitSource, open_units
-from cals.models.lips import Faces, LipModel
 from cals.timing import AVTiming
 from cals.types import Patch
 
@@ -23,6 +15,9 @@ BATCH_BYTES = 16 << 20
 
 class Painter(ABC):
     """Renders one track at a time, and remembers whether a gap or a cut came before it."""
+
+    is_frame = False
+    """Whether the patch is the whole frame: a head that is held otherwise than in the picture."""
 
     def __init__(self) -> None:
         self._had_gap, self._had_cut = False, False  # since the last face
@@ -49,36 +44,6 @@ class Painter(ABC):
 def _get_group(item: tuple[TrackedFrame, float]) -> tuple[int | None, bool]:
     """Return the track, None without a view, and whether the frame is rendered at all."""
     return item[0].face.track if item[0].view is not None else None, item[1] > 0
-
-
-class CropPainter(Painter):
-    """Renders crops with the model and pastes them into the frames."""
-
-    def __init__(self, model: LipModel, units: Iterator[Tensor] | UnitSource, ahead: Iterable[TrackedFrame]) -> None:
-        super().__init__()
-        self._galleries = GalleryCache(
-            build_galleries(takewhile(lambda item: item.frame.time_s <= MAX_GALLERY_S, ahead))
-        )
-        self._model, self._units = model, open_units(units)
-
-    def _paint(self, track: int, batch: ViewBatch, strengths: list[float], found_again: bool) -> list[Patch]:
-        person_gallery = self._galleries.update(track, batch, found_again=found_again)
-        if not any(strengths):
-            return [EMPTY_PATCH] * len(batch)
-        units = self._units.interpolate(compute_unit_positions(self._model.mel.timing, batch))
-        device = next(self._model.parameters()).device
-        faces = Faces(
-            crops=stack_crops(view.crop for _, view in batch),
-            landmarks=torch.stack([torch.from_numpy(view.landmarks) for _, view in batch]),
-            times_s=torch.tensor([float(item.frame.source_s) for item, _ in batch]),
-        )
-        with torch.inference_mode():
-            crops = self._model.render(units.to(device), faces.to(device), person_gallery.to(device))
-        images = (crops.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        return [
-            paste(item.frame, view.transform, view.crop, image, view.mask, strength=strength)
-            for (item, view), image, strength in zip(batch, images, strengths, strict=True)
-        ]
 
 
 def compute_unit_positions(timing: AVTiming, batch: ViewBatch) -> list[Fraction]:

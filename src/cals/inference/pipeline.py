@@ -7,20 +7,19 @@ from fractions import Fraction
 from itertools import chain, tee
 from operator import itemgetter
 
-from torch import Tensor
-
+from cals.arrays import Array
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.tracker import FaceTracker
 from cals.inference.cast import Cast, Items
 from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
-from cals.inference.heads import HeadMotion, HeadPainter, PoseVideo, PredictedHeads, crop_to_face, has_head_motion
+from cals.inference.head_policy import has_head_motion
 from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
-from cals.inference.load import LoadedModel
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.painters import BATCH_BYTES, CropPainter, Painter
+from cals.inference.painters import BATCH_BYTES, Painter
 from cals.inference.photo_motion import animate_photo
+from cals.inference.runtime import NamedModel
 from cals.inference.schedule import Schedule
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
@@ -29,8 +28,7 @@ from cals.media.background import prefetch
 from cals.media.reader import VideoFormat
 from cals.media.source import FrameSource, VideoSource
 from cals.media.timeline import fit_length
-from cals.models.audio2head import Audio2Head
-from cals.models.cals import MeshLips
+from cals.models.network import MotionNetwork
 from cals.options import GenerateOptions
 
 
@@ -49,7 +47,7 @@ class Part:
 class Pipeline:
     """The stages of one model."""
 
-    def __init__(self, model: LoadedModel, face_models: FaceModels, batch: int, cache: FaceCache | None = None) -> None:
+    def __init__(self, model: NamedModel, face_models: FaceModels, batch: int, cache: FaceCache | None = None) -> None:
         self._model, self._face_models, self._batch, self._cache = model, face_models, batch, cache
 
     def iterate_frames(
@@ -70,8 +68,7 @@ class Pipeline:
             )
             units = [iterate_units(network, close_with(stages, part.wav)) for part in parts]
             if self.has_head_motion(source, options):
-                motion = self._build_head_motion(stages, source, audio_s, options, len(parts))
-                painters: list[Painter] = [HeadPainter(network, units[0], motion)]
+                painters = [self._build_head_painter(stages, source, units, audio_s, options)]
             else:
                 strengths = [part.schedule or options.strength for part in parts]
                 painters = self._build_painters(cast, units, strengths, recording)
@@ -162,26 +159,38 @@ class Pipeline:
             return source.format
         return replace(source.format, width=self._model.network.crop_px, height=self._model.network.crop_px)
 
-    def _build_head_motion(
-        self, stages: ExitStack, source: FrameSource, audio_s: Fraction, options: GenerateOptions, count: int
-    ) -> HeadMotion:
+    def _build_head_painter(
+        self,
+        stages: ExitStack,
+        source: FrameSource,
+        units: Sequence[Iterator[Array]],
+        audio_s: Fraction,
+        options: GenerateOptions,
+    ) -> Painter:
+        from cals.inference.heads import HeadPainter, PoseVideo, PredictedHeads
+        from cals.models.audio2head import Audio2Head
+        from cals.models.lips import LipModel
+
         network = self._model.network
-        if count > 1:
+        assert isinstance(network, LipModel)
+        if len(units) > 1:
             raise ConfigError(
-                f"{source.path}: expected one person for {self._model.name}, whose output is one head, found {count}; "
+                f"{source.path}: expected one person for {self._model.name}, whose output is one head, found "
+                f"{len(units)}; "
                 "choose another model"
             )
         if options.pose is None:
             assert isinstance(network, Audio2Head)
-            return PredictedHeads(network)
+            return HeadPainter(network, units[0], PredictedHeads(network))
         tracker = FrameTracker(FaceTracker(self.build_detector()), network.crop_px)
         frames = close_with(stages, fit_length(options.pose, "bounce", audio_s, keep_going=options.keep_going))
-        return PoseVideo(close_with(stages, tracker.track(frames)), str(options.pose))
+        poses = PoseVideo(close_with(stages, tracker.track(frames)), str(options.pose))
+        return HeadPainter(network, units[0], poses)
 
     def _build_painters(
         self,
         cast: Cast,
-        units: Sequence[Iterator[Tensor] | UnitSource],
+        units: Sequence[Iterator[Array] | UnitSource],
         strengths: Sequence[float | Schedule],
         recording: FaceReplay | FaceRecorder | None = None,
     ) -> list[Painter]:
@@ -191,11 +200,15 @@ class Pipeline:
         with ExitStack() as stages:
             for own_units, strength, ahead in zip(units, strengths, cast.look_ahead(), strict=True):
                 close_with(stages, ahead)
-                if isinstance(network, MeshLips):
+                if isinstance(network, MotionNetwork):
                     painters.append(
                         MouthPainter(network, own_units, ahead, strength, detector=detector, recording=recording)
                     )
                 else:
+                    from cals.inference.crop_painter import CropPainter
+                    from cals.models.lips import LipModel
+
+                    assert isinstance(network, LipModel)
                     painters.append(CropPainter(network, own_units, ahead))
         return painters
 
@@ -226,7 +239,11 @@ class Pipeline:
 
     def _select_items(self, items: Iterator[Items], number: int, painter: Painter) -> Iterator[TrackedFrame]:
         own_items = map(itemgetter(number), items)
-        return crop_to_face(own_items, self._model.network.crop_px) if isinstance(painter, HeadPainter) else own_items
+        if not painter.is_frame:
+            return own_items
+        from cals.inference.heads import crop_to_face
+
+        return crop_to_face(own_items, self._model.network.crop_px)
 
 
 def _track_ahead(stages: ExitStack, tracked: Iterator[Items], batch: int) -> Iterator[Items]:

@@ -1,7 +1,7 @@
 """Rendering in bfloat16 where that is fast; geometry and sound stay in float32."""
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,7 @@ from cals.errors import ConfigError
 from cals.models.lips import LipModel
 from cals.models.unet import UNet
 from cals.nn.precision import is_bf16_fast
-
-Precision = Literal["auto", "fp32", "bf16"]
+from cals.options import Precision
 
 
 def set_precision(network: LipModel, precision: Precision) -> None:

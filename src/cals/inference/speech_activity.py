@@ -3,15 +3,20 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
 from cals import hub
-from cals.checkpoint import load_checkpoint
+from cals.arrays import Array
 from cals.errors import ConfigError
-from cals.models.speech_detector import SpeechDetector, State, build_speech_detector
 from cals.types import F32
+
+if TYPE_CHECKING:
+    from cals.models.speech_detector import SpeechDetector
+
+State = tuple[Array, Array]
+"""Hidden and cell state of a detector's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +42,42 @@ class SpeechOptions:
             )
 
 
-def load_speech_detector() -> SpeechDetector:
-    """Load the detector that ships; CheckpointError where it is damaged."""
+class SpeechWindows(Protocol):
+    """What a detector's probabilities are of."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the sound."""
+
+    @property
+    def window(self) -> int:
+        """Samples of a probability."""
+
+    @property
+    def context(self) -> int:
+        """Samples before the window that it is seen with."""
+
+
+class SpeechNetwork(Protocol):
+    """Sound to the probability of speech, whichever runtime runs the network."""
+
+    @property
+    def config(self) -> SpeechWindows:
+        """The windows."""
+
+    def detect(self, samples: F32, state: State | None) -> tuple[F32, State]:
+        """Compute probabilities [t] of samples [context + t window] and the state for the samples that follow."""
+
+
+def load_speech_detector() -> "SpeechDetector":
+    """Load the detector that ships, in torch; CheckpointError where it is damaged."""
+    from cals.checkpoint import load_checkpoint
+    from cals.models.speech_detector import build_speech_detector
+
     return build_speech_detector(load_checkpoint(hub.SPEECH_DETECTOR_WEIGHTS))
 
 
-def iterate_speech_probabilities(detector: SpeechDetector, blocks: Iterable[F32]) -> Iterator[F32]:
+def iterate_speech_probabilities(detector: SpeechNetwork, blocks: Iterable[F32]) -> Iterator[F32]:
     """Yield the probabilities [t] of speech, one every 32 ms, of blocks [n] of mono sound at 16 kHz.
 
     The last window is filled with silence. Memory does not grow with the length of the sound.
@@ -54,18 +89,12 @@ def iterate_speech_probabilities(detector: SpeechDetector, blocks: Iterable[F32]
         windows = (len(samples) - config.context) // config.window
         if windows:
             length = windows * config.window
-            probabilities, state = _detect(detector, samples[: config.context + length], state)
+            probabilities, state = detector.detect(samples[: config.context + length], state)
             yield probabilities
             samples = samples[length:]
     if len(samples) > config.context:
         rest = np.pad(samples, (0, config.context + config.window - len(samples)))
-        yield _detect(detector, rest, state)[0]
-
-
-@torch.inference_mode()
-def _detect(detector: SpeechDetector, samples: F32, state: State | None) -> tuple[F32, State]:
-    probabilities, state = detector(torch.from_numpy(samples), state)
-    return probabilities.numpy(), state
+        yield detector.detect(rest, state)[0]
 
 
 def iterate_activity(

@@ -9,9 +9,8 @@ from math import inf
 import numpy as np
 
 from cals.inference.fade import FADE_S, smooth_step
-from cals.inference.speech_activity import iterate_activity, iterate_speech_probabilities
+from cals.inference.speech_activity import SpeechNetwork, iterate_activity, iterate_speech_probabilities
 from cals.media.audio import resample
-from cals.models.speech_detector import SpeechDetector
 from cals.types import F32
 
 LEAD_S, TAIL_S = Fraction(1, 5), Fraction(1, 10)
@@ -32,7 +31,7 @@ class SpeechTrack(Iterator[F32]):
     numbers a span of speech.
     """
 
-    def __init__(self, detector: SpeechDetector, blocks: Iterator[F32], rate_hz: int, *, gate: bool = False) -> None:
+    def __init__(self, detector: SpeechNetwork, blocks: Iterator[F32], rate_hz: int, *, gate: bool = False) -> None:
         self._rate_hz, self._gate = rate_hz, gate
         detector_hz = detector.config.sample_rate_hz
         self._window_s = Fraction(detector.config.window, detector_hz)

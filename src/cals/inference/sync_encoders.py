@@ -71,7 +71,7 @@ class CalsEncoders:
 
     def audio(self, sound: Iterable[F32]) -> Iterator[Tensor]:
         config, step = self._model.config, self._model.config.mel.timing.mels_per_frame
-        blocks = iterate_log_mel(sound, config.mel)
+        blocks = iterate_log_mel(sound, config.mel, torch.from_numpy)
         side = self.frames // 2 * step
         for windows in slide_windows(blocks, config.mel_frames, step, side, config.mel.floor_db):
             with torch.inference_mode():  # left before the yield: its state is the thread's

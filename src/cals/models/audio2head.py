@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
+from cals.arrays import disable_autocast
 from cals.errors import ConfigError
 from cals.face.landmarks import CHIN, NOSE_TIP
 from cals.models.dense_motion import DenseMotion, DenseMotionConfig, WarpingGenerator
 from cals.models.head import POSE_NAMES, apply_head_pose, estimate_head_pose, remove_head_pose
 from cals.models.lips import Faces, Gallery, LipConfig, LipModel
-from cals.models.mesh import disable_autocast
 from cals.models.sync import AudioEncoder, SyncConfig
 
 KEYPOINTS = (
@@ -103,6 +103,7 @@ class Audio2Head(LipModel):
     """The lip model; a unit is the speech content, followed by the voice's mel levels, which drive the head."""
 
     config: Audio2HeadConfig
+    head_policy = "predicted"
 
     def __init__(self, config: Audio2HeadConfig) -> None:
         super().__init__()

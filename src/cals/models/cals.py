@@ -1,5 +1,6 @@
 """The CALS models: Audio-to-Lip with one of two decoders for Lip-to-Face."""
 
+import copy
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -54,6 +55,10 @@ class MeshLips(LipModel):
     def predict_units(self, mel: Tensor) -> Tensor:
         """[b m f] -> [b t d]."""
         return self.a2l(mel)
+
+    def build_decoder(self) -> MeshDecoder:
+        """Copy the decoder to the CPU, whatever the network's device, for geometry without gradients."""
+        return copy.deepcopy(self.decoder).cpu().requires_grad_(False)
 
     def predict_motion(self, units: Tensor) -> Tensor:
         """Predict motion [... k] of the average speaker from units [... d]."""

@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from cals.arrays import disable_autocast
 from cals.face.align import CROP_SIZE_PX, EYE_DISTANCE_PX, RIGID_SHAPE
 from cals.face.landmarks import RIGID
-from cals.models.mesh import disable_autocast, estimate_similarity
+from cals.models.geometry import estimate_similarity
 
 POSE_NAMES = ("yaw", "pitch", "roll", "x", "y", "size")
 """Rotations in radians, and the centroid of the rigid points as a share of the crop's side.

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from cals.errors import ConfigError
 from cals.features.mel import MelConfig
+from cals.models.network import MIN_REFERENCE_GAP_S, HeadPolicy
+from cals.types import F32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +27,6 @@ class LipConfig:
             raise ConfigError(
                 f"lips: expected 1 to {self.mel.window // 2 + 1} mel bins, found {self.mel.bins}; choose 80"
             )
-
-
-MIN_REFERENCE_GAP_S = 0.2
-"""Smallest distance in time of a reference from the frame to be generated.
-
-A nearer frame may show the target's own mouth (paper section 5: a reference is at least 5 frames away)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +72,7 @@ class LipModel(nn.Module, ABC):
     """Audio-to-Lip and Lip-to-Face as one module, at the rates of `mel.timing`."""
 
     config: LipConfig
+    head_policy: HeadPolicy = "kept"
 
     @property
     def mel(self) -> MelConfig:
@@ -84,6 +81,15 @@ class LipModel(nn.Module, ABC):
     @property
     def crop_px(self) -> int:
         return self.config.crop_px
+
+    def convert(self, values: F32) -> Tensor:
+        """Convert to a tensor on the CPU, which shares the memory."""
+        return torch.from_numpy(values)
+
+    @torch.inference_mode()
+    def compute_units(self, mel: Tensor) -> Tensor:
+        """Compute units [t d] of log-mel [m f] on the model's device, and return them on the CPU."""
+        return self.predict_units(mel[None].to(next(self.parameters()).device))[0].float().cpu()
 
     @abstractmethod
     def predict_units(self, mel: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from cals.errors import ConfigError
-from cals.models.mesh import FaceMesh, measure_lip_gap
+from cals.models.geometry import measure_lip_gap
+from cals.models.mesh import FaceMesh
 
 
 @dataclass(frozen=True, kw_only=True)

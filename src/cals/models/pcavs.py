@@ -103,6 +103,7 @@ class PCAVS(LipModel):
     """The lip model: crops from a reference's identity, the pose of each face's own crop and the audio's content."""
 
     config: PCAVSConfig
+    head_policy = "given"
 
     def __init__(self, config: PCAVSConfig) -> None:
         super().__init__()

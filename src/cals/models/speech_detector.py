@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from cals.checkpoint import RESAVE_HINT, Checkpoint, config_from_dict
 from cals.errors import CheckpointError
+from cals.types import F32
 
 KIND = "speech-detector"
 State = tuple[Tensor, Tensor]
@@ -60,6 +62,12 @@ class SpeechDetector(nn.Module):
             x = layer(x).relu()
         hidden, state = self.memory(x.squeeze(-1), state)
         return self.output(hidden.relu()).squeeze(-1).sigmoid(), state
+
+    @torch.inference_mode()
+    def detect(self, samples: F32, state: State | None) -> tuple[F32, State]:
+        """Compute the probabilities as `forward` does, in NumPy and without gradients."""
+        probabilities, state = self(torch.from_numpy(samples), state)
+        return probabilities.numpy(), state
 
 
 def build_speech_detector(checkpoint: Checkpoint) -> SpeechDetector:

@@ -1,11 +1,13 @@
 """Warping images with the triangles of a mesh."""
 
+import sys
+from typing import Any
+
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import grid_sample
+
+from cals.arrays import Array, convert_like, get_namespace, to_numpy
 
 _SUBPIXEL_BITS = 4
 _OVERSAMPLING = 4
@@ -26,80 +28,81 @@ def triangulate(points: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.asarray(distances.argmin(axis=-1)[inside], dtype=np.int64)
 
 
-def draw_triangles(vertices: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
+def draw_triangles(vertices: Array, triangles: Array, height: int, width: int) -> Array:
     """Draw the index of the triangle that covers each pixel, [b h w], -1 where none does.
 
     `vertices` are [b v 2] in pixels, `triangles` [n 3]. A later triangle covers an earlier one. Not differentiable, and
     drawn on the CPU, wherever the tensors are.
     """
-    corners = np.ascontiguousarray(_to_fixed_point(vertices)[:, triangles.cpu().numpy()])  # [b n 3 2]
+    corners = np.ascontiguousarray(_to_fixed_point(vertices)[:, to_numpy(triangles)])  # [b n 3 2]
     index_maps = np.full((len(corners), height, width), -1, dtype=np.int32)
     for canvas, polygons in zip(index_maps, corners, strict=True):
         for index, polygon in enumerate(polygons):
             cv2.fillConvexPoly(canvas, polygon, index, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
-    return torch.from_numpy(index_maps).to(vertices.device).long()
+    return convert_like(index_maps.astype(np.int64), vertices)
 
 
-def draw_polygon(corners: Tensor, height: int, width: int) -> Tensor:
+def draw_polygon(corners: Array, height: int, width: int) -> Array:
     """Draw filled polygons [b n 2] in pixels as soft masks [b 1 h w] in 0..1; on the CPU, not differentiable."""
     masks = np.zeros((len(corners), height, width), dtype=np.float32)
-    polygons = corners.detach().float().cpu()
+    polygons = to_numpy(corners).astype(np.float32)
     # cv2 also draws the outline, half a pixel wide. Drawn oversampled and averaged, that error stays small.
     for mask, polygon in zip(masks, polygons, strict=True):
-        left, top = (max(0, int(value)) for value in polygon.amin(dim=0).floor().tolist())
-        right, bottom = (int(value) + 1 for value in polygon.amax(dim=0).ceil().tolist())
+        left, top = (max(0, int(value)) for value in np.floor(polygon.min(axis=0)).tolist())
+        right, bottom = (int(value) + 1 for value in np.ceil(polygon.max(axis=0)).tolist())
         right, bottom = min(right, width), min(bottom, height)
         if right <= left or bottom <= top:
             continue
         fine = np.zeros(((bottom - top) * _OVERSAMPLING, (right - left) * _OVERSAMPLING), dtype=np.uint8)
-        outline = _to_fixed_point((polygon - torch.tensor([left, top])) * _OVERSAMPLING)
+        outline = _to_fixed_point((polygon - np.array([left, top], np.float32)) * _OVERSAMPLING)
         cv2.fillPoly(fine, [outline], 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
         part = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         mask[top:bottom, left:right] = part
-    return torch.from_numpy(masks).to(corners.device)[:, None] / 255
+    return convert_like(masks, corners)[:, None] / 255
 
 
-def _to_fixed_point(points: Tensor) -> NDArray[np.int32]:
+def _to_fixed_point(points: Array) -> NDArray[np.int32]:
     """Convert pixel coordinates to those of cv2: integer sixteenths, pixel centres at whole pixels."""
-    values = points.detach().float().cpu().numpy()
+    values = to_numpy(points).astype(np.float32)
     return np.rint((values - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
-def build_pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
-    """Return the pixel centres [h w 2], x before y."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device) + 0.5, torch.arange(width, device=device) + 0.5, indexing="ij"
-    )
-    return torch.stack([x, y], dim=-1)
+def build_pixel_centres(height: int, width: int, device: Any = None) -> Array:
+    """Return the pixel centres [h w 2], x before y: a tensor on a torch device, else a NumPy array."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    centres = np.stack([x, y], axis=-1) + np.float32(0.5)
+    return centres if device is None else sys.modules["torch"].asarray(centres, device=device)
 
 
-def compute_source_grid(target: Tensor, source: Tensor, triangles: Tensor, covering: Tensor) -> Tensor:
+def compute_source_grid(target: Array, source: Array, triangles: Array, covering: Array) -> Array:
     """Compute the source position of each target pixel, [b h w 2] in pixels, affine within each triangle.
 
     `target` and `source` [b v 2] are the vertices after and before; `covering` is `draw_triangles` of the target.
     Differentiable in both. A pixel that no triangle covers keeps its position.
     """
+    xp = get_namespace(target)
     corners, origins = target[:, triangles], source[:, triangles]  # [b n 3 2]
     edges, source_edges = corners[:, :, 1:] - corners[:, :, :1], origins[:, :, 1:] - origins[:, :, :1]
-    (ax, ay), (bx, by) = edges[:, :, 0].unbind(-1), edges[:, :, 1].unbind(-1)
+    ax, ay, bx, by = (edges[:, :, side, axis] for side in (0, 1) for axis in (0, 1))
     area = ax * by - ay * bx
-    degenerate = area.abs() < _MIN_AREA
-    inverse = torch.stack([by, -ay, -bx, ax], dim=-1) / torch.where(degenerate, 1.0, area)[..., None]
-    linear = inverse.unflatten(-1, (2, 2)) @ source_edges  # type: ignore[no-untyped-call]
+    degenerate = abs(area) < _MIN_AREA
+    inverse = xp.stack([by, -ay, -bx, ax], -1) / xp.where(degenerate, 1.0, area)[..., None]
+    linear = inverse.reshape(*inverse.shape[:-1], 2, 2) @ source_edges
     shift = origins[:, :, 0] - (corners[:, :, :1] @ linear)[:, :, 0]
-    bounds = [origins.amin(dim=2) - _RIM_PX, origins.amax(dim=2) + _RIM_PX]
-    affine = torch.cat([linear.flatten(2), shift, *bounds], dim=-1)  # [b n 10]
-    batch, height, width = covering.shape
-    pixels = build_pixel_centres(height, width, target.device).to(target.dtype).expand(batch, -1, -1, -1)
-    covered = torch.nonzero(covering >= 0, as_tuple=True)
-    matrix, origin, low, high = torch.split(affine[covered[0], covering[covered]], [4, 2, 2, 2], dim=-1)
-    x, y = pixels[covered].unbind(-1)
-    sources = torch.stack([x * matrix[:, 0] + y * matrix[:, 2], x * matrix[:, 1] + y * matrix[:, 3]], dim=-1) + origin
-    return pixels.index_put(covered, sources.clamp(low, high))
+    bounds = [xp.amin(origins, 2) - _RIM_PX, xp.amax(origins, 2) + _RIM_PX]
+    affine = xp.concatenate([linear.reshape(*linear.shape[:-2], 4), shift, *bounds], -1)  # [b n 10]
+    places = convert_like(build_pixel_centres(*covering.shape[1:]), target) + xp.zeros_like(target[:, None, :1])
+    covered = xp.where(covering >= 0)
+    rows = affine[covered[0], covering[covered]]
+    x, y = places[covered].T
+    sources = xp.stack([x * rows[:, 0] + y * rows[:, 2], x * rows[:, 1] + y * rows[:, 3]], -1) + rows[:, 4:6]
+    places[covered] = sources.clip(rows[:, 6:8], rows[:, 8:])
+    return places
 
 
-def sample_grid(pictures: Tensor, places: Tensor) -> Tensor:
+def sample_grid(pictures: Array, places: Array) -> Array:
     """Sample pictures [b c h w] at places [b y x 2] in pixels, bilinear; the edge is repeated outside."""
     height, width = pictures.shape[-2:]
-    size = torch.tensor([width, height], device=places.device, dtype=places.dtype)
+    size = convert_like(np.array([width, height], np.float32), places)
+    grid_sample = get_namespace(pictures).nn.functional.grid_sample
     return grid_sample(pictures, places / size * 2 - 1, padding_mode="border", align_corners=False)

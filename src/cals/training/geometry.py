@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cals.data.store import ClipStore
-from cals.models.mesh import FaceMesh, measure_lip_gap, measure_mesh
+from cals.models.geometry import measure_lip_gap
+from cals.models.mesh import FaceMesh, measure_mesh
 
 MAX_CLIPS_PER_SPEAKER = 40
 _MIN_SPEAKING_STD_PX = 0.3

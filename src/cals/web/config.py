@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cals import hub
 from cals.errors import ConfigError
-from cals.inference.precision import Precision
+from cals.options import Precision
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 _MIN_TOKEN_CHARACTERS = 12

@@ -20,8 +20,8 @@ from cals.face.picture import ArrayPicture
 from cals.inference.frame_tracker import View
 from cals.inference.gallery import MAX_GALLERY_S, build_gallery, stack_crops
 from cals.models.cals import MeshLips
+from cals.models.geometry import estimate_similarity
 from cals.models.lips import Faces, Gallery, LipModel
-from cals.models.mesh import estimate_similarity
 from cals.types import F32, U8, CropTransform
 
 Measure = Literal["picture", "mesh"]
@@ -137,7 +137,7 @@ class MeshReader:
             motion = torch.einsum("bk,kpc->bpc", network.decoder.predict_motion(units.to(device)).float(), mesh.basis)
             scale, rotation, centre, rest_centre = estimate_similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
             points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre
-        return points[..., :2].double().cpu().numpy()
+        return np.asarray(points[..., :2].double().cpu())
 
 
 def check_crops(network: LipModel, like: LipModel | None = None) -> None:

@@ -19,7 +19,7 @@ from cals.losses.motion import concordance_loss
 from cals.metrics.motion import correlation, span_ratio
 from cals.models.cals import MeshLips
 from cals.models.factory import to_checkpoint
-from cals.models.mesh import measure_lip_gap
+from cals.models.geometry import measure_lip_gap
 from cals.models.motion import MeshConfig, build_lip_readout
 from cals.nn.masking import sample_span_mask
 from cals.training.config import TrainConfig

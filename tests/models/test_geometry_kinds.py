@@ -1,0 +1,47 @@
+"""Geometry over NumPy arrays is that over torch's."""
+
+import numpy as np
+import torch
+
+from cals.arrays import to_numpy
+from cals.inference.exported import MESH_ARRAYS, ExportedDecoder
+from cals.models.motion import MeshDecoder
+from cals.models.mouth import compute_mouth_flow, separate_lips
+from cals.models.speaker import fit_speaker, replace_motion, retarget_motion
+from cals.types import F32
+from drawn_person import apply_poses, clip
+
+CLIP = apply_poses(clip("anna", 60, 5), 1)
+
+
+def export_arrays(decoder: MeshDecoder) -> dict[str, np.ndarray]:
+    arrays = {name: to_numpy(getattr(decoder.mesh, name)) for name in MESH_ARRAYS}
+    return arrays | {"opening_px": to_numpy(decoder.opening_px)}
+
+
+def test_numpy_gives_what_torch_gives(decoder: MeshDecoder) -> None:
+    def predict(units: F32) -> list[F32]:
+        return [to_numpy(decoder.predict_motion(torch.from_numpy(units)))]
+
+    exported = ExportedDecoder(predict, export_arrays(decoder))
+    units = np.random.default_rng(0).normal(size=(len(CLIP), decoder.config.unit)).astype(np.float32)
+    landmarks, loudness = CLIP[:9], np.linspace(0, 1, 9, dtype=np.float32)
+    strength = np.linspace(0.5, 1.5, 9, dtype=np.float32)
+    results = []
+    for model, convert in ((decoder, torch.from_numpy), (exported, np.asarray)):
+        for observed in (CLIP, CLIP[:1], CLIP[:9]):
+            speaker = fit_speaker(model, convert(observed))
+            motion = model.predict_motion(convert(units[:9]))
+            motion = retarget_motion(model, speaker, motion, convert(loudness), strength=strength)
+            target = replace_motion(model.mesh, speaker, convert(landmarks), motion)
+            flow = compute_mouth_flow(model.mesh, convert(landmarks), target, 128)
+            parts = (speaker.rest, speaker.span, speaker.max_opening_px, motion, target, separate_lips(target), flow)
+            results.append([to_numpy(part) for part in parts])
+    half = len(results) // 2
+    for ours, theirs in zip(results[half:], results[:half], strict=True):
+        for array, tensor in zip(ours[:-1], theirs[:-1], strict=True):
+            assert array.dtype == np.float32
+            # pixels; of equally closed mouths rounding decides which belong to the rest shape
+            np.testing.assert_allclose(array, tensor, atol=0.01)
+        # where two triangles meet, a pixel may belong to either
+        assert np.quantile(np.abs(ours[-1] - theirs[-1]), 0.999) < 0.01
