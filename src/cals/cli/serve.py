@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -11,9 +11,10 @@ from cals import hub
 from cals.errors import ConfigError
 from cals.serve.limits import ServeLimits
 
+if TYPE_CHECKING:
+    from cals.serve.config import ServeConfig
+
 _EXTRA = ("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart")
-
-
 _LIMITS = ServeLimits()
 
 
@@ -62,9 +63,8 @@ def serve(
         retries: How often a job is tried again after its worker was killed, or a system error that may pass.
         provenance: Note in the files that the mouth is generated.
     """
-    from cals.inference.batch import BatchConfig
-
     try:
+        from cals.inference.batch import BatchConfig
         from cals.serve.config import ServeConfig
         from cals.serve.server import serve as run_server
     except ImportError as error:
@@ -97,13 +97,18 @@ def serve(
         batch=jobs,
         limits=limits,
     )
-    if config.is_public and config.token is None:
-        print(
-            f"cals: token: expected one where others can reach {host}, found none; set CALS_TOKEN or --token",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    _check_token(config)
     try:
         run_server(config, lambda address: print(f"{address}/docs (Ctrl-C ends it)", flush=True))
     except KeyboardInterrupt:
         print(f"{data}: ended; jobs that wait go on with the next start")
+
+
+def _check_token(config: "ServeConfig") -> None:
+    """Exit with wrong usage where others can reach the server, and no token keeps them out."""
+    if config.is_public and config.token is None:
+        print(
+            f"cals: token: expected one where others can reach {config.host}, found none; set CALS_TOKEN or --token",
+            file=sys.stderr,
+        )
+        sys.exit(2)
