@@ -40,12 +40,13 @@ class Server:
     workers: int
     port: int
     process: subprocess.Popen[str] | None = None
+    client: httpx.Client = field(init=False)
     samples: list[tuple[float, float]] = field(default_factory=list)
     """Seconds, MB of the server process itself."""
 
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def __post_init__(self) -> None:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=headers, timeout=120)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "cals", "serve", "--data", str(self.data), "--port", str(self.port)]
@@ -101,10 +102,9 @@ def build_requests(count: int) -> list[tuple[str, dict[str, Any]]]:
 
 def send(server: Server, request: dict[str, Any], key: str) -> tuple[int, dict[str, Any]]:
     """Send a job until there is an answer; the server may be killed meanwhile."""
-    headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": key}
     while True:
         try:
-            answer = httpx.post(f"{server.address}/v1/jobs", headers=headers, timeout=120, **request)
+            answer = server.client.post("/v1/jobs", headers={"Idempotency-Key": key}, **request)
             return answer.status_code, answer.json()
         except httpx.TransportError:
             time.sleep(0.5)
@@ -112,15 +112,14 @@ def send(server: Server, request: dict[str, Any], key: str) -> tuple[int, dict[s
 
 def follow(server: Server, job_id: str) -> str:
     """Return the state in which a job ends; one that is lost is `lost`."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
     while True:
         with suppress(httpx.TransportError):
-            answer = httpx.get(f"{server.address}/v1/jobs/{job_id}", headers=headers, timeout=120)
+            answer = server.client.get(f"/v1/jobs/{job_id}")
             if answer.status_code == 404:
                 return "lost"
             if answer.json()["state"] in ENDED:
                 return str(answer.json()["state"])
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def run_client(server: Server, number: int, job: tuple[str, dict[str, Any]]) -> tuple[str, str, str]:
@@ -144,8 +143,7 @@ def watch(server: Server, end: threading.Event, start_s: float) -> None:
 
 def check(server: Server, results: list[tuple[str, str, str]], before: set[str], outside: Path) -> list[str]:
     """Return what is wrong."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    known = httpx.get(f"{server.address}/v1/jobs?limit=1000", headers=headers, timeout=120).json()
+    known = server.client.get("/v1/jobs?limit=1000").json()
     ids = [job_id for _, job_id, _ in results if job_id]
     wrong = []
     if sorted(ids) != sorted(job["id"] for job in known):
@@ -156,7 +154,7 @@ def check(server: Server, results: list[tuple[str, str, str]], before: set[str],
             wrong.append(f"{name}: expected {expected}, found {result}")
     for job in known:
         if job["state"] == "done":
-            video = httpx.get(f"{server.address}/v1/jobs/{job['id']}/result", headers=headers, timeout=120).content
+            video = server.client.get(f"/v1/jobs/{job['id']}/result").content
             if video[4:8] != b"ftyp" or job["frames"] not in (0, 5):
                 wrong.append(
                     f"{job['id']}: expected a video of 5 frames, found {len(video)} bytes, {job['frames']} frames"

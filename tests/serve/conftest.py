@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("fastapi", reason="the server is not installed: pip install 'cals[serve]'")
-
 from fastapi.testclient import TestClient
 
 from cals.options import override

@@ -121,6 +121,7 @@ def test_files_that_name_other_files_are_refused(tmp_path: Path, start_service: 
         "another kind": f"ffconcat version 1.0\nfile {secret.name}\n".encode(),
         "another kind ": f"\n\n#EXTM3U\nfile://{secret}\n".encode(),
         "another kind  ": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+        "another kind   ": f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{secret}"/></svg>'.encode(),
         "an empty file": b"",
     }
     for text, data in tries.items():
