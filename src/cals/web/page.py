@@ -41,9 +41,9 @@ def build_page(engine: Engine, sessions: Sessions) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Make a video"):
                 DubTab(engine, sessions).build(consent)
-            with gr.Tab("Many at once"):
+            with gr.Tab("Many"):
                 BatchTab(engine, sessions).build(consent)
-            with gr.Tab("Check a video"):
+            with gr.Tab("Check"):
                 ScoreTab(engine, sessions).build()
 
         def close_session(request: gr.Request) -> None:
