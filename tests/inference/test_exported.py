@@ -54,7 +54,7 @@ def test_networks_agree_with_torch_on_real_speech(folder: Path, runtime: Literal
     ours, theirs = compute_log_mel(wav, lips.mel), compute_log_mel(torch.from_numpy(wav), network.mel)
     assert ours.dtype == np.float32
     # in dB; single precision leaves more of a bin that is far below the loudest
-    assert float(np.abs(ours - theirs.numpy())[theirs > -70].max()) < 1e-2
+    assert float(np.abs(ours - theirs.numpy())[theirs.numpy() > -70].max()) < 1e-2
     for frames in (150, 61):
         mel = theirs[:, : 4 * frames]
         units, expected = lips.compute_units(mel[0].numpy()), network.compute_units(mel[0])
@@ -88,8 +88,8 @@ def test_no_torch_is_imported_and_the_pictures_are_the_same(
     code += "assert 'torch' not in sys.modules"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    frames = json.loads(report.read_text(encoding="utf-8"))["frames"]
-    assert sum(frame["status"] == "generated" for frame in frames) > 0.8 * len(frames)
+    written = json.loads(report.read_text(encoding="utf-8"))
+    assert written["generated"] == written["frames"] == len(torch_frames)
     with VideoReader(out) as reader:
         found = [np.array(frame.rgb(), dtype=np.int16) for frame in reader]
     assert len(found) == len(torch_frames)

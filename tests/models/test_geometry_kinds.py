@@ -9,9 +9,10 @@ from cals.models.motion import MeshDecoder
 from cals.models.mouth import compute_mouth_flow, separate_lips
 from cals.models.speaker import fit_speaker, replace_motion, retarget_motion
 from cals.types import F32
-from drawn_person import apply_poses, clip
+from drawn_person import apply_poses, clip, openings
 
-CLIP = apply_poses(clip("anna", 60, 5), 1)
+CLIP = apply_poses(clip("anna", 60, 5), 1)[openings(60, 5) > 0.2]
+"""Without mouths that are equally closed: of those rounding decides which belong to the face at rest."""
 
 
 def export_arrays(decoder: MeshDecoder) -> dict[str, np.ndarray]:
@@ -41,7 +42,6 @@ def test_numpy_gives_what_torch_gives(decoder: MeshDecoder) -> None:
     for ours, theirs in zip(results[half:], results[:half], strict=True):
         for array, tensor in zip(ours[:-1], theirs[:-1], strict=True):
             assert array.dtype == np.float32
-            # pixels; of equally closed mouths rounding decides which belong to the rest shape
-            np.testing.assert_allclose(array, tensor, atol=0.01)
+            np.testing.assert_allclose(array, tensor, atol=2e-3)
         # where two triangles meet, a pixel may belong to either
         assert np.quantile(np.abs(ours[-1] - theirs[-1]), 0.999) < 0.01
