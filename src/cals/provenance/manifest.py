@@ -105,7 +105,10 @@ class ManifestSigner:
                     _log.warning("%s: has a manifest that cannot be read, and is left out: %s", path, error)
                     continue
             verb = {"componentOf": "c2pa.placed", "inputTo": "c2pa.edited"}[ingredient["relationship"]]
-            builder.add_action({"action": verb, "parameters": {"ingredientIds": [roles[0]]}})
+            description = f"An input that has a manifest was used: {ingredient['title']}."
+            builder.add_action(
+                {"action": verb, "description": description, "parameters": {"ingredientIds": [roles[0]]}}
+            )
 
 
 def load_signer(options: ProvenanceOptions) -> ManifestSigner | None:

@@ -58,7 +58,7 @@ class Verification:
     """Name in the signer's certificate."""
     trust: Trust | None = None
     note: str = ""
-    """The note in the metadata, which is not signed."""
+    """The note in the metadata; where the file is intact it is part of what was signed."""
 
     @property
     def is_intact(self) -> bool:
@@ -85,8 +85,8 @@ class Verification:
             lines.append(f"ingredient  {item.title}, {state} when it was used, by {item.software}")
         if self.trust is not None:
             lines.append(f"signed by   {self.signer}: {_TRUST[self.trust]}")
-        if self.note:
-            lines.append(f"note        {self.note} (not signed)")
+        if self.note and not self.is_intact:
+            lines.append(f"note        {self.note} (anybody can have written that)")
         return "\n".join(lines)
 
 
