@@ -7,6 +7,7 @@ A room is a package or module directly below src/cals. tests/architecture fails 
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -29,8 +30,13 @@ def find_room(path: Path) -> str:
     return "cals" if first == "__init__.py" else first.removesuffix(".py")
 
 
-def read_imports(path: Path) -> Iterator[str]:
-    """Yield the module names that a file imports, those within functions too."""
+@cache
+def read_imports(path: Path) -> tuple[str, ...]:
+    """Return the module names that a file imports, those within functions too."""
+    return tuple(_find_imports(path))
+
+
+def _find_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
