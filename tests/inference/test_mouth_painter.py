@@ -288,5 +288,5 @@ def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
     painter = MouthPainter(lips, iterate_units(SPEECH_OPENING), frames)
     assert len(paint(painter, frames)) == 40
     indices = painter._banks[0]._arrays.times_s * 25
-    assert not any(10 < k < 24 for k in indices.round().int().tolist())
+    assert not any(10 < k < 24 for k in np.rint(indices).astype(int).tolist())
     assert len(indices) >= 25

@@ -39,15 +39,13 @@ def serve(
     retries: int = 1,
     provenance: bool = True,
 ) -> None:
-    """Serve jobs over HTTP; their queue survives a crash. Ctrl-C ends it. Needs `cals[serve]`.
-
-    Use it only on people who agreed to it.
+    """Serve jobs over HTTP, only on people who agreed; their queue survives a crash. Needs `cals[serve]`.
 
     Args:
         data: Folder of the server alone, for its database, uploads and results.
         inputs: Folder below which jobs may name files instead of sending them.
         host: Where to listen: 0.0.0.0 for the whole network, with a token.
-        port: Port to listen on; 0 takes a free one.
+        port: Port; 0 takes a free one.
         token: What clients send as `Authorization: Bearer`; by default that of the variable CALS_TOKEN.
         names: Names under which clients reach the server, beside the host, localhost and plain addresses.
         origins: Sites whose pages may send jobs, such as https://example.org.
