@@ -2,14 +2,18 @@
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from cals import hub
 from cals.errors import ConfigError
 from cals.serve.limits import ServeLimits
+
+if TYPE_CHECKING:
+    from cals.serve.config import ServeConfig
 
 _EXTRA = ("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart")
 
@@ -62,17 +66,9 @@ def serve(
         retries: How often a job is tried again after its worker was killed, or a system error that may pass.
         provenance: Note in the files that the mouth is generated.
     """
+    _check_extra()
     from cals.inference.batch import BatchConfig
-
-    try:
-        from cals.serve.config import ServeConfig
-        from cals.serve.server import serve as run_server
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise ConfigError(
-            f"serve: expected {error.name} to be installed, found none; pip install 'cals[serve]'"
-        ) from error
+    from cals.serve.config import ServeConfig
 
     jobs = BatchConfig(
         model=model,
@@ -97,13 +93,30 @@ def serve(
         batch=jobs,
         limits=limits,
     )
+    _run(config)
+
+
+def _check_extra() -> None:
+    """Raise ConfigError unless the libraries of the server are there."""
+    for name in _EXTRA:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"serve: expected {name} to be installed, found none; pip install 'cals[serve]'"
+            ) from error
+
+
+def _run(config: "ServeConfig") -> None:
+    from cals.serve.server import serve as run_server
+
     if config.is_public and config.token is None:
         print(
-            f"cals: token: expected one where others can reach {host}, found none; set CALS_TOKEN or --token",
+            f"cals: token: expected one where others can reach {config.host}, found none; set CALS_TOKEN or --token",
             file=sys.stderr,
         )
         sys.exit(2)
     try:
         run_server(config, lambda address: print(f"{address}/docs (Ctrl-C ends it)", flush=True))
     except KeyboardInterrupt:
-        print(f"{data}: ended; jobs that wait go on with the next start")
+        print(f"{config.data}: ended; jobs that wait go on with the next start")
