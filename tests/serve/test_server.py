@@ -116,7 +116,6 @@ def test_a_missing_extra_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "cals.serve.server", raising=False)
     with pytest.raises(SystemExit) as end:
         main(["serve", "--data", str(tmp_path / "data")])
     assert (end.value.code, "pip install 'cals[serve]'" in capsys.readouterr().err) == (1, True)

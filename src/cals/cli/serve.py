@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from cals.serve.config import ServeConfig
 
 _EXTRA = ("fastapi", "starlette", "uvicorn", "prometheus_client", "python_multipart")
+
+
 _LIMITS = ServeLimits()
 
 
@@ -39,13 +42,15 @@ def serve(
     retries: int = 1,
     provenance: bool = True,
 ) -> None:
-    """Serve jobs over HTTP, only on people who agreed; their queue survives a crash. Needs `cals[serve]`.
+    """Serve jobs over HTTP; their queue survives a crash. Ctrl-C ends it. Needs `cals[serve]`.
+
+    Use it only on people who agreed to it.
 
     Args:
         data: Folder of the server alone, for its database, uploads and results.
         inputs: Folder below which jobs may name files instead of sending them.
         host: Where to listen: 0.0.0.0 for the whole network, with a token.
-        port: Port; 0 takes a free one.
+        port: Port to listen on; 0 takes a free one.
         token: What clients send as `Authorization: Bearer`; by default that of the variable CALS_TOKEN.
         names: Names under which clients reach the server, beside the host, localhost and plain addresses.
         origins: Sites whose pages may send jobs, such as https://example.org.
@@ -61,16 +66,9 @@ def serve(
         retries: How often a job is tried again after its worker was killed, or a system error that may pass.
         provenance: Note in the files that the mouth is generated.
     """
-    try:
-        from cals.inference.batch import BatchConfig
-        from cals.serve.config import ServeConfig
-        from cals.serve.server import serve as run_server
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        raise ConfigError(
-            f"serve: expected {error.name} to be installed, found none; pip install 'cals[serve]'"
-        ) from error
+    _check_extra()
+    from cals.inference.batch import BatchConfig
+    from cals.serve.config import ServeConfig
 
     jobs = BatchConfig(
         model=model,
@@ -95,18 +93,30 @@ def serve(
         batch=jobs,
         limits=limits,
     )
-    _check_token(config)
-    try:
-        run_server(config, lambda address: print(f"{address}/docs (Ctrl-C ends it)", flush=True))
-    except KeyboardInterrupt:
-        print(f"{data}: ended; jobs that wait go on with the next start")
+    _run(config)
 
 
-def _check_token(config: "ServeConfig") -> None:
-    """Exit with wrong usage where others can reach the server, and no token keeps them out."""
+def _check_extra() -> None:
+    """Raise ConfigError unless the libraries of the server are there."""
+    for name in _EXTRA:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ConfigError(
+                f"serve: expected {name} to be installed, found none; pip install 'cals[serve]'"
+            ) from error
+
+
+def _run(config: "ServeConfig") -> None:
+    from cals.serve.server import serve as run_server
+
     if config.is_public and config.token is None:
         print(
             f"cals: token: expected one where others can reach {config.host}, found none; set CALS_TOKEN or --token",
             file=sys.stderr,
         )
         sys.exit(2)
+    try:
+        run_server(config, lambda address: print(f"{address}/docs (Ctrl-C ends it)", flush=True))
+    except KeyboardInterrupt:
+        print(f"{config.data}: ended; jobs that wait go on with the next start")
