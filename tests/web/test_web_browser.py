@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -211,6 +212,8 @@ def test_a_face_is_clicked_speaks_and_plays(driver: Any, address: str, files: Pa
     with VideoReader(tmp_path / "preview.mp4") as reader:
         assert reader.duration_s is not None
         assert abs(reader.duration_s - PREVIEW_S) <= Fraction(1, 25)
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(f"{address}gradio_api/file={PHOTO}")  # a file of the machine, but no upload
     # Both speak, a sound each.
     page.click("#who input:not(:checked)")
     page.choose_speech(files / "2.wav", number=1)
