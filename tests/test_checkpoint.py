@@ -92,7 +92,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def no_space(*_: object) -> None:
         raise SafetensorError("I/O error: No space left on device")
 
-    monkeypatch.setattr("cals.checkpoint.save_file", no_space)
+    monkeypatch.setattr("safetensors.torch.save_file", no_space)
     with pytest.raises(CheckpointError, match="No space left on device; free some space"):
         save_checkpoint(tmp_path / "model", to_checkpoint(DebugLips(DebugConfig())))
     assert not list(tmp_path.iterdir())
