@@ -45,7 +45,7 @@ def test_any_error_is_one_line(capsys, monkeypatch, error, status, parts):
     [
         (["genrate", "--face", "a"], ["did you mean generate?"]),
         (["Track", "a.mp4"], ["did you mean track?"]),
-        (["xyzzy"], ["choose one of generate, ", ", batch, track, "]),
+        (["xyzzy"], ["choose one of generate, batch, web, "]),
         (["generate", "--face", "-dash.mp4", "--out", "b.mp4"], ["--face: ", "'./-dash.mp4'"]),
         (["track", "-dash.mp4"], ["'./-dash.mp4'"]),
     ],

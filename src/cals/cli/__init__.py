@@ -43,6 +43,7 @@ from cals.errors import CalsError
 COMMANDS: dict[str, Callable[..., Any]] = {
     "generate": generate,
     "batch": batch,
+    "web": web,
     "serve": serve,
     "track": track,
     "sheet": sheet,
@@ -63,7 +64,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "noisy": noisy,
     "memory": memory,
     "study": study,
-    "web": web,
     "wer": wer,
     "models": models,
     "doctor": doctor,
