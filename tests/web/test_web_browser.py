@@ -137,6 +137,10 @@ class Page:
     def wait(self, until: Callable[[], Any]) -> None:
         WebDriverWait(self.driver, LONG_S, poll_frequency=0.1).until(lambda _: until())
 
+    def lists(self, selector: str, name: str) -> bool:
+        """Whether an uploaded file is listed; its suffix stands in an element of its own."""
+        return name in self.text(selector).replace("\n", "")
+
     def text(self, selector: str) -> str:
         shown = "[...document.querySelectorAll(arguments[0])].filter(item => item.checkVisibility())"
         return " ".join(self.driver.execute_script(f"return {shown}.map(item => item.innerText)", selector))
@@ -285,13 +289,13 @@ def test_a_batch_by_subtitles_and_a_score(driver: Any, address: str, files: Path
     page.upload("batch-faces", files / "two.mp4")
     page.upload("batch-sounds", files / "1.wav", files / "2.wav")
     page.upload("batch-subtitles", files / "lines.srt")
-    page.wait(lambda: "lines.srt" in page.text("#batch-subtitles") and "2.wav" in page.text("#batch-sounds"))
+    page.wait(lambda: page.lists("#batch-subtitles", "lines.srt") and page.lists("#batch-sounds", "2.wav"))
     page.click("#batch")
     page.wait(lambda: "Download" in page.text(".cals-table") or "expected" in page.text(".cals-table, .cals-error"))
     assert "two.mp4 by lines.srt done, 1.2 s Download" in " ".join(page.text(".cals-table").split())
     page.click("button[role=tab]:nth-of-type(3)")
     page.upload("score-video", CLIP)
-    page.wait(lambda: CLIP.name in page.text("#score-video"))
+    page.wait(lambda: page.lists("#score-video", CLIP.name))
     page.click("#score")
     page.wait(lambda: "LSE-C" in page.text("#score-result"))
     assert "Lips and sound are in step." in page.text("#score-result")
