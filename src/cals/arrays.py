@@ -66,15 +66,6 @@ def softplus(array: Array) -> Array:
     )
 
 
-def take_along(array: Array, indices: Array, axis: int) -> Array:
-    """Take values along an axis; `indices` have as many axes as the array, and are repeated along those of length 1."""
-    return (
-        get_namespace(array).take_along_dim(array, indices, axis)
-        if is_tensor(array)
-        else np.take_along_axis(array, indices, axis)
-    )
-
-
 def compute_squared_distances(a: Array, b: Array) -> Array:
     """Compute the squared distance of each row of `a` [n d] to each of `b` [m d], [n m]."""
     if is_tensor(a):

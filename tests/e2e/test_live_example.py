@@ -1,6 +1,5 @@
 """The page of examples/live: each frame comes with its own sound, and a browser shows and plays them."""
 
-import shutil
 import signal
 import struct
 import subprocess
@@ -16,24 +15,13 @@ import pytest
 
 from cals import CheckpointError, LipSync
 from cals.media import load_mono
+from chromium import CHROMIUM, DRIVER, FLAGS, NEEDS_CHROMIUM
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "live" / "live.py"
 RATE_HZ, SECONDS = 16_000, 1
 LONG_S = 120
 """Until then what is waited for has come, even on a busy machine."""
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +68,7 @@ def test_each_frame_comes_with_its_sound(address: str, speech: np.ndarray) -> No
     assert np.abs(pictures[0].astype(int) - pictures[12]).max() > 20  # the mouth moves
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium: apt-get install chromium chromium-driver"
-)
+@NEEDS_CHROMIUM
 def test_a_browser_shows_all_frames_by_the_clock_of_the_sound(address: str, tmp_path: Path) -> None:
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install 'cals[browser]'")
     from selenium.webdriver.chrome.service import Service

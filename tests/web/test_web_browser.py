@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from cals import hub
 from cals.errors import CheckpointError
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
+from chromium import CHROMIUM, DRIVER, FLAGS, NEEDS_CHROMIUM
 from drawing import write_video, write_wav
 
 pytest.importorskip("gradio", reason="needs gradio: pip install 'cals[web]'")
@@ -31,21 +31,7 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium: apt-get install chromium chromium-driver"
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1280,1000",
-)
+pytestmark = NEEDS_CHROMIUM
 LONG_S = 120
 """Until then what a page waits for has come, even on a busy machine."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -106,7 +92,7 @@ def address(root: Path) -> Iterator[str]:
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+    for flag in (*FLAGS, "--window-size=1280,1000", f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))

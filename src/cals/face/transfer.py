@@ -90,7 +90,7 @@ def transfer_pixels(
         return EMPTY_PATCH
     colours = crop.astype(np.float32)
     skin = mask * (1 - _build_lip_mask(lips, mask.shape))
-    centres = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0])
+    centres, to_crop = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0]), invert_affine(to_box)
     rgb = np.zeros((box.height, box.width, 3), np.float32)
     for source, places, share in parts:
         warped = _sample_bicubic(source.crop, places).astype(np.float32)
@@ -99,7 +99,7 @@ def transfer_pixels(
         offset = lift + estimate_colour_offset(colours, np.asarray(matched, np.float32), mask)
         # cv2 rounds positions to 1/32 of a pixel: displacements are smooth enough for that, absolute positions are not.
         displacement = (places - centres) @ source.matrix[:, :2].T.astype(np.float32)
-        positions = _compute_pixel_centres(_compose(source.matrix, invert_affine(to_box)), box.width, box.height)
+        positions = _compute_pixel_centres(_compose(source.matrix, to_crop), box.width, box.height)
         positions += _warp_bilinear(displacement, to_box, box)
         factors = np.array([*(share * gain), 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
         rgb += cv2.multiply(_sample_bicubic(source.pixels, positions), factors, dtype=cv2.CV_32F)

@@ -108,10 +108,11 @@ class JobOutput:
     ) -> VideoWriter:
         if self.provenance.provenance and not self._type:
             result.unsigned = f"{self.out.suffix} holds no manifest"
-        blocks = [None if part.schedule is None else part.schedule.blocks for part in parts]
         unchanged = None
-        if options.length == "video" and not source.is_photo and None not in blocks:
-            unchanged = Unchanged(path=source.path, changed_s=[block for own in blocks for block in own or ()])
+        schedules = [part.schedule for part in parts if part.schedule is not None]
+        if options.length == "video" and not source.is_photo and len(schedules) == len(parts):
+            blocks = [block for schedule in schedules for block in schedule.blocks]
+            unchanged = Unchanged(path=source.path, changed_s=blocks)
         return VideoWriter(
             self.out,
             pipeline.build_format(source, options),

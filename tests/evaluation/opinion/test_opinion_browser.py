@@ -20,6 +20,7 @@ from cals.evaluation.opinion.design import DesignConfig
 from cals.evaluation.opinion.report import report_study
 from cals.evaluation.opinion.site import make_study
 from cals.evaluation.opinion.study import Stimulus, Study, read_study
+from chromium import CHROMIUM, DRIVER, FLAGS, NEEDS_CHROMIUM
 from drawing import tones, write_video
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install 'cals[browser]'")
@@ -28,21 +29,7 @@ from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium: apt-get install chromium chromium-driver"
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
+pytestmark = NEEDS_CHROMIUM
 LONG_S = 60
 """Until then what a page waits for has come, even on a busy machine."""
 KEYS = ("quality", "sync", "realness")
