@@ -150,14 +150,14 @@ def test_other_formats_look_the_same(tmp_path, codec, pix_fmt):
     ],
 )
 def test_grey_keeps_its_range(tmp_path, codec, pix_fmt, color_range, black, white):
-    options = {"x265-params": "lossless=1:log-level=none"} if codec == "libx265" else {}
+    options = {"x265-params": "lossless=1:bframes=0:log-level=none"} if codec == "libx265" else {}
     path = tmp_path / "grey.mkv"
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         stream.codec_context.color_range = color_range
         shown = av.VideoFrame(64, 48, pix_fmt)
-        shown.color_range, shown.pts = color_range, 0  # without a time x265 may make up one that the container refuses
+        shown.color_range, shown.pts = color_range, 0
         samples = np.frombuffer(memoryview(shown.planes[0]), np.uint8 if pix_fmt == "gray" else np.uint16)
         rows = samples.reshape(48, -1)
         rows[:], rows[:, 32:] = black, white

@@ -1,6 +1,7 @@
 """An output appears whole or not at all, and never over anything it should not touch."""
 
 import itertools
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -218,6 +219,25 @@ def test_codec_choices(clip, out):
     with pytest.raises(ConfigError, match="vp9"):
         write(clip, out.with_name("x.webm"), codec="h264")
     assert names_in(out.parent) == [out.name, out.with_suffix(".webm").name]
+
+
+@pytest.mark.parametrize("byte", [0x55, 0xAA])
+def test_one_and_two_pictures_by_h265(clip, out, byte):
+    """x265 takes their decoding times from memory that it never set; glibc fills it with `byte` here."""
+    copies = {frames: out.with_name(f"{frames}.mp4") for frames in (1, 2, 3)}
+    code = (
+        "import sys; from itertools import islice; from cals.media import VideoReader, VideoWriter\n"
+        "from cals.options import EncodeOptions\n"
+        "for frames, path in enumerate(sys.argv[2:], start=1):\n"
+        "    with VideoReader(sys.argv[1]) as reader:\n"
+        "        with VideoWriter(path, reader.format, encode=EncodeOptions(codec='h265')) as writer:\n"
+        "            for frame in islice(reader, frames): writer.write(frame)"
+    )
+    environment = {**os.environ, "MALLOC_PERTURB_": str(byte)}
+    subprocess.run([sys.executable, "-c", code, clip, *copies.values()], env=environment, check=True)
+    for frames, path in copies.items():
+        with VideoReader(path) as reader:
+            assert [frame.time_s for frame in reader] == [Fraction(index, 25) for index in range(frames)]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

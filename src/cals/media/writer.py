@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _MAX_QUEUED_FRAMES = 3
 """Most frames that wait for the encoder; few, since each is a full picture."""
+
+_MAX_IN_ORDER = 2
+"""Up to so many pictures keep their order; x265 (4.2) takes their decoding times from memory that it never set."""
 DEFAULT_ENCODE = EncodeOptions()
 EncodeFn = Callable[[av.VideoFrame | None], "Iterable[Packet[VideoStream]]"]
 _FAILURES = (av.FFmpegError, OSError, ValueError)
@@ -197,7 +200,11 @@ class VideoWriter:
         self._sink.finish()
         if self._last_ticks < 0:
             raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
-        self._mux_video(self._encode(None))
+        last_packets = list(self._encode(None))
+        if self._pending is None and self._smart is None and len(last_packets) <= _MAX_IN_ORDER:
+            for packet in last_packets:
+                packet.dts = packet.pts
+        self._mux_video(last_packets)
         if self._pending is not None:
             if self._is_mp4 and self._pending.dts is not None and self._first_dts is not None:
                 # In mp4 the length of the track follows from decoding times, so the last packet is extended to its end.
