@@ -34,6 +34,17 @@ class Box(NamedTuple):
         return Box(x0, y0, max(x0, min(self.x1, width)), max(y0, min(self.y1, height)))
 
 
+class PixelSource(Protocol):
+    """A part of a picture on its own, without the memory of the rest."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def rgb(self) -> U8:
+        """Return the pixels [h w 3]."""
+        ...
+
+
 class Picture(Protocol):
     """The interface of a frame for the face code; `media.Frame` and `ArrayPicture` implement it."""
 
@@ -45,6 +56,10 @@ class Picture(Protocol):
 
     def rgb(self, box: Box | None = None) -> U8:
         """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+        ...
+
+    def cut(self, box: Box) -> PixelSource:
+        """Copy the part of `box`, which must lie inside the picture."""
         ...
 
     def luma(self, width: int, height: int) -> U8:

@@ -47,6 +47,19 @@ def footprint(mask, shape, layout):
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
 @pytest.mark.parametrize("box", BOXES)
+def test_a_cutout_is_the_part_without_the_rest(pix_fmt, box):
+    frame = noise_frame(pix_fmt)
+    part = frame.cut(box)
+    assert np.array_equal(part.rgb(), frame.rgb(box))
+    assert not any(np.shares_memory(own, whole) for own in part.planes for whole in frame.planes)
+    layout = LAYOUTS[pix_fmt]
+    cell_px = (1 << layout.shift_x) * (1 << layout.shift_y)
+    stored_bytes = (box.width + 1) * (box.height + 1) * (1 + 2 / cell_px) * (1 + (layout.bits > 8))
+    assert part.nbytes <= stored_bytes + 12 * (box.width + box.height)
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("box", BOXES)
 def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
     frame = noise_frame(pix_fmt)
     alpha = np.random.default_rng(1).random((box.height, box.width), dtype=np.float32)

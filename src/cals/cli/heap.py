@@ -7,7 +7,7 @@ from contextlib import suppress
 
 _M_MMAP_THRESHOLD = -3
 """Number of the setting in glibc's malloc.h."""
-_BLOCK_BYTES = 2 * 1024 * 1024
+_BLOCK_BYTES = 512 * 1024
 
 
 def return_large_blocks() -> None:

@@ -28,6 +28,14 @@ class ArrayPicture:
             return self._rgb
         return self._rgb[box.y0 : box.y1, box.x0 : box.x1]
 
+    @property
+    def nbytes(self) -> int:
+        return self._rgb.nbytes
+
+    def cut(self, box: Box) -> "ArrayPicture":
+        """Copy the part of `box`, which must lie inside the picture."""
+        return ArrayPicture(self.rgb(box).copy())
+
     def luma(self, width: int, height: int) -> U8:
         """Compute the BT.601 brightness reduced by area; large pictures are subsampled first, which is cheaper."""
         stride = max(1, min(self.width // (2 * width), self.height // (2 * height)))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from cals.face.inner_mouth import render_inner_mouth
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.face.paste import estimate_colour_offset
+from cals.face.picture import ArrayPicture
 from cals.face.sampling import average_colours, compute_source_box
-from cals.types import F32, U8, Box, CropTransform, Patch, Picture, apply_affine, invert_affine
+from cals.types import F32, U8, Box, CropTransform, Patch, Picture, PixelSource, apply_affine, invert_affine
 
 MAX_SOURCE_SCALE = 4.0
 """Most source pixels per pixel of a crop of 128: faces larger than 512 px are reduced to that."""
@@ -33,39 +34,46 @@ class SourceFace:
 
     crop: U8 = field(repr=False)
     """[128 128 3], where no detail is needed."""
-    pixels: U8 = field(repr=False)
-    """[h w 3] of the frame, reduced where it is larger than needed."""
+    part: PixelSource = field(repr=False)
+    """The part of the frame, reduced where it is larger than needed."""
     matrix: NDArray[np.float64] = field(repr=False)
-    """[2 3], from crop pixels to `pixels`."""
+    """[2 3], from crop pixels to those of `part`."""
+
+    @property
+    def pixels(self) -> U8:
+        """[h w 3], RGB."""
+        return self.part.rgb()
 
     @property
     def at_crop_resolution(self) -> "SourceFace":
         """The same face at the resolution of its crop."""
-        return SourceFace(self.crop, self.crop, np.eye(2, 3))
+        return SourceFace(self.crop, ArrayPicture(self.crop), np.eye(2, 3))
 
     @property
     def nbytes(self) -> int:
-        return self.pixels.nbytes + self.crop.nbytes
+        return self.part.nbytes + self.crop.nbytes
 
 
 def build_source_face(picture: Picture, transform: CropTransform, crop: U8) -> SourceFace:
     """Build the source face of `picture` for other frames; `crop` is its aligned face [128 128 3]."""
-    part = np.array(transform.matrix, dtype=np.float64)
-    part[:, 2] -= (_SOURCE_BOX.x0, _SOURCE_BOX.y0)
-    box = compute_source_box(part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clip(
+    to_part = np.array(transform.matrix, dtype=np.float64)
+    to_part[:, 2] -= (_SOURCE_BOX.x0, _SOURCE_BOX.y0)
+    box = compute_source_box(to_part, _SOURCE_BOX.width, _SOURCE_BOX.height, margin_px=2).clip(
         picture.width, picture.height
     )
     if not box.width or not box.height:  # a face outside the frame
-        return SourceFace(crop, crop, np.eye(2, 3))
-    pixels = picture.rgb(box)
+        return SourceFace(crop, ArrayPicture(crop), np.eye(2, 3))
     scale = min(1.0, MAX_SOURCE_SCALE * transform.scale)
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-    if scale < 1:
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    part = picture.cut(box) if scale == 1 else ArrayPicture(_reduce(picture.rgb(box), size))
     matrix = invert_affine(transform.matrix)
     matrix[:, 2] -= (box.x0, box.y0)
     matrix *= np.array([[size[0] / box.width], [size[1] / box.height]])
-    return SourceFace(crop, np.ascontiguousarray(pixels), matrix)
+    return SourceFace(crop, part, matrix)
+
+
+def _reduce(pixels: U8, size: tuple[int, int]) -> U8:
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def transfer_pixels(

@@ -1,7 +1,7 @@
 """The persons of one job, tracked in step, so that none takes another's face."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import combinations, tee
+from itertools import combinations
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from cals.face.detector import FaceDetector, compute_iou
 from cals.face.tracker import FaceTracker
 from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
+from cals.inference.iteration import tee
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.media.frame import Frame
 from cals.media.source import FrameSource

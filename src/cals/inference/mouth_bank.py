@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.arrays import Array, compute_squared_distances, convert_like, get_namespace, square, to_numpy
+from cals.face.picture import ArrayPicture
 from cals.face.transfer import SourceFace, build_source_face
 from cals.inference.frame_tracker import View
 from cals.media.frame import Frame
@@ -18,7 +19,7 @@ from cals.models.sources import SourceCosts
 from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
 from cals.types import F32, U8
 
-BANK_BYTES = 96 * 2**20
+BANK_BYTES = 56 * 2**20
 """Memory for one person's mouths."""
 BANK_COUNT = 600
 _REDUNDANT_SHARE = 0.1
@@ -82,6 +83,7 @@ class MouthBank:
     def export_arrays(self) -> dict[str, NDArray[Any]]:
         """Return all that `from_arrays` needs."""
         arrays, sources = self._arrays, self.sources
+        pixels = [source.pixels for source in sources]
         return {
             "landmarks": arrays.landmarks,
             "light": arrays.light,
@@ -89,8 +91,8 @@ class MouthBank:
             "span_s": np.array([self._first_s, self._latest_s]),
             "fit_landmarks": np.stack(self._fit_landmarks),
             "crops": np.stack([source.crop for source in sources]),
-            "pixels": np.concatenate([source.pixels.reshape(-1) for source in sources]),
-            "sizes": np.array([source.pixels.shape for source in sources]),
+            "pixels": np.concatenate([part.reshape(-1) for part in pixels]),
+            "sizes": np.array([part.shape for part in pixels]),
             "matrices": np.stack([source.matrix for source in sources]),
         }
 
@@ -104,7 +106,7 @@ class MouthBank:
         ends = np.cumsum(values["sizes"].prod(axis=1))[:-1]
         parts = zip(values["crops"], np.split(values["pixels"], ends), values["sizes"], values["matrices"], strict=True)
         # copies, since a part would keep all others in memory
-        bank.sources = [SourceFace(c.copy(), p.reshape(size).copy(), m.copy()) for c, p, size, m in parts]
+        bank.sources = [SourceFace(c.copy(), ArrayPicture(p.reshape(size).copy()), m.copy()) for c, p, size, m in parts]
         bank.fit()
         return bank
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, tee
+from itertools import chain
 from operator import itemgetter
 
 from cals.arrays import Array
@@ -15,6 +15,7 @@ from cals.inference.cast import Cast, Items
 from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.head_policy import has_head_motion
+from cals.inference.iteration import close_with, tee
 from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
 from cals.inference.mouth_painter import MouthPainter
 from cals.inference.painters import BATCH_BYTES, Painter
@@ -22,7 +23,7 @@ from cals.inference.photo_motion import animate_photo
 from cals.inference.runtime import NamedModel
 from cals.inference.schedule import Schedule
 from cals.inference.speech_track import SpeechTrack
-from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, close_with, generate_frames
+from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, generate_frames
 from cals.inference.windows import UnitSource, iterate_units
 from cals.media.background import prefetch
 from cals.media.reader import VideoFormat

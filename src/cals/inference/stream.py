@@ -1,11 +1,9 @@
 """From tracked faces to finished frames, an iterator over another; memory does not grow with length."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
-from typing import TypeVar
 
 from cals.face.skip_reasons import compute_yaw_opacity
 from cals.inference import painters
@@ -15,7 +13,6 @@ from cals.inference.painters import Painter
 from cals.media.frame import Frame
 from cals.types import Patch, TrackedFace
 
-T = TypeVar("T")
 GENERATED, NO_FACE, SILENCE, NO_SEGMENT = "generated", "no face", "silence", "outside of the segments"
 
 Weight = Callable[[Fraction, Fraction], float]
@@ -104,11 +101,3 @@ def _paint_role(role: Role, items: list[tuple[TrackedFrame, float, str]]) -> lis
     patches = iter(role.painter.paint([(item, weight) for item, weight, _ in items]))
     drawn = [None if item.view is None else next(patches) for item, _, _ in items]
     return [patch if status == GENERATED else None for patch, (_, _, status) in zip(drawn, items, strict=True)]
-
-
-def close_with(stages: ExitStack, stage: T) -> T:
-    """Return `stage`, which `stages` closes on exit; later ones first."""
-    close = getattr(stage, "close", None)
-    if close is not None:
-        stages.callback(close)
-    return stage

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise, tee
+from itertools import pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -15,6 +15,7 @@ from cals.face.person import Person, parse_person
 from cals.face.search import find_faces
 from cals.inference.cast import Cast
 from cals.inference.dub_segments import DubSegment
+from cals.inference.iteration import tee
 from cals.inference.sync_distances import SyncDistances, measure_shifts
 from cals.inference.sync_encoders import SyncEncoders
 from cals.media.audio import mono_blocks

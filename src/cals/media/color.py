@@ -116,6 +116,34 @@ def convert_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: B
     return _convert_to_rgb(_read_region(planes, space.layout, box), space)
 
 
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """The stored samples of a part of a picture: half the memory of its RGB pixels, or a third."""
+
+    planes: tuple[Plane, Plane, Plane]
+    space: ColorSpace
+    box: Box
+    """The part, in the pixels of `planes`, which begin at whole cells of chroma."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(plane.nbytes for plane in self.planes)
+
+    def rgb(self) -> U8:
+        """Return the pixels, RGB [h w 3]."""
+        return convert_region(self.planes, self.space, self.box)
+
+
+def cut_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> Cutout:
+    """Copy the samples of `box`."""
+    layout = space.layout
+    cells = _chroma_box(box, layout)
+    x, y = cells.x0 << layout.shift_x, cells.y0 << layout.shift_y
+    luma = planes[0][y : box.y1, x : box.x1].copy()
+    blue, red = (plane[cells.y0 : cells.y1, cells.x0 : cells.x1].copy() for plane in planes[1:])
+    return Cutout((luma, blue, red), space, Box(box.x0 - x, box.y0 - y, box.x1 - x, box.y1 - y))
+
+
 def _pad_to_cells(image: F32, box: Box, aligned: Box, limit: Box) -> F32:
     """Pad `image` of `box` to `aligned`: zeros inside the picture, edge pixels repeated beyond `limit`."""
     right, bottom = min(aligned.x1, limit.x1) - box.x1, min(aligned.y1, limit.y1) - box.y1

@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 
-from cals.media.color import LAYOUTS, ColorSpace, Plane, blend, convert_region, get_color_space
+from cals.media.color import LAYOUTS, ColorSpace, Cutout, Plane, blend, convert_region, cut_region, get_color_space
 from cals.media.fields import merge_fields
 from cals.types import U8, Box, Patch
 
@@ -114,6 +114,10 @@ class Frame:
     def rgb(self, box: Box | None = None) -> U8:
         """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
         return convert_region(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height))
+
+    def cut(self, box: Box) -> Cutout:
+        """Copy the part of `box`, which must lie inside the picture."""
+        return cut_region(self._deinterlaced_planes, self.space, box)
 
     def luma(self, width: int, height: int) -> U8:
         """Return the stored brightness, [height width], reduced to that size; limited range stays limited (16..235)."""

@@ -202,8 +202,8 @@ class VideoWriter:
             raise MediaError(f"{self.out}: expected frames to write, found none; nothing was written")
         last_packets = list(self._encode(None))
         if self._pending is None and self._smart is None and len(last_packets) <= _MAX_IN_ORDER:
-            for packet in last_packets:
-                packet.dts = packet.pts
+            for video_packet in last_packets:
+                video_packet.dts = video_packet.pts
         self._mux_video(last_packets)
         if self._pending is not None:
             if self._is_mp4 and self._pending.dts is not None and self._first_dts is not None:

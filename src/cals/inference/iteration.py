@@ -1,0 +1,38 @@
+"""Iterators in stages: one source for several readers, and stages that are closed in order."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def tee(source: Iterable[T], count: int) -> list[Iterator[T]]:
+    """Return `count` iterators over `source`, which keep an item only until each of them has yielded it.
+
+    Those of `itertools.tee` keep items in blocks of 57, which of 1080p frames is 180 MB.
+    """
+    items, queues = iter(source), [deque[T]() for _ in range(count)]
+
+    def read(queue: deque[T]) -> Iterator[T]:
+        while True:
+            if not queue:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                for other in queues:
+                    other.append(item)
+                del item
+            yield queue.popleft()
+
+    return [read(queue) for queue in queues]
+
+
+def close_with(stages: ExitStack, stage: T) -> T:
+    """Return `stage`, which `stages` closes on exit; later ones first."""
+    close = getattr(stage, "close", None)
+    if close is not None:
+        stages.callback(close)
+    return stage
