@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 WHEEL_BIN := .wheel-venv/bin
 
-.PHONY: demo test check format docs bench package release-check renew lock clean
+.PHONY: demo test test-slow check format docs bench package release-check renew lock clean
 
 demo: $(READY)
 	mkdir -p demo
@@ -18,7 +18,12 @@ demo: $(READY)
 
 test: $(READY) check
 	$(BIN)/cals models download > /dev/null
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# The rest: training, whole systems, browsers, servers and the README's commands. `.ci/run` runs both.
+test-slow: $(READY)
+	$(BIN)/cals models download > /dev/null
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 check: $(READY)
 	$(BIN)/ruff check --no-cache

@@ -13,6 +13,8 @@ import pytest
 from cals.errors import ConfigError, DataError
 from cals.workers import Retries, Work, run_jobs
 
+pytestmark = pytest.mark.slow
+
 _base = 0
 
 

@@ -29,6 +29,8 @@ from cals.face.tracker import FaceTracker
 from cals.features.mel import MelConfig
 from cals.media import VideoReader, load_mono
 
+pytestmark = pytest.mark.slow
+
 WHOLE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 FRAMES = 40
 

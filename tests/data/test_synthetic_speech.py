@@ -16,6 +16,8 @@ from cals.data.synthetic.sound import SAMPLE_RATE_HZ, Voice, synthesize
 from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig, compute_log_mel
 
+pytestmark = pytest.mark.slow
+
 
 def build_speech(*phones: str, each_s: float = 0.1) -> PhoneSequence:
     return PhoneSequence(phones, np.arange(len(phones) + 1) * each_s, np.full(len(phones), -1))

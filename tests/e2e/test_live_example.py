@@ -17,6 +17,8 @@ from cals import CheckpointError, LipSync
 from cals.media import load_mono
 from chromium import CHROMIUM, DRIVER, FLAGS, NEEDS_CHROMIUM
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "live" / "live.py"
 RATE_HZ, SECONDS = 16_000, 1

@@ -22,6 +22,8 @@ from cals.inference.stream import GENERATED, FaceStatus, LipFrame
 from cals.media.reader import VideoReader
 from cals.models.sync import SyncConfig, SyncModel
 
+pytestmark = pytest.mark.slow
+
 
 def evaluate(raw: Path, out: Path, *more: str) -> None:
     splits = ["--splits", str(raw / "splits.json")]

@@ -24,6 +24,8 @@ from cals.inference.batch_jobs import BatchJob, read_jobs
 from cals.workers import Retries, Work
 from drawing import read_without_manifest, write_wav
 
+pytestmark = pytest.mark.slow
+
 FACE = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 DEBUG = BatchConfig(model="debug")
 

@@ -21,6 +21,8 @@ from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
 from cals.models.cals import MeshLips
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FACE, SPEECH = EXAMPLES / "grid-s20.mp4", EXAMPLES / "speech.wav"
 RUNTIMES: list[Literal["onnxruntime", "openvino"]] = ["onnxruntime", "openvino"]

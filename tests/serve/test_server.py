@@ -16,6 +16,8 @@ from cals.cli import main
 from cals.serve.store import JobStore
 from serve_process import FACE, TOKEN, ServerProcess, wait_for, write_noise
 
+pytestmark = pytest.mark.slow
+
 LONG_S = 4.0
 
 

@@ -26,6 +26,8 @@ from cals.training.run import Corpus, train_avsr
 from cals.training.stages.avsr import AVSRStage, AVSRStageConfig
 from drawn_words import FRAMES, MOUTHS, write_spoken_corpus
 
+pytestmark = pytest.mark.slow
+
 CLEAN = CorruptionConfig(probability=0.0)
 STILL = FaceAugment(turn_deg=0, scale=0, aspect=0, shift=0, bumps=0, gain=0, colour=0, gamma=0, blur=0, noise=0, jpeg=0)
 

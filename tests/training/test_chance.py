@@ -26,6 +26,8 @@ from cals.training.stage import Losses, Stage
 from cals.training.stages.sync import SyncStage
 from training.conftest import PLAIN
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrainConfig(steps=80, lr=0.1, warmup=0.0, patience=0.25, log_every=1, validate_every=1000)
 DUE = 20
 FAR = 1e6

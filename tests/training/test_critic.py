@@ -18,6 +18,8 @@ from cals.training.loop import RunOptions, train
 from cals.training.optim import ParameterGroup
 from cals.training.state import load_state, save_state
 
+pytestmark = pytest.mark.slow
+
 
 def train_log(run: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

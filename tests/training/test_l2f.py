@@ -34,6 +34,8 @@ from cals.training.stage import Stage
 from cals.training.stages import l2f_mesh
 from cals.training.stages.l2f_mesh import MeshStage, MeshStageConfig
 
+pytestmark = pytest.mark.slow
+
 PRESETS = ("l2f-debug", "l2f-debug-unet")
 SPEECH = NoiseAugment(mixed=0.0, babble=0.0, alone=0.0)
 

@@ -18,6 +18,8 @@ from cals.training.stage import Stage
 from cals.training.stages.l2f_mesh import MeshStage
 from training.conftest import PLAIN
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 PURE = {name: PLAIN[name] for name in ("voice", "room")} | {"pauses": 0.0}
 

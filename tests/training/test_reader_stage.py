@@ -19,6 +19,8 @@ from cals.training.run import Corpus
 from cals.training.stages.reader import ReaderStage, ReaderStageConfig
 from drawn_words import write_spoken_corpus
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -23,6 +23,8 @@ from cals.training.run import Corpus, train_l2f, train_l2f_stage
 from cals.training.stages.l2f_unet import UNetStage, UNetStageConfig
 from training.conftest import PLAIN
 
+pytestmark = pytest.mark.slow
+
 NAME = "l2f-debug-synctalkface"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CPU = torch.device("cpu")

@@ -27,6 +27,8 @@ from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
 from training.conftest import PLAIN, draw_sample
 
+pytestmark = pytest.mark.slow
+
 
 def read_log(run: Path, kind: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]

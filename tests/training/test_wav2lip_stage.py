@@ -19,6 +19,8 @@ from cals.training.presets import L2F
 from cals.training.run import Corpus, train_l2f, train_l2f_stage
 from cals.training.stages.l2f_unet import SYNC_START_FILE, UNetStage, UNetStageConfig
 
+pytestmark = pytest.mark.slow
+
 NAME = "l2f-debug-wav2lip"
 
 

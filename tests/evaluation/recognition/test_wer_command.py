@@ -20,6 +20,8 @@ from cals.evaluation.recognition.wer import WerJob, measure_word_errors
 from cals.models.avsr.beam import BeamConfig
 from evaluation.recognition.recognisers import save_recogniser
 
+pytestmark = pytest.mark.slow
+
 BEAM = BeamConfig(beam=2, language_weight=0.0)
 CONDITIONS = [
     *("clean", "audio: any", "audio: white 0 dB", "video: any"),

@@ -21,6 +21,8 @@ from cals.models.a2l import A2L
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import to_checkpoint
 
+pytestmark = pytest.mark.slow
+
 CONFIG = MaskedConfig(every=7, lengths=(1, 5), margin=12, measure="mesh")
 
 
