@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from generate_inputs import FACE, SPEECH
 
 from cals import LipSync
+from cals.inference.dub_segments import DubSegment
 from cals.provenance.verify import verify_file
 from drawing import read_without_manifest
 
@@ -43,6 +45,26 @@ def test_interrupt_leaves_nothing(how: signal.Signals, tmp_path: Path) -> None:
     assert job.returncode == 130
     assert "no unfinished file was left" in errors
     assert [p.name for p in tmp_path.iterdir()] == ["long.wav"]
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_a_job_can_be_cancelled_while_it_looks_ahead(
+    people: int, talking: Path, shipped: LipSync, tmp_path: Path
+) -> None:
+    calls: list[tuple[int, int | None]] = []
+
+    def cancel_at_once(done: int, total: int | None) -> None:
+        calls.append((done, total))
+        raise KeyboardInterrupt
+
+    names = ["left", "right"][:people]
+    segments = [DubSegment(start_s=Fraction(0), end_s=Fraction(1), audio=SPEECH, person=name) for name in names]
+    with pytest.raises(KeyboardInterrupt):
+        shipped.dub(talking, segments, tmp_path / "out.mp4", progress=cancel_at_once)
+    [(done, total)] = calls
+    assert done == 0
+    assert total
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_several_jobs_at_once(short: Path, tmp_path: Path) -> None:

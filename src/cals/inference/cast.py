@@ -19,6 +19,12 @@ from cals.options import OcclusionPolicy
 Items = tuple[TrackedFrame, ...]
 """One frame with the face of each person."""
 _SAME_FACE_IOU = 0.7
+Heartbeat = Callable[[], None]
+"""Called for each frame of a look-ahead, which yields nothing for seconds; what it raises ends the job."""
+
+
+def do_nothing() -> None:
+    """Be the heartbeat of a job that nobody cancels."""
 
 
 class Cast:
@@ -38,8 +44,9 @@ class Cast:
         recording: FaceReplay | FaceRecorder | None = None,
         *,
         is_exclusive: bool = True,
+        heartbeat: Heartbeat = do_nothing,
     ) -> None:
-        self._source, self._people = source, people
+        self._source, self._people, self._heartbeat = source, people, heartbeat
         self._trackers = (
             [FaceTracker(detector)]
             if isinstance(recording, FaceReplay)
@@ -62,12 +69,15 @@ class Cast:
             return [self._read(self._frame_trackers[0].look_ahead)]
         with self._source.open(quiet=True) as frames:  # in step; only then the frames of each person
             for items in self._zip(frames, [tracker.look_ahead for tracker in self._frame_trackers]):
+                self._heartbeat()
                 self._check(items)
         return [self._read(tracker.recall_ahead) for tracker in self._frame_trackers]
 
     def _read(self, track: Callable[[Iterable[Frame]], Iterator[TrackedFrame]]) -> Iterator[TrackedFrame]:
         with self._source.open(quiet=True) as frames:
-            yield from track(frames)
+            for item in track(frames):
+                self._heartbeat()
+                yield item
 
     def track(self, frames: Iterable[Frame]) -> Iterator[Items]:
         """Yield each frame with the face of every person; the frames of `look_ahead` have to come first."""

@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from cals.errors import ConfigError, MediaError
+from cals.inference.cast import do_nothing
 from cals.inference.pipeline import Part, Pipeline
 from cals.inference.report import GenerateReport, create_file
 from cals.media.blocks import SoundStream
@@ -74,6 +75,7 @@ class JobOutput:
         if rate < MIN_RATE_HZ:
             _log.warning("%s: %.3g frames/s; lips need %d or more to be read", source.path, rate, MIN_RATE_HZ)
         total = source.frame_count_estimate if options.length == "video" else ceil(audio_s * rate)
+        heartbeat = do_nothing if self.progress is None else partial(self.progress, 0, total)
         with ExitStack() as files:
             if not isinstance(heard, Path):
                 files.callback(heard.close)
@@ -83,7 +85,7 @@ class JobOutput:
                 result.per_frame = []
             with (
                 self._open_writer(pipeline, source, parts, heard, options, result) as writer,
-                closing(pipeline.iterate_frames(source, parts, audio_s, options)) as frames,
+                closing(pipeline.iterate_frames(source, parts, audio_s, options, heartbeat)) as frames,
             ):
                 for lip_frame in frames:
                     writer.write(lip_frame.frame)

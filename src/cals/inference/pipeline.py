@@ -11,7 +11,7 @@ from cals.arrays import Array
 from cals.errors import ConfigError
 from cals.face.detector import BlazeFaceMesh, FaceModels
 from cals.face.tracker import FaceTracker
-from cals.inference.cast import Cast, Items
+from cals.inference.cast import Cast, Heartbeat, Items, do_nothing
 from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.head_policy import has_head_motion
@@ -52,9 +52,14 @@ class Pipeline:
         self._model, self._face_models, self._batch, self._cache = model, face_models, batch, cache
 
     def iterate_frames(
-        self, source: FrameSource, parts: Sequence[Part], audio_s: Fraction, options: GenerateOptions
+        self,
+        source: FrameSource,
+        parts: Sequence[Part],
+        audio_s: Fraction,
+        options: GenerateOptions,
+        heartbeat: Heartbeat = do_nothing,
     ) -> Generator[LipFrame, None, None]:
-        """Yield the output frames for `audio_s` seconds of sound.
+        """Yield the output frames for `audio_s` seconds of sound; `heartbeat` is called before there is one.
 
         Raises NoFaceError at the end if a person was in no frame.
         """
@@ -65,7 +70,14 @@ class Pipeline:
             is_exclusive = len(parts) > 1 or parts[0].schedule is not None
             recording = self._open_recording(stages, source, parts, detector, audio_s, options)
             cast = Cast(
-                source, people, detector, network.crop_px, options.covered, recording, is_exclusive=is_exclusive
+                source,
+                people,
+                detector,
+                network.crop_px,
+                options.covered,
+                recording,
+                is_exclusive=is_exclusive,
+                heartbeat=heartbeat,
             )
             units = [iterate_units(network, close_with(stages, part.wav)) for part in parts]
             if self.has_head_motion(source, options):
