@@ -27,6 +27,8 @@ from cals.face.landmarks import measure_mouth_opening
 from cals.media.audio import load_mono
 from talking_photo import write_talking_clip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from cals.media.audio import load_mono
 from drawing import tones, write_wav
 from talking_photo import write_talking_clip
 
+pytestmark = pytest.mark.slow
+
 SEGMENTS = "Radio1.mp4 00:01-00:03 00:03-00:30 00:09-00:20 00:01-00:02 00:01-00:03\n"
 CROPS = """Radio1_0.mp4 720 720 0 720
 Radio1_1.mp4 720 720 0 720

@@ -14,6 +14,8 @@ from cals.data.windows import build_step_rng, sample_mel, sample_sync_windows, s
 from cals.errors import ConfigError, DataError
 from cals.features.mel import MelConfig
 
+pytestmark = pytest.mark.slow
+
 needs_world = pytest.mark.skipif(importlib.util.find_spec("pyworld") is None, reason="needs pyworld: cals[voices]")
 
 

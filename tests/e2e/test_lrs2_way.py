@@ -8,6 +8,8 @@ import pytest
 from cals.cli import main
 from talking_photo import write_talking_clip
 
+pytestmark = pytest.mark.slow
+
 TABLE = "WORD START END ASDSCORE"
 TEXTS = {
     "main/61/00001": "Text:  WHEN YOU'RE COOKING\nConf: 4\n",

@@ -20,6 +20,8 @@ from cals.types import F32, U8
 from drawing import tones, write_video, write_wav
 from talking_photo import FRAMES, PHOTO, write_talking_clip
 
+pytestmark = pytest.mark.slow
+
 GAP = range(24, 30)
 MOUTH = np.s_[128:164, 140:180]
 """Inside the square around the mouth of the photo."""

@@ -13,6 +13,8 @@ from cals.cli import main
 from cals.errors import CheckpointError
 from cals.inference import doctor
 
+pytestmark = pytest.mark.slow
+
 
 def test_versions_devices_codecs_and_models(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--no-self-test", "--json"])

@@ -26,6 +26,8 @@ from cals.models.avsr.tokens import Tokens
 from cals.types import F32
 from drawing import tones, write_audio
 
+pytestmark = pytest.mark.slow
+
 NTSC = Fraction(30000, 1001)
 
 

@@ -16,6 +16,8 @@ from cals.models.avsr.beam import BeamConfig
 from cals.models.sync import SyncConfig, SyncModel
 from recognizer import save_recognizer
 
+pytestmark = pytest.mark.slow
+
 
 def test_errors_of_the_model(tmp_path: Path, recognizer_folder: Path) -> None:
     with pytest.raises(CheckpointError, match="expected a checkpoint folder"):

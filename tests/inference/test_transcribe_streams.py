@@ -14,6 +14,8 @@ from cals.models.whisper import WhisperConfig
 from drawing import tones, write_audio
 from recognizer import save_recognizer
 
+pytestmark = pytest.mark.slow
+
 
 def test_nobody_in_the_picture(transcriber: Transcriber, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With sound it is read, and said; lips alone cannot be."""

@@ -25,6 +25,8 @@ from cals.training.loop import RunOptions
 from cals.training.stage import Stage
 from front_end import HEARING, save_front
 
+pytestmark = pytest.mark.slow
+
 KNOWN = Path(hub.__file__).parent / "weights" / "whisper-tiny-en"
 
 

@@ -24,6 +24,8 @@ from cals.metrics.reliability import bootstrap_auc
 from cals.metrics.wer import compare_word_errors, edit_distance, word_error_rate
 from cals.models.avsr.language import fit_ngram
 
+pytestmark = pytest.mark.slow
+
 SAID = ("bin red at now", "now red bin", "at now red bin now", "red")
 READ = {
     "audio": ("bin red at now", "now now bin", "at", "now"),

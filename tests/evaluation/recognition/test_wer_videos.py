@@ -22,6 +22,8 @@ from cals.timing import AVTiming
 from evaluation.conftest import FRAMES
 from evaluation.recognition.recognisers import save_recogniser, write_corpus
 
+pytestmark = pytest.mark.slow
+
 CUT, PX, FIRST = (56, 128, 28, 100), 24, 8
 
 

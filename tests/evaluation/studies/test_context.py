@@ -26,6 +26,8 @@ from cals.metrics.motion import correlation
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.lips import Faces, Gallery
 
+pytestmark = pytest.mark.slow
+
 SIDE, REACH = 4, 9
 CONFIG = ContextConfig(every=3, reach=REACH, measure="mesh")
 

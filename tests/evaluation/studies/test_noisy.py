@@ -33,6 +33,8 @@ from cals.models.factory import to_checkpoint
 from cals.training.presets import AVSR as PRESETS
 from recognizer import save_recognizer
 
+pytestmark = pytest.mark.slow
+
 CONFIG = NoisyConfig(kinds=("white", "dropout"), snr_db=(-10.0, -20.0), measure="mesh", parts=("val",))
 TINY = PRESETS["avsr-debug"].model
 RULES_BY_HAND = MaskingRules(least_score=0.5, least_level_db=-200.0, most_level_db=200.0)
