@@ -1,7 +1,6 @@
 """`cals serve`: the HTTP API."""
 
 import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -111,11 +110,9 @@ def _run(config: "ServeConfig") -> None:
     from cals.serve.server import serve as run_server
 
     if config.is_public and config.token is None:
-        print(
-            f"cals: token: expected one where others can reach {config.host}, found none; set CALS_TOKEN or --token",
-            file=sys.stderr,
+        raise ConfigError(
+            f"token: expected one where others can reach {config.host}, found none; set CALS_TOKEN or --token"
         )
-        sys.exit(2)
     try:
         run_server(config, lambda address: print(f"{address}/docs (Ctrl-C ends it)", flush=True))
     except KeyboardInterrupt:
