@@ -1,5 +1,6 @@
 """PC-AVS: three codes without leaks between them, as far as possible, and the interface of a lip model."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -50,6 +51,22 @@ def test_it_draws_from_all_three_codes(model: PCAVS) -> None:
     for name, other in others.items():
         assert float((other - drawn).abs().max()) > 1e-4, name
     assert model.pose(posed).shape == (2, 12)
+
+
+def test_an_image_that_leaves_the_range_comes_back(model: PCAVS) -> None:
+    """As white as it can be: training shows by how much, and its gradient is not smaller for it."""
+    gradients = []
+    for gain in (1.0, 1000.0):
+        generator = copy.deepcopy(model.generator).train()
+        with torch.no_grad():
+            generator.blocks[-1].paint.weight.mul_(gain)
+        codes = [torch.randn(2, size, generator=torch.Generator().manual_seed(size)) for size in (16, 12, 16)]
+        image = generator(*codes)
+        (image - 0.5).abs().mean().backward()
+        gradients.append(float(generator.constant.grad.abs().mean()))
+    assert float(image.detach().abs().max()) > 10
+    assert float(generator.eval()(*codes).detach().max()) == 1
+    assert gradients[1] > gradients[0] > 0
 
 
 @torch.no_grad()

@@ -14,6 +14,9 @@ from cals.models.sync import SyncConfig, SyncModel
 from cals.nn.blocks import ConvBlock, ResidualBlock
 from cals.nn.modulated import StyledBlock, upsample
 
+_GREY = 0.5
+"""Brightness of an image from zero weights."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PCAVSConfig(LipConfig):
@@ -87,8 +90,11 @@ class StyleGenerator(nn.Module):
         )
 
     def forward(self, identity: Tensor, pose: Tensor, content: Tensor) -> Tensor:
-        """Generate crops [b 3 h w] in 0..1 from identity [b i], pose [b p] and content [b d]."""
-        style = torch.cat([identity, pose, content], dim=1)
+        """Generate crops [b 3 h w] in 0..1 from identity [b i], pose [b p] and content [b d].
+
+        In training they may leave that range: a sigmoid, once saturated, would let no gradient through.
+        """
+        style = torch.cat([_normalize_size(identity), pose, content], dim=1)
         for layer in self.map:
             style = leaky_relu(layer(style), 0.2)
         x, image = self.constant.expand(len(style), -1, -1, -1), None
@@ -96,7 +102,8 @@ class StyleGenerator(nn.Module):
             x, residual = block(x, style)
             image = residual if image is None else upsample(image) + residual
         assert image is not None
-        return torch.sigmoid(image)
+        image = image + _GREY
+        return image if self.training else image.clamp(0, 1)
 
 
 class PCAVS(LipModel):
@@ -125,8 +132,7 @@ class PCAVS(LipModel):
     def generate(self, units: Tensor, identity: Tensor, posed: Tensor) -> Tensor:
         """Generate crops [b 3 h w] from units [b d], identity codes [b i] and crops that show the pose [b 3 h w]."""
         pose = self.pose(build_pose_prior(posed) if self.config.pose_mask else posed)
-        # a unit of norm 1 would be too small beside the other codes
-        return self.generator(identity, pose, normalize(units, dim=1) * math.sqrt(units.shape[1]))
+        return self.generator(identity, pose, _normalize_size(units))
 
     def forward(
         self, sound: Tensor, windows: Tensor, seen: Tensor, reference: Tensor, posed: Tensor
@@ -147,3 +153,8 @@ class PCAVS(LipModel):
             small = interpolate(lower.flatten(0, 1), size=(size // 2, size), mode="area")
             lower = small.view(-1, frames, *small.shape[1:])
         return self.content.audio(sound), self.content.visual(lower)
+
+
+def _normalize_size(codes: Tensor) -> Tensor:
+    """Scale codes [b d] to a mean square of 1: nothing else bounds the styles, and images grow with them."""
+    return normalize(codes, dim=1) * math.sqrt(codes.shape[1])

@@ -117,8 +117,8 @@ L2F: dict[str, LipsStageConfig] = {
     ),
     "l2f-grid-small-pcavs": PCAVSStageConfig(
         model=PCAVSConfig(identity=256, style=256, encoder_width=8, width=8, widest=128),
-        discriminator=DiscriminatorConfig(width=8, patches=True),
-        train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0, validate_every=250),
+        discriminator=DiscriminatorConfig(width=8, patches=True, spectral=True),
+        train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.5, 0.99), weight_decay=0.0, validate_every=250),
         per_clip=2,
     ),
     "l2f-debug-pcavs": PCAVSStageConfig(

@@ -11,6 +11,7 @@ import torch
 
 import cals
 from cals.errors import DataError
+from cals.evaluation.clips import sample_evenly
 from cals.evaluation.outputs import COPY, REAL, find_output
 from cals.evaluation.protocol.comparison import Features, PairResult, build_tables, score_pair
 from cals.evaluation.protocol.page import render_page
@@ -31,6 +32,8 @@ FILES = ("report.json", "report.md", "index.html")
 SHEET = "sheet.png"
 """Further file where sounds are rolled."""
 CLIPS = "clips"
+_MAX_SHEET_PAIRS = 8
+"""Most pairs on the sheet: one of 65 was 33 000 px high."""
 
 
 def evaluate(
@@ -96,11 +99,10 @@ def _add_offsets(report: EvaluationReport, config: EvaluationConfig, out: Path) 
 
 def _build_sheet(judge: PairScorer, report: EvaluationReport) -> U8:
     strips: list[tuple[tuple[str, ...], Path]] = []
-    for result in report.results:
-        if result.scores:
-            strips.append(((f"{result.pair.face} real", "meant"), judge.locate_strip(result.pair, REAL)))
-            generated = (name for name in result.scores if name not in (REAL, COPY))
-            strips += [((name,), judge.locate_strip(result.pair, name)) for name in generated]
+    for result in sample_evenly([result for result in report.results if result.scores], _MAX_SHEET_PAIRS):
+        strips.append(((f"{result.pair.face} real", "meant"), judge.locate_strip(result.pair, REAL)))
+        generated = (name for name in result.scores if name not in (REAL, COPY))
+        strips += [((name,), judge.locate_strip(result.pair, name)) for name in generated]
     return join_strips(strips)
 
 
