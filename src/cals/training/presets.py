@@ -112,12 +112,14 @@ L2F: dict[str, LipsStageConfig] = {
     ),
     "l2f-grid-paper-pcavs": PCAVSStageConfig(  # for corpora prepared with --crop-px 224
         model=PCAVSConfig(crop_px=224, identity=2048, encoder_width=64, width=64),
-        discriminator=DiscriminatorConfig(crop_px=224, width=64, patches=True),
-        train=TrainConfig(steps=100_000, lr=2e-3, betas=(0.0, 0.99), weight_decay=0.0),
+        discriminator=DiscriminatorConfig(crop_px=224, width=64, patches=True, spectral=True),
+        perceptual=replace(PCAVSStageConfig().perceptual, discriminator_from_step=1000),
+        train=TrainConfig(steps=100_000, lr=2e-3, betas=(0.5, 0.99), weight_decay=0.0),
     ),
     "l2f-grid-small-pcavs": PCAVSStageConfig(
         model=PCAVSConfig(identity=256, style=256, encoder_width=8, width=8, widest=128),
         discriminator=DiscriminatorConfig(width=8, patches=True, spectral=True),
+        perceptual=replace(PCAVSStageConfig().perceptual, discriminator_from_step=200),
         train=TrainConfig(steps=20_000, lr=2e-3, betas=(0.5, 0.99), weight_decay=0.0, validate_every=250),
         per_clip=2,
     ),

@@ -35,9 +35,7 @@ class PCAVSStageConfig(HeadStageConfig):
     """The config of its content encoders is replaced by that of the sync checkpoint."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(lr=1e-3, betas=(0.5, 0.99), weight_decay=0.0))
     perceptual: PerceptualLossConfig = field(
-        default_factory=lambda: PerceptualLossConfig(
-            gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True, discriminator_from_step=200
-        )
+        default_factory=lambda: PerceptualLossConfig(gan=0.2, match=2.0, d_av=0.0, d_vv=0.0, whole=True)
     )
     per_clip: int = 4
     """Windows of one clip, which are hard negatives for each other."""
