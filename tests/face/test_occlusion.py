@@ -11,7 +11,7 @@ from face_scenes import run
 
 from cals.face.align import Aligner, sample_crop
 from cals.face.detector import BlazeFaceMesh
-from cals.face.landmarks import compute_eye_centres
+from cals.face.landmarks import MOUTH_OUTER, compute_eye_centres
 from cals.face.occlusion import OcclusionDetector
 from cals.face.picture import ArrayPicture
 from cals.face.tracker import FaceTracker
@@ -65,6 +65,17 @@ def mask(rgb: U8, landmarks: F32, away: float) -> None:
     cv2.fillPoly(rgb, [points], (150, 195, 215), cv2.LINE_AA)
 
 
+def lipstick(rgb: U8, landmarks: F32, away: float) -> None:
+    """Make the lips red, or where nothing is `away` roll them in: a line is left of them."""
+    outer = np.rint(landmarks[list(MOUTH_OUTER), :2]).astype(np.int32)
+    lips = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.fillPoly(lips, [outer], 255, cv2.LINE_AA)
+    share = cv2.GaussianBlur(lips, (5, 5), 0)[..., None] / 255
+    skin = rgb[tuple(np.rint(landmarks[[205, 425]][:, [1, 0]]).astype(int).T)].astype(float).mean(axis=0)
+    colour = skin * (0.95, 0.82, 0.85) if away == 0 else skin * (0.8, 0.2, 0.3)
+    rgb[:] = np.rint(rgb * (1 - share) + colour * share).astype(np.uint8)
+
+
 def text(rgb: U8, landmarks: F32, away: float) -> None:
     x, y, unit = _place(landmarks)
     at, scale = (round(x - (1.6 + away) * unit), round(y + 0.15 * unit)), 0.018 * unit
@@ -108,6 +119,15 @@ def test_what_comes_before_a_mouth_and_goes_is_noticed(
     assert told[:40] == [False] * 40
     assert sum(one is not False for one in told[40:60]) >= 18
     assert told[66:] == [False] * len(told[66:])  # the tracker may have to find the face again
+
+
+@pytest.mark.parametrize(("frames", "is_noticed"), [(5, False), (15, True)])
+def test_lips_may_be_rolled_in_for_a_moment(
+    detector: BlazeFaceMesh, clip: list[U8], faces: list[TrackedFace], frames: int, is_noticed: bool
+) -> None:
+    told = watch(detector, covered(clip, faces, lipstick, lambda i: 0.0 if 40 <= i < 40 + frames else 9.0))
+    assert told[:40] == [False] * 40
+    assert any(told[40 : 40 + frames]) is is_noticed
 
 
 def test_a_hand_that_sweeps_slowly_is_not_learned(

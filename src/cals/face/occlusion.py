@@ -31,6 +31,7 @@ _LIP_PATCHES = (
     *((84, 85, 90, 91, 180, 181), (314, 315, 320, 321, 404, 405)),  # lower lip
 )
 _PATCHES = (*_SKIN_PATCHES, *_LIP_PATCHES)
+_SKIN, _LIPS, _ALL = slice(0, len(_SKIN_PATCHES)), slice(len(_SKIN_PATCHES), None), slice(None)
 _POINTS = np.array([point for patch in _PATCHES for point in patch])
 _PATCH_INDEX = np.repeat(np.arange(len(_PATCHES)), [len(patch) for patch in _PATCHES])
 _PATCH_MEANS = np.equal.outer(np.arange(len(_PATCHES)), _PATCH_INDEX) / np.bincount(_PATCH_INDEX)[:, None]
@@ -55,6 +56,9 @@ _MIN_SATURATION, _MIN_BRIGHTNESS = 0.03, 30.0
 _MAX_NOVELTY, _EXTRA_NOVELTY, _WARM_UP_S = 0.2, 0.4, Fraction(6, 5)
 """Least difference of an occluded mouth from all stored views, as logarithms in the three worst patches; an extra that
 is added to it at first; and the time of observation over which the extra falls to zero."""
+_PRESS_S = Fraction(1, 4)
+"""Lips that look new while the skin around them looks as before may be pressed together and rolled in, for so long: on
+bare faces that takes up to 0.2 s."""
 _HYSTERESIS = 0.75
 """An occluded mouth counts as such until its score falls below this share of the threshold."""
 _MAX_VIEWS, _MIN_VIEW_DISTANCE = 24, 0.06
@@ -79,6 +83,7 @@ class OcclusionDetector:
         self._candidates: deque[tuple[Fraction, F32]] = deque()
         self._occluded = False
         self._change: tuple[Fraction, F32] | None = None
+        self._pressed_since_s: Fraction | None = None
         self._observed_s = Fraction(0)
 
     def update(self, crop: U8, landmarks: NDArray[Any], time_s: Fraction, *, cut: bool) -> bool:
@@ -87,24 +92,35 @@ class OcclusionDetector:
             self._reset()
         view, score = measure_mouth(crop, landmarks)
         warm_up = max(0.0, 1 - float(self._observed_s / _WARM_UP_S))
-        novelty = self._compute_novelty(view) / (_MAX_NOVELTY + _EXTRA_NOVELTY * warm_up)
+        scale = _MAX_NOVELTY + _EXTRA_NOVELTY * warm_up
+        novelty, skin_novelty = (self._compute_novelty(view, patches) / scale for patches in (_ALL, _SKIN))
         limit = _HYSTERESIS if self._occluded else 1.0
         if score > _MAX_BARE_SCORE or novelty <= limit:
             self._change = None
-        elif self._change is None or _compute_difference(self._change[1][None], view) > _MAX_CHANGE:
+        elif self._change is None or _compute_difference(self._change[1][None], view, _ALL) > _MAX_CHANGE:
             self._change = (time_s, view)
         elif time_s - self._change[0] >= _RELIGHT_S:
             self._reset()
             novelty = 0.0
-        self._occluded = score > limit or novelty > limit
+        is_unlike, is_certain = max(score, novelty) > limit, max(score, skin_novelty) > limit
+        self._occluded = is_unlike and (self._occluded or is_certain or not self._may_be_pressed(time_s))
+        if is_unlike and not self._occluded:
+            return False  # neither a view to learn nor the end of one
+        self._pressed_since_s = None
         self._add_view(view, time_s)
         return self._occluded
 
-    def _compute_novelty(self, view: F32) -> float:
-        """Compute the difference of a view from all stored ones; 0 when there are none."""
+    def _may_be_pressed(self, time_s: Fraction) -> bool:
+        """Return whether lips that look new may be rolled in: for a moment."""
+        if self._pressed_since_s is None:
+            self._pressed_since_s = time_s
+        return time_s - self._pressed_since_s < _PRESS_S
+
+    def _compute_novelty(self, view: F32, patches: slice) -> float:
+        """Compute the difference of a view's patches from all stored ones; 0 when there are none."""
         if not len(self._views):
             return 0.0
-        return _compute_difference(self._views, view)
+        return _compute_difference(self._views, view, patches)
 
     def _add_view(self, view: F32, time_s: Fraction) -> None:
         if self._occluded:
@@ -117,7 +133,7 @@ class OcclusionDetector:
         while time_s - self._candidates[0][0] >= delay_s:
             since_s, candidate = self._candidates.popleft()
             self._observed_s += self._candidates[0][0] - since_s
-            if self._compute_novelty(candidate) > _MIN_VIEW_DISTANCE:
+            if self._compute_novelty(candidate, _ALL) > _MIN_VIEW_DISTANCE:
                 # drop the oldest ones, except the first
                 self._views = np.concatenate([self._views[:1], self._views[1:][-(_MAX_VIEWS - 2) :], candidate[None]])
 
@@ -136,15 +152,14 @@ def measure_mouth(crop: U8, landmarks: NDArray[Any]) -> tuple[F32, float]:
     features = np.column_stack([colours, _EDGE_WEIGHT * edges]).astype(np.float32)
     means, edges = _PATCH_MEANS @ colours, _PATCH_MEANS @ edges
     red, blue, light = means[:, 0] - means[:, 1], means[:, 2] - means[:, 1], means.mean(axis=1)
-    skin, lips = slice(0, len(_SKIN_PATCHES)), slice(len(_SKIN_PATCHES), None)
-    score = _average_worst(edges[skin]) / _MAX_EDGES
+    score = _average_worst(edges[_SKIN]) / _MAX_EDGES
     has_colour = float(np.abs(np.log((upper + _LOG_OFFSET) / (upper.mean() + _LOG_OFFSET))).max()) > _MIN_SATURATION
     if has_colour and upper.mean() > _MIN_BRIGHTNESS:
-        redness = red[lips] - np.median(red[skin])
-        darkness = np.median(light[skin]) - light[lips].mean()
+        redness = red[_LIPS] - np.median(red[_SKIN])
+        darkness = np.median(light[_SKIN]) - light[_LIPS].mean()
         contrasts = np.array([redness[2:].mean(), redness[:2].mean(), darkness]) / _LIP_CONTRASTS
         unlike_skin = max(
-            _average_worst(np.abs(channel[skin])) / limit
+            _average_worst(np.abs(channel[_SKIN])) / limit
             for channel, limit in zip((red, blue), _MAX_SKIN_DIFFERENCE, strict=True)
         )
         unlike_lips = max(
@@ -154,9 +169,9 @@ def measure_mouth(crop: U8, landmarks: NDArray[Any]) -> tuple[F32, float]:
     return features, score
 
 
-def _compute_difference(views: F32, view: F32) -> float:
-    """Compute the difference of `view` [n 4] from the nearest of `views` [m n 4] per patch, in the worst patches."""
-    distances = np.abs(views - view).mean(axis=2) @ _PATCH_MEANS.T
+def _compute_difference(views: F32, view: F32, patches: slice) -> float:
+    """Compute the difference of `view` [n 4] from the nearest of `views` [m n 4], in the worst of `patches`."""
+    distances = np.abs(views - view).mean(axis=2) @ _PATCH_MEANS[patches].T
     return _average_worst(distances.min(axis=0))
 
 
