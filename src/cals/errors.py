@@ -21,5 +21,9 @@ class ConfigError(CalsError):
     """An option or config field with a value outside its range, or a name that is not registered."""
 
 
+class SameFaceError(ConfigError):
+    """Two names of persons that mean one face."""
+
+
 class DataError(CalsError):
     """A corpus, manifest, shard or file of segments that cannot be used."""

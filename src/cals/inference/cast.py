@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from cals.errors import ConfigError
+from cals.errors import SameFaceError
 from cals.face.detector import FaceDetector, compute_iou
 from cals.face.tracker import FaceTracker
 from cals.inference.face_cache import FaceRecorder, FaceReplay
@@ -94,14 +94,14 @@ class Cast:
         return zip(*(method(copy) for method, copy in zip(methods, copies, strict=True)), strict=True)
 
     def _check(self, items: Items) -> None:
-        """Raise ConfigError if two names mean one face, as the first frame that shows all of them tells."""
+        """Raise SameFaceError if two names mean one face, as the first frame that shows all of them tells."""
         if self._is_checked:
             return
         boxes = {person: item.face.box for person, item in zip(self._people, items, strict=True) if item.face.box}
         self._is_checked = len(boxes) == len(self._people)
         for (person, box), (other, other_box) in combinations(boxes.items(), 2):
             if compute_iou(np.array(box), np.array([other_box]))[0] > _SAME_FACE_IOU:
-                raise ConfigError(
+                raise SameFaceError(
                     f"{self._source.path}: expected a face each for the persons '{person}' and '{other}', found one at "
                     f"{float(items[0].frame.time_s):.2f} s; `cals track --all` shows the numbers of the faces"
                 )

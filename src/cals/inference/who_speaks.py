@@ -9,7 +9,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.errors import ConfigError, DataError, MediaError, NoFaceError
+from cals.errors import ConfigError, DataError, MediaError, NoFaceError, SameFaceError
 from cals.face.detector import FaceDetector
 from cals.face.person import Person, parse_person
 from cals.face.search import find_faces
@@ -189,7 +189,7 @@ def measure_lip_distances(
     while True:
         try:
             return _measure(source, encoders, detector, count, progress)
-        except ConfigError:  # the last number means the same person as another one
+        except SameFaceError:  # the last number means the same person as another one
             if count == 1:
                 raise
             count -= 1
