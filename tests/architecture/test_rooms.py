@@ -142,6 +142,6 @@ def test_importing_cals_is_light() -> None:
 
 
 def test_other_runtimes_need_no_torch() -> None:
-    code = f"{BLOCK_TORCH}\nimport cals.inference.lipsync, cals.inference.exported"
+    code = f"{BLOCK_TORCH}\nimport cals.inference.lipsync, cals.inference.export_runtime"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
