@@ -39,8 +39,9 @@ MAY_IMPORT = {
     "training": (LOWER - {"provenance"}) | {"report", "cals"},
     "evaluation": LOWER | {"inference", "report", "cals"},
     "cli": LOWER | {"inference", "training", "evaluation", "report", "serve", "web", "cals"},
-    "web": LOWER | {"inference", "cals"},
-    "serve": LOWER | {"inference", "cals"},
+    "web": LOWER | {"inference", "http_guard", "cals"},
+    "serve": LOWER | {"inference", "http_guard", "cals"},
+    "http_guard": set(),
     "__main__": {"cli"},
     "cals": {"errors", "options", "inference"},  # the public API in __init__.py, loaded lazily
 }
