@@ -39,12 +39,12 @@ class AtomicFile:
         self.path = Path(os.path.realpath(path)) if replace and path.is_symlink() else path
         self._replace = replace
         self._prefix = f".{self.path.name[:_MAX_NAME_CHARACTERS]}."
-        _remove_abandoned(self.path.parent, self._prefix)
-        self.partial, self._lock = _create_locked_file(self.path.parent, self._prefix)
+        _remove_stale_partials(self.path.parent, self._prefix)
+        self.partial, self._lock = _create_and_lock_file(self.path.parent, self._prefix)
 
     def rewrite(self, write: Callable[[Path, Path], bool]) -> None:
         """Replace the partial file by a second one that `write(first, second)` fills, or not if it returns False."""
-        second, lock = _create_locked_file(self.path.parent, self._prefix)
+        second, lock = _create_and_lock_file(self.path.parent, self._prefix)
         is_written = False
         try:
             is_written = write(self.partial, second)
@@ -78,7 +78,7 @@ class AtomicFile:
             self._lock = None
 
 
-def _create_locked_file(folder: Path, prefix: str) -> tuple[Path, int | None]:
+def _create_and_lock_file(folder: Path, prefix: str) -> tuple[Path, int | None]:
     """Create a partial file; the handle holds a lock on it for as long as this process lives."""
     while True:
         partial = _choose_partial_path(folder, prefix)
@@ -90,7 +90,7 @@ def _create_locked_file(folder: Path, prefix: str) -> tuple[Path, int | None]:
             return partial, handle
 
 
-def _create_locked_folder(folder: Path, prefix: str) -> tuple[Path, int | None]:
+def _create_and_lock_folder(folder: Path, prefix: str) -> tuple[Path, int | None]:
     """Create a partial folder; the handle holds a lock on it for as long as this process lives."""
     while True:
         partial = _choose_partial_path(folder, prefix)
@@ -118,7 +118,7 @@ def _lock(handle: int) -> bool:
     return False
 
 
-def _remove_abandoned(folder: Path, prefix: str) -> None:
+def _remove_stale_partials(folder: Path, prefix: str) -> None:
     """Remove partial files and folders that no living process has locked: their process was killed."""
     pattern = re.compile(re.escape(prefix) + r"[0-9a-f]{8}\.partial")
     for path in [entry for entry in folder.iterdir() if pattern.fullmatch(entry.name)]:
@@ -174,8 +174,8 @@ def replace_folder_atomically(folder: Path) -> Iterator[Path]:
     """
     recover_folder(folder)
     prefix = f".{folder.name[:_MAX_NAME_CHARACTERS]}."
-    _remove_abandoned(folder.parent, prefix)
-    partial, lock = _create_locked_folder(folder.parent, prefix)
+    _remove_stale_partials(folder.parent, prefix)
+    partial, lock = _create_and_lock_folder(folder.parent, prefix)
     try:
         yield partial
         for path in sorted(partial.rglob("*")):

@@ -136,7 +136,7 @@ def read_face_models(folder: str | Path | None = None) -> tuple[bytes, bytes]:
     Raises CheckpointError when a file is missing, is not the expected one, or cannot be fetched.
     """
     paths = download_files(FACE_FILES) if folder is None else [Path(folder) / item.name for item in FACE_FILES]
-    detection, mesh = (_read_verified(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
+    detection, mesh = (_read_and_verify(path, item) for path, item in zip(paths, FACE_FILES, strict=True))
     return detection, mesh
 
 
@@ -205,7 +205,7 @@ def is_intact(item: WheelFile) -> bool:
     return item.path.is_file() and hashlib.sha256(item.path.read_bytes()).hexdigest() == item.sha256
 
 
-def _read_verified(path: Path, item: WheelFile) -> bytes:
+def _read_and_verify(path: Path, item: WheelFile) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:

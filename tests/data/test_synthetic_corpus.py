@@ -124,7 +124,7 @@ def test_our_tracker_finds_the_drawn_faces_where_they_are() -> None:
         portrait = Portrait.of(load_geometry(), person.appearance, sample_scene(rng))
         head_motion = sample_head_motion(3, rng)
         tracks = np.array([[0, 0, 0], [0.8, 0, 0], [0.2, -1, 1]], float)
-        points = apply_head_motion(portrait.geometry.faces(person.shape, tracks, np.zeros(3)), head_motion)
+        points = apply_head_motion(portrait.geometry.build_faces(person.shape, tracks, np.zeros(3)), head_motion)
         tracker, opening = FaceTracker(detector), []
         for i, face in enumerate(points):
             tracked = tracker.update(ArrayPicture(portrait.draw(face, WHOLE, FRAME_PX)), Fraction(i, 25), i)

@@ -45,7 +45,7 @@ def bank(corpus: Path) -> Path:
 @needs_world
 def test_a_store_knows_a_clip_in_other_voices(corpus: Path, bank: Path) -> None:
     store = ClipStore(corpus, MelConfig(), voices=bank)
-    variants = store.variants(1)
+    variants = store.load_variants(1)
     assert len(variants) == 3
     torch.testing.assert_close(variants[0], store[1].mel)
     for other in variants[1:]:
@@ -54,7 +54,7 @@ def test_a_store_knows_a_clip_in_other_voices(corpus: Path, bank: Path) -> None:
         assert float((other - variants[0]).abs().mean()) > 2
         curves = np.stack([np.asarray(mel.mean(dim=1)) for mel in (variants[0], other)])
         assert np.corrcoef(curves)[0, 1] > 0.8
-    assert len(ClipStore(corpus, MelConfig()).variants(1)) == 1
+    assert len(ClipStore(corpus, MelConfig()).load_variants(1)) == 1
 
 
 @needs_world
@@ -89,7 +89,7 @@ def test_a_killed_worker_is_explained(corpus: Path, tmp_path: Path, monkeypatch:
 @needs_world
 def test_workers_make_the_same_voices(corpus: Path, bank: Path, tmp_path: Path) -> None:
     build_voice_bank(corpus, tmp_path / "bank", BankConfig(k=2), workers=2)
-    one, two = (ClipStore(corpus, MelConfig(), voices=folder).variants(2) for folder in (bank, tmp_path / "bank"))
+    one, two = (ClipStore(corpus, MelConfig(), voices=folder).load_variants(2) for folder in (bank, tmp_path / "bank"))
     torch.testing.assert_close(one, two, rtol=0, atol=0)
 
 

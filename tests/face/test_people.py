@@ -69,9 +69,9 @@ def test_the_networks_run_once_for_all(detector: BlazeFaceMesh, scenes: list[U8]
             self.runs += 1
             return detector.detect(rgb)
 
-        def mesh(self, rgb: U8) -> object:
+        def predict_mesh(self, rgb: U8) -> object:
             self.runs += 1
-            return detector.mesh(rgb)
+            return detector.predict_mesh(rgb)
 
     alone, counting = [scenes[0]], Counting()
     PeopleTracker(counting).update(ArrayPicture(alone[0]), Fraction(0), 0)  # type: ignore[arg-type]

@@ -90,7 +90,7 @@ class Turning:
         box = (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
         return [Detection(box=tuple(float(v) for v in box), score=0.9, keypoints=keypoints)]  # type: ignore[arg-type]
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         return ((self._points() - (64, 64, 0)) * 1.1 + (MESH_SIZE_PX / 2, MESH_SIZE_PX / 2, 0)).astype(np.float32), 1.0
 
     def _points(self) -> F32:

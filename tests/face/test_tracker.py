@@ -184,7 +184,7 @@ class _Scripted:
             found.append(Detection(box=box, score=0.9, keypoints=points * side + box[:2]))
         return found
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         rows, columns = np.nonzero(rgb[..., 0] > 200)
         points = np.zeros((N_POINTS, 3), np.float32)
         if len(rows) < 20:

@@ -54,7 +54,7 @@ def track(
         for items in cast.track(frames):
             boxes = [item.face.box for item in items]
             rows.append(tuple("-" if box is None else "LR"[(box.x0 + box.x1) / 2 > SIDE] for box in boxes))
-    cast.check_seen()
+    cast.require_faces()
     return rows
 
 

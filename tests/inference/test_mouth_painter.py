@@ -35,14 +35,14 @@ class NoDetector:
     def detect(self, rgb: U8) -> list[Detection]:
         raise AssertionError
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         raise AssertionError
 
 
 class BrightSpot(NoDetector):
     """Sees all points where the picture is white."""
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         rows, columns = np.nonzero((rgb > 250).all(axis=2))
         return np.tile(np.float32([columns.mean() + 0.5, rows.mean() + 0.5, 0]), (468, 1)), 1.0
 

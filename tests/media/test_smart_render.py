@@ -10,7 +10,7 @@ import pytest
 from cals.media.avc import AvcConfig, is_idr, join_units, split_annex_b
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
-from cals.media.smart_render import Unchanged
+from cals.media.smart_render import SmartRenderSource
 from cals.media.writer import VideoWriter
 from cals.options import EncodeOptions
 from cals.types import Box, Patch
@@ -33,7 +33,7 @@ def rewrite(source: Path, out: Path, **options: object) -> None:
     changed_s = [(Fraction(CHANGED.start, RATE), Fraction(CHANGED.stop, RATE))]
     patch = Patch(box=Box(40, 4, 56, 20), rgb=np.full((16, 16, 3), 128, np.uint8), alpha=np.ones((16, 16), np.float32))
     with VideoReader(source) as reader:
-        unchanged = Unchanged(path=source, changed_s=changed_s)
+        unchanged = SmartRenderSource(path=source, changed_s=changed_s)
         with VideoWriter(out, reader.format, unchanged=unchanged, encode=EncodeOptions(**options)) as writer:  # type: ignore[arg-type]
             for frame in reader:
                 writer.write(frame.with_patch(patch) if frame.index in CHANGED else frame)
@@ -116,7 +116,7 @@ def test_a_truncated_source_is_encoded_as_far_as_it_goes(tmp_path: Path) -> None
     source, out = tmp_path / "source.mp4", tmp_path / "out.mp4"
     source.write_bytes(whole.read_bytes()[:-2000])
     with VideoReader(source, keep_going=True) as reader:
-        unchanged = Unchanged(path=source, changed_s=[(Fraction(0), Fraction(1, 5))])
+        unchanged = SmartRenderSource(path=source, changed_s=[(Fraction(0), Fraction(1, 5))])
         with VideoWriter(out, reader.format, unchanged=unchanged) as writer:
             count = [writer.write(frame) for frame in reader]
     indices = [index_of(frame.rgb()) for frame in read_frames(out)]

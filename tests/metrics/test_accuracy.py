@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cals.metrics.accuracy import accuracy, argmax_allowed, count_confusions
+from cals.metrics.accuracy import accuracy, argmax_where, count_confusions
 
 
 def test_accuracy_is_the_share_that_was_read_right() -> None:
@@ -18,7 +18,7 @@ def test_accuracy_is_the_share_that_was_read_right() -> None:
 def test_the_best_of_what_is_allowed() -> None:
     scores = np.array([[0.1, 0.9, 0.5], [-3.0, -1.0, -2.0]])
     allowed = np.array([[True, False, True], [True, False, True]])
-    assert argmax_allowed(scores, allowed).tolist() == [2, 2]
+    assert argmax_where(scores, allowed).tolist() == [2, 2]
 
 
 def test_confusions_count_pairs() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from cals.arrays import to_numpy
-from cals.inference.exported import MESH_ARRAYS, ExportedDecoder
+from cals.inference.export_runtime import MESH_ARRAYS, ExportedDecoder
 from cals.models.motion import MeshDecoder
 from cals.models.mouth import compute_mouth_flow, separate_lips
 from cals.models.speaker import fit_speaker, replace_motion, retarget_motion

@@ -272,10 +272,10 @@ def test_ended_jobs_and_unfinished_uploads_are_removed(tmp_path: Path, start_ser
     (stranger / "face").write_bytes(b"half an upload")
     service.folders.remove_strangers(service.store)
     assert [path.name for path in (tmp_path / "data" / "jobs").iterdir()] == [job_id]
-    assert service.folders.remove_expired(service.store, 0.0) == 0  # it waits
+    assert service.folders.remove_expired_jobs(service.store, 0.0) == 0  # it waits
     client.post(f"/v1/jobs/{job_id}/cancel")
-    assert service.folders.remove_expired(service.store, 3600) == 0
-    assert service.folders.remove_expired(service.store, 0.0) == 1
+    assert service.folders.remove_expired_jobs(service.store, 3600) == 0
+    assert service.folders.remove_expired_jobs(service.store, 0.0) == 1
     assert client.get(f"/v1/jobs/{job_id}").status_code == 404
 
 

@@ -116,7 +116,7 @@ def test_a_result_is_kept_and_its_uploads_are_not(start: Start) -> None:
 def test_errors_fail_a_job_and_paths_are_not_told(start: Start) -> None:
     service, _ = start(lambda job: CalsError(f"{job.face}: expected a face, found none"))
     job = wait_end(service, add(service))
-    view = service.view(job)
+    view = service.describe(job)
     assert (view.state, view.error) == ("failed", f"CalsError: {job.id}/face: expected a face, found none")
     wait_for(lambda: not service.folders.locate(job.id).exists(), 20)
     with pytest.raises(RequestError, match="expected one that is done, found it failed"):

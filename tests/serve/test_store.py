@@ -107,8 +107,8 @@ def test_states_end_as_they_should(tmp_path: Path) -> None:
     died = store.claim()
     assert died is not None
     assert (died.id, died.deaths) == ("died", 1)
-    assert {job.id for job in store.list_expired(0.0)} == states.keys() - {"died"}
-    assert store.list_expired(3600) == []
+    assert {job.id for job in store.list_expired_jobs(0.0)} == states.keys() - {"died"}
+    assert store.list_expired_jobs(3600) == []
 
 
 def test_a_second_server_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

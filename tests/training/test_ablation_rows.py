@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import shutil
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -113,16 +116,22 @@ def test_minutes_are_steps_of_the_dearest_row(
         rows_module._load_or_plan_steps(other, *parents, tmp_path / "out", "cpu")
 
 
-def test_the_command_trains_judges_and_goes_on(
-    corpus: Path,
-    videos: Path,
-    sync_run: Path,
-    a2l_run: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    out = tmp_path / "out"
+@dataclass(frozen=True, kw_only=True)
+class AblationRun:
+    """The command's run after it was interrupted in the second row and started again."""
+
+    out: Path
+    arguments: list[str]
+    printed: str
+    first_row_sha256: str
+    """Weights of the first row before the interruption."""
+
+
+@pytest.fixture(scope="module")
+def ablation(
+    corpus: Path, videos: Path, sync_run: Path, a2l_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AblationRun:
+    out = tmp_path_factory.mktemp("ablation") / "out"
     source = Corpus(folder=corpus, splits=videos / "splits.json")
     parents = sync_run / "model", a2l_run / "model"
 
@@ -135,15 +144,22 @@ def test_the_command_trains_judges_and_goes_on(
         train_rows(config, source, *parents, out, accelerator="cpu", progress=stop)
     first = compute_weights_sha256(out / "wav2lip" / "model")
     arguments = ["ablation", "--corpus", str(corpus), "--videos", str(videos), "--splits", str(videos / "splits.json")]
-    arguments += ["--sync", str(parents[0]), "--a2l", str(parents[1]), "--out", str(out), "--decoder", "debug"]
-    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
-    said = capsys.readouterr().out
-    assert compute_weights_sha256(out / "wav2lip" / "model") == first
-    assert [load_checkpoint(out / row / "model").step for row in TABLE_1] == [3] * 4
-    kinds = [load_checkpoint(out / row / "model").kind for row in TABLE_1]
-    assert kinds == ["wav2lip", "unet", "unet", "unet"]
+    arguments += ["--sync", str(parents[0]), "--a2l", str(parents[1]), "--decoder", "debug"]
+    arguments += ["--steps-each", "3", "--accelerator", "cpu"]
+    with redirect_stdout(StringIO()) as printed:
+        main([*arguments, "--out", str(out)])
+    return AblationRun(out=out, arguments=arguments, printed=printed.getvalue(), first_row_sha256=first)
 
-    document = json.loads((out / "report.json").read_text())
+
+def test_the_command_goes_on_and_trains_every_row(ablation: AblationRun) -> None:
+    assert compute_weights_sha256(ablation.out / "wav2lip" / "model") == ablation.first_row_sha256
+    checkpoints = [load_checkpoint(ablation.out / row / "model") for row in TABLE_1]
+    assert [checkpoint.step for checkpoint in checkpoints] == [3] * 4
+    assert [checkpoint.kind for checkpoint in checkpoints] == ["wav2lip", "unet", "unet", "unet"]
+
+
+def test_the_report_has_every_row_and_part(ablation: AblationRun) -> None:
+    document = json.loads((ablation.out / "report.json").read_text())
     assert list(document["means"]) == ["val_seen", "val_unseen"]
     for rows in document["means"].values():
         assert list(rows) == ["real", *TABLE_1]
@@ -155,27 +171,35 @@ def test_the_command_trains_judges_and_goes_on(
     assert document["rows"]["wav2lip"] == "0.2 s of sound a frame; L1 + GAN + d_av; 3 steps"
     assert document["rows"]["a2l+d_av+d_vv"] == "Audio-to-Lip; L1 + GAN + d_av + d_vv; 3 steps"
     for words in ("| val_unseen | a2l+d_av+d_vv |", "Published, best first:", "2 of 2 clips judged", "31.182"):
-        assert words in said
-        assert words in (out / "report.md").read_text()
-    sheet = cv2.imread(str(out / "strips-val_seen.png"))
+        assert words in ablation.printed
+        assert words in (ablation.out / "report.md").read_text()
+    sheet = cv2.imread(str(ablation.out / "strips-val_seen.png"))
     assert sheet.shape == (5 * 132 + 4, 10 * 132 + 4, 3)
 
-    # Judged again, nothing is: not even the strips; another model's clips are judged anew.
-    judged: list[str] = []
-    real_judged = judging._score_clip
 
-    def counted(source, *given):  # type: ignore[no-untyped-def]
-        judged.append(source.name)
-        return real_judged(source, *given)
+def test_only_what_changed_is_scored_again(
+    ablation: AblationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing, then the clip whose strip is gone, then a clip of another model."""
+    out = tmp_path / "out"
+    shutil.copytree(ablation.out, out)
+    arguments = [*ablation.arguments, "--out", str(out)]
+    document = json.loads((out / "report.json").read_text())
+    scored: list[str] = []
+    score_clip = judging._score_clip
 
-    monkeypatch.setattr(judging, "_score_clip", counted)
-    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
-    assert judged == []
+    def record(source, *given):  # type: ignore[no-untyped-def]
+        scored.append(source.name)
+        return score_clip(source, *given)
+
+    monkeypatch.setattr(judging, "_score_clip", record)
+    main(arguments)
+    assert scored == []
     assert json.loads((out / "report.json").read_text()) == document
     (out / "strips-val_unseen.png").unlink()
-    main([*arguments, "--steps-each", "3", "--accelerator", "cpu"])
-    assert judged == ["b-2"]
+    main(arguments)
+    assert scored == ["b-2"]
     assert (out / "strips-val_unseen.png").is_file()
     shutil.copytree(out / "a2l" / "model", out / "wav2lip" / "model", dirs_exist_ok=True)
-    main([*arguments, "--steps-each", "3", "--accelerator", "cpu", "--parts", "val_seen"])
-    assert judged == ["b-2", "a-3"]
+    main([*arguments, "--parts", "val_seen"])
+    assert scored == ["b-2", "a-3"]

@@ -115,7 +115,7 @@ def test_groups_have_their_own_rate_and_start(tmp_path: Path) -> None:
 
 def test_a_parameter_without_a_group_is_noticed(tmp_path: Path) -> None:
     class Forgetful(ToyGan):
-        def parameter_groups(self) -> list[ParameterGroup]:
+        def build_parameter_groups(self) -> list[ParameterGroup]:
             return [ParameterGroup(parameters=[next(self.model.parameters())])]
 
     with pytest.raises(

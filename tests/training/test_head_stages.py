@@ -102,7 +102,7 @@ def test_every_weight_that_learns_has_a_gradient(head_stage: Stage) -> None:
         name for name, weight in head_stage.model.named_parameters() if weight.requires_grad and weight.grad is None
     ]
     assert idle == []
-    grouped = [id(p) for group in head_stage.parameter_groups() for p in group.parameters]
+    grouped = [id(p) for group in head_stage.build_parameter_groups() for p in group.parameters]
     assert sorted(grouped) == sorted(id(p) for p in head_stage.model.parameters() if p.requires_grad)
 
 

@@ -114,10 +114,10 @@ def test_other_voices_are_for_training_only(corpus: Path, tmp_path: Path, capsys
     save_file({key: torch.full((2, 240, 80), -33.0).half() for key in keys}, bank / "shard-00000.safetensors")
     source = Corpus(folder=corpus, splits=corpus / "splits.json", voices=bank)
     training, held_out = source.open_clips(MelConfig())
-    assert [len(training.variants(i)) for i in range(len(training))] == [3] * 5
-    assert float(training.variants(0)[2].mean()) == -33
+    assert [len(training.load_variants(i)) for i in range(len(training))] == [3] * 5
+    assert float(training.load_variants(0)[2].mean()) == -33
     assert sorted(held_out) == ["seen", "unseen"]
-    assert all(len(store.variants(i)) == 1 for store in held_out.values() for i in range(len(store)))
+    assert all(len(store.load_variants(i)) == 1 for store in held_out.values() for i in range(len(store)))
     arguments = ["train", "sync", "sync-debug", "--corpus", str(corpus), "--run", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--voices", str(tmp_path / "nowhere")])

@@ -78,7 +78,7 @@ def test_every_weight_that_learns_has_a_gradient(
     stages[0].compute_losses(network, np.random.default_rng(0), torch.device("cpu"))["total"].backward()
     assert isinstance(network, Wav2Lip)
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
-    groups = stages[0].parameter_groups()
+    groups = stages[0].build_parameter_groups()
     assert sum(len(group.parameters) for group in groups) == len(list(network.parameters()))
     assert {(group.lr_share, group.from_step) for group in groups} == {(1.0, 0)}  # nothing of it is trained already
 

@@ -54,7 +54,7 @@ class ToyGan(Stage):
     def compute_discriminator_losses(self, discriminator: nn.Module) -> Losses:
         return {"total": discriminator_loss(*discriminator(torch.cat(self._pictures)).chunk(2))}
 
-    def parameter_groups(self) -> Sequence[ParameterGroup]:
+    def build_parameter_groups(self) -> Sequence[ParameterGroup]:
         first, *rest = self.model.children()
         others = [parameter for layer in rest for parameter in layer.parameters()]
         slow = ParameterGroup(parameters=list(first.parameters()), lr_share=0.1, from_step=self.first_from_step)

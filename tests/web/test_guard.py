@@ -60,7 +60,7 @@ def test_other_names_are_refused(host: str) -> None:
 
 def test_other_sites_are_refused() -> None:
     assert ask(LOCAL, "/config", origin="http://127.0.0.1:7860")[0] == 200
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999", "http://[x"):
         assert ask(LOCAL, "/gradio_api/queue/join", method="POST", origin=origin)[0] == 403
     assert ask(LOCAL, "/config", sec_fetch_site="cross-site")[0] == 403
     assert ask(LOCAL, "/", sec_fetch_site="cross-site", sec_fetch_mode="no-cors")[0] == 403

@@ -96,7 +96,7 @@ def _run_protocol(corpus: Path, options: Options, scoring: EvaluationOptions) ->
     with show_progress("evaluating", "pairs") as progress:
         report = evaluate(corpus, pairs, options.out, config, force=options.force, progress=progress)
     print(report.format_text())
-    print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.rolled else FILES)}")
+    print(f"{options.out}: {', '.join((*FILES, SHEET) if pairs.has_rolled_sounds else FILES)}")
 
 
 def _load_pairs(corpus: Path, options: Options, scoring: EvaluationOptions) -> "PairList":
@@ -114,7 +114,7 @@ def _load_pairs(corpus: Path, options: Options, scoring: EvaluationOptions) -> "
             parts=options.parts, clips=options.clips, seconds=options.seconds, seed=options.seed, rolled=rolled
         )
         pairs = draw_pairs(corpus, options.splits, drawing)
-    if (rolled or scoring.offsets is not None) and not pairs.rolled:
+    if (rolled or scoring.offsets is not None) and not pairs.has_rolled_sounds:
         raise ConfigError(
             "drive: expected --offsets only with rolled sounds, and --drive rolled only with a list of such, found "
             "others; leave them out, or give --drive rolled without --pairs"
@@ -125,15 +125,13 @@ def _load_pairs(corpus: Path, options: Options, scoring: EvaluationOptions) -> "
 def _write_list(corpus: Path, options: Options, scoring: EvaluationOptions, pairs: "PairList") -> None:
     """Write pairs and sounds for other systems."""
     from cals.evaluation.protocol.pairs import PAIRS, SOUNDS, write_pairs
-    from cals.evaluation.protocol.rolled import load_offset_models, read_given_offsets, write_rolled_pairs
+    from cals.evaluation.protocol.roll import load_offset_models, read_pair_offsets, write_roll_pairs
 
     with show_progress("writing sounds", "pairs") as progress:
-        if pairs.rolled:
+        if pairs.has_rolled_sounds:
             tools = load_offset_models(scoring.sync, scoring.syncnet, scoring.face_models, scoring.device)
-            known_offsets = read_given_offsets(scoring.offsets, pairs)
-            write_rolled_pairs(
-                pairs, corpus, options.out, *tools, known_offsets, force=options.force, progress=progress
-            )
+            known_offsets = read_pair_offsets(scoring.offsets, pairs)
+            write_roll_pairs(pairs, corpus, options.out, *tools, known_offsets, force=options.force, progress=progress)
         else:
             write_pairs(pairs, corpus, options.out, force=options.force, progress=progress)
     print(f"{options.out}: {PAIRS} and {SOUNDS}/ for {len(pairs.pairs)} pairs")

@@ -27,7 +27,7 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
 
     The model has to have an Audio-to-Lip, which alone is trained with hidden sound.
     """
-    from cals.evaluation.studies.masked import FILES, MaskedConfig, measure_masked
+    from cals.evaluation.studies.masked import FILES, MaskedConfig, measure_masking
 
     config = MaskedConfig(
         **options.get_config_options(),
@@ -36,4 +36,4 @@ def masked(options: Annotated[MaskedOptions, tyro.conf.arg(name="")]) -> None:
         margin=options.margin,
     )
     baseline = None if options.baseline is None else options.load_lips(options.baseline)
-    options.run("masked sound of", measure_masked, config, FILES, baseline=baseline, a2l=options.a2l)
+    options.run("masked sound of", measure_masking, config, FILES, baseline=baseline, a2l=options.a2l)

@@ -66,5 +66,5 @@ def readability(
             force=force,
             progress=progress,
         )
-    print(report.tables())
+    print(report.format_tables())
     print(f"{out}: {', '.join(FILES)}")

@@ -50,27 +50,14 @@ def train(
         front_ends: For `avsr`, checkpoint folders of recognisers whose front-ends it begins with, those of single
             streams, say.
     """
-    from cals.errors import ConfigError
-
     check_libraries()
     from cals.training.loop import RunOptions
-    from cals.training.run import Corpus, train_a2l, train_avsr, train_l2f, train_reader, train_sync
+    from cals.training.run import Corpus, train_stage
 
     options = RunOptions(run=run, max_minutes=max_minutes, accelerator=accelerator, devices=devices, seed=seed)
     source = Corpus(folder=corpus, splits=splits, voices=voices)
-    if stage not in ("sync", "reader", "avsr") and sync is None:
-        raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
     with show_progress(f"training {stage}", "steps") as progress:
-        if stage == "sync":
-            metrics = train_sync(preset, source, options, progress)
-        elif stage == "reader":
-            metrics = train_reader(preset, source, options, progress)
-        elif stage == "avsr":
-            metrics = train_avsr(preset, source, options, progress, front_ends=front_ends or ())
-        elif stage == "a2l" and sync is not None:
-            metrics = train_a2l(preset, source, sync, options, progress)
-        elif sync is not None:
-            metrics = train_l2f(preset, source, sync, a2l, options, progress)
+        metrics = train_stage(stage, preset, source, options, progress, sync=sync, a2l=a2l, front_ends=front_ends or ())
     print(f"{run / 'model'}")
     for name, value in sorted(metrics.items()):
         print(f"  {name}: {value:.4f}")

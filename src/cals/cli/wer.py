@@ -96,5 +96,5 @@ def wer(options: Annotated[WerOptions, tyro.conf.arg(name="")]) -> None:
             force=options.force,
             progress=progress,
         )
-    print(report.tables(brief=True))
+    print(report.format_tables(brief=True))
     print(f"{options.out}: {', '.join(report.files)}")

@@ -118,7 +118,7 @@ class ClipStore:
         self._loaded[index] = clip  # as the last one
         return clip
 
-    def variants(self, index: int) -> list[Tensor]:
+    def load_variants(self, index: int) -> list[Tensor]:
         """Return the clip's mel [m f] and, with `voices`, those in other voices, all in time with the crops."""
         mel = self.mel(index)
         return [mel] if self._voices is None else [mel, *self._voices[self.key(index)]]

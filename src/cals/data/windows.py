@@ -51,7 +51,7 @@ class SyncBatch:
 
 def sample_mel(store: ClipStore, index: int, rng: np.random.Generator, room: RoomAugment | None = None) -> Tensor:
     """Sample the mel [m f] of a clip: one of its voices where it has several, in a random room if given one."""
-    variants = store.variants(index)
+    variants = store.load_variants(index)
     mel = variants[int(rng.integers(len(variants)))] if len(variants) > 1 else variants[0]
     return mel if room is None else apply_room(mel, rng, room, store.features)
 

@@ -113,7 +113,7 @@ class QuickReport:
         }
         return {"format": 1} | {name: round_for_json(value) for name, value in report.items()}
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         settings = format_settings(self.settings)
         return f"# Quick evaluation of {self.settings['model']}\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}"
@@ -154,7 +154,7 @@ def evaluate_quick(
             progress(len(selection), len(selection))
         sheet = render_contact_sheet([image for _, image in strips], SHEET_FRAMES, [label for label, _ in strips])
         write_json(document, report.document())
-        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        text.write_text(report.format_markdown() + "\n", encoding="utf-8")
         picture.write_bytes(encode_png(sheet))
     return report
 

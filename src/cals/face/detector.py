@@ -79,7 +79,7 @@ class FaceDetector(Protocol):
         """Detect the faces in an image [h w 3], best first, each once."""
         ...
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         """Predict the mesh [468 3] in pixels of a [192 192 3] image and its score 0..1.
 
         The image shows one upright face filling two thirds of it.
@@ -118,8 +118,8 @@ class BlazeFaceMesh:
         back = invert_affine(matrix)
         return [detection.transform(back) for detection in _merge_detections(values, scores[keep].astype(np.float64))]
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
-        """Predict the mesh as `FaceDetector.mesh`."""
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
+        """Predict the mesh as `FaceDetector.predict_mesh`."""
         points, logit = self._mesh(rgb.astype(np.float32)[None] * np.float32(1 / 255))
         return points.reshape(N_POINTS, 3).copy(), float(_sigmoid(logit.reshape(-1))[0])
 

@@ -124,7 +124,7 @@ def fit_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float6
 
 def _run_mesh(detector: FaceDetector, picture: Picture, region: NDArray[np.float64]) -> tuple[MeshFit, U8]:
     rgb = sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False)
-    points, score = detector.mesh(rgb)
+    points, score = detector.predict_mesh(rgb)
     back = invert_affine(region)
     scale = float(np.hypot(*back[:, 0]))
     frame = np.concatenate([apply_affine(back, points[:, :2]), points[:, 2:] * scale], axis=1).astype(np.float32)

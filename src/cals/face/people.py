@@ -37,10 +37,10 @@ class _SharedDetector:
             self._detections[key] = self._detector.detect(rgb)
         return list(self._detections[key])
 
-    def mesh(self, rgb: U8) -> tuple[F32, float]:
+    def predict_mesh(self, rgb: U8) -> tuple[F32, float]:
         key = rgb.tobytes()
         if key not in self._meshes:
-            self._meshes[key] = self._detector.mesh(rgb)
+            self._meshes[key] = self._detector.predict_mesh(rgb)
         points, score = self._meshes[key]
         return points.copy(), score
 

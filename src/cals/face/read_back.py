@@ -28,5 +28,5 @@ def read_back(
     region = region_of_landmarks(landmarks)
     resampled = ArrayPicture(sample(picture, region, MESH_SIZE_PX, MESH_SIZE_PX, sharp=False))
     local_transform = CropTransform(transform.matrix @ np.vstack([invert_affine(region), (0, 0, 1)]), transform.size_px)
-    points, _ = detector.mesh(resampled.apply_patch(draw(resampled, local_transform)))
+    points, _ = detector.predict_mesh(resampled.apply_patch(draw(resampled, local_transform)))
     return local_transform.map_landmarks(points)

@@ -140,7 +140,7 @@ class FaceTracker:
         if fit is not None and self._is_same_face(
             fit, _OTHER_SIMILARITY if shot is Shot.SAME else MIN_SAME_FACE_SIMILARITY
         ):
-            returned = self._find_returned(picture, time_s)
+            returned = self._find_person_again(picture, time_s)
             if returned is not None:
                 return self._begin(picture, returned, index, time_s, cut=False)
             self._update_last(fit, time_s)
@@ -169,7 +169,7 @@ class FaceTracker:
         _log.debug("frame %d: track %d starts (score %.2f)", index, self._track, fit.score)
         return self._build_face(picture, fit, index, time_s, cut=cut)
 
-    def _find_returned(self, picture: Picture, time_s: Fraction) -> MeshFit | None:
+    def _find_person_again(self, picture: Picture, time_s: Fraction) -> MeshFit | None:
         """Find the person again while another face is tracked that appeared in their place."""
         if self._replaced_s is None:
             return None

@@ -53,7 +53,7 @@ def compute_log_mel(wav: Array, config: MelConfig) -> Array:
     right_padding = hops * config.timing.hop - samples + config.margin
     pads = (config.margin, right_padding)
     padded = get_namespace(wav).nn.functional.pad(wav, pads) if is_tensor(wav) else np.pad(wav, ((0, 0), pads))
-    return _compute_from_padded(padded, config)
+    return _compute_without_padding(padded, config)
 
 
 def iterate_log_mel(blocks: Iterable[F32], config: MelConfig, convert: Callable[[F32], Array]) -> Iterator[Array]:
@@ -67,16 +67,16 @@ def iterate_log_mel(blocks: Iterable[F32], config: MelConfig, convert: Callable[
         buffer = np.concatenate([buffer, block])
         hops = (len(buffer) - 2 * margin) // hop
         if hops > 0:
-            yield _compute_from_padded(convert(buffer[None, : hops * hop + 2 * margin]), config)[0]
+            yield _compute_without_padding(convert(buffer[None, : hops * hop + 2 * margin]), config)[0]
             buffer = buffer[hops * hop :]
     hops = -(-(len(buffer) - margin) // hop)
     if hops > 0:
         tail = np.zeros(hops * hop + 2 * margin, np.float32)
         tail[: len(buffer)] = buffer
-        yield _compute_from_padded(convert(tail[None]), config)[0]
+        yield _compute_without_padding(convert(tail[None]), config)[0]
 
 
-def _compute_from_padded(wav: Array, config: MelConfig) -> Array:
+def _compute_without_padding(wav: Array, config: MelConfig) -> Array:
     xp, bank = get_namespace(wav), convert_like(build_slaney_filterbank(config), wav)
     if is_tensor(wav):
         window = xp.hann_window(config.window, device=wav.device, dtype=wav.dtype)

@@ -106,7 +106,7 @@ class Cast:
                     f"{float(items[0].frame.time_s):.2f} s; `cals track --all` shows the numbers of the faces"
                 )
 
-    def check_seen(self) -> None:
+    def require_faces(self) -> None:
         """Raise NoFaceError for a person whom no frame showed."""
         for person, tracker, is_seen in zip(self._people, self._trackers, self._is_seen, strict=True):
             if not is_seen:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cals.errors import ConfigError, DataError
+from cals.errors import ConfigError
 from cals.face.person import parse_person
 from cals.inference.dub_segments import DubSegment, check_duration, check_overlaps
-from cals.inference.dub_sound import PlacedSegment, open_dub_sound
+from cals.inference.dub_sound import PlacedSegment, open_dub_sound, place_segments
 from cals.inference.pipeline import Part
 from cals.inference.schedule import Schedule, Span
 from cals.inference.speech_track import SpeechTrack
@@ -122,19 +122,22 @@ def name_inputs(voices: Sequence[Path], others: Sequence[Path]) -> dict[str, Pat
     return named | {f"segments {number}": path for number, path in enumerate(others, 1)}
 
 
-def place_in_mix(segments: Sequence[DubSegment], duration_s: Fraction | None) -> list[PlacedSegment]:
-    """Place segments that have no voices of their own, since a sound of the whole video has them at their times.
+def place_speech(
+    segments: Sequence[DubSegment], duration_s: Fraction | None, options: GenerateOptions, *, has_mix: bool
+) -> list[PlacedSegment]:
+    """Place the voices of segments in a video of `duration_s`, or the segments of a mix where none has a voice."""
+    if has_mix and all(segment.audio is None for segment in segments):
+        return _place_in_mix(segments, duration_s)
+    return place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
 
-    Raises DataError for segments beyond the end, and for some that do have a voice.
+
+def _place_in_mix(segments: Sequence[DubSegment], duration_s: Fraction | None) -> list[PlacedSegment]:
+    """Place segments at their own times, since a sound of the whole video has their voices there.
+
+    Raises DataError for segments beyond the end.
     """
     if duration_s is not None:
         check_duration(segments, duration_s)
-    for segment in segments:
-        if segment.audio is not None:
-            raise DataError(
-                f"{segment.source or 'segments'}: expected no voice, as others have theirs in --audio, found "
-                f"{segment.audio}; name a voice for every segment or for none"
-            )
     return [
         PlacedSegment(
             segment=segment,

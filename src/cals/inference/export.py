@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from cals.arrays import to_numpy
 from cals.errors import CheckpointError, ConfigError
 from cals.files import describe_os_error, replace_folder_atomically
-from cals.inference.exported import (
+from cals.inference.export_runtime import (
     CONFIG,
     FORMAT,
     MESH,

@@ -81,8 +81,8 @@ def build_gallery(views: list[View], times_s: list[float]) -> Gallery:
     """Build a gallery of closed and open mouths, most closed first, so far apart that one can replace another."""
     openings = np.array([measure_mouth_opening(view.landmarks) for view in views])
     order = np.argsort(openings, kind="stable").tolist()
-    indices = _select_spaced(order, times_s, _CLOSED_COUNT)
-    indices += [i for i in reversed(_select_spaced(order[::-1], times_s, _OPEN_COUNT)) if i not in indices]
+    indices = _select_with_spacing(order, times_s, _CLOSED_COUNT)
+    indices += [i for i in reversed(_select_with_spacing(order[::-1], times_s, _OPEN_COUNT)) if i not in indices]
     landmarks = torch.from_numpy(np.stack([view.landmarks for view in views]))
     return Gallery(
         crops=stack_crops([views[i].crop for i in indices]),
@@ -97,7 +97,7 @@ def stack_crops(crops: Iterable[U8]) -> torch.Tensor:
     return torch.from_numpy(np.stack(list(crops))).permute(0, 3, 1, 2).float() / 255
 
 
-def _select_spaced(order: list[int], times_s: list[float], count: int) -> list[int]:
+def _select_with_spacing(order: list[int], times_s: list[float], count: int) -> list[int]:
     indices: list[int] = []
     for i in order:
         if len(indices) < count and all(abs(times_s[i] - times_s[j]) >= 2 * MIN_REFERENCE_GAP_S for j in indices):

@@ -16,7 +16,7 @@ from cals.inference.pipeline import Part, Pipeline
 from cals.inference.report import GenerateReport, create_file
 from cals.media.blocks import SoundStream
 from cals.media.output import check_output_path
-from cals.media.smart_render import Unchanged
+from cals.media.smart_render import SmartRenderSource
 from cals.media.source import VideoSource
 from cals.media.writer import VideoWriter
 from cals.options import EncodeOptions, GenerateOptions, ProvenanceOptions
@@ -114,7 +114,7 @@ class JobOutput:
         schedules = [part.schedule for part in parts if part.schedule is not None]
         if options.length == "video" and not source.is_photo and len(schedules) == len(parts):
             blocks = [block for schedule in schedules for block in schedule.blocks]
-            unchanged = Unchanged(path=source.path, changed_s=blocks)
+            unchanged = SmartRenderSource(path=source.path, changed_s=blocks)
         return VideoWriter(
             self.out,
             pipeline.build_format(source, options),

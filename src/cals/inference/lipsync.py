@@ -20,11 +20,10 @@ from cals.inference.dub import (
     name_inputs,
     open_sound,
     open_sound_over_background,
-    place_in_mix,
+    place_speech,
     use_video_length,
 )
 from cals.inference.dub_segments import DubSegment, check_duration
-from cals.inference.dub_sound import place_segments
 from cals.inference.face_cache import FaceCache
 from cals.inference.job import JobOutput
 from cals.inference.live import Chunk, LiveUnits
@@ -277,11 +276,7 @@ class LipSync:
             check_duration(segments or (), duration_s)  # before who speaks is found, which takes long
         segments, matches = self._find_speakers(source, segments, people or {}, options)
         segments = assign_people(segments, people or {}, options)
-        placed = (
-            place_segments(segments, options.fit, duration_s, keep_going=options.keep_going)
-            if voices or mix is None
-            else place_in_mix(segments, duration_s)
-        )
+        placed = place_speech(segments, duration_s, options, has_mix=mix is not None)
         result = GenerateReport(
             model=f"{self.model.name} ({self.model.fingerprint})",
             face=Path(face),

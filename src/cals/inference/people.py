@@ -136,7 +136,7 @@ def track_people(
         for frame in reader:
             faces = tracker.update(frame, frame.time_s, frame.index)
             people += [PersonSummary(_get_number(person)) for person in tracker.people[len(people) :]]
-            boxes = _drop_shared(_add_faces(people, tracker, frame, faces), shared)
+            boxes = _drop_same_boxes(_add_faces(people, tracker, frame, faces), shared)
             if len(boxes) > len(best):
                 best, picture = boxes, frame.rgb()
             end_s = frame.time_s + frame.duration_s
@@ -190,7 +190,7 @@ def _add_faces(
     return boxes
 
 
-def _drop_shared(boxes: dict[int, Box], shared: Counter[tuple[int, int]]) -> dict[int, Box]:
+def _drop_same_boxes(boxes: dict[int, Box], shared: Counter[tuple[int, int]]) -> dict[int, Box]:
     """Return the boxes by index, without those that an earlier one has as well; count each pair in `shared`."""
     kept = dict(boxes)
     for (index, box), (other, other_box) in combinations(boxes.items(), 2):

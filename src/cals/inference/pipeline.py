@@ -145,7 +145,7 @@ class Pipeline:
                 break
             yield lip_frame
         if any_frame:
-            cast.check_seen()
+            cast.require_faces()
 
     def build_detector(self) -> BlazeFaceMesh:
         """Build a face detector; each job has its own, as the runtime is not thread-safe."""

@@ -38,7 +38,7 @@ def open_model(
         loaded = model if isinstance(model, LoadedModel) else load_model(model)
         place_model(loaded, device, precision)
         return loaded, load_speech_detector()
-    from cals.inference.exported import open_exported
+    from cals.inference.export_runtime import open_export
 
     if isinstance(model, NamedModel):
         raise ConfigError(f"model: expected a name or a folder for {runtime}, found {model.name}, which is loaded")
@@ -46,4 +46,4 @@ def open_model(
         raise ConfigError(
             f"runtime: expected device cpu and precision fp32 for {runtime}, found {device} and {precision}; use torch"
         )
-    return open_exported(model, runtime)
+    return open_export(model, runtime)

@@ -82,7 +82,7 @@ def get_color_space(pix_fmt: str, matrix: int, color_range: int, height: int) ->
     )
 
 
-def _chroma_box(box: Box, layout: Layout) -> Box:
+def _compute_chroma_box(box: Box, layout: Layout) -> Box:
     """Return the chroma samples that belong to the luma pixels of `box`."""
     x, y = layout.shift_x, layout.shift_y
     return Box(box.x0 >> x, box.y0 >> y, -(-box.x1 >> x), -(-box.y1 >> y))
@@ -90,7 +90,7 @@ def _chroma_box(box: Box, layout: Layout) -> Box:
 
 def _read_region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -> Plane:
     """Read the stored samples [h w 3] of `box`; a chroma sample is repeated for all luma pixels of its cell."""
-    cells = _chroma_box(box, layout)
+    cells = _compute_chroma_box(box, layout)
     luma = planes[0][box.y0 : box.y1, box.x0 : box.x1]
     chroma: list[Any] = [plane[cells.y0 : cells.y1, cells.x0 : cells.x1] for plane in planes[1:]]
     if layout.shift_x or layout.shift_y:
@@ -137,7 +137,7 @@ class Cutout:
 def cut_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> Cutout:
     """Copy the samples of `box`."""
     layout = space.layout
-    cells = _chroma_box(box, layout)
+    cells = _compute_chroma_box(box, layout)
     x, y = cells.x0 << layout.shift_x, cells.y0 << layout.shift_y
     luma = planes[0][y : box.y1, x : box.x1].copy()
     blue, red = (plane[cells.y0 : cells.y1, cells.x0 : cells.x1].copy() for plane in planes[1:])
@@ -175,7 +175,7 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     delta = cv2.transform(cv2.multiply(change, cv2.merge([alpha] * 3)), linear).reshape(change.shape)
     luma, *chroma = (np.asarray(part, np.float32) for part in cv2.split(delta))
     _add_to_plane(planes[0][box.y0 : box.y1, box.x0 : box.x1], luma, space.layout.bits)
-    cell = _chroma_box(box, space.layout)
+    cell = _compute_chroma_box(box, space.layout)
     for plane, values in zip(planes[1:], chroma, strict=True):
         mean = _average_per_cell(values, box, cell, space.layout, Box(0, 0, width, height))
         _add_to_plane(plane[cell.y0 : cell.y1, cell.x0 : cell.x1], mean, space.layout.bits)

@@ -118,7 +118,7 @@ class Decoder:
         return choose_rate(*stated, measured=estimate_rate(stamps, self.time_base))
 
     @property
-    def reached_s(self) -> Fraction:
+    def position_s(self) -> Fraction:
         """Seconds after the first picture that have been decoded."""
         return (self._ticks - (self.first_ticks or 0)) * self.time_base
 
@@ -127,7 +127,7 @@ class Decoder:
         # At a join of MPEG-TS recordings one of the last packets before it is flagged as corrupt, but is not.
         patience = _MAX_PACKETS_TO_KEY if self.container.format.name == "mpegts" else 0
         countdown: int | None = None
-        for packet in self._demuxer.iterate_packets(self.stream, lambda: self.reached_s):
+        for packet in self._demuxer.iterate_packets(self.stream, lambda: self.position_s):
             self._packets += 1
             self._packet_is_key = packet.is_keyframe
             if packet.is_keyframe:
@@ -145,12 +145,12 @@ class Decoder:
         yield from self._decode(None)
 
     def _note_corrupt(self) -> None:
-        self.damage.note("a packet that is cut short or corrupt", self.reached_s)
+        self.damage.note("a packet that is cut short or corrupt", self.position_s)
 
     def _decode(self, packet: "av.Packet[VideoStream] | None") -> Iterator[av.VideoFrame]:
-        for picture in decode_packet(self._codec.decode, packet, self.damage, self.reached_s, what="a picture"):
+        for picture in decode_packet(self._codec.decode, packet, self.damage, self.position_s, what="a picture"):
             if picture.is_corrupt:
-                self.damage.note("a picture with decoding errors", self.reached_s)
+                self.damage.note("a picture with decoding errors", self.position_s)
             yield picture
 
     def __iter__(self) -> Iterator[DecodedPicture]:
@@ -188,13 +188,15 @@ class Decoder:
         if "mp4" in self.container.format.name:
             indexed = len(self.stream.index_entries)
             if self._packets < indexed:
-                self.damage.note(f"{self._packets} of {indexed} listed pictures: the file is cut short", self.reached_s)
+                self.damage.note(
+                    f"{self._packets} of {indexed} listed pictures: the file is cut short", self.position_s
+                )
             return
         missing_s = self._demuxer.compute_missing_s(self.stream)
         # Headers are rounded, and the last packet may lack a duration.
         if missing_s is not None and self.first_ticks is not None and missing_s > max(Fraction(1, 2), 3 / self.rate):
             stated_s = float(self._demuxer.end_s + missing_s)
-            self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.reached_s)
+            self.damage.note(f"the end of a file that states {stated_s:.2f} s: it is cut short", self.position_s)
 
     def seek_pictures(self, ticks: int) -> Iterator[DecodedPicture]:
         """Seek to a key frame at or before `ticks` and yield upright pictures, with the file's unrepaired time stamps.

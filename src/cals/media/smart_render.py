@@ -31,7 +31,7 @@ Interval = tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unchanged:
+class SmartRenderSource:
     """A video of whose pictures most are to be kept."""
 
     path: Path
@@ -91,7 +91,7 @@ class SmartEncoder:
         self._last_dts: int | None = None
 
     @property
-    def kept_share(self) -> float:
+    def copy_share(self) -> float:
         """Share of the pictures whose bytes are kept."""
         kept = sum(group.packets for group in self._plan.groups if group.is_kept)
         return kept / sum(group.packets for group in self._plan.groups)
@@ -145,7 +145,7 @@ class SmartEncoder:
 
 def open_smart_encoder(
     container: OutputContainer,
-    unchanged: Unchanged,
+    unchanged: SmartRenderSource,
     like: VideoFormat,
     build_context: Callable[[str], VideoCodecContext],
 ) -> SmartEncoder | None:
@@ -158,7 +158,7 @@ def open_smart_encoder(
     return None if planned is None else SmartEncoder(container, unchanged.path, *planned, build_context)
 
 
-def _plan(source: InputContainer, unchanged: Unchanged, like: VideoFormat) -> tuple[_Plan, AvcConfig] | None:
+def _plan(source: InputContainer, unchanged: SmartRenderSource, like: VideoFormat) -> tuple[_Plan, AvcConfig] | None:
     """Plan what is copied; None for files and tracks of other kinds, damage, and where everything changes."""
     stream = find_video_stream(source)
     if stream is None:

@@ -25,7 +25,7 @@ from cals.media.opening import is_huge
 from cals.media.output import OutputFile, build_write_error
 from cals.media.passthrough import PassthroughTracks
 from cals.media.reader import VideoFormat
-from cals.media.smart_render import SmartEncoder, Unchanged, open_smart_encoder
+from cals.media.smart_render import SmartEncoder, SmartRenderSource, open_smart_encoder
 from cals.media.soundtrack import AudioTransformFn, Soundtrack
 from cals.options import EncodeOptions
 
@@ -63,7 +63,7 @@ class VideoWriter:
         audio: Path | str | SoundStream | None = None,
         audio_track: str | int | None = None,
         audio_transform: AudioTransformFn | None = None,
-        unchanged: Unchanged | None = None,
+        unchanged: SmartRenderSource | None = None,
         tracks_of: Path | str | None = None,
         encode: EncodeOptions = DEFAULT_ENCODE,
         force: bool = False,
@@ -138,7 +138,7 @@ class VideoWriter:
             self._smart = open_smart_encoder(container, self._unchanged, self._like, build_context)
         if self._smart is not None:
             self._encode: EncodeFn = self._smart.encode
-            log.info("%s: %.0f %% of the pictures are copied as they are", self.out, 100 * self._smart.kept_share)
+            log.info("%s: %.0f %% of the pictures are copied as they are", self.out, 100 * self._smart.copy_share)
             return self._smart.stream.codec_context
         stream = add_video(container, encoder, self._like, options)
         self._encode = stream.encode

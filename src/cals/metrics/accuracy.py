@@ -13,7 +13,7 @@ def accuracy(pred: NDArray[np.integer], target: NDArray[np.integer]) -> float:
     return float(np.mean(pred == target)) if len(target) else float("nan")
 
 
-def argmax_allowed(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> I64:
+def argmax_where(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> I64:
     """Return the best class [n] of scores [n c] among those that `allowed` [n c] permits."""
     return np.asarray(np.where(allowed, scores, -np.inf).argmax(axis=1), dtype=np.int64)
 

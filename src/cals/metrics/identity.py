@@ -55,7 +55,7 @@ def identity_features(crop: U8) -> F32:
     angle = np.arctan2(gradient_y, gradient_x) % np.pi * (_BINS / np.pi)
     lower_bin = np.floor(angle)
     fraction, magnitude = angle - lower_bin, np.hypot(gradient_x, gradient_y)
-    cell = _cell_of_pixel(size) * _BINS
+    cell = _compute_pixel_cells(size) * _BINS
     histograms = np.zeros(_CELLS * _CELLS * _BINS)
     for bin_index, weight in (
         (lower_bin, 1 - fraction),
@@ -65,19 +65,19 @@ def identity_features(crop: U8) -> F32:
         histograms += np.bincount(index.ravel(), (magnitude * weight).ravel(), len(histograms))
     cells = histograms.reshape(_CELLS, _CELLS, _BINS)
     energy = 9 * np.asarray(cv2.blur((cells**2).sum(axis=-1), (3, 3), borderType=cv2.BORDER_CONSTANT))
-    features = np.sqrt(cells / np.sqrt(energy + _MIN_ENERGY)[..., None])[_inner_face()].ravel()
+    features = np.sqrt(cells / np.sqrt(energy + _MIN_ENERGY)[..., None])[_build_inner_face_mask()].ravel()
     return np.asarray(features / max(float(np.linalg.norm(features)), 1e-12), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
-def _cell_of_pixel(size: int) -> NDArray[np.int64]:
+def _compute_pixel_cells(size: int) -> NDArray[np.int64]:
     """Return the index of each pixel's cell, [size size]."""
     cell = np.arange(size) * _CELLS // size
     return np.asarray(cell[:, None] * _CELLS + cell[None], dtype=np.int64)
 
 
 @lru_cache(maxsize=1)
-def _inner_face() -> NDArray[np.bool_]:
+def _build_inner_face_mask() -> NDArray[np.bool_]:
     """Return the mask [16 16] of cells whose middle lies in the ellipse."""
     centre = (np.arange(_CELLS) + 0.5) / _CELLS
     x, y = (centre - _CENTRE[0]) / _RADII[0], (centre - _CENTRE[1]) / _RADII[1]

@@ -37,11 +37,11 @@ def jitter(generated: NDArray[Any], real: NDArray[Any], counts: NDArray[np.bool_
     1 is as in the real face, more is jitter, less is smooth or reduced motion; NaN if the real face is still.
     `counts` [t - 2] selects which three frames in a row count, by their first; default: all.
     """
-    generated_change, real_change = (_second_difference(points, counts) for points in (generated, real))
+    generated_change, real_change = (_compute_second_difference(points, counts) for points in (generated, real))
     return generated_change / real_change if real_change >= _STILL else math.nan
 
 
-def _second_difference(points: NDArray[Any], counts: NDArray[np.bool_] | None) -> float:
+def _compute_second_difference(points: NDArray[Any], counts: NDArray[np.bool_] | None) -> float:
     if len(points) < 3:
         raise ValueError(f"jitter: expected 3 frames or more, found {len(points)}")
     change = np.diff(points.astype(np.float64), 2, axis=0)

@@ -83,24 +83,24 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
                 service.folders.remove(job_id)
         response.status_code = HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK
         response.headers["Location"] = f"/v1/jobs/{job.id}"
-        return service.view(job)
+        return service.describe(job)
 
     @app.get("/v1/jobs")
     def list_jobs(state: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[JobView]:
         """List the latest jobs, the newest first."""
         if state is not None and state not in STATES:
             raise refuse(f"state: expected one of {', '.join(STATES)}, found {state[:40]!r}; choose one")
-        return [service.view(job) for job in service.store.list_jobs(state, limit)]
+        return [service.describe(job) for job in service.store.list_jobs(state, limit)]
 
     @app.get("/v1/jobs/{job_id}")
     def show(job_id: str) -> JobView:
         """Tell the state of a job."""
-        return service.view(service.find(job_id))
+        return service.describe(service.find(job_id))
 
     @app.post("/v1/jobs/{job_id}/cancel", status_code=202)
     def cancel(job_id: str) -> JobView:
         """Cancel a job; one that has ended stays as it is."""
-        return service.view(service.cancel(job_id))
+        return service.describe(service.cancel(job_id))
 
     @app.delete("/v1/jobs/{job_id}", status_code=204)
     def remove(job_id: str) -> None:
@@ -151,7 +151,7 @@ def _add_plain_routes(app: FastAPI, service: Service) -> None:
 
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
-    async def handle_refused(request: Request, error: RequestError) -> JSONResponse:
+    async def handle_request_error(request: Request, error: RequestError) -> JSONResponse:
         return build_error_response(error)
 
     @app.exception_handler(RequestValidationError)
@@ -166,7 +166,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return build_error_response(RequestError(HTTPStatus(error.status_code), text))
 
     @app.exception_handler(Exception)
-    async def handle_unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def handle_internal_error(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s: an error that cals should have foreseen", request.url.path, exc_info=error)
         text = "server: expected to answer, found an error that cals should have foreseen; see its log"
         return build_error_response(RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, text))
@@ -239,7 +239,7 @@ async def _iterate_events(service: Service, job_id: str) -> AsyncIterator[str]:
         if job is None:
             yield "event: removed\ndata: {}\n\n"
             return
-        text = json.dumps(asdict(await run_in_threadpool(service.view, job)))
+        text = json.dumps(asdict(await run_in_threadpool(service.describe, job)))
         if text != last:
             yield f"event: job\ndata: {text}\n\n"
             last, silent_s = text, 0.0

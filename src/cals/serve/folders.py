@@ -62,9 +62,9 @@ class JobFolders:
             elif (job := store.find(folder.name)) is not None and job.has_ended:
                 self.remove_uploads(job.id)
 
-    def remove_expired(self, store: JobStore, keep_s: float) -> int:
+    def remove_expired_jobs(self, store: JobStore, keep_s: float) -> int:
         """Remove jobs that ended more than `keep_s` seconds ago; returns how many."""
-        expired = store.list_expired(keep_s)
+        expired = store.list_expired_jobs(keep_s)
         for job in expired:
             self.remove(job.id)
             store.remove(job.id)

@@ -1,15 +1,14 @@
 """What every request passes first: checks of its host, origin and token; and the headers of every response."""
 
-import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
+from cals.http_guard import get_bearer_token, get_host_name, is_origin_of, is_token
 from cals.serve.config import RequestError, ServeConfig
 from cals.serve.metrics import Metrics
 
@@ -70,26 +69,21 @@ class Guard:
                 f"host: expected a name of this server, found {host[:80]!r}; start it with --names NAME",
             )
         origin = headers.get("origin")
-        if origin is not None and origin not in self._config.origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self._config.origins and not is_origin_of(origin, host):
             raise RequestError(
                 HTTPStatus.FORBIDDEN,
                 f"origin: expected a page of this server, found {origin[:80]!r}; start it with --origins {origin[:80]}",
             )
-        if self._config.token is not None and path not in OPEN_PATHS:
-            scheme, _, token = headers.get("authorization", "").partition(" ")
-            is_same = hmac.compare_digest(token.strip().encode(), self._config.token.encode())
-            if scheme.lower() != "bearer" or not is_same:
-                raise RequestError(
-                    HTTPStatus.UNAUTHORIZED,
-                    "token: expected the header Authorization: Bearer TOKEN, found none or another; ask who runs it",
-                )
+        token, bearer = self._config.token, get_bearer_token(headers.get("authorization", ""))
+        if token is not None and path not in OPEN_PATHS and not is_token(bearer, token):
+            raise RequestError(
+                HTTPStatus.UNAUTHORIZED,
+                "token: expected the header Authorization: Bearer TOKEN, found none or another; ask who runs it",
+            )
 
     def _is_own(self, host: str) -> bool:
         """Return whether a Host header is a name of this server, or an address, which no other name can lead to."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        name = get_host_name(host)
         if name in self._names:
             return True
         try:

@@ -59,7 +59,7 @@ class Runner:
         self._settings = describe_settings(config.batch)
         threads = count_threads(config.workers, config.ray)
         work = Work(
-            start=start_worker, arguments=(config.batch, self._settings, threads), run=run_reported, items="jobs"
+            start=start_worker, arguments=(config.batch, self._settings, threads), run=run_with_progress, items="jobs"
         )
         spawn = multiprocessing.get_context("spawn")
         slots = self._stack.enter_context(open_slots(work, workers=config.workers, ray=config.ray, context=spawn))
@@ -161,7 +161,7 @@ class Runner:
         self._metrics.count_end(ended)
 
 
-def run_reported(job: BatchJob) -> Outcome:
+def run_with_progress(job: BatchJob) -> Outcome:
     """Run a job in a worker, with a file that tells how far it is."""
     return run_job(job, ProgressFile(job.out.parent).write)
 

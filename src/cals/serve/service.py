@@ -159,7 +159,7 @@ class Service:
             raise RequestError(HTTPStatus.NOT_FOUND, "report: expected a job with one, found none; send report=true")
         return Path(job.row[column])
 
-    def view(self, job: Job) -> JobView:
+    def describe(self, job: Job) -> JobView:
         """Describe a job to clients."""
         progress = self.folders.read_progress(job)
         text = self.clean(job.summary)
@@ -187,7 +187,7 @@ class Service:
         """Remove expired jobs, again and again."""
         while not self.closing.is_set():
             try:
-                self.folders.remove_expired(self.store, self.config.limits.keep_hours * 3600)
+                self.folders.remove_expired_jobs(self.store, self.config.limits.keep_hours * 3600)
             except Exception:  # of the database or the system: tried again
                 _log.exception("an error that cals should have foreseen")
             self.closing.wait(_SWEEP_S)

@@ -147,7 +147,7 @@ class JobStore:
         with self._lock:
             return {name for (name,) in self._database.execute("SELECT id FROM jobs")}
 
-    def list_expired(self, keep_s: float) -> list[Job]:
+    def list_expired_jobs(self, keep_s: float) -> list[Job]:
         """Return jobs that ended more than `keep_s` seconds ago."""
         with self._lock:
             return self._select(f"{_IS_ENDED} AND ended_s < ?", time.time() - keep_s)

@@ -83,7 +83,7 @@ def _train(
     config = stage.train
     torch.manual_seed(config.seed)
     average = ExponentialMovingAverage(stage.model.to(fabric.device), config.ema)
-    network = _NetworkTrainer(fabric, stage.model, stage.parameter_groups(), config.lr, config)
+    network = _NetworkTrainer(fabric, stage.model, stage.build_parameter_groups(), config.lr, config)
     discriminator = _setup_discriminator(fabric, stage)
     state = _collect_state(network, average, discriminator)
     watch = ChanceMonitor(stage)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -116,6 +116,31 @@ class Corpus:
 
 def _hash_name(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
+
+
+def train_stage(
+    stage: Literal["sync", "a2l", "l2f", "reader", "avsr"],
+    name: str,
+    corpus: Corpus,
+    options: RunOptions,
+    progress: ProgressCallback | None = None,
+    *,
+    sync: Path | None = None,
+    a2l: Path | None = None,
+    front_ends: Sequence[Path] = (),
+) -> dict[str, float]:
+    """Train a stage from the preset `name`; returns its metrics. ConfigError for `a2l` and `l2f` without `sync`."""
+    if stage == "sync":
+        return train_sync(name, corpus, options, progress)
+    if stage == "reader":
+        return train_reader(name, corpus, options, progress)
+    if stage == "avsr":
+        return train_avsr(name, corpus, options, progress, front_ends=front_ends)
+    if sync is None:
+        raise ConfigError(f"{stage}: expected --sync with the checkpoint of trained sync encoders, found none")
+    if stage == "a2l":
+        return train_a2l(name, corpus, sync, options, progress)
+    return train_l2f(name, corpus, sync, a2l, options, progress)
 
 
 def train_sync(

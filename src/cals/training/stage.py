@@ -69,7 +69,7 @@ class Stage(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has a discriminator but no compute_discriminator_losses")
 
-    def parameter_groups(self) -> Sequence[ParameterGroup]:
+    def build_parameter_groups(self) -> Sequence[ParameterGroup]:
         """Return all trainable parameters of `self.model`, in groups of one learning rate each."""
         return [ParameterGroup(parameters=list_trainable(self.model))]
 

@@ -1,12 +1,12 @@
 """Guard before the page: no other site's requests, no host name that is not ours, no visitor without the token."""
 
-import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
+from cals.http_guard import get_bearer_token, get_host_name, is_origin_of, is_token
 from cals.web.config import LOCAL_HOSTS, WebConfig
 
 Scope = MutableMapping[str, Any]
@@ -46,8 +46,7 @@ class Guard:
     """
 
     def __init__(self, app: App, config: WebConfig) -> None:
-        self._app, self._is_local = app, config.is_local
-        self._token = None if config.token is None else config.token.encode()
+        self._app, self._is_local, self._token = app, config.is_local, config.token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -65,7 +64,7 @@ class Guard:
             await _reply(send, refusal.status, str(refusal))
             return
         if address is not None:
-            cookie = f"{COOKIE}={(self._token or b'').decode()}; Path=/; HttpOnly; SameSite=Lax"
+            cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Lax"
             await _reply(send, HTTPStatus.SEE_OTHER, "", {"location": address, "set-cookie": cookie})
             return
         await self._app(scope, receive, _add_headers(send))
@@ -73,10 +72,10 @@ class Guard:
     def _check_origin(self, scope: Scope, headers: dict[str, str]) -> None:
         """Refuse requests under a foreign name, and those that a page of another site makes."""
         host = headers.get("host", "")
-        if self._is_local and _get_host_name(host) not in LOCAL_HOSTS:
+        if self._is_local and get_host_name(host) not in LOCAL_HOSTS:
             raise _RefusalError(HTTPStatus.MISDIRECTED_REQUEST, "this page is at localhost only")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and not is_origin_of(origin, host):
             raise _RefusalError(HTTPStatus.FORBIDDEN, "requests of other sites are refused")
         is_visit = scope["method"] == "GET" and scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not is_visit:
@@ -88,27 +87,15 @@ class Guard:
             return None
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
         given = [value for name, value in query if name == "token"]
-        if given and scope["method"] == "GET" and scope["path"] == "/" and self._is_token(given[0]):
+        if given and scope["method"] == "GET" and scope["path"] == "/" and is_token(given[0], self._token):
             rest = urlencode([(name, value) for name, value in query if name != "token"])
             return f"/?{rest}" if rest else "/"
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        if not (self._is_token(_read_cookie(headers)) or (scheme.lower() == "bearer" and self._is_token(bearer))):
+        shown = (_read_cookie(headers), get_bearer_token(headers.get("authorization", "")))
+        if not any(is_token(text, self._token) for text in shown):
             raise _RefusalError(
                 HTTPStatus.UNAUTHORIZED, "Open the address with ?token=... as you were given it: this page has a token."
             )
         return None
-
-    def _is_token(self, text: str) -> bool:
-        assert self._token is not None
-        return hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token)
-
-
-def _get_host_name(host: str) -> str:
-    """Return the name of a Host header, without port and brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _read_cookie(headers: dict[str, str]) -> str:

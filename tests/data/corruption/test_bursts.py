@@ -42,7 +42,7 @@ def test_bursts_are_as_many_long_and_strong_as_configured() -> None:
             for burst in bursts:
                 assert burst.kind in known
                 assert 0.1 * 75 - 1 < burst.end - burst.start <= 0.3 * 75
-                low, high = TESTING.strength(burst.kind)
+                low, high = TESTING.get_strengths(burst.kind)
                 assert low <= burst.strength <= high
             assert drawn.truth[stream].sum() == sum(burst.end - burst.start for burst in bursts)
             for t, corrupted in enumerate(drawn.truth[stream]):

@@ -34,7 +34,7 @@ def report() -> ReadabilityReport:
 
 
 def score(report: ReadabilityReport, slot: str, method: str) -> Score:
-    return next(s for s in report.scores() if (s.slot, s.method) == (slot, method))
+    return next(s for s in report.compute_scores() if (s.slot, s.method) == (slot, method))
 
 
 def test_shares_of_all_words_and_of_slots(report: ReadabilityReport) -> None:
@@ -60,7 +60,7 @@ def test_intervals_are_over_clips(report: ReadabilityReport) -> None:
 
 
 def test_tables_and_counts_are_readable(report: ReadabilityReport) -> None:
-    text = report.markdown()
+    text = report.format_markdown()
     assert "80.0 % (33-150)" in text
     assert "6 words of 2 clips read; 2 left out" in text
     assert "without known words: 5 clips of unseen" in text

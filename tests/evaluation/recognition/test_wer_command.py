@@ -139,10 +139,10 @@ def test_networks_of_one_name_are_averaged(spoken: Path, models: dict[str, Path]
     job = replace(job, models=(("lips", models["video"]), ("lips", other)))
     report = measure_word_errors(job, tmp_path / "out")
     (part,), (system,) = report.parts, report.systems
-    by_itself = part.network_rates("video: any", system)
+    by_itself = part.compute_network_rates("video: any", system)
     assert part.rate("video: any", "lips").value == pytest.approx(sum(by_itself) / 2)
     assert all(len(clip.readings["video: any"]["lips"]) == 4 for clip in report.clips)
-    assert "Networks of one name" in report.tables()
+    assert "Networks of one name" in report.format_tables()
     alone = measure_word_errors(replace(job, models=(("lips", other),)), tmp_path / "alone")
     assert alone.parts[0].rate("video: any", "lips").value == pytest.approx(by_itself[1])
 

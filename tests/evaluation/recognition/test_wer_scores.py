@@ -61,7 +61,7 @@ def test_a_rate_is_that_of_the_metric(part: PartScores) -> None:
 
 
 def test_the_difference_is_to_the_better_single_stream(part: PartScores) -> None:
-    other, value = part.difference("clean", Contrast("both", ("audio", "video"), ""))
+    other, value = part.estimate_difference("clean", Contrast("both", ("audio", "video"), ""))
     # errors by clip: audio 0 1 4 1, video 1 0 1 1, both 0 0 0 1, of 13 words
     assert other == "video"
     assert value.value == pytest.approx((-1 + 0 - 1 + 0) / 13)
@@ -75,7 +75,7 @@ def test_the_difference_is_to_the_better_single_stream(part: PartScores) -> None
 def test_readings_of_seeds_and_networks_are_averaged() -> None:
     pairs = [[*texts] for texts in zip(READ["audio"], READ["video"], strict=True)]
     both = clips_of({"twins": pairs})
-    assert both.errors("clean", "twins").tolist() == [0.5, 0.5, 2.5, 1.0]
+    assert both.count_errors("clean", "twins").tolist() == [0.5, 0.5, 2.5, 1.0]
     assert both.rate("clean", "twins").value == pytest.approx(4.5 / 13)
 
 
@@ -130,10 +130,10 @@ def test_scores_of_each_network_are_ranked_by_themselves() -> None:
     of_clip = {"twins": {"audio": [trust(0.1), trust(0.8)]}}
     part = clips_of({"twins": [["", ""]] * 4}, [of_clip] * 4)
     twins = FakeSystem("twins", has_scores=True, networks=(1, 2))
-    auc = part.auc("clean", twins, "audio")  # type: ignore[arg-type]
+    auc = part.estimate_auc("clean", twins, "audio")  # type: ignore[arg-type]
     assert auc is not None
     assert (auc.value, auc.low, auc.high) == (1, 1, 1)
-    assert part.auc("clean", twins, "video") is None  # type: ignore[arg-type]
+    assert part.estimate_auc("clean", twins, "video") is None  # type: ignore[arg-type]
 
 
 def test_the_grammar_against_all_its_sentences(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,12 +57,12 @@ def test_mouths_are_cut_out_as_prepared(prepared: Path, generated: Path, detecto
     real = UtteranceStore(prepared, None, cut=CUT, mouth_px=PX)[0].mouth
     names = ("same", "other", "gone")
     videos = Videos([(name, generated / name) for name in names], detector, AVTiming())
-    mouths = {name: videos.mouths(name, "anna/one", FIRST, len(real), CUT, PX) for name in names}
+    mouths = {name: videos.read_mouths(name, "anna/one", FIRST, len(real), CUT, PX) for name in names}
     assert mouths["same"].shape == real.shape == (FRAMES - FIRST, PX, PX)
     assert (mouths["same"] == real).all()
     assert (mouths["other"] != real).any()
     assert mouths["gone"].max() < 3
-    longer = videos.mouths("same", "anna/one", FIRST, len(real) + 5, CUT, PX)
+    longer = videos.read_mouths("same", "anna/one", FIRST, len(real) + 5, CUT, PX)
     assert longer[: len(real)].max(axis=(1, 2)).min() > 100
     assert longer[len(real) :].max() < 3  # the video has ended
 
@@ -112,11 +112,11 @@ def test_agreement_over_methods(tmp_path: Path) -> None:
     words = {("seen", "real"): 0.9, ("seen", "ours"): 0.7, ("seen", "copy"): 0.2, ("unseen", "real"): 0.5}
     rates = {("seen", "real", "v"): 0.2, ("seen", "ours", "v"): 0.5, ("seen", "copy", "v"): 0.9}
     agreement = compare_readers(tmp_path, words, rates | {("seen", "theirs", "v"): 0.1, ("unseen", "real", "v"): 0.3})
-    ((part, system), value), (_, alone) = agreement.correlations().items()
+    ((part, system), value), (_, alone) = agreement.compute_correlations().items()
     assert (part, system) == ("seen", "v")
     assert value == pytest.approx(np.corrcoef([0.9, 0.7, 0.2], [0.8, 0.5, 0.1])[0, 1])
     assert math.isnan(alone)
-    assert f"correlation over methods and real lips {value:.2f}" in agreement.text()
+    assert f"correlation over methods and real lips {value:.2f}" in agreement.format_text()
     with pytest.raises(DataError, match="--videos NAME=FOLDER"):
         compare_readers(tmp_path, words, {("seen", "theirs", "v"): 0.1})
     for text in ("{}", "[]", "none", '{"scores": [1]}'):

@@ -14,7 +14,7 @@ from study_scenes import FollowingLips, drawn_sample, lips_of, random_lips, writ
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError
-from cals.evaluation.studies.masked import MaskedConfig, MaskedReport, build_spans, measure_masked
+from cals.evaluation.studies.masked import MaskedConfig, MaskedReport, build_spans, measure_masking
 from cals.evaluation.studies.masked_sheet import BESIDE, HIDDEN_FRAMES
 from cals.evaluation.studies.masking import MaskingMethod, build_methods, load_a2l
 from cals.models.a2l import A2L
@@ -42,7 +42,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def study_results(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskedReport, Path]:
     out = tmp_path_factory.mktemp("study_results") / "out"
     lips, baseline = lips_of(FollowingLips(0)), lips_of(FollowingLips(0), "other")
-    return measure_masked(lips, corpus, out, CONFIG, baseline=baseline), out
+    return measure_masking(lips, corpus, out, CONFIG, baseline=baseline), out
 
 
 def test_only_what_is_lost_is_not_heard() -> None:
@@ -143,5 +143,5 @@ def test_wrong_input_is_refused(corpus: Path, tmp_path: Path) -> None:
             MaskedConfig(**wrong)  # type: ignore[arg-type]
     other = DebugLips(DebugConfig(crop_px=64))
     with pytest.raises(ConfigError, match="expected crops of 128 px"):
-        measure_masked(lips, corpus, tmp_path / "out", CONFIG, baseline=lips_of(other))
+        measure_masking(lips, corpus, tmp_path / "out", CONFIG, baseline=lips_of(other))
     assert not (tmp_path / "out").exists()

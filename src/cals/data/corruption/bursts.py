@@ -92,7 +92,7 @@ def _draw_bursts(
     for i, length in enumerate(lengths):
         kind = kinds[int(rng.integers(len(kinds)))]
         start = gaps[i] + sum(lengths[:i])
-        strength = float(rng.uniform(*config.strength(kind)))
+        strength = float(rng.uniform(*config.get_strengths(kind)))
         seed = int(rng.integers(_SEEDS))
         drawn.append(Burst(start=start, end=start + length, kind=kind, strength=strength, seed=seed))
     return tuple(drawn)

@@ -80,7 +80,7 @@ class CorruptionConfig:
     def corrupts_audio(self) -> bool:
         return self.streams != "video"
 
-    def strength(self, kind: str) -> Range:
+    def get_strengths(self, kind: str) -> Range:
         """Return the range of strengths of a kind, as in the fields; dropout always takes all of the sound (1)."""
         return {"patch": self.patch, "noise": self.noise, "blur": self.blur, "dropout": (1.0, 1.0)}.get(
             kind, self.snr_db

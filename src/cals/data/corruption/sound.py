@@ -35,7 +35,7 @@ class SoundBurst:
         if low >= high:
             return
         part = block[..., low - first : high - first]
-        weight = _envelope(self.end - self.start, self.fade, low - self.start, high - self.start)
+        weight = _compute_envelope(self.end - self.start, self.fade, low - self.start, high - self.start)
         if self.noise is None:
             part *= 1 - weight
             return
@@ -46,7 +46,7 @@ class SoundBurst:
         part += weight * noise
 
 
-def _envelope(length: int, fade: int, low: int, high: int) -> F32:
+def _compute_envelope(length: int, fade: int, low: int, high: int) -> F32:
     """Compute samples `low` to `high` of a burst's weight: 1, and smoothly from and to 0 at its ends."""
     fade = max(1, min(fade, length // 2))
     weight = np.ones(high - low, np.float32)
@@ -74,7 +74,7 @@ def build_sound_burst(
     noise = draw_burst_noise(burst.kind, burst.seed, round(length * RATE_HZ / rate_hz), others, own)
     noise = _resample_loop(noise, rate_hz)
     covered = min(length, len(noise))
-    audible = noise[:covered] * _envelope(length, fade, 0, covered)
+    audible = noise[:covered] * _compute_envelope(length, fade, 0, covered)
     target = max(power, _QUIETEST) * 10 ** (-burst.strength / 10)
     level = measure_power(audible)
     return SoundBurst(start, end, fade, noise * np.float32((target / level) ** 0.5 if level > 0 else 0.0))

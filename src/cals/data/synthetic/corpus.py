@@ -120,9 +120,9 @@ def render_clip(
     person, spoken, wav, mouth = synthesize_clip(config, index)
     portrait = Portrait.of(load_geometry(), person.appearance, sample_scene(build_rng(config.seed, "scene", index)))
     head_motion = sample_head_motion(config.frames, build_rng(config.seed, "motion", index))
-    points = apply_head_motion(portrait.geometry.faces(person.shape, mouth, head_motion.lids), head_motion).astype(
-        np.float32
-    )
+    points = apply_head_motion(
+        portrait.geometry.build_faces(person.shape, mouth, head_motion.lids), head_motion
+    ).astype(np.float32)
     aligner = Aligner(CROP_SIZE_PX)
     crops, landmarks = [], []
     for i, face in enumerate(points):

@@ -83,8 +83,8 @@ class Portrait:
         )
         triangle = coverage[0].numpy()
         known, unit = triangle >= 0, measure_inter_ocular_px(vertices)
-        light = _blur_known(self._compute_shading(vertices)[np.maximum(triangle, 0), None], known, 0.07 * unit)
-        face = np.where(known[..., None], pixels * light, _blur_known(pixels * light, known, 0.04 * unit))
+        light = _blur_within_mask(self._compute_shading(vertices)[np.maximum(triangle, 0), None], known, 0.07 * unit)
+        face = np.where(known[..., None], pixels * light, _blur_within_mask(pixels * light, known, 0.04 * unit))
         # The far side of a turned head folds into notches: its outline is the hull, filled with what lies next to it.
         hull = np.zeros((size, size), np.uint8)
         outline = np.asarray(cv2.convexHull(vertices[:, :2].astype(np.float32))[:, 0], np.float64)
@@ -196,7 +196,7 @@ def _grow_outline(oval: F64, centre: F64, across: F64, down: F64, unit: float) -
     )
 
 
-def _blur_known(values: F64, known: NDArray[np.bool_], soft_px: float) -> F64:
+def _blur_within_mask(values: F64, known: NDArray[np.bool_], soft_px: float) -> F64:
     """Blur a map [h w c] where it is known, and continue it a little beyond."""
     weights = cv2.GaussianBlur(known.astype(np.float32), (0, 0), soft_px)[..., None]
     blurred = cv2.GaussianBlur((values * known[..., None]).astype(np.float32), (0, 0), soft_px)

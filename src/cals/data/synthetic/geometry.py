@@ -58,7 +58,7 @@ class Geometry:
     forward: F64 = field(repr=False)
     """[468 3] for a protrusion of 1, at constant gap and width."""
 
-    def faces(self, shape: Shape, mouth: F64, lids: F64) -> F64:
+    def build_faces(self, shape: Shape, mouth: F64, lids: F64) -> F64:
         """Return upright faces [t 468 3] for mouth tracks [t 3] and `lids` [t], 0 open to 1 shut."""
         tracks = mouth * shape.mouth
         opening = OPEN_PX * tracks[:, 0, None, None] * self.opening

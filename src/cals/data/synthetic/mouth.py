@@ -42,7 +42,7 @@ class Dominance:
         """The true window: nothing outside of this time around a moment matters to its mouth."""
         return self.before_s + self.after_s
 
-    def weights(self, ahead_s: F64, ago_s: F64, shares: F64) -> F64:
+    def compute_weights(self, ahead_s: F64, ago_s: F64, shares: F64) -> F64:
         """Compute the weight of phones that begin in `ahead_s` and ended `ago_s` before; at most 0 is not yet, not any
         more.
 
@@ -71,7 +71,7 @@ def compute_mouth(spoken: PhoneSequence, times_s: F64, dominance: Dominance) -> 
     # At an edge the later phone sounds: exactly one does at any time.
     ahead_s, ago_s = starts - times_s[:, None], times_s[:, None] - ends
     ago_s = np.where(ago_s == 0, 1e-12, ago_s)
-    weights = dominance.weights(ahead_s, ago_s, shares)[..., None] * strength
+    weights = dominance.compute_weights(ahead_s, ago_s, shares)[..., None] * strength
     return np.asarray((weights * target).sum(axis=1) / weights.sum(axis=1))
 
 

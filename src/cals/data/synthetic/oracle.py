@@ -117,7 +117,9 @@ def _sample_completions(
         while bool((distance < reach).any()):
             states = walk.sample_next(states, rng)
             absent = np.full_like(distance, -1.0)
-            weights = dominance.weights(*((distance, absent) if sign > 0 else (absent, distance)), shares[states])
+            weights = dominance.compute_weights(
+                *((distance, absent) if sign > 0 else (absent, distance)), shares[states]
+            )
             weighted = (weights[:, None] * strength[states]).reshape(len(times), draws, 3)
             top += weighted * target[states].reshape(len(times), draws, 3)
             bottom += weighted
@@ -160,7 +162,7 @@ def _sum_known_phones(
         begin = np.repeat(spoken.edges_s[None, low : high + 1] - times[row], starts.shape[1], axis=0)
         end = np.repeat(spoken.edges_s[None, low + 1 : high + 2] - times[row], starts.shape[1], axis=0)
         begin[:, 0], end[:, -1] = starts[row], ends[row]
-        weights = dominance.weights(begin, -end, shares[low : high + 1])[..., None] * strength[low : high + 1]
+        weights = dominance.compute_weights(begin, -end, shares[low : high + 1])[..., None] * strength[low : high + 1]
         top[row] = (weights * target[low : high + 1]).sum(axis=1)
         bottom[row] = weights.sum(axis=1)
     return top, bottom

@@ -81,7 +81,7 @@ class AblationReport:
             [format_mean_table(self.scores), "\n".join(describe_order(self.scores)), self.format_counts()]
         )
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         rows = "\n".join(f"- {row}: {note}" for row, note in self.notes.items())
         return f"# Ablation (Table 1)\n\n{rows}\n\n{self.format_text()}\n\n{LEGEND}"
@@ -145,7 +145,7 @@ def score_rows(
     report = AblationReport(notes, clips)
     if not report.scores:
         raise DataError(f"{videos}: expected clips with a face in {MIN_FRAMES} frames, found none; name another")
-    for suffix, text in ((".json", json.dumps(report.document(), indent=1)), (".md", report.markdown())):
+    for suffix, text in ((".json", json.dumps(report.document(), indent=1)), (".md", report.format_markdown())):
         with replace_atomically(out / f"{REPORT}{suffix}") as partial:
             partial.write_text(text + "\n", encoding="utf-8")
     return report

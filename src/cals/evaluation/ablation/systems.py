@@ -109,7 +109,7 @@ class ComparisonReport:
             [self.format_tables(), f"Order, beside the paper's on {self.paper.upper()}:", "\n".join(order)]
         )
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         how = "\n".join(f"- {name}: {note}" for name, note in self.notes.items())
         pages = f"[{PAIRS_FOLDER}]({PAIRS_FOLDER}/index.html), [{ROLLED_FOLDER}]({ROLLED_FOLDER}/index.html)"
@@ -158,7 +158,7 @@ def compare_systems(
         paper=config.paper,
         readings=_measure_readability(models, videos, splits, out / READING_FOLDER, config, progress),
     )
-    texts = (json.dumps(report.document(), indent=1), report.markdown())
+    texts = (json.dumps(report.document(), indent=1), report.format_markdown())
     for name, text in zip(FILES, texts, strict=True):
         with replace_atomically(out / name) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
@@ -232,7 +232,7 @@ def _measure_readability(
         progress=progress,
     )
     accuracies: dict[str, dict[str, Estimate]] = {}
-    for score in reading.scores():
+    for score in reading.compute_scores():
         if score.slot == ALL_WORDS and score.method in (REAL, *models):
             accuracies.setdefault(score.part, {})[score.method] = score.accuracy
     return accuracies

@@ -80,7 +80,7 @@ class OpinionReport:
             blocks += ["## Differences", format_table(head, [_build_comparison_row(one) for one in self.comparisons])]
         return "\n\n".join(blocks)
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         blocks = [f"# Study {self.study.id}", self.format_text()]
         if self.caught:
@@ -132,7 +132,7 @@ def report_study(
     with open_results(folder, FILES, force=force, reserved=files) as (document, text, picture):
         report = _evaluate(study, [*sorted((folder / ANSWERS).glob("*.jsonl")), *files], unfinished, seed)
         write_json(document, report.document())
-        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        text.write_text(report.format_markdown() + "\n", encoding="utf-8")
         draw_scores(picture, report.means, PUBLISHED)
     return report
 

@@ -144,7 +144,7 @@ def _write_site(
     source = resources.files("cals.evaluation.opinion") / "page"
     for name in PAGE:
         (site / name).write_bytes((source / name).read_bytes())
-    (site / DATA).write_text(f"const STUDY = {json.dumps(study.page_document())};\n", encoding="utf-8")
+    (site / DATA).write_text(f"const STUDY = {json.dumps(study.build_page_document())};\n", encoding="utf-8")
 
 
 def _write_video(path: Path, stimulus: Stimulus, videos: Mapping[str, Path]) -> None:

@@ -113,7 +113,7 @@ class Study:
         for name, document in ((STUDY, facts), (KEY, key)):
             (folder / name).write_text(json.dumps(document) + "\n", encoding="utf-8")
 
-    def page_document(self) -> dict[str, Any]:
+    def build_page_document(self) -> dict[str, Any]:
         """Return the JSON of the page, without the key."""
         return {
             "id": self.id,

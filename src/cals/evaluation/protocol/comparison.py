@@ -13,7 +13,7 @@ from cals.evaluation.outputs import REAL
 from cals.evaluation.protocol.frame_records import WINDOW, FrameRecord
 from cals.evaluation.protocol.pair_scorer import MIN_FRAMES
 from cals.evaluation.protocol.pairs import Kind, Pair
-from cals.evaluation.protocol.rolled_scores import find_target_frames, score_roll
+from cals.evaluation.protocol.roll_scores import find_target_frames, score_roll
 from cals.evaluation.scores import MIN_SILENT, compute_sharpness
 from cals.inference.score import MIN_WINDOWS
 from cals.metrics.bootstrap import Estimate, estimate_mean

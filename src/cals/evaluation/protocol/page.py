@@ -39,7 +39,7 @@ def render_page(report: EvaluationReport) -> str:
         f'<nav aria-label="Tables"><ul>{links}<li><a href="#failed">What is missing</a></li>'
         '<li><a href="#measured">What is measured</a></li></ul></nav>'
     )
-    sections += [_render_sheet(report), _render_offsets(report), _render_missing(report), _render_meanings(report)]
+    sections += [_render_sheet(report), _render_offsets(report), _render_failures(report), _render_meanings(report)]
     sections.append(render_section("how", "How it was made", render_definitions(settings)))
     return render_document(f"Evaluation: {names}", header, "".join(sections))
 
@@ -177,9 +177,11 @@ def _render_offsets(report: EvaluationReport) -> str:
     return render_section("offsets", OFFSETS, table)
 
 
-def _render_missing(report: EvaluationReport) -> str:
-    lines = [(pair, "every method", reason) for pair, reason in report.left_out.items()]
-    lines += [(pair, name, why) for name, pairs in report.failed.items() for pair, why in pairs.items() if name != REAL]
+def _render_failures(report: EvaluationReport) -> str:
+    lines = [(pair, "every method", reason) for pair, reason in report.exclusions.items()]
+    lines += [
+        (pair, name, why) for name, pairs in report.failures.items() for pair, why in pairs.items() if name != REAL
+    ]
     rows = "".join(
         f'<tr><th scope="row">{escape(pair)}</th><td class=words>{escape(name)}</td>'
         f"<td class=words>{escape(why)}</td></tr>"

@@ -84,7 +84,7 @@ class PairList:
     pairs: tuple[Pair, ...]
 
     @property
-    def rolled(self) -> bool:
+    def has_rolled_sounds(self) -> bool:
         """Whether its sounds are the clips' own, rolled."""
         return any(pair.kind == "rolled" for pair in self.pairs)
 

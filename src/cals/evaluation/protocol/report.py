@@ -57,12 +57,12 @@ class EvaluationReport:
     """File name of the contact sheet beside the page; empty without one."""
 
     @property
-    def left_out(self) -> dict[str, str]:
+    def exclusions(self) -> dict[str, str]:
         """Pair -> reason why no method was scored on it."""
         return {result.pair.id: result.left_out for result in self.results if result.left_out}
 
     @property
-    def failed(self) -> dict[str, dict[str, str]]:
+    def failures(self) -> dict[str, dict[str, str]]:
         """Method -> pair -> reason why it has no result."""
         failures: dict[str, dict[str, str]] = {name: {} for name in self.methods if name != REAL}
         for result in self.results:
@@ -77,11 +77,11 @@ class EvaluationReport:
         dropped = {name: sum(r.without_face.get(name, 0) for r in scored) for name in self.methods}
         text = f"{len(scored)} of {len(self.results)} pairs judged, on {used} of their {frames} frames"
         text += f"; without a face: {', '.join(f'{name} {count}' for name, count in dropped.items())}"
-        failures = ", ".join(f"{name} {len(pairs)}" for name, pairs in self.failed.items() if pairs)
+        failures = ", ".join(f"{name} {len(pairs)}" for name, pairs in self.failures.items() if pairs)
         alone = sum(bool(result.aligned_alone) for result in scored)
         text += f"; failed pairs: {failures}" if failures else "; no method failed"
         text += f"; pictures of another size, aligned by themselves: in {alone} pairs" if alone else ""
-        return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+        return text + (f"; left out: {', '.join(self.exclusions)}" if self.exclusions else "")
 
     def format_text(self) -> str:
         """Format tables and counts as text that is Markdown too."""
@@ -102,7 +102,7 @@ class EvaluationReport:
         lines = [[name, f"{one.late_frames:g}", one.why] for name, one in self.offsets.items()]
         return format_table(["pair", "frames of 1/25 s", "why"], lines)
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         settings = format_settings({name: format_setting(value) for name, value in self.settings.items()})
         meanings = "\n".join(f"- {measure.title}: {measure.meaning}" for measure in self.list_measures())
@@ -134,7 +134,7 @@ class EvaluationReport:
             | ({"offset": asdict(self.offsets[result.pair.id])} if result.pair.id in self.offsets else {})
             for result in self.results
         ]
-        report = {"settings": self.settings, "means": means, "failed": self.failed, "pairs": pairs}
+        report = {"settings": self.settings, "means": means, "failed": self.failures, "pairs": pairs}
         document: dict[str, Any] = round_for_json({"format": 1} | report)
         return document
 

@@ -18,7 +18,7 @@ from cals.evaluation.protocol.page import render_page
 from cals.evaluation.protocol.pair_scorer import EvaluationConfig, Outcome, PairScorer
 from cals.evaluation.protocol.pairs import PAIRS, Pair, PairList, write_pairs
 from cals.evaluation.protocol.report import ROLLED_NOTES, EvaluationReport
-from cals.evaluation.protocol.rolled import read_given_offsets, read_rolled_sound, write_rolled_pairs
+from cals.evaluation.protocol.roll import read_pair_offsets, read_roll_record, write_roll_pairs
 from cals.evaluation.protocol.side_by_side import join_views
 from cals.evaluation.protocol.strips import join_strips
 from cals.evaluation.results import open_results, write_json
@@ -52,17 +52,17 @@ def evaluate(
     """
     _check_folders(config, pairs)
     judge = PairScorer(config, corpus, out, pairs)  # fails before any work if a model is wrong
-    names = (*FILES, SHEET) if pairs.rolled else FILES
+    names = (*FILES, SHEET) if pairs.has_rolled_sounds else FILES
     with open_results(out, names, force=force) as (document, text, page, *sheet):
         unreadable = _write_sounds(judge, config, corpus, out, pairs, force, progress)
         outcomes = _score_pairs(judge, config, corpus, out, pairs, progress)
         report = _gather(judge, config, corpus, pairs, outcomes, unreadable)
         report.clips = _write_clips(judge, config, out, pairs, report)
-        if pairs.rolled:
+        if pairs.has_rolled_sounds:
             _add_offsets(report, config, out)
             sheet[0].write_bytes(encode_png(_build_sheet(judge, report)))
         write_json(document, report.document())
-        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        text.write_text(report.format_markdown() + "\n", encoding="utf-8")
         page.write_text(render_page(report) + "\n", encoding="utf-8")
     return report
 
@@ -76,15 +76,15 @@ def _write_sounds(
     force: bool,
     progress: ProgressCallback | None,
 ) -> dict[str, str]:
-    if not pairs.rolled:
+    if not pairs.has_rolled_sounds:
         return write_pairs(pairs, corpus, out, force=force)
-    tools, told = (judge.metric_models.encoders, judge.detector), read_given_offsets(config.offsets, pairs)
-    return write_rolled_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
+    tools, told = (judge.metric_models.encoders, judge.detector), read_pair_offsets(config.offsets, pairs)
+    return write_roll_pairs(pairs, corpus, out, *tools, told, force=force, progress=progress)
 
 
 def _add_offsets(report: EvaluationReport, config: EvaluationConfig, out: Path) -> None:
     """Add the offsets and notes that a report has for rolled sounds only."""
-    sounds = {result.pair.id: read_rolled_sound(out, result.pair) for result in report.results if not result.left_out}
+    sounds = {result.pair.id: read_roll_record(out, result.pair) for result in report.results if not result.left_out}
     facts_by_pair = {name: facts for name, facts in sounds.items() if facts is not None}
     recogniser = next((facts.key["recogniser"] for facts in facts_by_pair.values()), None)
     closures = (
@@ -187,7 +187,7 @@ def _gather(
         outcome = outcomes[pair.id]
         left_out = unreadable.get(pair.id, outcome.left_out)
         records = {} if left_out else judge.read_records(pair)
-        sound = read_rolled_sound(judge.out, pair) if pair.kind == "rolled" else None
+        sound = read_roll_record(judge.out, pair) if pair.kind == "rolled" else None
         bilabials = None if sound is None else sound.bilabials
         result, features[pair.id] = score_pair(pair, records, outcome.failed, left_out, bilabials)
         if not config.truth:

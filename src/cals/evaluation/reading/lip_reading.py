@@ -12,7 +12,7 @@ from cals.data.words import TimedWord, collate_words
 from cals.errors import CheckpointError
 from cals.evaluation.reading.readings import Reading
 from cals.face.align import CROP_SIZE_PX
-from cals.metrics.accuracy import argmax_allowed
+from cals.metrics.accuracy import argmax_where
 from cals.models.factory import build_frozen
 from cals.models.reader import BLANK, LipReader
 from cals.types import U8
@@ -46,7 +46,7 @@ def read_words(
     scores = network(frames, index.to(device), batch.word_mask.to(device)).float().cpu().numpy()
     slots = np.array([config.slot_of[word] for word in config.words])
     target_slots = np.array([config.slot_of[text] for text in batch.texts])
-    slot_preds = argmax_allowed(scores, slots[None] == target_slots[:, None])
+    slot_preds = argmax_where(scores, slots[None] == target_slots[:, None])
     return [
         Reading(text, config.words[pred], config.words[slot_pred])
         for text, pred, slot_pred in zip(batch.texts, scores.argmax(axis=1), slot_preds, strict=True)

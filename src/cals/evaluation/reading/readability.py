@@ -97,7 +97,7 @@ def measure_readability(
                 f"{corpus}: expected words with a face in all their frames, found none; name another corpus"
             )
         write_json(document, report.document())
-        text.write_text(report.markdown() + "\n", encoding="utf-8")
+        text.write_text(report.format_markdown() + "\n", encoding="utf-8")
         shown = {name: words for name, words in readings.items() if name not in BASELINES[1:]}
         words = {name: [(word.pred, word.target) for word in of] for name, of in shown.items()}
         picture.write_bytes(encode_png(draw_confusions(words, list(network.config.slots.values()))))

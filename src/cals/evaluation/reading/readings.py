@@ -82,7 +82,7 @@ class ReadabilityReport:
         """Real, baselines, models: those that were read."""
         return tuple(dict.fromkeys(method for clip in self.clips for method in clip.readings))
 
-    def scores(self) -> list[Score]:
+    def compute_scores(self) -> list[Score]:
         """Compute the score of every part and method, for all words and by slot."""
         slots = (ALL, *self.reader.slots)
         parts = dict.fromkeys(clip.part for clip in self.clips)
@@ -109,9 +109,9 @@ class ReadabilityReport:
             rows.append([len(words), sum(w.pred == w.target for w in words), sum(w.in_slot == w.target for w in words)])
         return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
-    def tables(self) -> str:
+    def format_tables(self) -> str:
         """Format all words by method, then by slot, then the counts: text that is Markdown too."""
-        scores = self.scores()
+        scores = self.compute_scores()
 
         def values(s: Score) -> list[str]:
             return [s.method, str(s.words), *map(_format_percent, (s.accuracy, s.of_real, s.in_slot))]
@@ -123,11 +123,11 @@ class ReadabilityReport:
             [
                 format_table(["part", "read from", *head], overall),
                 format_table(["part", "slot", "read from", *head], by_slot),
-                self.counts(),
+                self.format_counts(),
             ]
         )
 
-    def counts(self) -> str:
+    def format_counts(self) -> str:
         """Format the numbers of words that were read and left out."""
         read = sum(len(clip.readings.get(REAL, [])) for clip in self.clips)
         left_out = sum(clip.left_out for clip in self.clips)
@@ -143,7 +143,7 @@ class ReadabilityReport:
         scores = [
             score._asdict()
             | {name: _describe_estimate(getattr(score, name)) for name in ("accuracy", "of_real", "in_slot")}
-            for score in self.scores()
+            for score in self.compute_scores()
         ]
         return {
             "format": 1,
@@ -153,10 +153,10 @@ class ReadabilityReport:
             "clips": [asdict(clip) for clip in self.clips],
         }
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the whole report."""
         settings = format_settings(self.settings)
-        return f"# Readability\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}\n![confusions](confusions.png)"
+        return f"# Readability\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}\n![confusions](confusions.png)"
 
 
 def _format_percent(share: Estimate) -> str:

@@ -27,7 +27,7 @@ class Agreement:
     rows: list[tuple[str, str, str, float, float]] = field(default_factory=list)
     """Part, method, system, accuracy by the word reader, accuracy (1 - word error rate) by the system."""
 
-    def correlations(self) -> dict[tuple[str, str], float]:
+    def compute_correlations(self) -> dict[tuple[str, str], float]:
         """Return part and system -> Pearson correlation over methods; NaN for too few or constant ones."""
         correlations = {}
         for part, system in dict.fromkeys((part, system) for part, _, system, _, _ in self.rows):
@@ -36,7 +36,7 @@ class Agreement:
             correlations[part, system] = correlation(*pairs.T) if is_defined else math.nan
         return correlations
 
-    def text(self) -> str:
+    def format_text(self) -> str:
         """Format both accuracies in %, and their correlation over methods."""
         rows = [
             [part, system, method, f"{100 * words:.1f}", f"{100 * accuracy:.1f}"]
@@ -49,7 +49,7 @@ class Agreement:
                 if not math.isnan(value)
                 else f"not known: it needs {MIN_METHODS} methods that are read differently"
             )
-            for (part, system), value in self.correlations().items()
+            for (part, system), value in self.compute_correlations().items()
         ]
         head = ["part", "read by", "videos", "word reader", "1 - WER"]
         return f"Word accuracy in % beside that of {self.source}.\n\n{format_table(head, rows)}\n\n" + "\n".join(lines)
@@ -59,7 +59,7 @@ class Agreement:
         names = ("part", "method", "system", "word_reader", "accuracy")
         correlations = [
             {"part": part, "system": system, "correlation": value}
-            for (part, system), value in self.correlations().items()
+            for (part, system), value in self.compute_correlations().items()
         ]
         rows = [dict(zip(names, row, strict=True)) for row in self.rows]
         document: dict[str, Any] = round_for_json(

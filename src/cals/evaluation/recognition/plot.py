@@ -33,7 +33,7 @@ def draw_rates(path: Path, report: WerReport) -> None:
 def _build_panel(report: WerReport, part: PartScores, group: Sequence[Condition]) -> Panel:
     kind, strengths = group[0].kind, [float(one.strength or 0.0) for one in group]
     lines = {
-        system.name: (strengths, [_percent(part.rate(one.name, system.name)) for one in group])
+        system.name: (strengths, [_format_percent(part.rate(one.name, system.name)) for one in group])
         for system in report.systems
     }
     title = f"{part.part}, {group[0].streams}: {'all kinds' if kind == ANY else kind}"
@@ -41,5 +41,5 @@ def _build_panel(report: WerReport, part: PartScores, group: Sequence[Condition]
     return Panel(title=title, x_label=across, y_label="word error rate, %", lines=lines)
 
 
-def _percent(share: Estimate) -> Estimate:
+def _format_percent(share: Estimate) -> Estimate:
     return Estimate(*(None if value is None else 100 * value for value in share))  # type: ignore[arg-type]

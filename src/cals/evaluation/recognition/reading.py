@@ -130,7 +130,8 @@ class ClipReader:
             return utterance
         first = int(facts.get("start_frame", 0))
         return replace(
-            utterance, mouth=self._videos.mouths(condition.kind, facts["clip"], first, len(utterance.mouth), *shape)
+            utterance,
+            mouth=self._videos.read_mouths(condition.kind, facts["clip"], first, len(utterance.mouth), *shape),
         )
 
     def _sample_babble(self, task: Task, seed: int) -> list[F32]:

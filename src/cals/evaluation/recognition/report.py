@@ -90,7 +90,7 @@ class WerReport:
         names = [condition.name for condition in self.conditions]
         return names[1:] if names[0] == REAL else []
 
-    def tables(self, *, brief: bool = False) -> str:
+    def format_tables(self, *, brief: bool = False) -> str:
         """Format the tables of each part: rates, generated against real lips, and unless `brief` the other ones.
 
         The other ones are differences, scores and networks. The text is Markdown too.
@@ -102,7 +102,7 @@ class WerReport:
             details = [(CHANGES, self._format_changes(part)), *([] if brief else self._format_details(part))]
             sections += [_add_title(title, text) for title, text in details if text]
         if self.agreement is not None:
-            sections.append(_add_title("## Agreement", self.agreement.text()))
+            sections.append(_add_title("## Agreement", self.agreement.format_text()))
         return "\n\n".join(sections)
 
     def _format_rates(self, part: PartScores) -> str:
@@ -110,7 +110,7 @@ class WerReport:
             [condition.name, *(_format_percent(part.rate(condition.name, system.name)) for system in self.systems)]
             for condition in self.conditions
         ]
-        grammar = [part.grammar_rates(self.grammars[system.name]) for system in self.systems]
+        grammar = [part.estimate_grammar_rates(self.grammars[system.name]) for system in self.systems]
         rows += [
             [name, *map(_format_percent, column)] for name, column in zip(ROWS, zip(*grammar, strict=True), strict=True)
         ]
@@ -130,7 +130,7 @@ class WerReport:
         for condition in self.conditions:
             row = [condition.name]
             for contrast in self.contrasts:
-                other, value = part.difference(condition.name, contrast)
+                other, value = part.estimate_difference(condition.name, contrast)
                 row.append(_format_points(value) + (f" {other}" if len(contrast.others) > 1 else ""))
             rows.append(row)
         return format_table(["condition", *(contrast.title for contrast in self.contrasts)], rows)
@@ -154,7 +154,7 @@ class WerReport:
         columns = [(system, stream) for system in self.systems if system.has_scores for stream in STREAMS]
         rows = []
         for condition in self.conditions:
-            aucs = [part.auc(condition.name, system, stream) for system, stream in columns]
+            aucs = [part.estimate_auc(condition.name, system, stream) for system, stream in columns]
             if any(aucs):
                 rows.append([condition.name, *("" if auc is None else _format_ratio(auc) for auc in aucs)])
         return (
@@ -171,7 +171,7 @@ class WerReport:
             [
                 condition.name,
                 *(
-                    ", ".join(f"{100 * rate:.1f}" for rate in part.network_rates(condition.name, system))
+                    ", ".join(f"{100 * rate:.1f}" for rate in part.compute_network_rates(condition.name, system))
                     for system in several
                 ),
             ]
@@ -179,11 +179,11 @@ class WerReport:
         ]
         return format_table(["condition", *(system.name for system in several)], rows)
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the whole report."""
         settings = format_settings({name: value for name, value in self.settings.items() if name != "conditions"})
         picture = f"\n![word error rates]({PLOT})\n" if PLOT in self.files else ""
-        return f"# Word error rates\n\n{settings}\n\n{self.tables()}\n\n{LEGEND}{picture}"
+        return f"# Word error rates\n\n{settings}\n\n{self.format_tables()}\n\n{LEGEND}{picture}"
 
     def document(self) -> dict[str, Any]:
         """Return a JSON document of everything but single frames' scores."""
@@ -191,10 +191,10 @@ class WerReport:
             "format": 1,
             "settings": self.settings,
             "rates": [self._rate_entry(part, condition, system) for part, condition, system in self._iterate_cells()],
-            "grammar": [self._grammar_entry(part, system) for part in self.parts for system in self.systems],
-            "differences": self._difference_entries(),
+            "grammar": [self._build_grammar_entry(part, system) for part in self.parts for system in self.systems],
+            "differences": self._build_difference_entries(),
             "generated": self._change_entries(),
-            "reliability": self._auc_entries(),
+            "reliability": self._build_auc_entries(),
             "agreement": None if self.agreement is None else self.agreement.document(),
             "clips": [
                 {"part": clip.part, "clip": clip.clip, "said": clip.said, "readings": clip.readings}
@@ -206,7 +206,7 @@ class WerReport:
         return [(part, one, system) for part in self.parts for one in self.conditions for system in self.systems]
 
     def _rate_entry(self, part: PartScores, condition: Condition, system: System) -> dict[str, Any]:
-        substitutions, insertions, deletions = part.edits(condition.name, system.name).sum(axis=0).tolist()
+        substitutions, insertions, deletions = part.count_edits(condition.name, system.name).sum(axis=0).tolist()
         return {
             "part": part.part,
             "condition": condition.name,
@@ -215,25 +215,25 @@ class WerReport:
             "strength": condition.strength,
             "system": system.name,
             "wer": round_estimate(part.rate(condition.name, system.name)),
-            "networks": round_for_json(part.network_rates(condition.name, system)),
+            "networks": round_for_json(part.compute_network_rates(condition.name, system)),
             "words": int(part.words.sum()),
             "substitutions": substitutions,
             "insertions": insertions,
             "deletions": deletions,
         }
 
-    def _grammar_entry(self, part: PartScores, system: System) -> dict[str, Any]:
+    def _build_grammar_entry(self, part: PartScores, system: System) -> dict[str, Any]:
         grammar = self.grammars[system.name]
-        rates = map(round_estimate, part.grammar_rates(grammar))
+        rates = map(round_estimate, part.estimate_grammar_rates(grammar))
         sentences = {"most probable": grammar.probable, "best guess": grammar.guess}
         return {"part": part.part, "system": system.name, **sentences, "wer": dict(zip(ROWS, rates, strict=True))}
 
-    def _difference_entries(self) -> list[dict[str, Any]]:
+    def _build_difference_entries(self) -> list[dict[str, Any]]:
         entries = []
         for part in self.parts if not self.generated else []:
             for condition in self.conditions:
                 for contrast in self.contrasts:
-                    other, value = part.difference(condition.name, contrast)
+                    other, value = part.estimate_difference(condition.name, contrast)
                     names = {"part": part.part, "condition": condition.name, "system": contrast.system, "other": other}
                     entries.append(names | {"title": contrast.title, "difference": round_estimate(value)})
         return entries
@@ -252,11 +252,11 @@ class WerReport:
             for name in self.generated
         ]
 
-    def _auc_entries(self) -> list[dict[str, Any]]:
+    def _build_auc_entries(self) -> list[dict[str, Any]]:
         entries = []
         for part, condition, system in self._iterate_cells():
             for stream in STREAMS:
-                auc = part.auc(condition.name, system, stream)
+                auc = part.estimate_auc(condition.name, system, stream)
                 if auc is not None:
                     names = {"part": part.part, "condition": condition.name, "system": system.name, "stream": stream}
                     entries.append(names | {"auc": round_estimate(auc)})

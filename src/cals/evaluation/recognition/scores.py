@@ -46,7 +46,7 @@ class PartScores:
         """Reference words of each clip, [n]."""
         return np.array([len(clip.said.split()) for clip in self.clips], dtype=np.float64)
 
-    def edits(self, condition: str, system: str, which: slice = slice(None)) -> F64:
+    def count_edits(self, condition: str, system: str, which: slice = slice(None)) -> F64:
         """Return substitutions, insertions, deletions of each clip, [n 3], mean over seeds and networks (or
         `which`)."""
         edits = [
@@ -55,33 +55,33 @@ class PartScores:
         ]
         return np.array(edits, dtype=np.float64).reshape(-1, 3)
 
-    def errors(self, condition: str, system: str) -> F64:
+    def count_errors(self, condition: str, system: str) -> F64:
         """Return word errors of each clip, [n], mean over seeds and networks."""
-        return np.asarray(self.edits(condition, system).sum(axis=1))
+        return np.asarray(self.count_edits(condition, system).sum(axis=1))
 
     def rate(self, condition: str, system: str) -> Estimate:
         """Estimate the word error rate: errors over words, both summed over the clips."""
-        return estimate_ratio(self.errors(condition, system), self.words, self.seed)
+        return estimate_ratio(self.count_errors(condition, system), self.words, self.seed)
 
-    def network_rates(self, condition: str, system: System) -> list[float]:
+    def compute_network_rates(self, condition: str, system: System) -> list[float]:
         """Return the word error rate of each network by itself."""
         count = len(system.networks)
-        edits = [self.edits(condition, system.name, slice(number, None, count)) for number in range(count)]
+        edits = [self.count_edits(condition, system.name, slice(number, None, count)) for number in range(count)]
         return [estimate_ratio(of_one.sum(axis=1), self.words, self.seed).value for of_one in edits]
 
-    def grammar_rates(self, grammar: Grammar) -> list[Estimate]:
+    def estimate_grammar_rates(self, grammar: Grammar) -> list[Estimate]:
         """Estimate the error rates of the language model by itself, in the order of `grammar.ROWS`."""
         errors = count_grammar_errors(grammar, [clip.said for clip in self.clips])
         return [estimate_ratio(column, self.words, self.seed) for column in errors.T]
 
-    def difference(self, condition: str, contrast: Contrast) -> Difference:
+    def estimate_difference(self, condition: str, contrast: Contrast) -> Difference:
         """Estimate the error rate of a system minus that of the best of the others, paired by clip."""
-        sums = {name: self.errors(condition, name).sum() for name in contrast.others}
+        sums = {name: self.count_errors(condition, name).sum() for name in contrast.others}
         other = min(sums, key=lambda name: sums[name])
-        difference = self.errors(condition, contrast.system) - self.errors(condition, other)
+        difference = self.count_errors(condition, contrast.system) - self.count_errors(condition, other)
         return Difference(other, estimate_ratio(difference, self.words, self.seed))
 
-    def auc(self, condition: str, system: System, stream: str) -> Estimate | None:
+    def estimate_auc(self, condition: str, system: System, stream: str) -> Estimate | None:
         """Estimate how often a corrupted frame is trusted less than another one; None for a stream that is not
         corrupted.
 
@@ -99,11 +99,11 @@ class PartScores:
 
     def ratio(self, condition: str, other: str, system: str) -> Estimate:
         """Estimate the ratio of the error rates under two conditions; NaN where the other one is 0."""
-        return estimate_ratio(self.errors(condition, system), self.errors(other, system), self.seed)
+        return estimate_ratio(self.count_errors(condition, system), self.count_errors(other, system), self.seed)
 
     def change(self, condition: str, other: str, system: str) -> Estimate:
         """Estimate the error rate under one condition minus that under another one, paired by clip."""
-        difference = self.errors(condition, system) - self.errors(other, system)
+        difference = self.count_errors(condition, system) - self.count_errors(other, system)
         return estimate_ratio(difference, self.words, self.seed)
 
 

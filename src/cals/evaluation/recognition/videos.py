@@ -51,7 +51,7 @@ class Videos:
                     "make them, or read fewer clips"
                 )
 
-    def mouths(self, name: str, clip: str, first: int, frames: int, cut: Cut, mouth_px: int) -> U8:
+    def read_mouths(self, name: str, clip: str, first: int, frames: int, cut: Cut, mouth_px: int) -> U8:
         """Return grey mouths [t mouth_px mouth_px] of `frames` frames from `first` on; black where there is no face."""
         return extract_grey_mouths(self._crops(name, clip, first, frames), cut, mouth_px)
 

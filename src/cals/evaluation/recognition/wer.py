@@ -95,7 +95,7 @@ def measure_word_errors(
         if readability is not None and words is not None:
             report.agreement = compare_readers(readability, words, _collect_rates(report))
         write_json(places[0], report.document())
-        places[1].write_text(report.markdown(), encoding="utf-8")
+        places[1].write_text(report.format_markdown(), encoding="utf-8")
         if PLOT in report.files:
             draw_rates(places[2], report)
     journal.close()

@@ -162,7 +162,7 @@ class StudyReport(ABC):
         """Format the results as Markdown."""
 
     @abstractmethod
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
 
     def document(self) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def open_study(
 def write_report(report: StudyReport, document: Path, text: Path) -> None:
     """Write a report as JSON and as Markdown."""
     write_json(document, report.document(), indent=None)
-    text.write_text(report.markdown(), encoding="utf-8")
+    text.write_text(report.format_markdown(), encoding="utf-8")
 
 
 def group_by_part(records: Sequence[Record]) -> dict[str, list[Record]]:

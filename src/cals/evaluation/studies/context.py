@@ -111,16 +111,16 @@ class ContextReport(StudyReport):
                 values = (curve.silence.value, curve.points[0].value, best.value, curve.whole.value)
                 rows.append([part, name, *(f"{value:.3f}" for value in values), window, f"{curve.best_s:.2f}"])
         table = format_table(head, rows, aligned=False)
-        return "\n\n".join([table, self._compare_published(), format_counts(self.clips)])
+        return "\n\n".join([table, self._compare_with_paper(), format_counts(self.clips)])
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         return self.format_page(
             f"How much context {self.settings['model']} needs",
             "![Curves](context.png)\n\nThe sound is cut to k frames on either side of a moment and only that moment is "
             "drawn. `no sound` is silence in place of the whole clip: what the picture alone gives away.",
         )
 
-    def _compare_published(self) -> str:
+    def _compare_with_paper(self) -> str:
         window = list(self.curves.values())[-1]["lmd"].window_s
         if math.isnan(window.value):
             return f"LMD gains nothing from more sound here; published: best near {PUBLISHED_S:g} s."
@@ -183,7 +183,7 @@ def measure_clip(
             units = {str(k): cut_units(network, mel, moments, k) for k in range(config.reach + 1)}
             units[WHOLE] = network.predict_units(mel[None])[0, moments]
             units[SILENCE] = network.predict_units(build_silence(mel, network)[None])[0, moments]
-        generated = reader.read_generated(network, subject, torch.cat(list(units.values())), moments * len(units))
+        generated = reader.read_output(network, subject, torch.cat(list(units.values())), moments * len(units))
         landmarks = dict(zip(units, np.split(generated, len(units)), strict=True))
         by_condition, dropped = build_series(reader.read_real(subject, moments), landmarks)
     return ClipRecord(

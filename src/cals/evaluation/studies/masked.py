@@ -69,7 +69,7 @@ class MaskedReport(StudyReport):
     def format_summary(self) -> str:
         return f"{tabulate_points(self.points, 'frames')}\n\n{format_counts(self.clips)}"
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         return self.format_page(
             f"Mouths of {self.settings['model']} while their sound is hidden",
             "![Curves](masked.png)\n\n![Frames around what is hidden](sheet.png)\n\nOnly hidden frames are judged. "
@@ -77,7 +77,7 @@ class MaskedReport(StudyReport):
         )
 
 
-def measure_masked(
+def measure_masking(
     lips: LipSync,
     corpus: Path,
     out: Path,
@@ -148,7 +148,7 @@ def measure_clip(
         index_of = {frame: index for index, frame in enumerate(frames)}
         real = reader.read_real(subject, frames)
         unmasked = {
-            way.name: reader.read_generated(way.network, subject, way.predict_span_units(clip.mel, [frames]), frames)
+            way.name: reader.read_output(way.network, subject, way.predict_span_units(clip.mel, [frames]), frames)
             for way in compared
             if way.masking == "full"
         }
@@ -159,7 +159,7 @@ def measure_clip(
             generated = {
                 name_series(way.name, length): unmasked[way.name][at]
                 if way.masking == "full"
-                else reader.read_generated(way.network, subject, way.predict_span_units(clip.mel, masked_spans), flat)
+                else reader.read_output(way.network, subject, way.predict_span_units(clip.mel, masked_spans), flat)
                 for way in compared
             }
             length_series, missing = build_series(real[at], generated)

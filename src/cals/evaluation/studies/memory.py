@@ -127,7 +127,7 @@ class MemoryReport:
             ]
         )
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         """Format the report as Markdown."""
         settings = format_settings(self.settings)
         picture = "" if self.information is None else "![Slots by phone](slots.png)\n\n"
@@ -204,7 +204,7 @@ def measure_memory(
             information=measure_information(segments, config.seed) if segments else None,
         )
         write_json(document, report.document(), indent=None)
-        text.write_text(report.markdown(), encoding="utf-8")
+        text.write_text(report.format_markdown(), encoding="utf-8")
         for path in pictures:
             draw_slots(path, *tabulate_slots(segments), f"slots of {model.name} by phone")
     return report

@@ -72,7 +72,7 @@ class MouthReader(Protocol):
         """Return the landmarks of the real frames."""
         ...
 
-    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_output(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the landmarks of the frames as generated, the i-th from units[i] of [n d]."""
         ...
 
@@ -86,7 +86,7 @@ class PictureReader:
     def read_real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, (subject.clip.crops[frame] for frame in frames))
 
-    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_output(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         return self._fit_landmarks(subject, self.render_crops(network, subject, units, frames))
 
     def render_crops(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> Iterator[U8]:
@@ -124,7 +124,7 @@ class MeshReader:
     def read_real(self, subject: StudyClip, frames: Sequence[int]) -> F64:
         return subject.clip.landmarks[list(frames), :, :2].astype(np.float64)
 
-    def read_generated(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
+    def read_output(self, network: LipModel, subject: StudyClip, units: Tensor, frames: Sequence[int]) -> F64:
         """Return the person's resting face plus the predicted motion; the frame's own mouth is not used."""
         if not isinstance(network, MeshLips):
             raise ConfigError(

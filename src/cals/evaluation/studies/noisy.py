@@ -95,7 +95,7 @@ class NoisyReport(StudyReport):
             ]
         )
 
-    def markdown(self) -> str:
+    def format_markdown(self) -> str:
         return self.format_page(
             f"Mouths of {self.settings['model']} under a noisy sound",
             "![Lines](noisy.png)\n\nOnly truly corrupted frames are judged. clean: the sound without noise; noisy: "

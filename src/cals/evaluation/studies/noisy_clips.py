@@ -113,7 +113,7 @@ class NoiseTrial:
         moments = np.flatnonzero(corrupted)[:: self.config.every].tolist()
         others = [wav for key, wav in self.voices.items() if key != pick.key]
         real = self.reader.read_real(subject, moments)
-        clean = self.reader.read_generated(self.network, subject, self.predict_units(clip.mel)[moments], moments)
+        clean = self.reader.read_output(self.network, subject, self.predict_units(clip.mel)[moments], moments)
         by_name: dict[str, Series] = {}
         scores: dict[str, list[float]] = {}
         hidden: dict[str, list[int]] = {}
@@ -122,7 +122,7 @@ class NoiseTrial:
             wav = corrupt_sound(clip.wav, condition.fill_bursts(bursts), step, others)
             masks, reliability = self.choose_masks(wav, corrupted)
             units = self.predict_masked_units(wav, masks)[:, moments]
-            generated = self.reader.read_generated(self.network, subject, units.flatten(0, 1), moments * len(units))
+            generated = self.reader.read_output(self.network, subject, units.flatten(0, 1), moments * len(units))
             ways = [clean, *np.split(generated, len(units))]
             named = {name_series(way, condition): points for way, points in zip(METHODS, ways, strict=True)}
             condition_series, missing = build_series(real, named)

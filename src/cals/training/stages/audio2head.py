@@ -77,7 +77,7 @@ class Audio2HeadStage(HeadStage):
         deviations = torch.cat([poses - poses.mean(dim=0) for poses in self._poses])
         self.model.head.spread.copy_(deviations.std(dim=0).clamp_min(1e-4))
 
-    def parameter_groups(self) -> list[ParameterGroup]:
+    def build_parameter_groups(self) -> list[ParameterGroup]:
         """Return the new parts, and the pretrained audio encoder."""
         pretrained = {id(p) for p in self.model.audio.parameters()}
         return [

@@ -88,7 +88,7 @@ class MeshStage(Stage):
         self._readout = build_lip_readout(model.decoder.mesh)
         self._noise_bank = NoiseBank(model.mel)
 
-    def parameter_groups(self) -> list[ParameterGroup]:
+    def build_parameter_groups(self) -> list[ParameterGroup]:
         """Return two groups: Audio-to-Lip is pretrained and may have a lower learning rate."""
         return [
             ParameterGroup(parameters=list_trainable(self.model.a2l), lr_share=self.config.a2l_lr_share),

@@ -129,7 +129,7 @@ class UNetStage(Stage):
         self._start_path = run / SYNC_START_FILE
         self._sync_start_step = _read_start(self._start_path)
 
-    def parameter_groups(self) -> list[ParameterGroup]:
+    def build_parameter_groups(self) -> list[ParameterGroup]:
         """Return the groups: Audio-to-Lip, pretrained, is frozen first and then slow; all other parts are new."""
         if not isinstance(self.model, UNetLips):
             return [ParameterGroup(parameters=list_trainable(self.model))]

@@ -75,7 +75,7 @@ class PCAVSStage(HeadStage):
         self.model.content.load_state_dict(sync.state_dict())
         self._set_up(config.perceptual, config.discriminator, sync, parents, training, held_out)
 
-    def parameter_groups(self) -> list[ParameterGroup]:
+    def build_parameter_groups(self) -> list[ParameterGroup]:
         """Return the new parts, and the pretrained content encoders."""
         parts = [self.model.identity, self.model.pose, self.model.generator]
         return [

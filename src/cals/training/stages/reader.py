@@ -12,7 +12,7 @@ from cals.checkpoint import Checkpoint
 from cals.data.augment import FaceAugment
 from cals.data.words import WordBatch, WordStore, collate_words, sample_words
 from cals.errors import ConfigError, DataError
-from cals.metrics.accuracy import accuracy, argmax_allowed
+from cals.metrics.accuracy import accuracy, argmax_where
 from cals.models.factory import to_checkpoint
 from cals.models.reader import BLANK, LipReader, ReaderConfig
 from cals.training.config import TrainConfig
@@ -115,7 +115,7 @@ class ReaderStage(Stage):
         slot_of = np.array([config.slot_of[word] for word in config.words])
         slots, pred = slot_of[labels], scores.argmax(axis=1)
         by_slot = {slot: accuracy(pred[slots == slot], labels[slots == slot]) for slot in config.slots if slot in slots}
-        pred_in_slot = argmax_allowed(scores, slot_of[None] == slots[:, None])
+        pred_in_slot = argmax_where(scores, slot_of[None] == slots[:, None])
         return {"accuracy": accuracy(pred, labels), "in_slot": accuracy(pred_in_slot, labels)} | by_slot
 
     def _build_labels(self, batch: WordBatch) -> Tensor:

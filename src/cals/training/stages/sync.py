@@ -66,7 +66,7 @@ class SyncStage(Stage):
         torch.manual_seed(self.seed)
         return SyncModel(self.config.model)
 
-    def parameter_groups(self) -> Sequence[ParameterGroup]:
+    def build_parameter_groups(self) -> Sequence[ParameterGroup]:
         """Return each encoder's layers, and its head at a share of their learning rate, in the network's order."""
         groups = []
         for encoder in self.model.children():

@@ -15,10 +15,10 @@ from test_protocol_scores import FRAMES, record
 
 from cals.cli import main
 from cals.evaluation.drives import RealClip
-from cals.evaluation.protocol import rolled
+from cals.evaluation.protocol import roll
 from cals.evaluation.protocol.pairs import PAIRS
-from cals.evaluation.protocol.rolled import find_bilabials
-from cals.evaluation.protocol.rolled_scores import find_target_frames, score_roll
+from cals.evaluation.protocol.roll import find_bilabials
+from cals.evaluation.protocol.roll_scores import find_target_frames, score_roll
 from cals.evaluation.protocol.strips import COLUMNS, SIDE_PX
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
@@ -73,7 +73,7 @@ def results_folder(folder: Path, others: tuple[Path, Path], tmp_path_factory: py
     out = tmp_path_factory.mktemp("results_folder") / "out"
     (out.parent / "offsets.json").write_text('{"b": 2}')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rolled, "load_recogniser", Listener)
+        patch.setattr(roll, "load_recogniser", Listener)
         more = ("--generated", f"truth={others[0]}", "--generated", f"same={others[1]}", "--model", "debug")
         run(folder, out, "--offsets", str(out.parent / "offsets.json"), *more)
         yield out
@@ -162,7 +162,7 @@ def test_the_list_is_for_other_systems(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(rolled, "load_recogniser", lambda: None)
+    monkeypatch.setattr(roll, "load_recogniser", lambda: None)
     main(["evaluate", str(folder), "--drive", "rolled", "--out", str(tmp_path), "--list-only", "--clips", "1"])
     pairs = json.loads((tmp_path / PAIRS).read_text())["pairs"]
     assert len(pairs) == 1

@@ -14,7 +14,7 @@ import torch
 from block_torch import BLOCK_TORCH
 from cals import CheckpointError, ConfigError, LipSync
 from cals.features.mel import compute_log_mel
-from cals.inference.exported import open_exported
+from cals.inference.export_runtime import open_export
 from cals.inference.load import load_model
 from cals.inference.speech_activity import iterate_speech_probabilities, load_speech_detector
 from cals.media.audio import load_mono
@@ -50,7 +50,7 @@ def iterate_pictures(lips: LipSync) -> Iterator[np.ndarray]:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_networks_agree_with_torch_on_real_speech(folder: Path, runtime: Literal["onnxruntime", "openvino"]) -> None:
     pytest.importorskip(runtime)
-    lips, network = open_exported(folder, runtime)[0].network, load_model("grid-small").network
+    lips, network = open_export(folder, runtime)[0].network, load_model("grid-small").network
     assert isinstance(network, MeshLips)
     wav = load_mono(SPEECH, 16_000)[None, : 16_000 * 6]
     ours, theirs = compute_log_mel(wav, lips.mel), compute_log_mel(torch.from_numpy(wav), network.mel)
@@ -70,7 +70,7 @@ def test_networks_agree_with_torch_on_real_speech(folder: Path, runtime: Literal
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_speech_is_found_as_by_torch(folder: Path, runtime: Literal["onnxruntime", "openvino"]) -> None:
     pytest.importorskip(runtime)
-    detector, wav = open_exported(folder, runtime)[1], load_mono(SPEECH, 16_000)
+    detector, wav = open_export(folder, runtime)[1], load_mono(SPEECH, 16_000)
     ours, theirs = (
         np.concatenate(list(iterate_speech_probabilities(each, np.split(wav, [1000, 30_000]))))
         for each in (detector, load_speech_detector())

@@ -120,7 +120,7 @@ def locate_export(name: str, to: Literal["onnx", "openvino"]) -> Path:
     return hub.get_cache_dir() / "exported" / f"{name}-{to}"
 
 
-def open_exported(
+def open_export(
     model: str | Path, runtime: Literal["onnxruntime", "openvino"]
 ) -> tuple[NamedModel, ExportedSpeechDetector]:
     """Open an exported model by its folder, or by the name of a registered one whose export is in the cache."""

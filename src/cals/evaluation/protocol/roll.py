@@ -33,7 +33,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class RolledSound:
+class RollRecord:
     """Facts of a rolled sound, in a file beside it."""
 
     key: dict[str, Any]
@@ -48,7 +48,7 @@ class RolledSound:
             partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
-    def read(path: Path, key: dict[str, Any] | None = None) -> "RolledSound | None":
+    def read(path: Path, key: dict[str, Any] | None = None) -> "RollRecord | None":
         """Read a file that `save` wrote; None where there is none, or none of this key."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -58,12 +58,12 @@ class RolledSound:
             return None
         if key is not None and document["key"] != key:
             return None
-        return RolledSound(key=document["key"], offset=offset, bilabials=bilabials)
+        return RollRecord(key=document["key"], offset=offset, bilabials=bilabials)
 
 
-def read_rolled_sound(out: Path, pair: Pair) -> RolledSound | None:
+def read_roll_record(out: Path, pair: Pair) -> RollRecord | None:
     """Read the facts of a pair's sound; None where there are none."""
-    return RolledSound.read((out / pair.sound).with_suffix(".json"))
+    return RollRecord.read((out / pair.sound).with_suffix(".json"))
 
 
 def load_offset_models(
@@ -74,12 +74,12 @@ def load_offset_models(
     return scorer.encoders, BlazeFaceMesh(FaceModels(*hub.read_face_models(face_models)))
 
 
-def read_given_offsets(path: Path | None, pairs: PairList) -> dict[str, float]:
+def read_pair_offsets(path: Path | None, pairs: PairList) -> dict[str, float]:
     """Read the offsets that the user gives in a file; empty without one."""
     return {} if path is None else read_offsets(path, [pair.heard for pair in pairs.pairs])
 
 
-def write_rolled_pairs(
+def write_roll_pairs(
     pairs: PairList,
     corpus: Path,
     out: Path,
@@ -109,7 +109,7 @@ def write_rolled_pairs(
             "told": told.get(pair.heard),
             "recogniser": None if recogniser is None else recogniser.name,
         }
-        if sound.is_file() and RolledSound.read(sound.with_suffix(".json"), key) is not None:
+        if sound.is_file() and RollRecord.read(sound.with_suffix(".json"), key) is not None:
             continue
         try:
             clip, offset = _read_in_step(source, encoders, detector, pairs.seconds, told.get(pair.heard))
@@ -119,7 +119,7 @@ def write_rolled_pairs(
             with convert_write_errors(out):
                 with replace_atomically(sound) as partial:
                     roll_sound(clip, partial)
-                RolledSound(key=key, offset=offset, bilabials=bilabials).save(sound.with_suffix(".json"))
+                RollRecord(key=key, offset=offset, bilabials=bilabials).save(sound.with_suffix(".json"))
         except MediaError as error:
             logger.warning("%s: left out: %s", pair.id, error)
             unreadable[pair.id] = str(error)
@@ -140,7 +140,7 @@ def find_bilabials(clip: RealClip, recogniser: PhoneRecogniser) -> tuple[Interva
 
 def _check_offset(sound: Path, offset: ClipOffset) -> None:
     """Raise DataError where a sound of another offset exists, on which other systems may have been run."""
-    old = RolledSound.read(sound.with_suffix(".json"))
+    old = RollRecord.read(sound.with_suffix(".json"))
     if old is not None and sound.is_file() and old.offset.late_frames != offset.late_frames:
         raise DataError(
             f"{sound}: expected a sound delayed by {offset.late_frames:g} frames, found one by "
