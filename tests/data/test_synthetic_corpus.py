@@ -105,13 +105,13 @@ def test_with_another_reach_only_the_mouth_is_another() -> None:
 def test_the_mesh_opens_and_widens_by_the_pixels_it_is_told() -> None:
     mesh = load_geometry()
     tracks = np.array([[0, 0, 0], [0.5, 0, 0], [0, 1, 0], [0.25, -0.5, 1]], float)
-    faces = mesh.faces(Shape(), tracks, np.zeros(4))
+    faces = mesh.build_faces(Shape(), tracks, np.zeros(4))
     gap = (faces[:, [178, 14, 402], 1] - faces[:, [81, 13, 311], 1]).mean(axis=1)
     width = faces[:, 291, 0] - faces[:, 61, 0]
     np.testing.assert_allclose(gap, OPEN_PX * tracks[:, 0], atol=1e-6)
     np.testing.assert_allclose(width - width[0], WIDE_PX * tracks[:, 1], atol=1e-6)
     assert faces[3, [13, 14], 2].mean() < faces[0, [13, 14], 2].mean() - 4  # forward is towards the camera
-    shut = mesh.faces(Shape(), tracks[:1], np.ones(1))[0]
+    shut = mesh.build_faces(Shape(), tracks[:1], np.ones(1))[0]
     assert np.abs(shut[159] - shut[145]).max() < 1e-9
     still = HeadTrack(np.zeros((4, 3)), np.ones(4), np.tile([64.0, 34.0], (4, 1)), np.zeros(4))
     np.testing.assert_allclose(apply_head_motion(faces, still), faces, atol=1e-9)
@@ -143,9 +143,9 @@ def test_people_differ_and_light_falls_from_its_side() -> None:
     assert one == sample_speaker(0, 0)
     rng = np.random.default_rng(0)
     plain = sample_scene(rng)
-    face = apply_head_motion(load_geometry().faces(Shape(), np.zeros((1, 3)), np.zeros(1)), sample_head_motion(1, rng))[
-        0
-    ]
+    face = apply_head_motion(
+        load_geometry().build_faces(Shape(), np.zeros((1, 3)), np.zeros(1)), sample_head_motion(1, rng)
+    )[0]
     sides = []
     for x in (-0.7, 0.7):
         lit = type(plain)(light=(x, 0.0, -0.71), ambient=0.4, warmth=0.0, ground=plain.ground, seed=1)
