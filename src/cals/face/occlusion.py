@@ -31,7 +31,7 @@ _LIP_PATCHES = (
     *((84, 85, 90, 91, 180, 181), (314, 315, 320, 321, 404, 405)),  # lower lip
 )
 _PATCHES = (*_SKIN_PATCHES, *_LIP_PATCHES)
-_SKIN, _LIPS, _ALL = slice(0, len(_SKIN_PATCHES)), slice(len(_SKIN_PATCHES), None), slice(None)
+_SKIN, _LIPS = slice(0, len(_SKIN_PATCHES)), slice(len(_SKIN_PATCHES), None)
 _POINTS = np.array([point for patch in _PATCHES for point in patch])
 _PATCH_INDEX = np.repeat(np.arange(len(_PATCHES)), [len(patch) for patch in _PATCHES])
 _PATCH_MEANS = np.equal.outer(np.arange(len(_PATCHES)), _PATCH_INDEX) / np.bincount(_PATCH_INDEX)[:, None]
@@ -93,34 +93,29 @@ class OcclusionDetector:
         view, score = measure_mouth(crop, landmarks)
         warm_up = max(0.0, 1 - float(self._observed_s / _WARM_UP_S))
         scale = _MAX_NOVELTY + _EXTRA_NOVELTY * warm_up
-        novelty, skin_novelty = (self._compute_novelty(view, patches) / scale for patches in (_ALL, _SKIN))
+        differences = self._compute_differences(view) / scale
+        novelty, skin_novelty = _average_worst(differences), _average_worst(differences[_SKIN])
         limit = _HYSTERESIS if self._occluded else 1.0
         if score > _MAX_BARE_SCORE or novelty <= limit:
             self._change = None
-        elif self._change is None or _compute_difference(self._change[1][None], view, _ALL) > _MAX_CHANGE:
+        elif self._change is None or _average_worst(_compute_differences(self._change[1][None], view)) > _MAX_CHANGE:
             self._change = (time_s, view)
         elif time_s - self._change[0] >= _RELIGHT_S:
             self._reset()
             novelty = 0.0
-        is_unlike, is_certain = max(score, novelty) > limit, max(score, skin_novelty) > limit
-        self._occluded = is_unlike and (self._occluded or is_certain or not self._may_be_pressed(time_s))
-        if is_unlike and not self._occluded:
-            return False  # neither a view to learn nor the end of one
+        if max(score, novelty) > limit >= max(score, skin_novelty) and not self._occluded:
+            # rolled in lips, for a moment: neither a view to learn nor the end of one
+            self._pressed_since_s = time_s if self._pressed_since_s is None else self._pressed_since_s
+            if time_s - self._pressed_since_s < _PRESS_S:
+                return False
         self._pressed_since_s = None
+        self._occluded = max(score, novelty) > limit
         self._add_view(view, time_s)
         return self._occluded
 
-    def _may_be_pressed(self, time_s: Fraction) -> bool:
-        """Return whether lips that look new may be rolled in: for a moment."""
-        if self._pressed_since_s is None:
-            self._pressed_since_s = time_s
-        return time_s - self._pressed_since_s < _PRESS_S
-
-    def _compute_novelty(self, view: F32, patches: slice) -> float:
-        """Compute the difference of a view's patches from all stored ones; 0 when there are none."""
-        if not len(self._views):
-            return 0.0
-        return _compute_difference(self._views, view, patches)
+    def _compute_differences(self, view: F32) -> NDArray[np.floating[Any]]:
+        """Compute the difference of each patch of a view from all stored views; 0 when there are none."""
+        return _compute_differences(self._views, view) if len(self._views) else np.zeros(len(_PATCHES))
 
     def _add_view(self, view: F32, time_s: Fraction) -> None:
         if self._occluded:
@@ -133,7 +128,7 @@ class OcclusionDetector:
         while time_s - self._candidates[0][0] >= delay_s:
             since_s, candidate = self._candidates.popleft()
             self._observed_s += self._candidates[0][0] - since_s
-            if self._compute_novelty(candidate, _ALL) > _MIN_VIEW_DISTANCE:
+            if _average_worst(self._compute_differences(candidate)) > _MIN_VIEW_DISTANCE:
                 # drop the oldest ones, except the first
                 self._views = np.concatenate([self._views[:1], self._views[1:][-(_MAX_VIEWS - 2) :], candidate[None]])
 
@@ -169,10 +164,10 @@ def measure_mouth(crop: U8, landmarks: NDArray[Any]) -> tuple[F32, float]:
     return features, score
 
 
-def _compute_difference(views: F32, view: F32, patches: slice) -> float:
-    """Compute the difference of `view` [n 4] from the nearest of `views` [m n 4], in the worst of `patches`."""
-    distances = np.abs(views - view).mean(axis=2) @ _PATCH_MEANS[patches].T
-    return _average_worst(distances.min(axis=0))
+def _compute_differences(views: F32, view: F32) -> NDArray[np.floating[Any]]:
+    """Compute the difference of each patch of `view` [n 4] from the nearest of `views` [m n 4]."""
+    distances = np.abs(views - view).mean(axis=2) @ _PATCH_MEANS.T
+    return np.asarray(distances.min(axis=0))
 
 
 def _average_worst(patches: NDArray[Any]) -> float:
