@@ -1,6 +1,6 @@
 """Steps a second and peak memory of `cals train`, preset by preset, each in a process of its own.
 
-Run: python benchmarks/train.py CORPUS [--splits FILE] [--sync DIR] [--a2l DIR] [--presets ...] [--accelerator cpu]
+Run: python benchmarks/train.py CORPUS [--splits FILE] [--sync DIR] [--a2l DIR] [--presets ...] [--accelerator auto]
 """
 
 import argparse
@@ -21,6 +21,7 @@ import torch
 from cals import hub
 from cals.training import presets, run
 from cals.training.loop import RunOptions
+from cals.training.systems import SYSTEMS
 
 STEPS = 16
 """The first half warms up."""
@@ -32,6 +33,8 @@ STAGES: dict[str, tuple[dict[str, Any], Any]] = {
     "reader": (presets.READER, run.train_reader),
     "avsr": (presets.AVSR, run.train_avsr),
 }
+AUDIO_TO_LIP = {system.l2f: system.a2l for system in SYSTEMS["small"].values() if system.a2l}
+"""Which Audio-to-Lip a Lip-to-Face starts from, by preset."""
 DEFAULT = (
     "sync-grid-small",
     "a2l-grid-small",
@@ -54,20 +57,27 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, float]:
     whole = registry[name]
     registry[name] = replace(whole, train=replace(whole.train, steps=STEPS, validate_every=STEPS))
     times: list[float] = []
-    parents = {"a2l": [options.sync], "l2f": [options.sync, options.a2l]}.get(stage, [])
+    corpus = run.Corpus(folder=options.corpus, splits=options.splits)
     with tempfile.TemporaryDirectory() as place:
-        train(
-            name,
-            run.Corpus(folder=options.corpus, splits=options.splits),
-            *parents,
-            RunOptions(run=Path(place) / "run", accelerator=options.accelerator),
-            lambda *_: times.append(time.monotonic()),
-        )
+        parents = [options.sync] if stage in ("a2l", "l2f") else []
+        if stage == "l2f":
+            a2l = AUDIO_TO_LIP.get(name)
+            parents.append(a2l and (options.a2l or train_briefly(a2l, corpus, options, Path(place) / "a2l")))
+        run_options = RunOptions(run=Path(place) / "run", accelerator=options.accelerator)
+        train(name, corpus, *parents, run_options, lambda *_: times.append(time.monotonic()))
     step_s = statistics.median(after - before for before, after in pairwise(times[STEPS // 2 : -1]))
     memory = {"memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     if torch.cuda.is_available():
         memory["gpu_mb"] = torch.cuda.max_memory_allocated() / 2**20
     return {"step_s": step_s} | memory
+
+
+def train_briefly(name: str, corpus: run.Corpus, options: argparse.Namespace, place: Path) -> Path:
+    """Train Audio-to-Lip for one step, for a stage that starts from it; returns its checkpoint."""
+    whole = presets.A2L[name]
+    presets.A2L[name] = replace(whole, train=replace(whole.train, steps=1))
+    run.train_a2l(name, corpus, options.sync, RunOptions(run=place, accelerator=options.accelerator))
+    return place / "model"
 
 
 def main() -> None:
@@ -76,9 +86,9 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--splits", type=Path)
     parser.add_argument("--sync", type=Path, default=SHIPPED / "sync")
-    parser.add_argument("--a2l", type=Path, help="checkpoint of a trained Audio-to-Lip, for the l2f presets of CALS")
+    parser.add_argument("--a2l", type=Path, help="a trained Audio-to-Lip for the l2f presets of CALS, else one is made")
     parser.add_argument("--presets", nargs="+", default=DEFAULT)
-    parser.add_argument("--accelerator", default="cpu")
+    parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:

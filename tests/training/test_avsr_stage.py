@@ -181,10 +181,24 @@ def test_without_times_of_words_batches_are_of_whole_clips(spoken: Path) -> None
     assert len(without._sample(np.random.default_rng(0))) == clips
 
 
+def test_training_goes_from_words_to_whole_clips(spoken: Path) -> None:
+    learner = stage(spoken, {"pieces": 1.0, "pieces_until": 0.5, "most_words": 1}, steps=40)
+    clips = learner.config.clips
+
+    def count_pieces() -> int:
+        return sum(len(learner._sample(np.random.default_rng(seed))) > clips for seed in range(40))
+
+    assert count_pieces() == 40
+    learner.step = 10
+    assert 10 < count_pieces() < 30
+    learner.step = 20
+    assert count_pieces() == 0
+
+
 def test_a_corpus_without_text_and_wrong_settings_are_refused(spoken: Path, tmp_path: Path) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({"train": ["b-0"], "val_seen": [], "val_unseen": []}))
     corpus = Corpus(folder=spoken, splits=tmp_path / "splits.json")
     with pytest.raises(DataError, match=r"found none in 1; put transcripts"):
         train_avsr("avsr-debug", corpus, RunOptions(run=tmp_path / "run", accelerator="cpu"))
-    with pytest.raises(ConfigError, match="missing and pieces in 0"):
+    with pytest.raises(ConfigError, match="missing, pieces and pieces_until in 0"):
         AVSRStageConfig(missing=1.5)

@@ -19,7 +19,7 @@ from cals.data.store import ClipStore, load_split_names
 from cals.data.voice_bank import BankConfig
 from cals.errors import CheckpointError, ConfigError, DataError
 from cals.features.mel import MelConfig
-from cals.training.loop import RunOptions, train
+from cals.training.loop import RunOptions, resolve_device, train
 from cals.training.optim import compute_lr_share
 from cals.training.presets import SYNC, get_preset
 from cals.training.run import Corpus, load_sync
@@ -103,7 +103,17 @@ def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
     coverage = [line["coverage"] for line in read_log(run, "train")]
     assert 0.3 < sum(coverage) / len(coverage) < 0.8
     with pytest.raises(CheckpointError, match="expected sync encoders, found a 'a2l'"):
-        load_sync(run / "model")
+        load_sync(run / "model", RunOptions(run=run))
+
+
+def test_each_process_measures_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert resolve_device("cuda") == torch.device("cuda", 3)
 
 
 def test_other_voices_are_for_training_only(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -137,10 +138,16 @@ def _train(
     return metrics
 
 
+def resolve_device(accelerator: str) -> torch.device:
+    """Return the device that a process trains on, of several GPUs its own; known before the processes are launched."""
+    if accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
 def _launch(config: TrainConfig, options: RunOptions) -> tuple[Fabric, str]:
     """Launch the processes; returns Fabric and the precision: bfloat16 only where it is fast, unlike on many CPUs."""
-    on_gpu = options.accelerator in ("cuda", "gpu") or (options.accelerator == "auto" and torch.cuda.is_available())
-    fast = is_bf16_fast(torch.device("cuda" if on_gpu else "cpu"))
+    fast = is_bf16_fast(resolve_device(options.accelerator))
     precision: Literal["32-true", "bf16-mixed"] = config.precision if fast else "32-true"
     fabric = Fabric(accelerator=options.accelerator, devices=options.devices, precision=precision)
     fabric.launch()

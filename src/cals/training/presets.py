@@ -182,7 +182,7 @@ _AVSR_SMALL = AVSRConfig(
     decoder_layers=2,
 )
 """A twentieth of the published sizes, with a pretrained audio front-end: hours on two cores."""
-_TRAIN_LONG = TrainConfig(steps=3000, lr=6e-4, validate_every=500, ema=0.995)
+_TRAIN_LONG = TrainConfig(steps=3000, lr=1e-3, validate_every=500, ema=0.995)
 _TRAIN_SHORT = replace(_TRAIN_LONG, steps=1500)
 """For faster learners than video alone: audio, and both streams on pretrained front-ends."""
 _AVSR_GRID = AVSRStageConfig(
@@ -200,7 +200,7 @@ AVSR: dict[str, AVSRStageConfig] = {
     "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, scoring=False)),
     "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="audio")),
     "avsr-grid-small-video": replace(  # lips are learnt from single words sooner than from sentences
-        _AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG, pieces=0.75, most_words=1
+        _AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG, most_words=1
     ),
     "avsr-grid-small-waveform": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, whisper=None), train=_TRAIN_LONG),
     "avsr-drawn-small": replace(_AVSR_GRID, train=_TRAIN_LONG),

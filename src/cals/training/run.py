@@ -30,7 +30,7 @@ from cals.models.synctalk import SyncTalkFace, SyncTalkFaceConfig
 from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
-from cals.training.loop import RunOptions, train
+from cals.training.loop import RunOptions, resolve_device, train
 from cals.training.offsets import measure_clip_offsets
 from cals.training.presets import LipsStageConfig, get_preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
@@ -222,7 +222,7 @@ def train_a2l_stage(
 ) -> dict[str, float]:
     """Train Audio-to-Lip as `train_a2l` does, with a given config."""
     torch.manual_seed(config.train.seed)
-    encoders = load_sync(sync)
+    encoders = load_sync(sync, options)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:
         raise CheckpointError(
             f"{sync}: expected sync encoders with embeddings of {config.model.unit} and the preset's mel, "
@@ -277,7 +277,7 @@ def train_l2f_stage(
     parents = {"sync": compute_weights_sha256(sync), "a2l": compute_weights_sha256(a2l)} | _describe_front_parent(
         a2l_config
     )
-    encoders, (training, held_out) = load_sync(sync), corpus.open_clips(a2l_config.mel)
+    encoders, (training, held_out) = load_sync(sync, options), corpus.open_clips(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
@@ -328,7 +328,7 @@ def _train_unet_windows(
         model = Wav2Lip(lip_config)
     else:
         model = SyncTalkFace(SyncTalkFaceConfig(**vars(lip_config), recall=config.recall))
-    encoders, (training, held_out) = load_sync(sync), corpus.open_clips(window.mel)
+    encoders, (training, held_out) = load_sync(sync, options), corpus.open_clips(window.mel)
     parents = {"sync": compute_weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
 
@@ -340,7 +340,7 @@ def _train_head(
     options: RunOptions,
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
-    encoders, parents = load_sync(sync), {"sync": compute_weights_sha256(sync)}
+    encoders, parents = load_sync(sync, options), {"sync": compute_weights_sha256(sync)}
     stores = corpus.open_clips(encoders.config.mel)
     if isinstance(config, PCAVSStageConfig):
         return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
@@ -363,6 +363,6 @@ def _load_or_fit_mesh(training: ClipStore, components: int, run: Path) -> FaceMe
     return mesh
 
 
-def load_sync(folder: Path) -> SyncModel:
-    """Load the sync encoders of a checkpoint, frozen."""
-    return build_frozen(SyncModel, load_checkpoint(folder))
+def load_sync(folder: Path, options: RunOptions) -> SyncModel:
+    """Load frozen sync encoders on the device of the run: they encode all clips before its first step."""
+    return build_frozen(SyncModel, load_checkpoint(folder)).to(resolve_device(options.accelerator))

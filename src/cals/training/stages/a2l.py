@@ -62,7 +62,8 @@ class A2LStage(Stage):
         self._held_out_targets = {part: _compute_targets(sync, store) for part, store in held_out.items()}
         if front is not None:
             load_front_end(self.model, front, parents[FRONT_PARENT], parents)
-        self.model.front.fit_statistics([training.mel(i) for i in range(len(training))])
+        device = next(sync.parameters()).device  # a pretrained front-end encodes all clips here
+        self.model.front.to(device).fit_statistics([training.mel(i).to(device) for i in range(len(training))])
 
     def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
         """Compute the squared error at masked steps (and, weighted, at others); `coverage` is the masked share."""

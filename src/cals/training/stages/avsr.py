@@ -42,12 +42,14 @@ class AVSRStageConfig:
     unit: Unit = "characters"
     """Unit of the tokens: characters or words of the training texts."""
     clips: int = 8
-    pieces: float = 0.5
-    """Share of batches that consist of pieces of 1 to `most_words` words, where the times of words are known ([D]).
+    pieces: float = 1.0
+    """Share of the first batches that consist of pieces of 1 to `most_words` words, where their times are known ([D]).
 
-    Short pieces are easier to learn, as in the usual curriculum on LRS2 that begins with single words. They also carry
-    no sentence structure.
+    Short pieces are easier to learn, as in the usual curriculum on LRS2 that begins with single words. The share falls
+    evenly to 0: a decoder that has seen nothing but pieces ends every sentence after a word or two.
     """
+    pieces_until: float = 0.6
+    """Share of the steps after which all batches are of whole utterances ([D])."""
     most_words: int = 3
     ctc_weight: float = 0.1
     smoothing: float = 0.1
@@ -66,11 +68,11 @@ class AVSRStageConfig:
     """Beam search of validation."""
 
     def __post_init__(self) -> None:
-        shares = (self.ctc_weight, self.smoothing, self.missing, self.pieces)
+        shares = (self.ctc_weight, self.smoothing, self.missing, self.pieces, self.pieces_until)
         if min(self.clips, self.most_words) < 1 or not all(0 <= share <= 1 for share in shares):
             raise ConfigError(
-                "avsr: expected 1 or more clips and most_words, and ctc_weight, smoothing, missing and pieces in 0..1, "
-                f"found {self.clips} and {self.most_words}, and {', '.join(map(str, shares))}"
+                "avsr: expected 1 or more clips and most_words, and ctc_weight, smoothing, missing, pieces and "
+                f"pieces_until in 0..1, found {self.clips} and {self.most_words}, and {', '.join(map(str, shares))}"
             )
 
 
@@ -124,11 +126,16 @@ class AVSRStage(Stage):
     def _sample(self, rng: np.random.Generator) -> list[Utterance]:
         """Sample whole utterances, or a few words each of more utterances: about as much speech."""
         config = self.config
-        if not self._has_times or rng.random() >= config.pieces:
+        if not self._has_times or rng.random() >= self._compute_piece_share():
             return sample_utterances(self._training, rng, config.clips)
         count = int(rng.integers(1, config.most_words, endpoint=True))
         clips = config.clips * max(1, round(self._mean_words / count))
         return [cut_words(utterance, rng, count) for utterance in sample_utterances(self._training, rng, clips)]
+
+    def _compute_piece_share(self) -> float:
+        """Compute the share of batches that consist of pieces at the current step."""
+        last = self.config.pieces_until * self.train.steps
+        return self.config.pieces * max(0.0, 1 - self.step / last) if last else 0.0
 
     def _to_inputs(self, batch: UtteranceBatch, device: torch.device) -> tuple[Tensor | None, Tensor | None, Tensor]:
         model = self.config.model
