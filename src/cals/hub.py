@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LipModelEntry:
-    """A registered lip model."""
+class ModelEntry:
+    """A registered lip model or recogniser."""
 
     summary: str
     licence: str = "Apache-2.0"
@@ -32,13 +32,19 @@ class LipModelEntry:
 
 BUILTIN_WEIGHTS = Path(__file__).parent / "weights"
 MODELS = {
-    "grid-small": LipModelEntry(
+    "grid-small": ModelEntry(
         summary="speaks: trained on GRID (one voice above all); moves the person's own pixels, ships in the package",
         folder=BUILTIN_WEIGHTS / "grid-small",
     ),
-    "debug": LipModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
+    "debug": ModelEntry(summary="random weights: runs the whole way but speaks nothing (for tests and timing)"),
 }
 DEFAULT_MODEL = "grid-small"
+RECOGNIZERS = {
+    "avsr-grid-small": ModelEntry(
+        summary="reads GRID's sentences (51 words, one grammar) from sound and lips, ships in the package",
+        folder=BUILTIN_WEIGHTS / "avsr-grid-small",
+    ),
+}
 FRONT_END_WEIGHTS = BUILTIN_WEIGHTS / "whisper-tiny-en"
 """Checkpoint of the phonetic front-end of lip models."""
 FRONT_END_SUMMARY = (

@@ -12,11 +12,21 @@ from cals import Transcriber
 from cals.checkpoint import Checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError, ConfigError, MediaError
+from cals.metrics.wer import word_error_rate
 from cals.models.avsr.beam import BeamConfig
 from cals.models.sync import SyncConfig, SyncModel
 from recognizer import save_recognizer
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_recogniser_that_ships_reads_a_stranger() -> None:
+    transcript = Transcriber("avsr-grid-small").transcribe(ROOT / "examples" / "grid-s20.mp4")
+    assert word_error_rate([("bin red by k seven now", transcript.text)]).rate.value <= 2 / 6
+    with pytest.raises(CheckpointError, match="or one of avsr-grid-small, found 'avsr-grid'; did you mean"):
+        Transcriber("avsr-grid")
 
 
 def test_errors_of_the_model(tmp_path: Path, recognizer_folder: Path) -> None:

@@ -6,14 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint, save_checkpoint
 from cals.cli import main
 from cals.errors import CheckpointError
+from cals.inference.load import load_recognizer
 from cals.models.debug import DebugConfig, DebugLips
 from cals.models.factory import to_checkpoint
 from cals.models.sync import SyncConfig, SyncModel
 from cals.training.bundle import write_bundle
+from recognizer import save_recognizer
 
 
 @pytest.fixture
@@ -32,6 +35,17 @@ def sync(tmp_path: Path) -> Path:
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_recogniser_is_bundled_too(tmp_path: Path) -> None:
+    run = save_recognizer(tmp_path / "run" / "model")
+    loaded = load_recognizer(write_bundle(run, tmp_path / "reader"))
+    assert (loaded.name, loaded.network.config) == ("reader", load_recognizer(run).network.config)
+    weights = load_checkpoint(tmp_path / "reader").weights
+    halved = {name for name, value in weights.items() if value.dtype == torch.float16}
+    assert halved == {
+        name for name, value in load_checkpoint(run).weights.items() if value.is_floating_point() and value.ndim > 1
+    }
 
 
 def test_an_older_bundle_is_replaced_whole_but_for_its_card(tmp_path: Path, model: Path, sync: Path) -> None:

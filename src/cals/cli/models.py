@@ -65,6 +65,8 @@ def models(
 def _print_models() -> None:
     for name, entry in hub.MODELS.items():
         print(f"{name}\tlip model\t{entry.licence}\t{entry.summary}")
+    for name, entry in hub.RECOGNIZERS.items():
+        print(f"{name}\trecogniser\t{entry.licence}\t{entry.summary}")
     print(f"{hub.FRONT_END_WEIGHTS.name}\tfront-end\t{hub.WHISPER_FILE.licence}\t{hub.FRONT_END_SUMMARY}")
     print(f"{hub.SPEECH_DETECTOR_WEIGHTS.name}\tspeech detector\tMIT\t{hub.SPEECH_DETECTOR_SUMMARY}")
     for item in hub.FACE_FILES:

@@ -94,7 +94,7 @@ def _examine_devices() -> Iterator[Finding]:
 
 
 def _examine_models() -> Iterator[Finding]:
-    shipped = {name: entry.folder for name, entry in hub.MODELS.items() if entry.folder is not None}
+    shipped = {name: entry.folder for name, entry in (hub.MODELS | hub.RECOGNIZERS).items() if entry.folder is not None}
     shipped |= {folder.name: folder for folder in (hub.FRONT_END_WEIGHTS, hub.SPEECH_DETECTOR_WEIGHTS)}
     for name, folder in shipped.items():
         yield _check(f"model {name}", partial(_describe_weights, folder))

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,7 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
         return _build_debug_model() if shipped is None else _load_folder(shipped, name)
     if folder.is_dir():
         return _load_folder(folder, folder.resolve().name)
-    matches = difflib.get_close_matches(name, hub.MODELS, n=1)
-    raise CheckpointError(
-        f"model: expected a checkpoint folder or one of {', '.join(sorted(hub.MODELS))}, found {name!r}"
-        + (f"; did you mean {matches[0]!r}?" if matches else "")
-    )
+    raise CheckpointError(_describe_missing("model", name, hub.MODELS))
 
 
 def place_model(model: LoadedModel, device: str, precision: Precision) -> None:
@@ -81,13 +78,29 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     return LoadedModel(name, compute_weights_sha256(folder)[:12], network)
 
 
-def load_recognizer(folder: str | Path) -> LoadedRecognizer:
-    """Load a checkpoint folder of `cals train avsr`; CheckpointError where it is none, or damaged."""
-    folder = Path(folder)
+def load_recognizer(name_or_folder: str | Path) -> LoadedRecognizer:
+    """Load a registered recogniser, or a checkpoint folder of `cals train avsr`; where both exist the name wins.
+
+    Raises CheckpointError, with the nearest name, when there is neither.
+    """
+    name, folder = str(name_or_folder), Path(name_or_folder)
+    entry = hub.RECOGNIZERS.get(name)
+    if entry is not None and entry.folder is not None:
+        folder = entry.folder
+    elif not folder.is_dir():
+        raise CheckpointError(_describe_missing("recogniser", name, hub.RECOGNIZERS))
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
     return LoadedRecognizer(folder.resolve().name, compute_weights_sha256(folder)[:12], network, language)
+
+
+def _describe_missing(kind: str, name: str, registry: Iterable[str]) -> str:
+    """Describe what was expected in place of an unknown name, with the nearest one."""
+    matches = difflib.get_close_matches(name, registry, n=1)
+    return f"{kind}: expected a checkpoint folder or one of {', '.join(sorted(registry))}, found {name!r}" + (
+        f"; did you mean {matches[0]!r}?" if matches else ""
+    )
 
 
 def _attach_front_end(network: nn.Module, checkpoint: Checkpoint) -> None:
