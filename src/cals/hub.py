@@ -40,9 +40,9 @@ MODELS = {
 }
 DEFAULT_MODEL = "grid-small"
 RECOGNIZERS = {
-    "avsr-grid-small": ModelEntry(
+    "avsr-grid-small-noscores": ModelEntry(
         summary="reads GRID's sentences (51 words, one grammar) from sound and lips, ships in the package",
-        folder=BUILTIN_WEIGHTS / "avsr-grid-small",
+        folder=BUILTIN_WEIGHTS / "avsr-grid-small-noscores",
     ),
 }
 FRONT_END_WEIGHTS = BUILTIN_WEIGHTS / "whisper-tiny-en"
