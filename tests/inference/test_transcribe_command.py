@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_recogniser_that_ships_reads_a_stranger() -> None:
     transcript = Transcriber("avsr-grid-small-noscores").transcribe(ROOT / "examples" / "grid-s20.mp4")
     assert word_error_rate([("bin red by k seven now", transcript.text)]).rate.value <= 3 / 6
-    with pytest.raises(CheckpointError, match="or one of avsr-grid-small-noscores, found 'avsr-grid'; did you mean"):
-        Transcriber("avsr-grid")
+    with pytest.raises(CheckpointError, match="or one of avsr-grid-small-noscores, found 'avsr-grid-small'; did you mean"):
+        Transcriber("avsr-grid-small")
 
 
 def test_errors_of_the_model(tmp_path: Path, recognizer_folder: Path) -> None:
