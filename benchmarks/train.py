@@ -74,9 +74,9 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, float]:
 
 def train_briefly(name: str, corpus: run.Corpus, options: argparse.Namespace, place: Path) -> Path:
     """Train Audio-to-Lip for one step, for a stage that starts from it; returns its checkpoint."""
-    whole = presets.A2L[name]
-    presets.A2L[name] = replace(whole, train=replace(whole.train, steps=1))
-    run.train_a2l(name, corpus, options.sync, RunOptions(run=place, accelerator=options.accelerator))
+    config = presets.A2L[name]
+    config = replace(config, train=replace(config.train, steps=1))
+    run.train_a2l_stage(config, corpus, options.sync, RunOptions(run=place, accelerator=options.accelerator))
     return place / "model"
 
 

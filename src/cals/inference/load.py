@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +51,8 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 
     Raises CheckpointError, with the nearest name, when there is neither.
     """
-    name, folder = str(name_or_folder), Path(name_or_folder)
-    if name in hub.MODELS:
-        shipped = hub.MODELS[name].folder
-        return _build_debug_model() if shipped is None else _load_folder(shipped, name)
-    if folder.is_dir():
-        return _load_folder(folder, folder.resolve().name)
-    raise CheckpointError(_describe_missing("model", name, hub.MODELS))
+    folder = _find_folder("model", name_or_folder, hub.MODELS)
+    return _build_debug_model() if folder is None else _load_folder(folder)
 
 
 def place_model(model: LoadedModel, device: str, precision: Precision) -> None:
@@ -71,11 +66,11 @@ def place_model(model: LoadedModel, device: str, precision: Precision) -> None:
     set_precision(model.network, precision)
 
 
-def _load_folder(folder: Path, name: str) -> LoadedModel:
+def _load_folder(folder: Path) -> LoadedModel:
     checkpoint = load_checkpoint(folder)
     network = from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
-    return LoadedModel(name, compute_weights_sha256(folder)[:12], network)
+    return LoadedModel(folder.resolve().name, compute_weights_sha256(folder)[:12], network)
 
 
 def load_recognizer(name_or_folder: str | Path) -> LoadedRecognizer:
@@ -83,23 +78,28 @@ def load_recognizer(name_or_folder: str | Path) -> LoadedRecognizer:
 
     Raises CheckpointError, with the nearest name, when there is neither.
     """
-    name, folder = str(name_or_folder), Path(name_or_folder)
-    entry = hub.RECOGNIZERS.get(name)
-    if entry is not None and entry.folder is not None:
-        folder = entry.folder
-    elif not folder.is_dir():
-        raise CheckpointError(_describe_missing("recogniser", name, hub.RECOGNIZERS))
+    folder = _find_folder("recogniser", name_or_folder, hub.RECOGNIZERS)
+    assert folder is not None  # each has weights
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
     return LoadedRecognizer(folder.resolve().name, compute_weights_sha256(folder)[:12], network, language)
 
 
-def _describe_missing(kind: str, name: str, registry: Iterable[str]) -> str:
-    """Describe what was expected in place of an unknown name, with the nearest one."""
+def _find_folder(kind: str, name_or_folder: str | Path, registry: Mapping[str, hub.ModelEntry]) -> Path | None:
+    """Return the folder of a registered name, None for a model without one; or the folder itself.
+
+    Raises CheckpointError, with the nearest name, when there is neither.
+    """
+    name, folder = str(name_or_folder), Path(name_or_folder)
+    if name in registry:
+        return registry[name].folder
+    if folder.is_dir():
+        return folder
     matches = difflib.get_close_matches(name, registry, n=1)
-    return f"{kind}: expected a checkpoint folder or one of {', '.join(sorted(registry))}, found {name!r}" + (
-        f"; did you mean {matches[0]!r}?" if matches else ""
+    raise CheckpointError(
+        f"{kind}: expected a checkpoint folder or one of {', '.join(sorted(registry))}, found {name!r}"
+        + (f"; did you mean {matches[0]!r}?" if matches else "")
     )
 
 
