@@ -24,4 +24,4 @@ def mesh() -> FaceMesh:
 
 @pytest.fixture(scope="module")
 def decoder(mesh: FaceMesh) -> MeshDecoder:
-    return mesh_lips(mesh).decoder
+    return mesh_lips(mesh, appearance=3).decoder

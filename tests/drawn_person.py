@@ -56,13 +56,16 @@ def build_mesh(components: int = 2, *, moving_heads: bool = False) -> FaceMesh:
     return measure_mesh(clips, list(SHAPES), components)
 
 
-def mesh_lips(mesh: FaceMesh) -> MeshLips:
+def mesh_lips(mesh: FaceMesh, appearance: int = 0) -> MeshLips:
     """Build a model with random weights, whose mean speaker opens the mouth as the synthetic persons do."""
     torch.manual_seed(0)
-    decoder = MeshConfig(unit=16, components=len(mesh.basis), hidden=16, triangles=len(mesh.triangles))
+    decoder = MeshConfig(
+        unit=16, components=len(mesh.basis), appearance=appearance, hidden=16, triangles=len(mesh.triangles)
+    )
     model = MeshLips(MeshLipsConfig(a2l=A2L, decoder=decoder)).eval()
     model.decoder.mesh.load_state_dict(mesh.state_dict())
     model.decoder.opening_px.fill_(float(np.std(openings(400, 0))))
+    model.decoder.appearance_basis.normal_(std=0.1)
     return model
 
 
@@ -77,7 +80,8 @@ def bias_model(model: MeshLips, motion: Tensor) -> Tensor:
     with torch.no_grad():
         last = model.decoder.head[-1]
         last.weight.zero_()
-        last.bias.copy_(motion)
+        last.bias.zero_()
+        last.bias[: len(motion)] = motion
     return torch.zeros(1, 16)
 
 

@@ -13,12 +13,12 @@ from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_ligh
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import MIN_REFERENCE_GAP_S
-from cals.models.mesh import measure_lip_gap
+from cals.models.mesh import FaceMesh, measure_lip_gap
 from cals.models.motion import MeshDecoder
 from cals.models.sources import SourceCosts
 from cals.models.speaker import fit_speaker
 from cals.types import F32, U8, CropTransform
-from drawn_person import apply_poses, clip, openings
+from drawn_person import apply_poses, clip, mesh_lips, openings
 
 IDENTITY = CropTransform(np.eye(2, 3), 128)
 GREY = np.full((128, 128, 3), 120, np.uint8)
@@ -90,12 +90,12 @@ def test_own_frames_cost_too_much(decoder: MeshDecoder) -> None:
     landmarks = torch.from_numpy(faces)
     motion = decoder.mesh.compute_motion(landmarks, bank.speaker.rest)
     rotation = estimate_rotation(decoder, bank.speaker, landmarks)
-    light = np.tile(measure_light(GREY), (40, 1))
-    costs = bank.measure_costs(motion, rotation, light, np.arange(40, dtype=np.float32) / 25)
+    light, look = np.tile(measure_light(GREY), (40, 1)), bank._appearance
+    costs = bank.measure_costs(motion, look, rotation, light, np.arange(40, dtype=np.float32) / 25)
     distances = np.abs(np.subtract.outer(np.arange(40), np.arange(40))) / 25
     assert (costs[distances < MIN_REFERENCE_GAP_S - 1e-6] >= 1e3).all()
     assert (costs[distances >= MIN_REFERENCE_GAP_S] < 1e3).all()
-    later_costs = bank.measure_costs(motion, rotation, light, 100 + np.arange(40, dtype=np.float32) / 25)
+    later_costs = bank.measure_costs(motion, look, rotation, light, 100 + np.arange(40, dtype=np.float32) / 25)
     assert (later_costs.argmin(axis=1) == np.arange(40)).mean() > 0.9  # shut mouths are all alike
     assert np.abs(np.diag(later_costs)).max() < 0.01
 
@@ -105,12 +105,13 @@ def test_pose_and_light_speak_against_a_mouth(decoder: MeshDecoder) -> None:
     faces = clip("anna", 30, 1)
     bank.add(draw_frames(faces[:15]))
     bank.add(draw_frames(apply_poses(faces[:15], 3), first=15, crop=GREY // 2))
-    motion, rotation = bank._motion[:1], bank._rotation[:1]
+    motion, look, rotation = bank._motion[:1], bank._appearance[:1], bank._rotation[:1]
     costs = [
-        bank.measure_costs(motion, rotation, light[None], np.float32([50.0]))[0]
+        bank.measure_costs(motion, look, rotation, light[None], np.float32([50.0]))[0]
         for light in (measure_light(GREY), measure_light(GREY // 2))
     ]
-    posed_costs = bank.measure_costs(motion, bank._rotation[15:16], measure_light(GREY)[None], np.float32([50.0]))[0]
+    light = measure_light(GREY)[None]
+    posed_costs = bank.measure_costs(motion, look, bank._rotation[15:16], light, np.float32([50.0]))[0]
     assert costs[1][0] - costs[0][0] == pytest.approx(20 * 3 * (60 / 255) ** 2, rel=0.01)
     rotation_distance = float((bank._rotation[0] - bank._rotation[15]).square().sum())
     assert rotation_distance > 1e-3
@@ -180,3 +181,23 @@ def test_light_is_that_of_the_lower_face() -> None:
     np.testing.assert_allclose(measure_light(crop // 2), measure_light(crop) / 2, atol=0.003)
     crop[:60] = 0
     np.testing.assert_allclose(measure_light(crop), measure_light(drawn_face.picture(drawn_face.points())), rtol=1e-6)
+
+
+def test_of_mouths_of_one_shape_that_with_the_right_look_is_nearest(mesh: FaceMesh) -> None:
+    decoder = mesh_lips(mesh, appearance=4).decoder
+    faces = np.repeat(clip("anna", 1, 1), 30, axis=0)
+    teeth = [drawn_face.picture(face) for face in faces]
+    for k, crop in enumerate(teeth):
+        crop[84:100, 50:78] = 8 * k
+    bank = MouthBank(decoder, SourceCosts())
+    for k, (face, crop) in enumerate(zip(faces, teeth, strict=True)):
+        bank.add(draw_frames(face[None], first=k, crop=crop))
+    light = np.tile(measure_light(teeth[0]), (30, 1))
+    times_s = np.full(30, 100.0, np.float32)
+    costs = bank.measure_costs(bank._motion, bank._appearance, bank._rotation, light, times_s)
+    assert (costs.argmin(axis=1) == np.arange(30)).all()
+    half = bank.retarget_appearance(bank._appearance, torch.full((30, 1), 0.5))
+    torch.testing.assert_close(bank.retarget_appearance(bank._appearance, torch.ones(30, 1)), bank._appearance)
+    torch.testing.assert_close(half - bank._rest_appearance, (bank._appearance - bank._rest_appearance) / 2)
+    copy = MouthBank.from_arrays(decoder, SourceCosts(), bank.export_arrays())
+    torch.testing.assert_close(copy._appearance, bank._appearance)

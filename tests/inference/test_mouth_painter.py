@@ -276,7 +276,7 @@ def test_an_unsure_voice_is_delivered_as_far_as_the_average_one(lips: MeshLips) 
     video = draw_video(VIDEO_OPENING[:30])
     batch = [(item, item.view) for item in video if item.view is not None]
     painters = [MouthPainter(lips, iterate_units(scale * target), video) for scale in (1.0, 0.7)]
-    full, faint = (painter._motion(painter._bank(0, batch, False), batch)[0] for painter in painters)
+    full, faint = (painter._predict(painter._bank(0, batch, False), batch)[0] for painter in painters)
     torch.testing.assert_close(faint, full, atol=0.05, rtol=0.05)
 
 
@@ -290,3 +290,26 @@ def test_a_covered_mouth_is_lent_to_nobody(lips: MeshLips) -> None:
     indices = painter._banks[0]._arrays.times_s * 25
     assert not any(10 < k < 24 for k in np.rint(indices).astype(int).tolist())
     assert len(indices) >= 25
+
+
+def test_of_open_mouths_that_with_the_look_of_the_sound_is_taken(mesh: FaceMesh) -> None:
+    """Check with mouths of one shape, whose inside is now dark, now bright."""
+    model = mesh_lips(mesh, appearance=1)
+    model.decoder.appearance_basis.fill_(-0.06)  # how dark a patch is, about 1 on average
+    head = nn.Linear(1, len(mesh.basis) + 1)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[-1] = 1.0
+        head.bias.zero_()  # the mouth stays as open as it always is
+    model.decoder.head = nn.Sequential(head)
+    look = 1.4 * np.sin(np.arange(80) / 3.3)
+    video = []
+    for item, shade in zip(draw_video(np.full(80, 8.0)), 70 + 60 * np.sin(np.arange(80) / 2.1), strict=True):
+        crop = item.frame.rgb().copy()
+        crop[88:98, 56:73] = shade
+        assert item.view is not None
+        frame = Frame(from_rgb(crop), item.frame.index, item.frame.time_s, item.frame.duration_s)
+        video.append(TrackedFrame(frame, item.face, replace(item.view, crop=crop)))
+    drawn = [rgb[90:96, 58:71].mean() for rgb in paint(MouthPainter(model, iterate_units(look), video), video)]
+    assert np.corrcoef(drawn, -look)[0, 1] > 0.8
+    assert np.ptp(drawn) > 60

@@ -76,10 +76,10 @@ def test_a_run_leaves_a_whole_model(trained: tuple[str, Path], sync_run: Path, a
     }
     losses, metrics = read_train_log(run)[-1], read_validation_log(run)[-1]
     draws = name == "l2f-debug-unet"
-    terms = ("recon", "gan", "d_av", "d_vv") if draws else ("motion", "follow")
+    terms = ("recon", "gan", "d_av", "d_vv") if draws else ("motion", "follow", "appearance", "appearance_follow")
     assert losses["total"] == pytest.approx(sum(losses[term] for term in terms), rel=1e-4)
     assert np.isfinite(losses["total"])
-    wanted = ("l1", "copy_l1") if draws else ("opening", "width", "span")
+    wanted = ("l1", "copy_l1") if draws else ("opening", "width", "span", "appearance")
     assert {f"{part}_{metric}" for part in ("seen", "unseen") for metric in wanted} <= metrics.keys()
     if draws:
         assert np.isfinite(losses["critic_total"])
@@ -223,11 +223,11 @@ def test_so_many_stretches_are_heard_in_part(build_stage: Callable[[str], Stage]
 def test_a_mouth_that_stands_still_leaves_the_metrics_finite(build_stage: Callable[[str], Stage]) -> None:
     stage = build_stage("l2f-debug")
     assert isinstance(stage, MeshStage)
-    known = stage._held_out_geometry
+    known = stage._held_out_mouths
     still = [dataclasses.replace(face, target=face.target[:1].expand_as(face.target)) for face in known["unseen"]]
-    stage._held_out_geometry = {"seen": known["seen"], "unseen": [still[0], *known["unseen"][1:]]}
+    stage._held_out_mouths = {"seen": known["seen"], "unseen": [still[0], *known["unseen"][1:]]}
     some = stage.validate(stage.model.eval(), torch.device("cpu"))
-    stage._held_out_geometry = {"seen": known["seen"], "unseen": still}
+    stage._held_out_mouths = {"seen": known["seen"], "unseen": still}
     none = stage.validate(stage.model.eval(), torch.device("cpu"))
     assert np.isfinite([*some.values(), *none.values()]).all()
     assert "unseen_span" in some

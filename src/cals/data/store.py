@@ -93,6 +93,12 @@ class ClipStore:
         """Return a clip's landmarks [t 468 3] in crop pixels, without decoding it."""
         return self._samples[index].landmarks.astype(np.float32)
 
+    def decode_crops(self, index: int) -> U8:
+        """Decode a clip's crops [t h w 3], or return them if the clip is loaded; they are not kept."""
+        if index in self._loaded:
+            return self._loaded[index].crops
+        return decode_crops(self._samples[index].crops, self.frames(index))
+
     def mel(self, index: int) -> Tensor:
         """Return a clip's mel [m f] in dB, without decoding its pictures."""
         if index not in self._mels:

@@ -18,6 +18,7 @@ from cals.errors import CheckpointError, ConfigError
 from cals.files import describe_os_error, replace_folder_atomically
 from cals.inference.export_runtime import (
     CONFIG,
+    DECODER_ARRAYS,
     FORMAT,
     MESH,
     MESH_ARRAYS,
@@ -54,8 +55,8 @@ class _Motion(nn.Module):
         super().__init__()
         self.decoder = lips.decoder
 
-    def forward(self, units: Tensor) -> Tensor:
-        return self.decoder.predict_motion(units)
+    def forward(self, units: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decoder.predict(units)
 
 
 class _Speech(nn.Module):
@@ -107,9 +108,9 @@ def _write_networks(folder: Path, loaded: LoadedModel, lips: MeshLips, to: Targe
     inputs = {"samples": torch.zeros(speech.context + speech.window)}
     inputs |= {name: torch.zeros(1, speech.width) for name in ("hidden", "cell")}
     _write_network(folder / SPEECH, _Speech(detector), inputs, None, to)
-    mesh = lips.decoder.mesh
-    arrays = {name: to_numpy(getattr(mesh, name)).copy() for name in MESH_ARRAYS}
-    save_file(arrays | {"opening_px": to_numpy(lips.decoder.opening_px).copy()}, folder / MESH)
+    arrays = {name: to_numpy(getattr(lips.decoder.mesh, name)).copy() for name in MESH_ARRAYS}
+    arrays |= {name: to_numpy(getattr(lips.decoder, name)).copy() for name in DECODER_ARRAYS}
+    save_file(arrays, folder / MESH)
     (folder / MESH).chmod(0o644)  # safetensors makes it readable for the owner alone
     config = ExportConfig(
         name=loaded.name,

@@ -21,13 +21,14 @@ from cals.models.geometry import MeshGeometry
 from cals.models.network import HeadPolicy
 from cals.types import F32
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, MESH = "export.json", "mesh.safetensors"
 UNITS, MOTION, SPEECH = "units", "motion", "speech"
 """Names of the networks."""
 SUFFIXES = {"onnxruntime": (".onnx",), "openvino": (".xml", ".onnx")}
 """Kinds of files that each runtime reads, the first that is there."""
 MESH_ARRAYS = ("template", "basis", "identity", "triangles", "upper")
+DECODER_ARRAYS = ("opening_px", "appearance_basis")
 Network = Callable[..., list[F32]]
 """A network from arrays to arrays."""
 
@@ -63,15 +64,20 @@ class ExportedMesh(MeshGeometry):
 
 
 class ExportedDecoder:
-    """The network that predicts motion, and the mesh that it moves."""
+    """The network that predicts motion and appearance, and the mesh that it moves."""
 
     def __init__(self, network: Network, arrays: dict[str, NDArray[Any]]) -> None:
-        self.mesh, self.opening_px = ExportedMesh(arrays), arrays["opening_px"]
+        self.mesh = ExportedMesh(arrays)
+        self.opening_px, self.appearance_basis = (arrays[name] for name in DECODER_ARRAYS)
         self._network = network
 
     def predict_motion(self, units: F32) -> F32:
         """Predict motion [t k] from units [t d]."""
         return self._network(units)[0]
+
+    def predict_appearance(self, units: F32) -> F32:
+        """Predict appearance [t j] from units [t d]."""
+        return self._network(units)[1]
 
 
 class ExportedLips:
@@ -131,7 +137,7 @@ def open_export(
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder}: expected an exported model, found {error}; export it anew") from error
     found = document.pop("format", None) if isinstance(document, dict) else None
-    if found != FORMAT or not {*MESH_ARRAYS, "opening_px"} <= arrays.keys():
+    if found != FORMAT or not {*MESH_ARRAYS, *DECODER_ARRAYS} <= arrays.keys():
         raise CheckpointError(f"{folder}: expected an export of format {FORMAT}, found {found!r}; {RESAVE_HINT}")
     config = config_from_dict(ExportConfig, document)
     units, motion, speech = (open_network(folder, name, runtime) for name in (UNITS, MOTION, SPEECH))

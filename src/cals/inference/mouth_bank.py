@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.arrays import Array, compute_squared_distances, convert_like, get_namespace, square, to_numpy
+from cals.arrays import Array, compute_squared_distances, convert_like, get_namespace, lerp, square, to_numpy
+from cals.face.patches import PATCH_VALUES, sample_patches
 from cals.face.picture import ArrayPicture
 from cals.face.transfer import SourceFace, build_source_face
 from cals.inference.frame_tracker import View
 from cals.media.frame import Frame
-from cals.models.geometry import MotionDecoder, estimate_similarity
+from cals.models.appearance import (
+    compute_patch_places,
+    estimate_rest_appearance,
+    normalize_appearance,
+    project_patches,
+)
+from cals.models.geometry import MotionDecoder, estimate_similarity, measure_lip_gap
 from cals.models.network import MIN_REFERENCE_GAP_S
 from cals.models.sources import SourceCosts
 from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
@@ -38,6 +45,7 @@ class _Arrays:
 
     landmarks: F32 = field(default_factory=lambda: np.zeros((0, 468, 3), np.float32))
     light: F32 = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    patches: F32 = field(default_factory=lambda: np.zeros((0, PATCH_VALUES), np.float32))
     times_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
@@ -53,6 +61,8 @@ class MouthBank:
         self._fit_count = 0
         self._speaker: Speaker | None = None
         self._motion: Array = np.zeros(0)
+        self._appearance: Array = np.zeros(0)
+        self._rest_appearance: Array = np.zeros(0)
         self._rotation: Array = np.zeros(0)
 
     def add(self, items: list[tuple[Frame, View]]) -> None:
@@ -77,6 +87,7 @@ class MouthBank:
         if self._speaker is None or len(self._fit_landmarks) >= 2 * self._fit_count:
             self.fit()
         else:
+            arrays.patches = np.concatenate([arrays.patches, self._sample_patches(len(arrays.patches))])
             self._measure()
         self._thin()
 
@@ -100,7 +111,7 @@ class MouthBank:
     def from_arrays(cls, decoder: MotionDecoder, costs: SourceCosts, values: Mapping[str, NDArray[Any]]) -> "MouthBank":
         """Build the bank that `export_arrays` described."""
         bank = cls(decoder, costs)
-        bank._arrays = _Arrays(*(values[name] for name in ("landmarks", "light", "times_s")))
+        bank._arrays = _Arrays(**{name: values[name] for name in ("landmarks", "light", "times_s")})
         bank._first_s, bank._latest_s = values["span_s"].tolist()
         bank._fit_landmarks = list(values["fit_landmarks"])
         ends = np.cumsum(values["sizes"].prod(axis=1))[:-1]
@@ -115,6 +126,7 @@ class MouthBank:
         if self._fit_count != len(self._fit_landmarks):
             self._fit_count = len(self._fit_landmarks)
             self._speaker = fit_speaker(self._decoder, self._convert(np.stack(self._fit_landmarks)))
+            self._arrays.patches = self._sample_patches(0)
             self._measure()
 
     @property
@@ -141,11 +153,21 @@ class MouthBank:
         """[n - 1] Whether each mouth's successor comes right after it in the video."""
         return np.diff(self._arrays.times_s) <= _CONSECUTIVE_S
 
-    def measure_costs(self, motion: Array, rotation: Array, light: F32, times_s: F32) -> NDArray[np.float64]:
-        """Compute each mouth's cost [t n] for motions [t k], rotations [t 3 3], lights [t 3] at source times [t]."""
+    def retarget_appearance(self, appearance: Array, strength: Array) -> Array:
+        """Retarget the average speaker's appearance [t j]; with a `strength` [t 1] below 1 it is nearer to rest."""
+        return lerp(self._rest_appearance, appearance, strength.clip(0, 1))
+
+    def measure_costs(
+        self, motion: Array, appearance: Array, rotation: Array, light: F32, times_s: F32
+    ) -> NDArray[np.float64]:
+        """Compute each mouth's cost [t n] at source times [t].
+
+        That is for motions [t k], appearances [t j], rotations [t 3 3] and lights [t 3].
+        """
         costs = self._costs
         weights, light, lights = self._weights, self._convert(light), self._convert(self._arrays.light)
         distances = compute_squared_distances(motion * weights, self._motion * weights)
+        distances += costs.appearance * compute_squared_distances(appearance, self._appearance)
         distances += costs.pose * compute_squared_distances(_flatten(rotation), _flatten(self._rotation))
         distances += costs.light * compute_squared_distances(light, lights)
         is_own = abs(times_s[:, None].astype(np.float64) - self._arrays.times_s) < MIN_REFERENCE_GAP_S - 1e-3
@@ -162,7 +184,17 @@ class MouthBank:
     def _measure(self) -> None:
         mesh, rest = self._decoder.mesh, self.speaker.rest
         self._motion = mesh.compute_motion(self.landmarks, rest)
+        patches = self._convert(self._arrays.patches)
+        self._appearance = normalize_appearance(project_patches(self._decoder.appearance_basis, patches))
+        openings = self._motion @ measure_lip_gap(mesh.basis)
+        self._rest_appearance = estimate_rest_appearance(self._appearance, openings)
         self._rotation = estimate_rotation(self._decoder, self.speaker, self.landmarks)
+
+    def _sample_patches(self, first: int) -> F32:
+        """Sample the patches of the mouths from `first` on."""
+        mesh, crops = self._decoder.mesh, [source.crop for source in self.sources[first:]]
+        places = compute_patch_places(mesh, self.landmarks[first:], self.speaker.rest)
+        return sample_patches(np.stack(crops), to_numpy(places))
 
     def _thin(self) -> None:
         """Drop mouths similar to others when there are more than memory allows."""
@@ -171,17 +203,15 @@ class MouthBank:
             return
         count = round((1 - _REDUNDANT_SHARE) * limit)
         rotation = self._costs.pose**0.5 * _flatten(self._rotation)
-        features = get_namespace(rotation).concatenate([self._motion * self._weights, rotation], 1)
+        appearance = self._costs.appearance**0.5 * self._appearance
+        features = get_namespace(rotation).concatenate([self._motion * self._weights, appearance, rotation], 1)
         self._select(sorted(sample_farthest(features, count)))
         self._measure()
 
     def _select(self, indices: list[int]) -> None:
         arrays = self._arrays
-        arrays.landmarks, arrays.light, arrays.times_s = (
-            arrays.landmarks[indices],
-            arrays.light[indices],
-            arrays.times_s[indices],
-        )
+        for name in ("landmarks", "light", "patches", "times_s"):
+            setattr(arrays, name, getattr(arrays, name)[indices])
         self.sources = [self.sources[i] for i in indices]
 
 

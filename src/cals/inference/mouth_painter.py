@@ -117,10 +117,10 @@ class MouthPainter(Painter):
             self._units.slice(self._first_unit, self._first_unit)  # what comes before is never asked for again
             return [EMPTY_PATCH] * len(batch)
         mesh, speaker = self._decoder.mesh, bank.speaker
-        motion, future_motion = self._motion(bank, batch)
+        motion, appearance = self._predict(bank, batch)
         landmarks = convert_like(np.stack([view.landmarks for _, view in batch]), mesh.basis)
-        target = replace_motion(mesh, speaker, landmarks, motion)
-        sources = self._choose(bank, batch, landmarks, get_namespace(motion).concatenate([motion, future_motion]))
+        target = replace_motion(mesh, speaker, landmarks, motion[: len(batch)])
+        sources = self._choose(bank, batch, landmarks, motion, appearance)
         drawings = [
             MouthBlend(item, view, [bank.sources[i] for i in indices], bank.landmarks[indices], weights)
             for (item, view), (indices, weights) in zip(batch, self._blend_sources(bank, batch, sources), strict=True)
@@ -172,32 +172,44 @@ class MouthPainter(Painter):
         bank.add([(item.frame, view) for item, view in (uncovered if uncovered or bank.sources else batch)])
         return bank
 
-    def _motion(self, bank: MouthBank, batch: ViewBatch) -> tuple[Array, Array]:
-        """Return this person's motion at the frames [t k], and in the units of the look-ahead after them."""
+    def _predict(self, bank: MouthBank, batch: ViewBatch) -> tuple[Array, Array]:
+        """Return this person's motion [t + n, k] and appearance [t + n, j].
+
+        They are those of the frames, and of the n units of the look-ahead after them.
+        """
         positions = [max(position, Fraction(0)) for position in compute_unit_positions(self._timing, batch)]
         ahead = self._look_ahead.sources
         first, last = floor(min(positions)), ceil(max(positions)) + ahead
         start = max(0, first - SPEECH_RADIUS)
-        motion = self._decoder.predict_motion(self._units.slice(start, last))
+        units = self._units.slice(start, last)
+        motion, appearance = self._decoder.predict_motion(units), self._decoder.predict_appearance(units)
         if not self._look_ahead.gain:
             self._gain.observe(start, motion[:-ahead])
         motion = motion * self._gain.value
         activity = compute_speech_activity(self._decoder, motion)
         strength = self._get_strengths(start, len(motion))
         person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=strength)
+        person_appearance = bank.retarget_appearance(appearance, convert_like(strength[:, None], motion))
         lower = np.array([floor(position) - start for position in positions])
         fraction = np.array([[float(position - floor(position))] for position in positions], np.float32)
-        between = lerp(person_motion[lower], person_motion[lower + 1], convert_like(fraction, motion))
-        return between, person_motion[-ahead:]
+        weight = convert_like(fraction, motion)
 
-    def _get_strengths(self, first: int, count: int) -> float | F32:
-        """Return the strength of all units, or [count] from unit `first` on."""
+        def sample(curves: Array) -> Array:
+            between = lerp(curves[lower], curves[lower + 1], weight)
+            return get_namespace(curves).concatenate([between, curves[-ahead:]])
+
+        return sample(person_motion), sample(person_appearance)
+
+    def _get_strengths(self, first: int, count: int) -> F32:
+        """Return the strength [count] of the units from `first` on."""
         if not isinstance(self._strength, Schedule):
-            return self._strength
+            return np.full(count, self._strength, np.float32)
         times_s = (Fraction(2 * unit + 1, 2 * self._timing.fps) for unit in range(first, first + count))
         return np.array([self._strength.get_strength(time_s) for time_s in times_s], np.float32)
 
-    def _choose(self, bank: MouthBank, batch: ViewBatch, landmarks: Array, motion: Array) -> list[int]:
+    def _choose(
+        self, bank: MouthBank, batch: ViewBatch, landmarks: Array, motion: Array, appearance: Array
+    ) -> list[int]:
         """Choose the source of each frame; frames after them are assumed to have the last one's pose and light."""
         rotation = estimate_rotation(self._decoder, bank.speaker, landmarks)
         light = np.stack([measure_light(view.crop) for _, view in batch])
@@ -207,6 +219,7 @@ class MouthPainter(Painter):
         last_rotations = [rotation[-1:]] * ahead
         costs = bank.measure_costs(
             motion,
+            appearance,
             get_namespace(rotation).concatenate([rotation, *last_rotations]),
             np.concatenate([light, *([light[-1:]] * ahead)]),
             np.concatenate([times_s, times_s[-1] + future_s]),

@@ -64,12 +64,12 @@ class MeshLips(LipModel):
         """Predict motion [... k] of the average speaker from units [... d]."""
         return self.decoder.predict_motion(units)
 
-    def forward(self, mel: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Predict motion [b t k] for a training step from mel [b m f], masked where `hidden` [b t] is True."""
-        return self.decoder.predict_motion(self.a2l(mel, hidden))
+    def forward(self, mel: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Predict motion [b t k] and appearance [b t j] in training from mel [b m f], masked where `hidden` [b t]."""
+        return self.decoder.predict(self.a2l(mel, hidden))
 
     def render(self, units: Tensor, faces: Faces, gallery: Gallery) -> Tensor:
-        """Render each face from the gallery frame with the most similar mouth; there is no smoothing over time."""
+        """Render each face from the gallery frame of the most similar shape, without regard to appearance and time."""
         mesh = self.decoder.mesh
         speaker = fit_speaker(self.decoder, gallery.observed_landmarks)
         motion = retarget_motion(self.decoder, speaker, self.predict_motion(units))

@@ -118,10 +118,12 @@ def estimate_similarity(source: Array, target: Array, points: Array) -> tuple[Ar
 
 
 class MotionDecoder(Protocol):
-    """The motion of an average speaker, and the mesh that it moves."""
+    """The mouth of an average speaker, and the mesh that it moves."""
 
     opening_px: Array
     """[] Standard deviation of that speaker's mouth opening in a crop of 128 px."""
+    appearance_basis: Array
+    """[j p] Projects patches of a mouth to its appearance."""
 
     @property
     def mesh(self) -> MeshGeometry:
@@ -129,3 +131,6 @@ class MotionDecoder(Protocol):
 
     def predict_motion(self, units: Array) -> Array:
         """Predict coefficients [... k] of the average speaker's lower face from units [... d]."""
+
+    def predict_appearance(self, units: Array) -> Array:
+        """Predict the appearance [... j] of the average speaker's mouth from units [... d]."""

@@ -45,21 +45,26 @@ def measure_geometry(
     average = sum(deviations.values()) / len(deviations) if average_px is None else average_px
     geometry = []
     for i, speaker in enumerate(store.speakers):
-        target = motions[i] if offsets is None else _delay(motions[i], offsets[i])
+        target = motions[i] if offsets is None else delay_curves(motions[i], offsets[i])
         geometry.append(Geometry(rests[i], motions[i], target * (average / deviations[speaker])))
     return geometry, average
 
 
 def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
     """Fit the mesh of the training set to at most `MAX_CLIPS_PER_SPEAKER` clips of each speaker."""
+    chosen = select_clips(store.speakers)
+    return measure_mesh([store.landmarks(i) for i in chosen], [store.speakers[i] for i in chosen], components)
+
+
+def select_clips(speakers: Sequence[str]) -> list[int]:
+    """Select the indices of at most `MAX_CLIPS_PER_SPEAKER` clips of each speaker, the first ones."""
     counts: dict[str, int] = {}
-    clips, speakers = [], []
-    for i, speaker in enumerate(store.speakers):
+    chosen = []
+    for i, speaker in enumerate(speakers):
         counts[speaker] = counts.get(speaker, 0) + 1
         if counts[speaker] <= MAX_CLIPS_PER_SPEAKER:
-            clips.append(store.landmarks(i))
-            speakers.append(speaker)
-    return measure_mesh(clips, speakers, components)
+            chosen.append(i)
+    return chosen
 
 
 def _compute_deviations(mesh: FaceMesh, motions: list[Tensor], speakers: list[str]) -> dict[str, float]:
@@ -74,8 +79,8 @@ def _compute_deviations(mesh: FaceMesh, motions: list[Tensor], speakers: list[st
     return {name: value if value > _MIN_SPEAKING_STD_PX else mean for name, value in deviations.items()}
 
 
-def _delay(motion: Tensor, frames: float) -> Tensor:
-    """Delay a curve [t k] by `frames`; linear interpolation, with the end values repeated."""
+def delay_curves(motion: Tensor, frames: float) -> Tensor:
+    """Delay curves [t k] by `frames`; linear interpolation, with the end values repeated."""
     places = (torch.arange(len(motion)) - frames).clamp(0, len(motion) - 1)
     below = places.floor().long().clamp(max=len(motion) - 2)
     return torch.lerp(motion[below], motion[below + 1], (places - below)[:, None])

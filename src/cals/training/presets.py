@@ -74,7 +74,7 @@ A2L: dict[str, A2LStageConfig] = {
 
 L2F: dict[str, LipsStageConfig] = {
     "l2f-grid-small": MeshStageConfig(
-        decoder=MeshConfig(unit=256, hidden=256),
+        decoder=MeshConfig(unit=256, hidden=256, appearance=24),
         train=TrainConfig(steps=600, lr=5e-4, weight_decay=0.05, validate_every=100),
     ),
     "l2f-drawn-small": MeshStageConfig(  # for `cals context`: trained on any length of audio
@@ -149,7 +149,7 @@ L2F: dict[str, LipsStageConfig] = {
         frames=30,
     ),
     "l2f-debug": MeshStageConfig(
-        decoder=MeshConfig(unit=16, components=4, hidden=16),
+        decoder=MeshConfig(unit=16, components=4, appearance=4, hidden=16),
         train=TrainConfig(steps=20, lr=1e-3, log_every=5, validate_every=10),
         clips=2,
         frames=30,

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor
 
 from cals import hub
 from cals.checkpoint import Checkpoint, compute_weights_sha256, config_from_dict, load_checkpoint
@@ -31,6 +32,7 @@ from cals.models.wav2lip import Wav2Lip, Wav2LipConfig, WindowConfig
 from cals.training import presets
 from cals.training.geometry import measure_corpus_mesh, measure_geometry
 from cals.training.loop import RunOptions, resolve_device, train
+from cals.training.mouths import fit_appearance_basis, measure_mouths
 from cals.training.offsets import measure_clip_offsets
 from cals.training.presets import LipsStageConfig, get_preset
 from cals.training.stages.a2l import A2LStage, A2LStageConfig
@@ -284,20 +286,28 @@ def train_l2f_stage(
         _load_a2l(model.a2l, checkpoint)
         stage = UNetStage(config, model, parents, encoders, training, held_out, options.run)
         return train(stage, options, progress)
-    mesh = _load_or_fit_mesh(training, config.decoder.components, options.run)
+    trained = load_checkpoint(options.run / "model").weights if (options.run / "model").is_dir() else {}
+    mesh = _load_mesh(trained, config.decoder.components, options.run) or measure_corpus_mesh(
+        training, config.decoder.components
+    )
     decoder_config = replace(config.decoder, triangles=len(mesh.triangles))
     mesh_model = MeshLips(MeshLipsConfig(mel=a2l_config.mel, a2l=a2l_config, decoder=decoder_config))
-    mesh_model.decoder.mesh.load_state_dict(mesh.state_dict())
+    mesh_decoder = mesh_model.decoder
+    mesh_decoder.mesh.load_state_dict(mesh.state_dict())
     _load_a2l(mesh_model.a2l, checkpoint)
     offsets = measure_clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     geometry, opening_px = measure_geometry(mesh, training, offsets)
-    mesh_model.decoder.opening_px.fill_(opening_px)
-    held_out_motion = {
-        part: measure_geometry(mesh, store, average_px=opening_px)[0] for part, store in held_out.items()
+    mesh_decoder.opening_px.fill_(opening_px)
+    basis = trained.get("decoder.appearance_basis")
+    if basis is None:
+        basis = fit_appearance_basis(mesh, training, geometry, config.decoder.appearance)
+    mesh_decoder.appearance_basis.copy_(basis)
+    mouths = measure_mouths(mesh, basis, training, geometry, offsets)
+    held_out_mouths = {
+        part: measure_mouths(mesh, basis, store, measure_geometry(mesh, store, average_px=opening_px)[0])
+        for part, store in held_out.items()
     }
-    return train(
-        MeshStage(config, mesh_model, parents, training, held_out, geometry, held_out_motion), options, progress
-    )
+    return train(MeshStage(config, mesh_model, parents, training, held_out, mouths, held_out_mouths), options, progress)
 
 
 def _load_a2l(a2l: A2L, trained: Checkpoint) -> None:
@@ -347,11 +357,10 @@ def _train_head(
     return train(Audio2HeadStage(config, encoders, parents, *stores), options, progress)
 
 
-def _load_or_fit_mesh(training: ClipStore, components: int, run: Path) -> FaceMesh:
-    """Return the mesh of a run; it is fitted for a new run only, because the run's networks depend on it."""
-    if not (run / "model").is_dir():
-        return measure_corpus_mesh(training, components)
-    weights = load_checkpoint(run / "model").weights
+def _load_mesh(weights: Mapping[str, Tensor], components: int, run: Path) -> FaceMesh | None:
+    """Return the mesh of a run, None for a new one: it is fitted only once, because the run's networks depend on it."""
+    if not weights:
+        return None
     buffers = {name.removeprefix(MESH_PREFIX): value for name, value in weights.items() if name.startswith(MESH_PREFIX)}
     count = len(buffers.get("basis", ()))
     if count != components:

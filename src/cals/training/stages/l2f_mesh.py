@@ -1,4 +1,4 @@
-"""Lip-to-Face by mesh: joint training of Audio-to-Lip and the motion head on the meshes of real faces."""
+"""Lip-to-Face by mesh: joint training of Audio-to-Lip and the head, on the meshes and mouths of real faces."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +23,12 @@ from cals.models.geometry import measure_lip_gap
 from cals.models.motion import MeshConfig, build_lip_readout
 from cals.nn.masking import sample_span_mask
 from cals.training.config import TrainConfig
-from cals.training.geometry import Geometry
+from cals.training.mouths import Mouth
 from cals.training.optim import ParameterGroup, list_trainable
 from cals.training.stage import Losses, Stage, count_clips
+
+_MAIN_COMPONENTS = 6
+"""Components of appearance whose concordance counts; of the others little is predicted for strangers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,10 @@ class MeshStageConfig:
     motion: float = 1.0
     follow: float = 0.5
     """Weight of the concordance of mouth opening and width."""
+    appearance: float = 1.0
+    """Weight of the squared error of the mouth's appearance."""
+    appearance_follow: float = 0.5
+    """Weight of the concordance of its main components."""
     voice: VoiceAugment = field(default_factory=VoiceAugment)
     room: RoomAugment = field(default_factory=RoomAugment)
     noise: NoiseAugment = field(default_factory=NoiseAugment)
@@ -66,7 +73,7 @@ class MeshStageConfig:
 
 
 class MeshStage(Stage):
-    """Training of mesh motion from audio; the rendering of images needs no training."""
+    """Training of the mouth's motion and appearance from audio; the rendering of images needs no training."""
 
     name = "l2f-mesh"
     model: MeshLips
@@ -78,13 +85,13 @@ class MeshStage(Stage):
         parents: dict[str, str],
         training: ClipStore,
         held_out: dict[str, ClipStore],
-        geometry: list[Geometry],
-        held_out_geometry: dict[str, list[Geometry]],
+        mouths: list[Mouth],
+        held_out_mouths: dict[str, list[Mouth]],
     ) -> None:
         self.config, self.train, self.model = config, config.train, model
         self._parents = parents
         self._training, self._held_out = training, held_out
-        self._geometry, self._held_out_geometry = geometry, held_out_geometry
+        self._mouths, self._held_out_mouths = mouths, held_out_mouths
         self._readout = build_lip_readout(model.decoder.mesh)
         self._noise_bank = NoiseBank(model.mel)
 
@@ -102,13 +109,18 @@ class MeshStage(Stage):
         frames = round(config.frames ** rng.random()) if is_cut else config.frames
         mel, target, speaking = self._sample_windows(rng, frames)
         hidden = torch.from_numpy(np.stack([self._sample_mask(rng, frames) for _ in mel])).to(device)
-        motion = model(mel.to(device), hidden)
-        return self._compute_motion_losses(
-            motion, target.to(device), speaking.to(device), follow=0.0 if is_cut else config.follow
+        motion, appearance = model(mel.to(device), hidden)
+        target_motion, target_appearance = target.to(device).tensor_split([motion.shape[-1]], dim=-1)
+        losses = self._compute_motion_losses(
+            motion, target_motion, speaking.to(device), follow=0.0 if is_cut else config.follow
         )
+        losses |= self._compute_appearance_losses(
+            appearance, target_appearance, follow=0.0 if is_cut else config.appearance_follow
+        )
+        return losses | {"total": torch.stack(list(losses.values())).sum()}
 
     def _sample_windows(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample log-mels [b m f], target motion [b t k] and a mask of windows with speech [b]."""
+        """Sample log-mels [b m f], target motion and appearance [b t k + j], and a mask of windows with speech [b]."""
         config, step = self.config, self.model.mel.timing.mels_per_frame
         rate = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.rate)))
         longest = max(self._training.frames(i) for i in range(len(self._training)))
@@ -124,16 +136,17 @@ class MeshStage(Stage):
         )
         target = torch.stack(
             [
-                self._geometry[clip].target[start : start + length]
+                self._mouths[clip].target[start : start + length]
                 for clip, start in zip(batch.clips, batch.starts, strict=True)
             ]
         )
         mel, target = resample(batch.mel, frames * step), resample(target, frames)
-        mel, target = add_pauses(mel, target, rng, share=config.pauses, floor_db=self.model.mel.floor_db)
+        rest = torch.stack([self._mouths[clip].rest for clip in batch.clips])[:, None]
+        mel, change = add_pauses(mel, target - rest, rng, share=config.pauses, floor_db=self.model.mel.floor_db)
         mel, alone = add_noise(mel, rng, config.noise, self._noise_bank)
         mel = augment_voices(mel, rng, config.voice, self.model.mel.floor_db)
         speaking = torch.from_numpy(~alone)
-        return mel, target * speaking[:, None, None], speaking
+        return mel, rest + change * speaking[:, None, None], speaking
 
     def _sample_mask(self, rng: np.random.Generator, frames: int) -> NDArray[np.bool_]:
         """Sample the mask [t] of a window."""
@@ -149,25 +162,39 @@ class MeshStage(Stage):
         losses = {"motion": self.config.motion * ((motion - target).square() * shares).sum(dim=-1).mean()}
         if len(pred):
             losses["follow"] = follow * concordance_loss(pred, real)
-        return losses | {"total": torch.stack(list(losses.values())).sum()}
+        return losses
+
+    def _compute_appearance_losses(self, appearance: Tensor, target: Tensor, follow: float) -> Losses:
+        if not appearance.shape[-1]:
+            return {}
+        error = (appearance - target).square().sum(dim=-1).mean()
+        pred, real = (values[..., :_MAIN_COMPONENTS].transpose(1, 2) for values in (appearance, target))
+        return {
+            "appearance": self.config.appearance * error,
+            "appearance_follow": follow * concordance_loss(pred, real),
+        }
 
     def validate(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Compute correlation of opening and width, and span of opening, on held-out clips, and the opening for noise.
+        """Compute correlation of opening, width and appearance, and span of opening, on held-out clips, and the opening
+        for noise.
 
         A clip whose mouth does not move has no span; a part of such clips alone has none.
         """
         assert isinstance(model, MeshLips)
         metrics: dict[str, float] = {}
         readout = self._readout.to(device)
+        names = ("opening", "width", "span", "appearance")[: 3 + bool(self.config.decoder.appearance)]
         for part, store in self._held_out.items():
             rows = []
-            for i, geometry in enumerate(self._held_out_geometry[part]):
-                pred = _to_curves(model.predict_motion(model.predict_units(store.mel(i)[None].to(device)))[0] @ readout)
-                real = _to_curves(geometry.target.to(device) @ readout)
-                rows.append(
-                    [*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span_ratio(pred[:, 0], real[:, 0])]
-                )
-            for name, values in zip(("opening", "width", "span"), np.transpose(rows), strict=True):
+            for i, mouth in enumerate(self._held_out_mouths[part]):
+                motion, appearance = model.decoder.predict(model.predict_units(store.mel(i)[None].to(device))[0])
+                target, target_appearance = mouth.target.to(device).tensor_split([motion.shape[-1]], dim=-1)
+                pred, real = _to_curves(motion @ readout), _to_curves(target @ readout)
+                row = [*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span_ratio(pred[:, 0], real[:, 0])]
+                if appearance.shape[-1]:
+                    row.append(correlation(_to_curves(appearance).ravel(), _to_curves(target_appearance).ravel()))
+                rows.append(row)
+            for name, values in zip(names, np.transpose(rows), strict=True):
                 finite = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}": float(finite.mean())} if len(finite) else {}
         noise = model.predict_motion(model.predict_units(self._noise_bank.mels[::8].to(device) - 20)) @ measure_lip_gap(

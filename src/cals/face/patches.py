@@ -1,0 +1,29 @@
+"""Small pictures of a mouth, sampled from aligned crops."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cals.types import F32, U8
+
+PATCH_PX = (18, 12)
+"""Width and height of a patch."""
+PATCH_OVERSAMPLING = 2
+"""Samples per pixel of a patch and axis."""
+PATCH_VALUES = 3 * PATCH_PX[0] * PATCH_PX[1]
+_SKIN = np.s_[70:120, 30:98]
+"""Region of a crop of 128 px whose brightness is that of the face."""
+
+
+def sample_patches(crops: U8, places: NDArray[np.floating]) -> F32:
+    """Sample patches [n p] of crops [n 128 128 3] at `places` [n y x 2] in pixels, relative to the face's brightness.
+
+    So neither lamp nor exposure counts. `places` has `PATCH_OVERSAMPLING` samples a pixel, which are averaged.
+    """
+    patches = np.empty((len(crops), PATCH_PX[1], PATCH_PX[0], 3), np.float32)
+    indices = np.asarray(places - 0.5, np.float32)  # cv2 puts pixel centres at whole numbers
+    for patch, crop, index in zip(patches, crops, indices, strict=True):
+        fine = cv2.remap(crop, index, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        patch[:] = cv2.resize(fine, PATCH_PX, interpolation=cv2.INTER_AREA)
+        patch /= max(float(crop[_SKIN].mean()), 1.0)
+    return patches.reshape(len(crops), PATCH_VALUES)
