@@ -12,13 +12,13 @@ F64 = NDArray[np.float64]
 class SourceCosts:
     """Costs of a source, as squared distances of motion (the distance of two random frames is about 32)."""
 
-    appearance: float = 16.0
+    appearance: float = 64.0
     """Weight of the squared difference in the mouth's appearance (that of two random frames is about 2)."""
     pose: float = 60.0
     """Weight of the squared difference in head rotation, summed over the rotation matrix."""
     light: float = 20.0
     """Weight of the squared difference in mean colour, in 0..1."""
-    jump: float = 8.0
+    jump: float = 20.0
     """Cost of switching to a frame that is neither the previous source nor its neighbour in time."""
     own_mouth: float = 1e3
     """Cost of a frame near in time to the output frame: it shows that frame's own mouth."""
