@@ -24,7 +24,7 @@ from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.schedule import Schedule
 from cals.inference.windows import UnitSource, open_units
 from cals.models.network import MotionNetwork
-from cals.models.sources import SourceCosts, choose_sources
+from cals.models.sources import MOTION_ONLY, SourceCosts, choose_sources
 from cals.models.speaker import replace_motion, retarget_motion
 from cals.types import F32, Patch
 
@@ -55,8 +55,8 @@ class MouthPainter(Painter):
     ) -> None:
         super().__init__()
         self._detector = detector
-        self._timing, self._costs = model.mel.timing, costs or SourceCosts()
-        self._decoder = model.build_decoder()
+        self._timing, self._decoder = model.mel.timing, model.build_decoder()
+        self._costs = costs or (SourceCosts() if len(self._decoder.appearance_basis) else MOTION_ONLY)
         self._strength = strength
         self._banks, self._track = self._prepare_banks(ahead, recording), -1
         self._units, self._gain = open_units(units), MotionGain(self._decoder)

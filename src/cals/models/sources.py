@@ -24,6 +24,10 @@ class SourceCosts:
     """Cost of a frame near in time to the output frame: it shows that frame's own mouth."""
 
 
+MOTION_ONLY = SourceCosts(appearance=0.0, jump=3.0)
+"""Costs for a model that predicts no appearance: all differences together are smaller then."""
+
+
 def choose_sources(costs: F64, neighbours: NDArray[np.bool_], jump: float, before: int | None) -> list[int]:
     """Find the cheapest path through `costs` [t n], one source per step; `before` is the source of the step before.
 
