@@ -30,7 +30,7 @@ from cals.types import F32, Patch
 
 _MAX_BATCH = 16
 """Frames added to a bank at once."""
-_FADE_S = 0.1
+_FADE_S = 0.08
 """Duration of the cross-fade from one source's mouth to the next."""
 _CORRECTION = 0.75
 """Share of the landmark error that is corrected; with all of it long warps overshoot."""

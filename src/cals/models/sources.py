@@ -18,7 +18,7 @@ class SourceCosts:
     """Weight of the squared difference in head rotation, summed over the rotation matrix."""
     light: float = 20.0
     """Weight of the squared difference in mean colour, in 0..1."""
-    jump: float = 20.0
+    jump: float = 30.0
     """Cost of switching to a frame that is neither the previous source nor its neighbour in time."""
     own_mouth: float = 1e3
     """Cost of a frame near in time to the output frame: it shows that frame's own mouth."""

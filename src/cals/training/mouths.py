@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cals.arrays import to_numpy
 from cals.data.store import ClipStore
 from cals.errors import DataError
 from cals.face.patches import PATCH_VALUES, sample_patches
@@ -85,4 +84,4 @@ def measure_mouths(
 def _sample_clip(mesh: FaceMesh, store: ClipStore, index: int, geometry: Geometry) -> Tensor:
     """Sample the patches [t p] of a clip."""
     places = compute_patch_places(mesh, torch.from_numpy(store.landmarks(index)), geometry.rest)
-    return torch.from_numpy(sample_patches(store.decode_crops(index), to_numpy(places)))
+    return torch.from_numpy(sample_patches(store.decode_crops(index), places.numpy()))
