@@ -201,3 +201,20 @@ def test_of_mouths_of_one_shape_that_with_the_right_look_is_nearest(mesh: FaceMe
     torch.testing.assert_close(half - bank._rest_appearance, (bank._appearance - bank._rest_appearance) / 2)
     copy = MouthBank.from_arrays(decoder, SourceCosts(), bank.export_arrays())
     torch.testing.assert_close(copy._appearance, bank._appearance)
+
+
+def test_a_mouth_that_has_to_be_torn_open_costs_more(decoder: MeshDecoder) -> None:
+    faces = clip("anna", 60, 1)
+    costs = []
+    for stretch in (0.0, 100.0):
+        bank = MouthBank(decoder, SourceCosts(stretch=stretch))
+        bank.add(draw_frames(faces))
+        light = np.tile(measure_light(GREY), (60, 1))
+        times_s = np.full(60, 100.0, np.float32)
+        costs.append(bank.measure_costs(bank._motion, bank._appearance, bank._rotation, light, times_s))
+    opening = openings(60, 1)
+    extra = costs[1] - costs[0]
+    widest, closed = int(opening.argmax()), int(opening.argmin())
+    assert extra[widest, closed] == pytest.approx(100, rel=1e-3)
+    assert extra[closed].max() < 1  # to close a mouth tears nothing
+    assert np.diag(extra).max() < 1

@@ -21,6 +21,7 @@ from cals.models.appearance import (
     project_patches,
 )
 from cals.models.geometry import MotionDecoder, estimate_similarity, measure_lip_gap
+from cals.models.mouth import compute_stretch_share
 from cals.models.network import MIN_REFERENCE_GAP_S
 from cals.models.sources import SourceCosts
 from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
@@ -168,6 +169,9 @@ class MouthBank:
         weights, light, lights = self._weights, self._convert(light), self._convert(self._arrays.light)
         distances = compute_squared_distances(motion * weights, self._motion * weights)
         distances += costs.appearance * compute_squared_distances(appearance, self._appearance)
+        gaps, rest_gap = measure_lip_gap(self._decoder.mesh.basis), measure_lip_gap(self.speaker.rest)
+        openings, target_openings = (rest_gap + curves @ gaps for curves in (self._motion, motion))
+        distances += costs.stretch * compute_stretch_share(openings, target_openings[:, None])
         distances += costs.pose * compute_squared_distances(_flatten(rotation), _flatten(self._rotation))
         distances += costs.light * compute_squared_distances(light, lights)
         is_own = abs(times_s[:, None].astype(np.float64) - self._arrays.times_s) < MIN_REFERENCE_GAP_S - 1e-3

@@ -10,6 +10,8 @@ from cals.nn.warp import compute_source_grid, draw_triangles
 
 _MAX_STRETCH, _FADE_PX = 2.5, 2.0
 """The largest factor by which a mouth opening is stretched, and the width in pixels of the transition beyond it."""
+_GOOD_STRETCH = 1.5
+"""The factor up to which nobody sees it."""
 _MIN_GAP_PX = 0.05
 """Smallest lip gap: closed lips stay this far apart so that the triangles between them keep their orientation."""
 
@@ -56,8 +58,16 @@ def separate_lips(landmarks: Array) -> Array:
 
 def estimate_hidden_share(source: Array, target: Array) -> float:
     """Estimate how much of the target's inner mouth the source does not show: 0 none, 1 all; landmarks [468 3]."""
-    source_gap, target_gap = float(measure_lip_gap(source)), float(measure_lip_gap(target))
-    return min(max((target_gap - _MAX_STRETCH * max(source_gap, 0.0)) / _FADE_PX, 0.0), 1.0)
+    return float(_compute_excess(measure_lip_gap(source), measure_lip_gap(target), _MAX_STRETCH))
+
+
+def compute_stretch_share(source_gap: Array, target_gap: Array) -> Array:
+    """Compute how visibly a source's opening is stretched, 0..1, from lip gaps in pixels, of any shapes that fit."""
+    return _compute_excess(source_gap, target_gap, _GOOD_STRETCH)
+
+
+def _compute_excess(source_gap: Array, target_gap: Array, stretch: float) -> Array:
+    return ((target_gap - stretch * source_gap.clip(0)) / _FADE_PX).clip(0, 1)
 
 
 def match_brightness(moved: Array, crops: Array) -> Array:

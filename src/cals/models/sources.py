@@ -14,6 +14,8 @@ class SourceCosts:
 
     appearance: float = 64.0
     """Weight of the squared difference in the mouth's appearance (that of two random frames is about 2)."""
+    stretch: float = 100.0
+    """Cost of a mouth that has to be opened so far that its inside is stretched or drawn."""
     pose: float = 60.0
     """Weight of the squared difference in head rotation, summed over the rotation matrix."""
     light: float = 20.0
