@@ -1,7 +1,7 @@
 """Appearance of the mouth: what lips, teeth and tongue look like, apart from where the mesh has them.
 
 Two mouths of one shape may show teeth or a tongue, and a tracker's mesh is blind to that: on GRID a lip reader reads
-9 % of the words where a frame's mouth is chosen by its shape, and five times as many where appearance counts too.
+9 % of the words where a frame's mouth is chosen by its shape, and four times as many where appearance counts too.
 """
 
 from typing import Any

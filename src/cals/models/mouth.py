@@ -11,7 +11,7 @@ from cals.nn.warp import compute_source_grid, draw_triangles
 _MAX_STRETCH, _FADE_PX = 2.5, 2.0
 """The largest factor by which a mouth opening is stretched, and the width in pixels of the transition beyond it."""
 _GOOD_STRETCH = 1.5
-"""The factor up to which nobody sees it."""
+"""The factor up to which that is hardly visible."""
 _MIN_GAP_PX = 0.05
 """Smallest lip gap: closed lips stay this far apart so that the triangles between them keep their orientation."""
 

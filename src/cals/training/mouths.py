@@ -32,7 +32,9 @@ def fit_appearance_basis(mesh: FaceMesh, store: ClipStore, geometry: Sequence[Ge
     They are scaled so that the average speaker's coefficients have a mean square sum of 1. Raises DataError when there
     are too few frames for that many components.
     """
-    chosen = select_clips(store.speakers) if components else []
+    if not components:
+        return torch.zeros(0, PATCH_VALUES)
+    chosen = select_clips(store.speakers)
     frames = sum(store.frames(i) for i in chosen)
     if frames < 4 * components:
         raise DataError(f"appearance: expected at least {4 * components} frames for {components}, found {frames}")
