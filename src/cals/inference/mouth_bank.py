@@ -154,9 +154,9 @@ class MouthBank:
         """[n - 1] Whether each mouth's successor comes right after it in the video."""
         return np.diff(self._arrays.times_s) <= _CONSECUTIVE_S
 
-    def retarget_appearance(self, appearance: Array, strength: Array) -> Array:
-        """Retarget the average speaker's appearance [t j]; with a `strength` [t 1] below 1 it is nearer to rest."""
-        return lerp(self._rest_appearance, appearance, strength.clip(0, 1))
+    def retarget_appearance(self, appearance: Array, share: Array) -> Array:
+        """Retarget the average speaker's appearance [t j]; the smaller its `share` [t], the nearer to rest it is."""
+        return lerp(self._rest_appearance, appearance, share[:, None])
 
     def measure_costs(
         self, motion: Array, appearance: Array, rotation: Array, light: F32, times_s: F32

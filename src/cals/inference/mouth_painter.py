@@ -189,7 +189,7 @@ class MouthPainter(Painter):
         activity = compute_speech_activity(self._decoder, motion)
         strength = self._get_strengths(start, len(motion))
         person_motion = retarget_motion(self._decoder, bank.speaker, motion, activity, strength=strength)
-        person_appearance = bank.retarget_appearance(appearance, convert_like(strength[:, None], motion))
+        person_appearance = bank.retarget_appearance(appearance, convert_like(strength, motion).clip(0, 1) * activity)
         lower = np.array([floor(position) - start for position in positions])
         fraction = np.array([[float(position - floor(position))] for position in positions], np.float32)
         weight = convert_like(fraction, motion)
