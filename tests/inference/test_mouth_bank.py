@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import drawn_face
+from cals.face.patches import measure_light
 from cals.inference import mouth_bank
 from cals.inference.frame_tracker import View
-from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light, sample_farthest
+from cals.inference.mouth_bank import MouthBank, estimate_rotation, sample_farthest
 from cals.media.frame import Frame
 from cals.media.pictures import from_rgb
 from cals.models.lips import MIN_REFERENCE_GAP_S

@@ -41,7 +41,7 @@ def test_numpy_gives_what_torch_gives(decoder: MeshDecoder) -> None:
             patches = convert(np.random.default_rng(1).normal(size=(len(observed), PATCH_VALUES)).astype(np.float32))
             look = normalize_appearance(project_patches(model.appearance_basis, patches))
             places = compute_patch_places(model.mesh, convert(landmarks), speaker.rest)
-            shown = (look, model.predict_appearance(convert(units[:9])), places)
+            shown = (look, model.predict(convert(units[:9]))[1], places)
             parts = (*shown, speaker.rest, speaker.span, speaker.max_opening_px, motion, target, separate_lips(target))
             results.append([to_numpy(part) for part in (*parts, flow)])
     half = len(results) // 2

@@ -112,7 +112,7 @@ class ClipStore:
             clip = LoadedClip(
                 key=sample.key,
                 speaker=str(sample.facts["speaker"]),
-                crops=decode_crops(sample.crops, int(sample.facts["frames"])),
+                crops=self.decode_crops(index),
                 mel=self.mel(index),
                 wav=sample.wav,
                 landmarks=sample.landmarks.astype(np.float32),

@@ -11,8 +11,13 @@ PATCH_PX = (18, 12)
 PATCH_OVERSAMPLING = 2
 """Samples per pixel of a patch and axis."""
 PATCH_VALUES = 3 * PATCH_PX[0] * PATCH_PX[1]
-_SKIN = np.s_[70:120, 30:98]
-"""Region of a crop of 128 px whose brightness is that of the face."""
+_LIGHT_REGION = np.s_[70:120, 30:98]
+"""Region of a crop of 128 px in which its light is measured."""
+
+
+def measure_light(crop: U8) -> F32:
+    """Measure the mean colour [3] of a crop's lower face, in 0..1."""
+    return np.asarray(crop[_LIGHT_REGION].mean(axis=(0, 1)), np.float32) / np.float32(255)
 
 
 def sample_patches(crops: U8, places: NDArray[np.floating]) -> F32:
@@ -25,5 +30,5 @@ def sample_patches(crops: U8, places: NDArray[np.floating]) -> F32:
     for patch, crop, index in zip(patches, crops, indices, strict=True):
         fine = cv2.remap(crop, index, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         patch[:] = cv2.resize(fine, PATCH_PX, interpolation=cv2.INTER_AREA)
-        patch /= max(float(crop[_SKIN].mean()), 1.0)
+        patch /= max(255 * float(measure_light(crop).mean()), 1.0)
     return patches.reshape(len(crops), PATCH_VALUES)

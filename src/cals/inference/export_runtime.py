@@ -73,11 +73,12 @@ class ExportedDecoder:
 
     def predict_motion(self, units: F32) -> F32:
         """Predict motion [t k] from units [t d]."""
-        return self._network(units)[0]
+        return self.predict(units)[0]
 
-    def predict_appearance(self, units: F32) -> F32:
-        """Predict appearance [t j] from units [t d]."""
-        return self._network(units)[1]
+    def predict(self, units: F32) -> tuple[F32, F32]:
+        """Predict motion [t k] and appearance [t j] from units [t d]."""
+        motion, appearance = self._network(units)
+        return motion, appearance
 
 
 class ExportedLips:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.arrays import Array, compute_squared_distances, convert_like, get_namespace, lerp, square, to_numpy
-from cals.face.patches import PATCH_VALUES, sample_patches
+from cals.face.patches import PATCH_VALUES, measure_light, sample_patches
 from cals.face.picture import ArrayPicture
 from cals.face.transfer import SourceFace, build_source_face
 from cals.inference.frame_tracker import View
@@ -25,7 +25,7 @@ from cals.models.mouth import compute_stretch_share
 from cals.models.network import MIN_REFERENCE_GAP_S
 from cals.models.sources import SourceCosts
 from cals.models.speaker import Speaker, compute_match_weights, fit_speaker
-from cals.types import F32, U8
+from cals.types import F32
 
 BANK_BYTES = 56 * 2**20
 """Memory for one person's mouths."""
@@ -36,8 +36,6 @@ _CONSECUTIVE_S = 0.13
 """Frames no further apart in time are consecutive: the mouth's motion between them is real."""
 _FIT_S = 20.0
 """Length of video that a person's rest shape and motion range are fitted to; later frames add sources only."""
-_LIGHT_REGION = np.s_[70:120, 30:98]
-"""Region of a crop of 128 px in which its light is measured."""
 
 
 @dataclass
@@ -62,6 +60,7 @@ class MouthBank:
         self._fit_count = 0
         self._speaker: Speaker | None = None
         self._motion: Array = np.zeros(0)
+        self._openings: Array = np.zeros(0)
         self._appearance: Array = np.zeros(0)
         self._rest_appearance: Array = np.zeros(0)
         self._rotation: Array = np.zeros(0)
@@ -169,8 +168,8 @@ class MouthBank:
         weights, light, lights = self._weights, self._convert(light), self._convert(self._arrays.light)
         distances = compute_squared_distances(motion * weights, self._motion * weights)
         distances += costs.appearance * compute_squared_distances(appearance, self._appearance)
-        gaps, rest_gap = measure_lip_gap(self._decoder.mesh.basis), measure_lip_gap(self.speaker.rest)
-        openings, target_openings = (rest_gap + curves @ gaps for curves in (self._motion, motion))
+        rest_gap = measure_lip_gap(self.speaker.rest)
+        openings, target_openings = (rest_gap + part for part in (self._openings, self._measure_openings(motion)))
         distances += costs.stretch * compute_stretch_share(openings, target_openings[:, None])
         distances += costs.pose * compute_squared_distances(_flatten(rotation), _flatten(self._rotation))
         distances += costs.light * compute_squared_distances(light, lights)
@@ -190,9 +189,13 @@ class MouthBank:
         self._motion = mesh.compute_motion(self.landmarks, rest)
         patches = self._convert(self._arrays.patches)
         self._appearance = normalize_appearance(project_patches(self._decoder.appearance_basis, patches))
-        openings = self._motion @ measure_lip_gap(mesh.basis)
-        self._rest_appearance = estimate_rest_appearance(self._appearance, openings)
+        self._openings = self._measure_openings(self._motion)
+        self._rest_appearance = estimate_rest_appearance(self._appearance, self._openings)
         self._rotation = estimate_rotation(self._decoder, self.speaker, self.landmarks)
+
+    def _measure_openings(self, motion: Array) -> Array:
+        """Measure the lip gaps [n] of motions [n k], relative to rest."""
+        return motion @ measure_lip_gap(self._decoder.mesh.basis)
 
     def _sample_patches(self, first: int) -> F32:
         """Sample the patches of the mouths from `first` on."""
@@ -233,11 +236,6 @@ def sample_farthest(features: Array, count: int) -> list[int]:
         distances = get_namespace(distances).minimum(distances, square(features - features[indices[-1]]).sum(1))
         distances[indices[-1]] = -1.0
     return indices
-
-
-def measure_light(crop: U8) -> F32:
-    """Measure the mean colour [3] of a crop's lower face, in 0..1."""
-    return np.asarray(crop[_LIGHT_REGION].mean(axis=(0, 1)), np.float32) / np.float32(255)
 
 
 def estimate_rotation(decoder: MotionDecoder, speaker: Speaker, landmarks: Array) -> Array:

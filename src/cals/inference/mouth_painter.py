@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cals.arrays import Array, convert_like, get_namespace, lerp, to_numpy
 from cals.face.detector import FaceDetector
 from cals.face.paste import EMPTY_PATCH
+from cals.face.patches import measure_light
 from cals.face.skip_reasons import OCCLUDED
 from cals.face.transfer import SourceFace
 from cals.inference import painters
@@ -18,7 +19,7 @@ from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.inference.fade import compute_frame_strengths
 from cals.inference.frame_tracker import TrackedFrame
 from cals.inference.motion_gain import SPEECH_RADIUS, MotionGain, compute_speech_activity
-from cals.inference.mouth_bank import MouthBank, estimate_rotation, measure_light
+from cals.inference.mouth_bank import MouthBank, estimate_rotation
 from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.schedule import Schedule
@@ -182,7 +183,7 @@ class MouthPainter(Painter):
         first, last = floor(min(positions)), ceil(max(positions)) + ahead
         start = max(0, first - SPEECH_RADIUS)
         units = self._units.slice(start, last)
-        motion, appearance = self._decoder.predict_motion(units), self._decoder.predict_appearance(units)
+        motion, appearance = self._decoder.predict(units)
         if not self._look_ahead.gain:
             self._gain.observe(start, motion[:-ahead])
         motion = motion * self._gain.value

@@ -132,5 +132,5 @@ class MotionDecoder(Protocol):
     def predict_motion(self, units: Array) -> Array:
         """Predict coefficients [... k] of the average speaker's lower face from units [... d]."""
 
-    def predict_appearance(self, units: Array) -> Array:
-        """Predict the appearance [... j] of the average speaker's mouth from units [... d]."""
+    def predict(self, units: Array) -> tuple[Array, Array]:
+        """Predict that motion, and the appearance [... j] of the average speaker's mouth."""

@@ -59,12 +59,8 @@ class MeshDecoder(nn.Module):
         """Predict coefficients [... k] of the average speaker's lower face from units [... d]."""
         return self.predict(units)[0]
 
-    def predict_appearance(self, units: Tensor) -> Tensor:
-        """Predict the mouth's appearance [... j] relative to its mean over speech, from units [... d]."""
-        return self.predict(units)[1]
-
     def predict(self, units: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict motion [... k] and appearance [... j] from units [... d]."""
+        """Predict motion [... k], and appearance [... j] relative to its mean over speech, from units [... d]."""
         out: Tensor = self.head(units)
         return out[..., : self.config.components], out[..., self.config.components :]
 

@@ -52,8 +52,9 @@ def measure_geometry(
 
 def measure_corpus_mesh(store: ClipStore, components: int) -> FaceMesh:
     """Fit the mesh of the training set to at most `MAX_CLIPS_PER_SPEAKER` clips of each speaker."""
-    chosen = select_clips(store.speakers)
-    return measure_mesh([store.landmarks(i) for i in chosen], [store.speakers[i] for i in chosen], components)
+    speakers = store.speakers
+    chosen = select_clips(speakers)
+    return measure_mesh([store.landmarks(i) for i in chosen], [speakers[i] for i in chosen], components)
 
 
 def select_clips(speakers: Sequence[str]) -> list[int]:

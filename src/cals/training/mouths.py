@@ -34,18 +34,19 @@ def fit_appearance_basis(mesh: FaceMesh, store: ClipStore, geometry: Sequence[Ge
     """
     if not components:
         return torch.zeros(0, PATCH_VALUES)
-    chosen = select_clips(store.speakers)
+    speakers = store.speakers
+    chosen = select_clips(speakers)
     frames = sum(store.frames(i) for i in chosen)
     if frames < 4 * components:
         raise DataError(f"appearance: expected at least {4 * components} frames for {components}, found {frames}")
     scatter = torch.zeros(PATCH_VALUES, PATCH_VALUES, dtype=torch.float64)
     counts: dict[str, int] = {}
     for i in chosen:
-        counts[store.speakers[i]] = counts.get(store.speakers[i], 0) + store.frames(i)
+        counts[speakers[i]] = counts.get(speakers[i], 0) + store.frames(i)
     for i in chosen:
         patches = _sample_clip(mesh, store, i, geometry[i]).double()
         centred = patches - patches.mean(dim=0)
-        scatter += centred.T @ centred / counts[store.speakers[i]] / len(counts)
+        scatter += centred.T @ centred / counts[speakers[i]] / len(counts)
     energy, directions = torch.linalg.eigh(scatter)
     basis = directions[:, PATCH_VALUES - components :].flip(1).T
     # The sign of an eigenvector is arbitrary and differs between machines, so it is fixed here.
@@ -72,10 +73,10 @@ def measure_mouths(
     speakers = np.array(store.speakers)
     spreads = {
         name: torch.cat([coefficients[i] for i in np.flatnonzero(speakers == name)]).square().sum(dim=1).mean().sqrt()
-        for name in set(store.speakers)
+        for name in np.unique(speakers)
     }
     mouths = []
-    for i, (clip, name) in enumerate(zip(geometry, store.speakers, strict=True)):
+    for i, (clip, name) in enumerate(zip(geometry, speakers, strict=True)):
         appearance = coefficients[i] / spreads[name].clamp_min(1e-3)
         rest = estimate_rest_appearance(appearance, clip.motion @ measure_lip_gap(mesh.basis))
         target = appearance if offsets is None else delay_curves(appearance, offsets[i])

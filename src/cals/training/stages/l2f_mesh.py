@@ -183,18 +183,21 @@ class MeshStage(Stage):
         assert isinstance(model, MeshLips)
         metrics: dict[str, float] = {}
         readout = self._readout.to(device)
-        names = ("opening", "width", "span", "appearance")[: 3 + bool(self.config.decoder.appearance)]
         for part, store in self._held_out.items():
             rows = []
             for i, mouth in enumerate(self._held_out_mouths[part]):
                 motion, appearance = model.decoder.predict(model.predict_units(store.mel(i)[None].to(device))[0])
                 target, target_appearance = mouth.target.to(device).tensor_split([motion.shape[-1]], dim=-1)
                 pred, real = _to_curves(motion @ readout), _to_curves(target @ readout)
-                row = [*(correlation(pred[:, j], real[:, j]) for j in (0, 1)), span_ratio(pred[:, 0], real[:, 0])]
+                row = {name: correlation(pred[:, j], real[:, j]) for j, name in enumerate(("opening", "width"))}
+                row["span"] = span_ratio(pred[:, 0], real[:, 0])
                 if appearance.shape[-1]:
-                    row.append(correlation(_to_curves(appearance).ravel(), _to_curves(target_appearance).ravel()))
+                    row["appearance"] = correlation(
+                        _to_curves(appearance).ravel(), _to_curves(target_appearance).ravel()
+                    )
                 rows.append(row)
-            for name, values in zip(names, np.transpose(rows), strict=True):
+            for name in rows[0]:
+                values = np.array([row[name] for row in rows])
                 finite = values[np.isfinite(values)]
                 metrics |= {f"{part}_{name}": float(finite.mean())} if len(finite) else {}
         noise = model.predict_motion(model.predict_units(self._noise_bank.mels[::8].to(device) - 20)) @ measure_lip_gap(
