@@ -292,3 +292,11 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(MediaError, match="expected a regular file, found a pipe"):
         VideoReader(tmp_path / "pipe.mp4")
+
+
+@pytest.mark.parametrize("rate_hz", [100, 223_477_573])
+def test_a_sample_rate_that_is_none_is_refused(tmp_path, rate_hz):
+    path = write_wav(tmp_path / "a.wav", tones(0.4, 48_000, 2), rate_hz)
+    for keep_going in (False, True):
+        with pytest.raises(MediaError, match=f"found {rate_hz}"):
+            load_mono(path, keep_going=keep_going)

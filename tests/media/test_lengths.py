@@ -91,6 +91,13 @@ def test_seeking_never_keeps_many_frames(tmp_path, monkeypatch, frames_of_memory
     assert max(sizes) == most
 
 
+def test_nothing_is_decoded_beyond_the_last_frame(tmp_path, monkeypatch):
+    monkeypatch.setattr(rewind, "CHUNK", 4)  # else so short a video is kept
+    monkeypatch.setattr(rewind.Rewinder, "read_chunk", lambda *_: pytest.fail("decoded to play backwards"))
+    path = write_video(tmp_path / "a.mp4", frames=25)
+    assert len(list_indices(path, "bounce", 1)) == 25
+
+
 def test_a_closed_reader_gives_back_what_its_codec_holds(tmp_path):
     path = write_video(tmp_path / "a.mp4", frames=10)
 

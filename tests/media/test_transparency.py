@@ -9,6 +9,8 @@ import pytest
 
 from cals.errors import ConfigError
 from cals.media import VideoReader, VideoWriter, fit_length
+from cals.media.frame import get_plane_views
+from cals.media.pictures import build_converter
 from cals.options import EncodeOptions
 from cals.types import U8, Box, Patch
 
@@ -87,3 +89,18 @@ def test_prores_needs_a_mov(tmp_path: Path) -> None:
     with VideoReader(source) as reader, pytest.raises(ConfigError, match="name the output .mov"):
         VideoWriter(tmp_path / "out.mp4", reader.format, encode=EncodeOptions(codec="prores"))
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuva444p12le", "yuv411p", "gbrp", "gray"])
+@pytest.mark.parametrize(("matrix", "color_range"), [(8, 1), (14, 2), (66, 1), (1, 66)])
+def test_colours_that_the_scaler_does_not_know(pix_fmt: str, matrix: int, color_range: int) -> None:
+    """YCgCo, ICtCp, and numbers that mean nothing, as in damaged files."""
+    picture = av.VideoFrame(64, 48, pix_fmt)
+    for plane in picture.planes:
+        plane.update(bytes(plane.buffer_size))
+    picture.colorspace, picture.color_range = matrix, color_range
+    converted = build_converter(picture)(picture)
+    assert (converted.width, converted.height) == (64, 48)
+    if "yuv" in pix_fmt:
+        assert (int(converted.colorspace), int(converted.color_range)) == (matrix, color_range)
+        assert not get_plane_views(converted)[0].any()

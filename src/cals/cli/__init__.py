@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     hint = hints.find_hint(arguments, COMMANDS)
     if hint is not None:
         _fail(hint, status=2)
-    heap.return_large_blocks()
+    heap.bound_heap()
     interrupt.install()
     console = Console(stderr=True)
     logging.basicConfig(

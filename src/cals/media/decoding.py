@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from cals.errors import MediaError
 from cals.media.clock import Clock, choose_rate, estimate_rate
 from cals.media.demuxing import Demuxer, decode_packet
-from cals.media.opening import Damage, choose_thread_type, open_input
+from cals.media.opening import Damage, choose_thread_type, count_threads, open_input
 from cals.media.pictures import UPRIGHT, build_converter, list_hdr_kinds, read_turn
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ class Decoder:
             size = f"{stream.width}x{stream.height}"
             raise MediaError(f"{self.path}: expected at most {_MAX_SIDE_PX} px a side, found {size}; scale it down")
         stream.thread_type = choose_thread_type(stream.width, stream.height)
+        stream.codec_context.thread_count = count_threads()
         return stream
 
     def _open_codec(self) -> VideoCodecContext:
@@ -103,7 +104,7 @@ class Decoder:
         if tags.get("alpha_mode") != "1" or codec is None:
             return self.stream.codec_context
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
-        context.thread_type = self.stream.thread_type
+        context.thread_type, context.thread_count = self.stream.thread_type, count_threads()
         return context
 
     def _find_rate(self) -> Fraction:

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
 from cals.media.frame import from_planes, get_plane_views
-from cals.media.opening import choose_thread_type
+from cals.media.opening import choose_thread_type, count_threads
 from cals.media.reader import VideoFormat
 
 log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ def _describe_pictures(context: VideoCodecContext, encoder: Encoder, like: Video
     context.time_base = like.time_base
     context.framerate = like.rate
     context.flags |= Flags.frame_duration
-    context.thread_type = choose_thread_type(width, height)
+    context.thread_type, context.thread_count = choose_thread_type(width, height), count_threads()
     full_range = like.pix_fmt.startswith("yuvj")
     context.colorspace, context.color_range = like.colorspace, 2 if full_range else like.color_range
     context.color_primaries, context.color_trc = like.color_primaries, like.color_trc

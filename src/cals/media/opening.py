@@ -1,6 +1,7 @@
 """Opening of media files for reading, and the error messages for damaged ones."""
 
 import logging
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -16,10 +17,18 @@ log = logging.getLogger(__name__)
 _HUGE_PX = 4096 * 2304
 """Beyond 4K: an 8K picture takes 50 MB, and codecs keep as much again for each."""
 
+_MAX_THREADS = 16
+
 
 def is_huge(width: int, height: int) -> bool:
     """Return whether pictures are so large that only few may be held at a time."""
     return width * height > _HUGE_PX
+
+
+def count_threads() -> int:
+    """Return the number of threads for a codec, one a core: FFmpeg takes more, and each holds pictures."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(_MAX_THREADS, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def choose_thread_type(width: int, height: int) -> Literal["AUTO", "SLICE"]:

@@ -36,6 +36,8 @@ _COARSE_TICK_S = Fraction(1, 1000)
 _SLACK_S = Fraction(1, 20)
 _COARSE_SLACK_S = Fraction(1, 2)
 _SILENCE_BLOCK = 1 << 16
+_RATES_HZ = 1000, 1_000_000
+"""Sample rates that are one; a resampler takes gigabytes for the ratios beyond."""
 # 80 dB over full scale is not sound, and more than the encoders support.
 _MAX_PEAK = 1e4
 
@@ -60,6 +62,12 @@ class AudioSource(BlockReader):
             self._container.close()
             raise
         self.rate_hz = int(self._stream.rate)
+        if not _RATES_HZ[0] <= self.rate_hz <= _RATES_HZ[1]:
+            self._container.close()
+            raise MediaError(
+                f"{self.path}: expected sound of {_RATES_HZ[0]} to {_RATES_HZ[1]} samples/s, found {self.rate_hz}; its "
+                "header is damaged: export it again"
+            )
         self.layout = resolve_layout_name(self._stream.layout)
         """FFmpeg name of the channel layout."""
         self.channel_names = get_channel_names(self.layout)

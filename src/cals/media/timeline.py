@@ -36,11 +36,10 @@ def fit_length(
 
 def _retime_until(frames: Iterator[Frame], end_s: Fraction) -> Iterator[Frame]:
     """Concatenate frames with their own durations, as long as they start before `end_s`."""
-    time_s = Fraction(0)
-    for index, frame in enumerate(frames):
-        if time_s >= end_s:
-            return
-        yield frame.with_time(index, time_s, frame.duration_s)
+    time_s, index = Fraction(0), count()
+    # no frame more than is needed is read: the one after the last may begin to play backwards
+    while time_s < end_s and (frame := next(frames, None)) is not None:
+        yield frame.with_time(next(index), time_s, frame.duration_s)
         time_s += frame.duration_s
 
 
