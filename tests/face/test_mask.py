@@ -5,7 +5,7 @@ import pytest
 
 import drawn_face
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, RIGHT_EYE
-from cals.face.mask import build_lower_face_mask, build_moving_face_mask
+from cals.face.mask import build_lip_mask, build_lower_face_mask, build_moving_face_mask
 from cals.types import F32, CropTransform
 
 AS_IT_IS = CropTransform(matrix=np.eye(2, 3), size_px=128)
@@ -60,3 +60,14 @@ def test_it_has_no_steps_and_ends_with_the_frame() -> None:
     cut = mask(0.0, 6.0, width=70, height=100)
     assert cut[:, 70:].max() == cut[100:].max() == 0
     assert np.array_equal(cut[:100, :70], found[:100, :70])
+
+
+@pytest.mark.parametrize("open_px", [0.0, 11.0])
+def test_the_lips_mask_holds_them_and_what_is_between_but_no_chin(open_px: float) -> None:
+    face = points(open_px)
+    found = build_lip_mask(face, 128)
+    middle = face[list(MOUTH_OUTER), :2].mean(axis=0).astype(int)
+    assert found[middle[1], middle[0]] > 0.8
+    assert at(found, face, CHIN) == at(found, face, LEFT_EYE[0]) == 0
+    assert found.min() >= 0
+    assert found.max() <= 1 + 1e-6

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import drawn_face
 from cals.face.align import sample_crop
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
-from cals.face.mask import build_moving_face_mask
+from cals.face.mask import build_lip_mask, build_moving_face_mask
 from cals.face.picture import ArrayPicture
 from cals.face.sampling import build_similarity, warp
 from cals.face.transfer import MAX_SOURCE_SCALE, SourceFace, build_source_face, collect_outer_lips, transfer_pixels
@@ -43,7 +43,9 @@ class Scene:
         picture = self.picture if rgb is None else ArrayPicture(rgb)
         return build_source_face(picture, self.transform, sample_crop(picture, self.transform))
 
-    def lay(self, *parts: tuple[SourceFace, F32, float], strength: float = 1.0) -> tuple[Patch, NDArray[np.int64]]:
+    def lay(
+        self, *parts: tuple[SourceFace, F32, float | F32], strength: float = 1.0
+    ) -> tuple[Patch, NDArray[np.int64]]:
         """Return the patch, and the frame with it."""
         lips = collect_outer_lips(LANDMARKS)
         patch = transfer_pixels(self.picture, self.transform, self.crop, self.mask, lips, parts, strength)
@@ -207,3 +209,17 @@ def test_an_inner_mouth_is_drawn_between_the_lips_alone() -> None:
     assert len(depths) > 300
     assert min(depths) > -2
     assert Box(*plain.box) == drawn.box
+
+
+def test_shares_may_differ_from_pixel_to_pixel() -> None:
+    one = scene(350)
+    outline = np.rint(one.place(LANDMARKS[list(MOUTH_OUTER)]) - 0.5).astype(np.int32)
+    other_rgb = one.rgb.copy()
+    cv2.fillPoly(other_rgb, [outline], (40, 160, 60))
+    other, lips = one.keep(other_rgb), build_lip_mask(LANDMARKS, 128)
+    shown = [one.lay((one.keep(), HERE, share), (other, HERE, 1 - share))[1] for share in (lips, 1 - lips)]
+    inner = np.zeros(one.rgb.shape[:2], np.uint8)
+    cv2.fillPoly(inner, [np.rint(one.place(LANDMARKS[list(MOUTH_INNER)]) - 0.5).astype(np.int32)], 1)
+    for drawn, expected in zip(shown, (one.rgb, other_rgb), strict=True):
+        assert np.abs(drawn - expected)[inner > 0].mean() < 12
+    assert np.abs(shown[0] - shown[1])[inner > 0].mean() > 60

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import drawn_face
 from cals.face.detector import Detection, FaceDetector
+from cals.face.landmarks import CHIN, MOUTH_OUTER
 from cals.face.picture import ArrayPicture
 from cals.face.read_back import read_back
 from cals.face.skip_reasons import OCCLUDED
@@ -178,6 +179,20 @@ def test_one_source_goes_over_into_the_next(lips: MeshLips) -> None:
     weights = [of[0] for _, of in blends[3:]]
     assert 0 < weights[0] < weights[1] < weights[2] == 1
     assert all(sum(of) == pytest.approx(1) for _, of in blends)
+
+
+def test_two_mouths_are_never_seen_in_one(lips: MeshLips) -> None:
+    video = draw_video(VIDEO_OPENING[:40])
+    painter = MouthPainter(lips, iterate_units(SPEECH_OPENING), video)
+    pair = [(item, item.view) for item in video[:1] if item.view is not None]
+    bank, landmarks = painter._bank(0, pair, found_again=False), pair[0][1].landmarks
+    sources = [bank.sources[i] for i in (5, 20)]
+    blend = MouthBlend(*pair[0], sources, bank.landmarks[[5, 20]], [0.5, 0.5])
+    first, second = blend._compute_shares(landmarks)
+    assert np.allclose(first + second, 1)
+    x, y = landmarks[list(MOUTH_OUTER), :2].mean(axis=0).astype(int)
+    assert second[y, x] < 0.25
+    assert second[int(landmarks[CHIN, 1]), int(landmarks[CHIN, 0])] == 0.5
 
 
 def test_a_face_that_reads_as_another_is_set_right(lips: MeshLips, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, measure_inter_ocular_px
 from cals.types import F32, U8, CropTransform
 
+_LIP_FEATHER = 0.15
+"""Width over which the mask of the lips fades, in inter-ocular distances."""
 _JAW = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
 """From below the left ear along the jaw and the chin to below the right ear."""
 _CHEEKS = (376, 425, 1, 205, 147)
@@ -89,6 +91,16 @@ def build_moving_face_mask(
         * below
         * _build_allowed_mask(points, unit, transform, width, height)
     )
+
+
+def build_lip_mask(landmarks: NDArray[Any], size: int) -> F32:
+    """Build a soft mask [size size] of the lips and all between them, of a face [468 2+] in crop pixels."""
+    points = np.asarray(landmarks[:, :2], dtype=np.float64)
+    unit = measure_inter_ocular_px(points)
+    canvas = np.zeros((size, size), dtype=np.uint8)
+    lips = cv2.convexHull(_to_fixed_point(points[list(MOUTH_OUTER)]))
+    cv2.fillPoly(canvas, [lips], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return _blur(canvas, max(2, round(_LIP_FEATHER * unit)))
 
 
 def _draw_lower_half(points: NDArray[np.float64], cheeks: NDArray[np.float64], size: int) -> U8:

@@ -82,16 +82,16 @@ def transfer_pixels(
     crop: U8,
     mask: F32,
     lips: NDArray[Any],
-    parts: Sequence[tuple[SourceFace, F32, float]],
+    parts: Sequence[tuple[SourceFace, F32, float | F32]],
     strength: float = 1.0,
     inner: tuple[NDArray[Any], float] | None = None,
 ) -> Patch:
     """Render pixels of other faces into the face of `picture` under `mask` [128 128], as a patch of the smallest box.
 
-    Each of `parts` is a face, its sampling grid [128 128 2] (positions in its crop for the pixels of this crop), and a
-    weight; the weights sum to 1. Its light is matched to that of `crop` [128 128 3]. `lips` are landmarks [n 2] of an
-    area in which neither light nor colour is compared. `strength` 0..1 scales the mask. `inner`, landmarks [468 2+]
-    and a weight, adds a synthetic inner mouth where the parts show none.
+    Each of `parts` is a face, its sampling grid [128 128 2] (positions in its crop for the pixels of this crop), and
+    its share, for all or for each pixel [128 128]; the shares sum to 1. Its light is matched to that of `crop`
+    [128 128 3]. `lips` are landmarks [n 2] of an area in which neither light nor colour is compared. `strength` 0..1
+    scales the mask. `inner`, landmarks [468 2+] and a weight, adds a synthetic inner mouth where the parts show none.
     """
     box, to_box = _compute_box(picture, transform, mask)
     if strength <= 0 or not box.width or not box.height:
@@ -99,7 +99,7 @@ def transfer_pixels(
     colours = crop.astype(np.float32)
     skin = mask * (1 - _build_lip_mask(lips, mask.shape))
     centres, to_crop = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0]), invert_affine(to_box)
-    rgb = np.zeros((box.height, box.width, 3), np.float32)
+    layers: list[F32] = []
     for source, places, share in parts:
         warped = _sample_bicubic(source.crop, places).astype(np.float32)
         gain, lift = _fit_light(colours, warped, skin)
@@ -109,9 +109,15 @@ def transfer_pixels(
         displacement = (places - centres) @ source.matrix[:, :2].T.astype(np.float32)
         positions = _compute_pixel_centres(_compose(source.matrix, to_crop), box.width, box.height)
         positions += _warp_bilinear(displacement, to_box, box)
-        factors = np.array([*(share * gain), 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
-        rgb += cv2.multiply(_sample_bicubic(source.pixels, positions), factors, dtype=cv2.CV_32F)
-        rgb += _warp_bilinear(np.float32(share) * offset, to_box, box)
+        factors = np.array([*gain, 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
+        layer: F32 = np.asarray(
+            cv2.multiply(_sample_bicubic(source.pixels, positions), factors, dtype=cv2.CV_32F), np.float32
+        )
+        layer += _warp_bilinear(offset, to_box, box)
+        if len(parts) > 1:
+            layer *= share if isinstance(share, float) else _warp_bilinear(share, to_box, box)[..., None]
+        layers.append(layer)
+    rgb = sum(layers[1:], layers[0])
     if inner is not None and inner[1] > 0:
         _draw_inner_mouth(rgb, to_box, inner[0], inner[1], _compute_brightness(colours, skin))
     alpha = np.clip(_warp_bilinear(mask, to_box, box), 0, 1) * np.float32(min(strength, 1.0))

@@ -7,7 +7,7 @@ import numpy as np
 
 from cals.arrays import Array, get_namespace, to_numpy
 from cals.face.detector import FaceDetector
-from cals.face.mask import build_moving_face_mask
+from cals.face.mask import build_lip_mask, build_moving_face_mask
 from cals.face.read_back import read_back
 from cals.face.transfer import SourceFace, collect_outer_lips, transfer_pixels
 from cals.inference.frame_tracker import TrackedFrame, View
@@ -42,13 +42,21 @@ class MouthBlend:
         picture, transform = reduced or (self.item.frame, self.view.transform)
         target_points = to_numpy(target)
         sources = [
-            (source.at_crop_resolution if reduced else source, flow, weight)
-            for source, flow, weight in zip(self.sources, flows, self.weights, strict=True)
+            (source.at_crop_resolution if reduced else source, flow, share)
+            for source, flow, share in zip(self.sources, flows, self._compute_shares(target_points), strict=True)
         ]
         mask = build_moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
         inner = target_points, estimate_hidden_share(self.landmarks[0], target)
         lips = collect_outer_lips(self.view.landmarks, target_points)
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
+
+    def _compute_shares(self, target: F32) -> list[float | F32]:
+        """Compute the share of each source: only skin fades, for two mouths at once would be seen as two."""
+        if len(self.sources) == 1:
+            return [1.0]
+        skin = 1 - build_lip_mask(target, self.view.crop.shape[0])
+        fading = [skin * np.float32(weight) for weight in self.weights[1:]]
+        return [1 - sum(fading), *fading]
 
     def detect_landmarks(self, detector: FaceDetector, target: Array, flows: Sequence[F32]) -> F32:
         """Render the face and return the landmarks [468 3] in crop pixels that the mesh detects in it."""
