@@ -13,7 +13,7 @@ from cals.media.reader import VideoReader
 
 log = logging.getLogger(__name__)
 
-CHUNK, CHUNK_BYTES = 32, 128 << 20
+CHUNK, CHUNK_BYTES = 32, 96 << 20
 """Frames held at a time while playing backwards, and the memory for them; fewer frames where they are large."""
 MAX_UNSEEKABLE_FRAMES = 512
 """Most frames of a video played backwards without usable time stamps: each chunk is then decoded from the start."""

@@ -58,6 +58,7 @@ def _repeat(reader: VideoReader, rewinder: Rewinder, policy: LengthPolicy) -> It
         step_s = reader.format.step_s
         for _ in count():
             yield last.with_time(last.index, last.time_s, step_s)
+    del last  # of 8K it is 50 MB
     end = len(rewinder)
     if policy == "bounce" and not rewinder.is_reversible:
         log.warning("%s: its time stamps do not allow playing backwards; starting again instead", reader.path)
