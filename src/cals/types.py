@@ -54,8 +54,12 @@ class Picture(Protocol):
     @property
     def height(self) -> int: ...
 
-    def rgb(self, box: Box | None = None) -> U8:
-        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
+    def rgb(self, box: Box | None = None, blocks: int = 1) -> U8:
+        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture.
+
+        They are averaged over `blocks` x `blocks` pixels each; the last of them may reach beyond the box. A box that is
+        averaged begins at even pixels.
+        """
         ...
 
     def cut(self, box: Box) -> PixelSource:

@@ -189,9 +189,9 @@ class _Counting(ArrayPicture):
         super().__init__(rgb)
         self.boxes: list[Box | None] = []
 
-    def rgb(self, box: Box | None = None) -> U8:
+    def rgb(self, box: Box | None = None, blocks: int = 1) -> U8:
         self.boxes.append(box)
-        return super().rgb(box)
+        return super().rgb(box, blocks)
 
 
 def test_only_the_region_is_converted(still: TrackedFace, portrait: U8) -> None:

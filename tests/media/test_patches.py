@@ -59,6 +59,32 @@ def test_a_cutout_is_the_part_without_the_rest(pix_fmt, box):
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("blocks", [2, 3, 4, 7])
+@pytest.mark.parametrize("box", [Box(8, 6, 50, 34), Box(2, 0, 63, 47), Box(60, 44, 63, 47)])
+def test_averages_are_those_of_the_pixels(pix_fmt, blocks, box):
+    frame = noise_frame(pix_fmt)
+    found = frame.rgb(box, blocks)
+    assert found.shape == (-(-box.height // blocks), -(-box.width // blocks), 3)
+    pixels = frame.rgb(Box(box.x0, box.y0, 63, 47)).astype(float)
+    padded = np.pad(pixels, [(0, 2 * blocks), (0, 2 * blocks), (0, 0)], "edge")
+    for row, column in np.ndindex(found.shape[:2]):
+        y, x = row * blocks, column * blocks
+        expected = padded[y : y + blocks, x : x + blocks].mean(axis=(0, 1))
+        assert np.abs(found[row, column] - expected).max() < 4
+
+
+def test_a_tall_patch_is_blended_as_in_one(monkeypatch):
+    frame, rng = noise_frame("yuv420p", (64, 300), samples=SAMPLES["any"]), np.random.default_rng(5)
+    box = Box(3, 5, 60, 291)
+    rgb = rng.integers(0, 256, (box.height, box.width, 3), dtype=np.uint8)
+    patch = Patch(box, rgb, rng.random((box.height, box.width), dtype=np.float32))
+    in_strips = frame.with_patch(patch)
+    monkeypatch.setattr("cals.media.color._STRIP_ROWS", 1000)
+    for found, expected in zip(in_strips.planes, frame.with_patch(patch).planes, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
 @pytest.mark.parametrize("box", BOXES)
 def test_samples_without_alpha_stay_bit_exact(pix_fmt, box):
     frame = noise_frame(pix_fmt)

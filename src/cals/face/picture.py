@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from cals.face.sampling import average_blocks
 from cals.types import U8, Box, Patch
 
 
@@ -22,11 +23,10 @@ class ArrayPicture:
     def height(self) -> int:
         return int(self._rgb.shape[0])
 
-    def rgb(self, box: Box | None = None) -> U8:
-        """Return a view, not a copy: do not write to it."""
-        if box is None:
-            return self._rgb
-        return self._rgb[box.y0 : box.y1, box.x0 : box.x1]
+    def rgb(self, box: Box | None = None, blocks: int = 1) -> U8:
+        """Return a view, not a copy: do not write to it; or averages over `blocks` x `blocks` pixels."""
+        rgb = self._rgb if box is None else self._rgb[box.y0 : box.y1, box.x0 : box.x1]
+        return rgb if blocks == 1 else np.asarray(average_blocks(rgb, blocks), np.uint8)
 
     @property
     def nbytes(self) -> int:

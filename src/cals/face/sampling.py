@@ -42,12 +42,12 @@ def warp(
     is left to the caller to clip). A resize by an integer and a bilinear warp cost a third of cv2's bicubic or area
     resampling by any factor and look the same. Without `sharp` it is bilinear, for network inputs.
     """
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    blocks = max(1, round(1 / max(scale, 1e-6)))
+    blocks = _count_blocks(matrix)
     if blocks > 1:
-        image = _average_blocks(image, blocks)
+        image = average_blocks(image, blocks)
         matrix = matrix @ np.diag([blocks, blocks, 1.0])
-    if sharp and scale * blocks >= _MIN_CUBIC_SCALE:
+    scale = _compute_scale(matrix)
+    if sharp and scale >= _MIN_CUBIC_SCALE:
         factor = min(max(_CUBIC_FACTORS[0], round(scale)), _CUBIC_FACTORS[1])
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
         matrix = matrix @ np.diag([1 / factor, 1 / factor, 1.0])
@@ -56,7 +56,16 @@ def warp(
     return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=cv2.INTER_LINEAR, borderMode=border))
 
 
-def _average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:
+def _compute_scale(matrix: NDArray[Any]) -> float:
+    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def _count_blocks(matrix: NDArray[Any]) -> int:
+    """Return the side of the blocks that are averaged before `matrix` (source -> output) minifies the rest."""
+    return max(1, round(1 / max(_compute_scale(matrix), 1e-6)))
+
+
+def average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:
     """Average `blocks` x `blocks` pixels; the last blocks are padded with the edge."""
     height, width = image.shape[:2]
     below, right = -height % blocks, -width % blocks
@@ -90,7 +99,8 @@ def sample(
 ) -> U8:
     """Resample the part of `picture` that `matrix` (frame -> output) maps into a [height width 3] output.
 
-    Only that part is converted to RGB. The border mode applies where the output reaches outside the frame.
+    Only that part is converted to RGB, and where it is minified only its averages. The border mode applies where the
+    output reaches outside the frame.
     """
     # whole blocks of the source are averaged when it is minified, so its margin grows with them
     margin_px = _MARGIN_PX + 2 * round(np.hypot(*invert_affine(matrix)[:, 0]))
@@ -99,6 +109,10 @@ def sample(
         # outside the frame: only the nearest edge pixel can be replicated
         x0, y0 = min(box.x0, picture.width - 1), min(box.y0, picture.height - 1)
         box = Box(x0, y0, x0 + max(1, box.width), y0 + max(1, box.height))
+    blocks = _count_blocks(matrix)
+    if blocks > 1:
+        box = Box(box.x0 - box.x0 % 2, box.y0 - box.y0 % 2, box.x1, box.y1)
     local = np.array(matrix, dtype=np.float64)
     local[:, 2] += local[:, :2] @ (float(box.x0), float(box.y0))
-    return np.asarray(warp(picture.rgb(box), local, width, height, border=border, sharp=sharp), dtype=np.uint8)
+    local = local @ np.diag([blocks, blocks, 1.0])
+    return np.asarray(warp(picture.rgb(box, blocks), local, width, height, border=border, sharp=sharp), dtype=np.uint8)

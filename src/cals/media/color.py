@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, cast
 
 import cv2
@@ -23,6 +24,8 @@ _WEIGHTS = {
     10: (0.2627, 0.0593),
 }
 _FULL_RANGE = 2
+_STRIP_ROWS = 64
+"""Rows that are blended at a time: whole cells of chroma, and few enough to stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,26 @@ def _read_region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box) -
     return cast(Plane, merged.reshape(box.height, box.width, 3))
 
 
+def _average_region(planes: tuple[Plane, Plane, Plane], layout: Layout, box: Box, blocks: int) -> Plane:
+    """Average the samples of `box` over `blocks` x `blocks` pixels, before chroma is repeated: a sixth of the work.
+
+    The last blocks may reach beyond the box, and repeat the edge beyond the picture.
+    """
+    size = (-(-box.width // blocks), -(-box.height // blocks))
+    means = []
+    for plane, x, y in zip(planes, (0, *[layout.shift_x] * 2), (0, *[layout.shift_y] * 2), strict=True):
+        # as many blocks as end at a whole sample
+        across, down = (count + (count * blocks % (1 << shift)) for count, shift in zip(size, (x, y), strict=True))
+        width, height = across * blocks >> x, down * blocks >> y
+        part = plane[box.y0 >> y : (box.y0 >> y) + height, box.x0 >> x : (box.x0 >> x) + width]
+        missing = (height - part.shape[0], width - part.shape[1])
+        if any(missing):
+            part = cast(Plane, cv2.copyMakeBorder(part, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE))
+        means.append(cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA)[: size[1], : size[0]])
+    merged: Any = cv2.merge(means)
+    return cast(Plane, merged.reshape(size[1], size[0], 3))
+
+
 def _convert_to_rgb(stored: Plane, space: ColorSpace) -> U8:
     rgb = cv2.transform(stored, space.to_rgb)
     if rgb.dtype != np.uint8:
@@ -111,8 +134,10 @@ def _convert_to_rgb(stored: Plane, space: ColorSpace) -> U8:
     return np.asarray(rgb, dtype=np.uint8).reshape(stored.shape)
 
 
-def convert_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box) -> U8:
-    """Convert `box` to RGB [h w 3], rounded to 8 bits and clipped to the RGB cube."""
+def convert_region(planes: tuple[Plane, Plane, Plane], space: ColorSpace, box: Box, blocks: int = 1) -> U8:
+    """Convert `box`, averaged over `blocks` x `blocks` pixels, to RGB [h w 3] in 8 bits, clipped to the RGB cube."""
+    if blocks > 1:
+        return _convert_to_rgb(_average_region(planes, space.layout, box, blocks), space)
     return _convert_to_rgb(_read_region(planes, space.layout, box), space)
 
 
@@ -167,6 +192,14 @@ def blend(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch) -
     box = patch.box.clip(width, height)
     if box.width == 0 or box.height == 0:
         return
+    rows = [box.y0, *range(box.y0 - box.y0 % _STRIP_ROWS + _STRIP_ROWS, box.y1, _STRIP_ROWS), box.y1]
+    for y0, y1 in pairwise(rows):
+        _blend_part(planes, space, patch, Box(box.x0, y0, box.x1, y1))
+
+
+def _blend_part(planes: tuple[Plane, Plane, Plane], space: ColorSpace, patch: Patch, box: Box) -> None:
+    """Blend the part of `patch` in `box`, which lies in the picture and ends at whole cells of chroma inside it."""
+    height, width = planes[0].shape
     x, y = box.x0 - patch.box.x0, box.y0 - patch.box.y0
     rgb = patch.rgb[y : y + box.height, x : x + box.width]
     alpha = np.ascontiguousarray(patch.alpha[y : y + box.height, x : x + box.width], dtype=np.float32)

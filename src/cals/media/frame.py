@@ -111,9 +111,12 @@ class Frame:
             self._deinterlaced = luma, blue, red
         return self._deinterlaced
 
-    def rgb(self, box: Box | None = None) -> U8:
-        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture."""
-        return convert_region(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height))
+    def rgb(self, box: Box | None = None, blocks: int = 1) -> U8:
+        """Return the pixels [h w 3] of `box` (which must lie inside the picture), or of the whole picture.
+
+        They are averaged over `blocks` x `blocks` pixels each, see `Picture`.
+        """
+        return convert_region(self._deinterlaced_planes, self.space, box or Box(0, 0, self.width, self.height), blocks)
 
     def cut(self, box: Box) -> Cutout:
         """Copy the part of `box`, which must lie inside the picture."""
