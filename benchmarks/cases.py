@@ -138,17 +138,23 @@ def _as_photo(path: Path) -> tuple[int, int] | None:
     return round(width * scale), round(height * scale)
 
 
-def looked_at(path: Path) -> Facts | None:
-    """`probe` in a process of its own; None where it fails or takes too long."""
+def probe_as_face(path: Path) -> Facts:
+    """`probe`, where a still image is one picture of what players show of it, as `cals` takes it."""
+    facts = probe(path)
+    photo = _as_photo(path)
+    if photo is not None:
+        facts.size, facts.frames, facts.rate = photo, 1, PHOTO_RATE
+    return facts
+
+
+def probe_apart(path: Path) -> Facts | None:
+    """`probe_as_face` in a process of its own; None where it fails or takes too long."""
     command = [sys.executable, __file__, "--probe", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_LIMIT_S, check=True)
     except (subprocess.SubprocessError, OSError):
         return None
     facts = Facts(**json.loads(done.stdout))
-    photo = _as_photo(path)
-    if photo is not None:
-        facts.size, facts.frames, facts.rate = photo, 1, PHOTO_RATE
     facts.size = tuple(facts.size) if facts.size else None
     return facts
 
@@ -179,25 +185,21 @@ def run(command: list[str], limit_s: float) -> tuple[int | None, float, float, l
 
 def try_file(path: Path, face: Path, audio: Path, limit_s: float) -> Result:
     """Run one file and compare what came out with what went in."""
-    facts = looked_at(path)
+    facts = probe_apart(path)
     is_speech = path.suffix.lower() in SOUND_SUFFIXES if facts is None else not facts.frames and facts.sound_s > 0
     used_face, used_audio = (face, path) if is_speech else (path, audio)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mp4"
         pair = ["--face", str(used_face), "--audio", str(used_audio), "--out", str(out)]
         result = Result(path.name, *run([sys.executable, "-m", "cals", "generate", *pair], limit_s))
-        _judge(result)
-        left = [entry.name for entry in Path(folder).iterdir() if entry != out]
-        if left:
-            result.faults.append(f"left {len(left)} file(s)")
+        check_end(result, out)
         if result.status == 0:
-            _compare(result, looked_at(out), looked_at(used_face), looked_at(used_audio))
-        elif out.exists():
-            result.faults.append("an output in spite of an error")
+            compare_output(result, probe_apart(out), probe_apart(used_face), probe_apart(used_audio))
     return result
 
 
-def _judge(result: Result) -> None:
+def check_end(result: Result, out: Path) -> None:
+    """Note how a run should not have ended, and what it should not have left beside `out`, alone in its folder."""
     text = "\n".join(result.lines)
     if result.status is None:
         result.faults.append("HANG")
@@ -207,9 +209,14 @@ def _judge(result: Result) -> None:
         result.faults.append("TRACE")
     if any(not line.startswith("cals: ") for line in result.lines) and result.status:
         result.faults.append("wordy error")
+    left = [entry.name for entry in out.parent.iterdir() if entry != out]
+    if left:
+        result.faults.append(f"left {len(left)} file(s)")
+    if result.status != 0 and out.exists():
+        result.faults.append("an output in spite of an error")
 
 
-def _compare(result: Result, out: Facts | None, face: Facts | None, audio: Facts | None) -> None:
+def compare_output(result: Result, out: Facts | None, face: Facts | None, audio: Facts | None) -> None:
     """Note where the output is not as long, as fast, as large or as loud as what it is made of."""
     if out is None or not out.frames or out.size is None:
         result.faults.append("output cannot be read")
@@ -242,7 +249,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names to try; all without")
     args = parser.parse_args()
     if args.probe is not None:
-        print(json.dumps(vars(probe(args.probe))))
+        print(json.dumps(vars(probe_as_face(args.probe))))
         return
     if args.folder is None:
         parser.error("expected a folder")

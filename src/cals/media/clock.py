@@ -71,4 +71,4 @@ class Clock:
     def report(self, path: Path) -> None:
         """Log how many time stamps were repaired."""
         if self.repair_count:
-            log.warning("%s: %d pictures had no usable time stamp; gave them new ones", path, self.repair_count)
+            log.warning("%s: no usable time stamp at %d of its pictures; gave new ones", path, self.repair_count)
