@@ -8,7 +8,6 @@ needs Linux.
 """
 
 import argparse
-import itertools
 import json
 import re
 import subprocess
@@ -21,25 +20,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from scenes import SPEECH, repeat_scene, write_scene
+from scenes import SPEECH, enlarge_scene, repeat_scene, write_scene
 
 SIZE, RATE, SCENE_S = (1920, 1080), Fraction(25), 30
 SAMPLE_RATE = 16_000
-
-
-def enlarge_scene(source: Path, path: Path) -> None:
-    """Frames of any video forwards and backwards, as one scene in which nothing jumps."""
-    with av.open(str(source)) as container:
-        frames = [frame.reformat(*SIZE, "yuv420p") for frame in container.decode(video=0)]
-    order = [*frames, *frames[-2:0:-1]]
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=RATE, options={"crf": "20", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for index, frame in enumerate(itertools.islice(itertools.cycle(order), int(SCENE_S * RATE))):
-            copy = av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p")
-            copy.pts, copy.time_base = index, 1 / RATE
-            out.mux(stream.encode(copy))
-        out.mux(stream.encode(None))
 
 
 def write_speech(path: Path, source: Path, seconds: float) -> None:
@@ -106,7 +90,7 @@ def main() -> None:
         folder = Path(made)
         scene, video, speech, out = (folder / name for name in ("scene.mp4", "hour.mp4", "hour.wav", "out.mp4"))
         if options.scene:
-            enlarge_scene(options.scene, scene)
+            enlarge_scene(options.scene, scene, *SIZE, SCENE_S, RATE)
         else:
             write_scene(scene, *SIZE, SCENE_S, RATE)
         repeat_scene(scene, video, max(1, round(options.minutes * 60 / SCENE_S)))

@@ -1,6 +1,7 @@
 """Videos to measure on: a photographed face that moves, at any size and length, made on the spot."""
 
 from fractions import Fraction
+from itertools import cycle, islice
 from pathlib import Path
 
 import av
@@ -28,6 +29,23 @@ def write_scene(path: Path, width: int, height: int, seconds: float, rate: Fract
             image = np.clip(image + grain[i % 4], 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode(None))
+
+
+def enlarge_scene(
+    source: Path, path: Path, width: int, height: int, seconds: float, rate: Fraction = Fraction(25)
+) -> None:
+    """Frames of any video forwards and backwards, enlarged, as one scene in which nothing jumps."""
+    with av.open(str(source)) as container:
+        frames = [frame.reformat(width, height, "yuv420p") for frame in container.decode(video=0)]
+    order = [*frames, *frames[-2:0:-1]]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index, frame in enumerate(islice(cycle(order), int(seconds * rate))):
+            copy = av.VideoFrame.from_ndarray(frame.to_ndarray(), "yuv420p")
+            copy.pts, copy.time_base = index, 1 / rate
+            out.mux(stream.encode(copy))
+        out.mux(stream.encode(None))
 
 
 def repeat_scene(source: Path, path: Path, times: int) -> None:

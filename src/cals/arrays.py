@@ -81,7 +81,7 @@ def disable_autocast(function: Callable[P, T]) -> Callable[P, T]:
         torch = sys.modules.get("torch")
         if torch is None:
             return function(*args, **kwargs)
-        device = "cuda" if torch.is_autocast_enabled("cuda") else "cpu"
+        device = next((name for name in ("cuda", "mps") if torch.is_autocast_enabled(name)), "cpu")
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
 

@@ -109,7 +109,8 @@ class EncodeOptions:
     """Options of the video encoder."""
 
     codec: str = "auto"
-    """Video encoder: auto, h264, h265, vp9 or prores; `auto` picks one that players know."""
+    """Video encoder: auto, h264, h265, vp9, prores, nvenc, h264_nvenc or hevc_nvenc. `auto` picks one that players
+    know, and so does `nvenc`, but on an NVIDIA GPU where that can encode the video."""
     crf: int | None = None
     """Quality, lower is better; the default is near visually lossless."""
     preset: str | None = None
@@ -165,6 +166,12 @@ class ProvenanceOptions:
 def resolve_provenance(provenance: bool | ProvenanceOptions) -> ProvenanceOptions:
     """Return the options that a plain yes or no stands for."""
     return provenance if isinstance(provenance, ProvenanceOptions) else ProvenanceOptions(provenance=provenance)
+
+
+def prefer_gpu(encode: EncodeOptions, device: str) -> EncodeOptions:
+    """Return options that also encode on the GPU where models run on one, unless codec, quality or speed are chosen."""
+    is_chosen = (encode.codec, encode.crf, encode.preset) != ("auto", None, None)
+    return encode if is_chosen or not device.startswith("cuda") else replace(encode, codec="nvenc")
 
 
 def override(options: T, changes: dict[str, Any]) -> T:

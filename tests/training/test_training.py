@@ -109,6 +109,10 @@ def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
 def test_each_process_measures_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [resolve_device(name) for name in ("auto", "gpu", "mps")] == [torch.device("mps")] * 3
+    assert resolve_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert resolve_device("auto") == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda", 0)

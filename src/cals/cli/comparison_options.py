@@ -19,6 +19,6 @@ class ComparisonOptions:
     face_models: Path | None = None
     """Folder with the two face networks, for machines without a network."""
     accelerator: str = "auto"
-    """Device to train on: cpu, cuda, or auto."""
+    """Device to train on: cpu, cuda, mps, or auto."""
     device: str = "cpu"
     """Where the models run to be scored, as torch names it."""

@@ -49,7 +49,7 @@ def generate(
         options: What is generated.
         encode: How it is encoded.
         face_models: Folder with the two face networks, for machines without a network.
-        device: Where the model runs, as torch names it.
+        device: Where the model runs, as torch names it; with cuda the video is encoded there too where it can be.
         batch: Frames drawn at once.
         precision: What mouths are drawn in; `auto` is bf16 where that is faster, else fp32.
         runtime: What runs the networks; all but torch need a model that `cals models export` wrote, and then no torch.

@@ -44,7 +44,7 @@ def train(
         a2l: Checkpoint folder of Audio-to-Lip, for `l2f` (but not for its `*-wav2lip`, `*-synctalkface*`, `*-pcavs` and
             `*-audio2head` presets, which hear 0.2 s).
         max_minutes: Stop by then, with everything saved.
-        accelerator: cpu, cuda, or auto.
+        accelerator: cpu, cuda, mps, or auto.
         devices: How many of them, each a process.
         seed: Seed of first weights and batches, added to the preset's.
         front_ends: For `avsr`, checkpoint folders of recognisers whose front-ends it begins with, those of single

@@ -44,6 +44,7 @@ from cals.options import (
     ProvenanceOptions,
     Runtime,
     override,
+    prefer_gpu,
     resolve_provenance,
 )
 from cals.provenance.manifest import Origin
@@ -83,7 +84,7 @@ class LipSync:
         if batch < 1:
             raise ConfigError(f"batch: expected 1 or more, found {batch}; 8 suits most machines")
         self.model, self._speech_detector = open_model(model, runtime, device, precision)
-        self.batch = batch
+        self.batch, self._device = batch, device
         faces = FaceModels(*hub.read_face_models(face_models))
         self._pipeline = Pipeline(self.model, faces, batch, None if cache is None else FaceCache(cache))
 
@@ -191,7 +192,7 @@ class LipSync:
         file for the report with the status of every frame; `provenance` notes in the file that the mouth is generated,
         and signs that; `force` overwrites existing files.
         """
-        encode = override(encode or EncodeOptions(), changes)
+        encode = prefer_gpu(override(encode or EncodeOptions(), changes), self._device)
         options = replace(options or GenerateOptions(), **changes)
         self._check_strength(options.strength)
         audio, driving = Path(audio), Path(audio if voice is None else voice)
@@ -253,7 +254,7 @@ class LipSync:
         that may not be overwritten; the other arguments are those of `generate`. Raises DataError for segments that
         overlap or lie beyond the end.
         """
-        encode = override(encode or EncodeOptions(), changes)
+        encode = prefer_gpu(override(encode or EncodeOptions(), changes), self._device)
         options = replace(options or GenerateOptions(), **changes)
         mix = None if audio is None else Path(audio)
         voices = [segment.audio for segment in segments or () if segment.audio is not None]

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from cals.errors import ConfigError
 from cals.media.frame import from_planes, get_plane_views
-from cals.media.opening import choose_thread_type, count_threads
+from cals.media.opening import choose_thread_type, count_threads, describe_error
 from cals.media.reader import VideoFormat
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ _X26X_PRESETS = (
     "veryslow",
 )
 
+_NVENC_PRESETS = tuple(f"p{speed}" for speed in range(1, 8))
+
 # Measured on 2 cores on 75 frames of a real clip scaled to 720p with grain (sigma 1.5, 44.6 dB) added, ms of
 # CPU time a frame / PSNR of luma / Mbit/s. x264: ultrafast 17 5 / 44.9 / 18, superfast 17 20 / 45.9 / 22,
 # veryfast 17 26 / 43.6 / 7. At 60 frames/s two cores have 33 ms a frame for everything, so ultrafast; at 17 it
@@ -55,7 +57,20 @@ _ENCODERS = {
     "h265": Encoder("libx265", crf=18, preset="ultrafast", presets=_X26X_PRESETS, worst_crf=51, tag="hvc1"),
     "vp9": Encoder("libvpx-vp9", crf=20, preset="8", presets=tuple("0123456789"), worst_crf=63),
     "prores": Encoder("prores_ks", crf=0, preset="4444", presets=(), worst_crf=0),  # has no scale and no speeds
+    # Their scale, of constant quality, is near that of x264 and x265.
+    "h264_nvenc": Encoder("h264_nvenc", crf=17, preset="p4", presets=_NVENC_PRESETS, worst_crf=51),
+    "hevc_nvenc": Encoder("hevc_nvenc", crf=18, preset="p4", presets=_NVENC_PRESETS, worst_crf=51, tag="hvc1"),
 }
+_NVENC_OF = {"h264": "h264_nvenc", "h265": "hevc_nvenc"}
+_NVENC_FORMATS = {
+    "yuv420p": "yuv420p",
+    "yuvj420p": "yuv420p",
+    "yuv444p": "yuv444p",
+    "yuvj444p": "yuv444p",
+    "yuv420p10le": "p010le",
+}
+"""Pixel formats of videos -> the format that NVENC has for the same samples."""
+_COMMON_FORMAT = VideoFormat(width=640, height=360, pix_fmt="yuv420p", time_base=Fraction(1, 25), rate=Fraction(25))
 _X265_SAFE_WIDTH_PX = 64
 """For narrower pictures x265 (4.2) writes past its table of quantiser blocks (valgrind: Lookahead::cuTree)."""
 
@@ -69,28 +84,63 @@ _ALIASES = {"avc": "h264", "hevc": "h265"} | {encoder.codec: name for name, enco
 
 
 def list_encoders() -> dict[str, bool]:
-    """Return whether PyAV has the encoder, for each codec that can be chosen."""
-    return {name: encoder.codec in av.codecs_available for name, encoder in _ENCODERS.items()}
+    """Return whether the encoder can be used, for each codec that can be chosen: NVENC needs more than PyAV."""
+    return {
+        name: encoder.codec in av.codecs_available
+        and (name not in _NVENC_OF.values() or not _find_nvenc_obstacle(encoder, _COMMON_FORMAT))
+        for name, encoder in _ENCODERS.items()
+    }
 
 
 def choose_encoder(codec: str, container: str, like: VideoFormat) -> Encoder:
-    """Choose the encoder for `codec` (auto, h264, h265, vp9, prores).
+    """Choose the encoder for `codec`: auto, nvenc, or a name of one.
 
-    auto decides by container, bit depth and transparency. Raises ConfigError.
+    auto decides by container, bit depth and transparency; nvenc decides so too, but takes the GPU's encoder where there
+    is one for such a video. Raises ConfigError.
     """
-    if codec == "auto" and like.has_alpha and container == "mov":
-        name = "prores"
-    elif codec == "auto":
-        name = "vp9" if container == "webm" else "h264" if like.bits == 8 else "h265"
-    else:
+    if codec not in ("auto", "nvenc"):
         name = _ALIASES.get(codec, codec)
+    elif like.has_alpha and container == "mov":
+        name = "prores"
+    else:
+        name = "vp9" if container == "webm" else "h264" if like.bits == 8 else "h265"
+    if codec == "nvenc" and name in _NVENC_OF:
+        return _choose_nvenc(name, like)
     if name not in _ENCODERS:
-        raise ConfigError(f"codec: expected auto, {', '.join(_ENCODERS)}, found '{codec}'")
+        raise ConfigError(f"codec: expected auto, nvenc, {', '.join(_ENCODERS)}, found '{codec}'")
     if container == "webm" and name != "vp9":
         raise ConfigError(f"codec: expected vp9 in a .webm file, found '{codec}'; use codec auto or another suffix")
     if name == "prores" and container == "mp4":
         raise ConfigError("codec: expected another than prores in an .mp4 file; name the output .mov")
+    if name in _NVENC_OF.values() and (obstacle := _find_nvenc_obstacle(_ENCODERS[name], like)):
+        raise ConfigError(f"codec: expected what {name} can encode here, found {obstacle}; use codec nvenc or auto")
     return _ENCODERS[name]
+
+
+def _choose_nvenc(name: str, like: VideoFormat) -> Encoder:
+    """Choose NVENC in place of the encoder `name`, if it can encode such a video here."""
+    encoder = _ENCODERS[_NVENC_OF[name]]
+    obstacle = _find_nvenc_obstacle(encoder, like)
+    if obstacle:
+        log.info("%s encodes, not %s: found %s", _ENCODERS[name].codec, encoder.codec, obstacle)
+        return _ENCODERS[name]
+    return encoder
+
+
+def _find_nvenc_obstacle(encoder: Encoder, like: VideoFormat) -> str:
+    """Find what keeps NVENC from encoding a video like this here; empty if nothing does."""
+    if like.field_order:
+        return "interlaced pictures"
+    if like.pix_fmt not in _NVENC_FORMATS:
+        return f"pictures of {like.pix_fmt}"
+    if like.width % 2 or like.height % 2:
+        return f"pictures of the odd size {like.width}x{like.height}"
+    try:
+        # only a GPU with its driver can tell what it supports, and a stream of a file cannot be taken back
+        _open_context(encoder, like, build_options(encoder, None, None))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        return f"that it cannot be opened ({describe_error(error)})"
+    return ""
 
 
 def build_options(encoder: Encoder, crf: int | None, preset: str | None) -> dict[str, str]:
@@ -108,6 +158,10 @@ def build_options(encoder: Encoder, crf: int | None, preset: str | None) -> dict
     if encoder.codec == "libvpx-vp9":
         options = {"crf": quality, "b": "0", "deadline": "realtime", "cpu-used": speed, "row-mt": "1"}
         return options | {"auto-alt-ref": "0"}  # transparency cannot be written with it
+    if encoder.codec in _NVENC_OF.values():
+        # a quality of 0 would be its own choice; without B-frames pictures keep their order, as in x264's ultrafast
+        quality = str(max(1, int(quality)))
+        return {"rc": "vbr", "cq": quality, "preset": speed, "tune": "hq", "bf": "0"}
     options = {"crf": quality, "preset": speed}
     if encoder.codec == "libx265":
         options["x265-params"] = "log-level=error"
@@ -116,6 +170,8 @@ def build_options(encoder: Encoder, crf: int | None, preset: str | None) -> dict
 
 def _find_nearest_format(codec: str, pix_fmt: str) -> str:
     """Find the pixel format of `codec` that loses least of `pix_fmt`."""
+    if codec in _NVENC_OF.values():
+        return _NVENC_FORMATS[pix_fmt]
     supported = [known.name for known in Codec(codec, "w").video_formats or []]
     if pix_fmt in supported and not pix_fmt.startswith("yuva"):
         return pix_fmt
@@ -164,9 +220,13 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
 
 def open_x264(encoder: Encoder, like: VideoFormat, options: dict[str, str], parameters: str) -> VideoCodecContext:
     """Open an x264 encoder of its own for pictures like `like`, with parameters in x264's own form."""
+    return _open_context(encoder, like, {**options, "x264-params": parameters})
+
+
+def _open_context(encoder: Encoder, like: VideoFormat, options: dict[str, str]) -> VideoCodecContext:
     context = cast(VideoCodecContext, CodecContext.create(encoder.codec, "w"))
     _describe_pictures(context, encoder, like)
-    context.options = {**options, "x264-params": parameters}
+    context.options = options
     context.flags |= Flags.global_header
     context.open()
     return context

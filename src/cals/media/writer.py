@@ -90,7 +90,9 @@ class VideoWriter:
         self._first_dts: int | None = None
         self._pending: Packet[VideoStream] | None = None
         try:
-            encoder = choose_encoder(encode.codec, self._target.container, like)
+            # pictures that are copied need x264 for those between them
+            is_copying = self._unchanged is not None and encode.codec == "nvenc"
+            encoder = choose_encoder("auto" if is_copying else encode.codec, self._target.container, like)
             self._open(
                 encoder,
                 build_options(encoder, encode.crf, encode.preset),

@@ -105,4 +105,5 @@ def sample_grid(pictures: Array, places: Array) -> Array:
     height, width = pictures.shape[-2:]
     size = convert_like(np.array([width, height], np.float32), places)
     grid_sample = get_namespace(pictures).nn.functional.grid_sample
-    return grid_sample(pictures, places / size * 2 - 1, padding_mode="border", align_corners=False)
+    places = places.clamp_min(0.5).minimum(size - 0.5)  # instead of the padding "border", which MPS lacks
+    return grid_sample(pictures, places / size * 2 - 1, align_corners=False)

@@ -140,6 +140,8 @@ def _train(
 
 def resolve_device(accelerator: str) -> torch.device:
     """Return the device that a process trains on, of several GPUs its own; known before the processes are launched."""
+    if accelerator == "mps" or (accelerator in ("auto", "gpu") and torch.backends.mps.is_available()):
+        return torch.device("mps")
     if accelerator in ("cuda", "gpu") or (accelerator == "auto" and torch.cuda.is_available()):
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")

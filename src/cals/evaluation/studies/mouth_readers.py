@@ -137,7 +137,7 @@ class MeshReader:
             motion = torch.einsum("bk,kpc->bpc", network.decoder.predict_motion(units.to(device)).float(), mesh.basis)
             scale, rotation, centre, rest_centre = estimate_similarity(rest.expand_as(landmarks), landmarks, mesh.upper)
             points = scale[:, None, None] * ((rest + motion - rest_centre) @ rotation) + centre
-        return np.asarray(points[..., :2].double().cpu())
+        return np.asarray(points[..., :2].cpu().double())
 
 
 def check_crops(network: LipModel, like: LipModel | None = None) -> None:

@@ -50,7 +50,7 @@ def encode_clip(model: SyncTalkFace, pick: Pick, clip: LoadedClip) -> ClipFeatur
     audio, lips = model.window(clip.mel[None].to(device))[0], model.lips(crops[None])[0]
     key, value = model.memory.address_by_audio(audio), model.memory.address_by_lips(lips)
     parts = audio, lips, model.memory.recall(key), model.memory.recall(value), key, value
-    return ClipFeatures(pick, *(part.double().cpu().numpy() for part in parts))
+    return ClipFeatures(pick, *(part.cpu().double().numpy() for part in parts))
 
 
 class Ridge(NamedTuple):

@@ -217,4 +217,4 @@ class MeshStage(Stage):
 
 def _to_curves(values: Tensor) -> NDArray[np.float64]:
     """Convert to NumPy, rounded so that constant curves stay constant despite floating point errors; pixels."""
-    return values.double().cpu().numpy().round(4)
+    return values.cpu().double().numpy().round(4)
