@@ -20,6 +20,7 @@ from cals.inference.speech_activity import iterate_speech_probabilities, load_sp
 from cals.media.audio import load_mono
 from cals.media.reader import VideoReader
 from cals.models.cals import MeshLips
+from cals.models.geometry import measure_lip_gap
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +81,24 @@ def test_speech_is_found_as_by_torch(folder: Path, runtime: Literal["onnxruntime
     assert theirs.max() > 0.9
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_quantised_mouths_open_the_same(
+    folder: Path, tmp_path: Path, runtime: Literal["onnxruntime", "openvino"]
+) -> None:
+    pytest.importorskip(runtime)
+    from cals.inference.export import export_model
+
+    quantized = export_model("grid-small", "onnx", tmp_path / "int8", quantize=True)
+    assert (quantized / "units.onnx").stat().st_size < 0.5 * (folder / "units.onnx").stat().st_size
+    openings = []
+    for each in (folder, quantized):
+        lips = open_export(each, runtime)[0].network
+        mel = compute_log_mel(load_mono(SPEECH, 16_000)[None, : 16_000 * 6], lips.mel)[0]
+        decoder = lips.build_decoder()
+        openings.append(decoder.predict_motion(lips.compute_units(mel)) @ measure_lip_gap(decoder.mesh.basis))
+    assert 0.999 < np.corrcoef(*openings)[0, 1] < 1
+
+
 def test_no_torch_is_imported_and_the_pictures_are_the_same(
     folder: Path, torch_frames: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -135,6 +154,8 @@ def test_models_that_draw_crops_and_other_folders_are_refused(tmp_path: Path) ->
 
     with pytest.raises(ConfigError, match="predicts motion"):
         export_model("debug", "onnx", tmp_path / "new")
+    with pytest.raises(ConfigError, match="quantised for onnx"):
+        export_model("grid-small", "openvino", tmp_path / "new", quantize=True)
     (tmp_path / "mine").mkdir()
     with pytest.raises(CheckpointError, match="new folder"):
         export_model("grid-small", "onnx", tmp_path / "mine", force=True)

@@ -177,8 +177,11 @@ def open_network(folder: Path, name: str, runtime: Literal["onnxruntime", "openv
 def _open_with_onnxruntime(path: Path) -> Network:
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    # its threads wait by spinning, for more processor time than so small networks take
+    options.intra_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no other base
         raise CheckpointError(f"{path}: expected a whole network, found {error}; export the model anew") from error
     names = [item.name for item in session.get_inputs()]
