@@ -23,6 +23,11 @@ class RequestError(CalsError):
         self.status = status
 
 
+def refuse(message: str) -> RequestError:
+    """Build the error for a request that can never be a job, in one line."""
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, " ".join(message.split()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """Settings of the server; ConfigError for those that cannot be used."""

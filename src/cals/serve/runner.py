@@ -20,10 +20,11 @@ from cals.inference.batch import (
     run_job,
     start_worker,
 )
-from cals.inference.batch_jobs import BatchJob, build_job
+from cals.inference.batch_jobs import BatchJob
 from cals.inference.batch_state import JobState
 from cals.serve.config import ServeConfig
 from cals.serve.folders import JobFolders, ProgressFile
+from cals.serve.requests import read_row
 from cals.serve.store import Job, JobStore
 from cals.workers import PASSING_ERRORS, Slot, Work, open_slots
 
@@ -97,7 +98,7 @@ class Runner:
     def _run(self, slot: Slot, job: Job) -> None:
         """Run a job and note what became of it."""
         try:
-            batch_job = build_job("job", self._folders.locate(job.id), job.number, job.row)
+            batch_job = read_row(job.row, self._folders.locate(job.id), job.number)
             has_run = job.starts > 1 or job.deaths
             if has_run and JobState(batch_job, self._settings, self._config.batch.state).is_done():
                 whole = "whole when its worker or the server was killed"
