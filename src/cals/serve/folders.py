@@ -22,6 +22,7 @@ REPORT = "report.json"
 _RESULT = "result."
 _PROGRESS = "progress.json"
 _PROGRESS_STEP_S = 0.25
+_REMOVALS, _REMOVAL_STEP_S = 5, 0.2
 
 
 class JobFolders:
@@ -48,7 +49,12 @@ class JobFolders:
         return folder
 
     def remove(self, job_id: str) -> None:
-        shutil.rmtree(self.locate(job_id), ignore_errors=True)
+        folder = self.locate(job_id)
+        for _ in range(_REMOVALS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                return
+            time.sleep(_REMOVAL_STEP_S)  # a worker of a cluster that was just killed may still write
 
     def locate_result(self, job_id: str, container: str) -> Path:
         """Return the path of the video that a job writes."""

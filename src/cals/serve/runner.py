@@ -85,7 +85,8 @@ class Runner:
     def _feed(self, slot: Slot) -> None:
         while not self._closing.is_set():
             try:
-                job = self._store.claim()
+                # a job is claimed only for a worker that can begin it, so that the wait for a place costs it no time
+                job = self._store.claim() if self._store.list_jobs("queued", 1) and slot.is_ready() else None
                 if job is not None:
                     self._run(slot, job)
                     continue
@@ -130,6 +131,8 @@ class Runner:
             self._finish(job, _build_failure(job, f"{type(error).__name__}: {error}"))
             return
         self._metrics.count_death()
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _log.warning("job %s: try %d ended with %.200s", job.id, job.deaths + 1, text)
         if job.deaths < self._config.batch.retries:
             self._store.put_back(job.id, has_died=True)
         else:
