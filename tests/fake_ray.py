@@ -1,4 +1,4 @@
-"""A stand-in for the module `ray` with as much of a cluster as `cals.workers` uses: actors are threads of this process."""
+"""A stand-in for the module `ray`, as far as `cals.workers` uses it: actors are threads of this process."""
 
 import threading
 from collections.abc import Callable

@@ -231,7 +231,7 @@ class _Actor(Generic[Job, Result]):
         return self._actor
 
     def is_ready(self) -> bool:
-        """Return whether the actor has a place and answers; one that cannot start is ready, so that its job says why."""
+        """Return whether the actor has a place and answers, or cannot start, which its job is to say."""
         if self._answer is None:
             self._answer = self._start().answer.remote()
         if not self._ray.wait([self._answer], timeout=_ANSWER_S)[0]:

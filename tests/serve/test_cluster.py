@@ -1,4 +1,4 @@
-"""What the server makes of a cluster whose workers and nodes die, with a stand-in for Ray; test_ray.py has the real one."""
+"""What the server makes of workers and nodes that die, with a stand-in for Ray; test_ray.py has the real one."""
 
 import sys
 import threading
