@@ -123,6 +123,7 @@ TRICKS = [
     "x" * 5000,
     "~/1.wav",
     "inside.wav",
+    "\ud800.wav",
 ]
 
 

@@ -168,6 +168,12 @@ def test_a_job_that_takes_too_long_fails(start: Start) -> None:
     assert job.summary.startswith("job: expected at most 0.05 s of work")
 
 
+def test_errors_that_name_a_file_of_other_bytes_are_kept(start: Start) -> None:
+    service, _ = start(lambda job: CalsError("expected a face in \udcff.mp4, found none"))
+    job = wait_end(service, add(service))
+    assert (job.state, job.summary) == ("failed", "CalsError: expected a face in \\udcff.mp4, found none")
+
+
 def test_a_job_waits_for_a_worker_with_a_place(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "_IDLE_S", 0.01)
     service, slot = start(lambda job: "done", max_job_s=0.2)

@@ -25,7 +25,12 @@ class RequestError(CalsError):
 
 def refuse(message: str) -> RequestError:
     """Build the error for a request that can never be a job, in one line."""
-    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, " ".join(message.split()))
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, make_encodable(" ".join(message.split())))
+
+
+def make_encodable(text: str) -> str:
+    """Return a text with escapes for what UTF-8 has not: halves of characters in JSON, other bytes in file names."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from cals.errors import ConfigError
 from cals.inference.batch import FAILED, Outcome
+from cals.serve.config import make_encodable
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: Final = ("queued", "running", "done", "failed", "cancelled")
@@ -184,7 +185,7 @@ class JobStore:
                 "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, "
                 "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ?, ended_s = ? "
                 "WHERE id = ? AND state = 'running'",
-                (state, outcome.summary, outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
+                (state, make_encodable(outcome.summary), outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
             )
             return self._select("id = ?", job_id)[0]
 
