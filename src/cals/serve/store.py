@@ -179,13 +179,21 @@ class JobStore:
 
     def finish(self, job_id: str, outcome: Outcome) -> Job:
         """Note what became of a running job; one that is to be cancelled is."""
-        state = "failed" if outcome.status == FAILED else "done"
+        state, summary = "failed" if outcome.status == FAILED else "done", make_encodable(outcome.summary)
         with self._transact() as database:
             database.execute(
                 "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, "
                 "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ?, ended_s = ? "
                 "WHERE id = ? AND state = 'running'",
-                (state, make_encodable(outcome.summary), outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
+                (
+                    state,
+                    make_encodable(outcome.summary),
+                    outcome.frames,
+                    outcome.seconds,
+                    outcome.wall_s,
+                    *_now(),
+                    job_id,
+                ),
             )
             return self._select("id = ?", job_id)[0]
 
