@@ -185,15 +185,7 @@ class JobStore:
                 "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, "
                 "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ?, ended_s = ? "
                 "WHERE id = ? AND state = 'running'",
-                (
-                    state,
-                    make_encodable(outcome.summary),
-                    outcome.frames,
-                    outcome.seconds,
-                    outcome.wall_s,
-                    *_now(),
-                    job_id,
-                ),
+                (state, summary, outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
             )
             return self._select("id = ?", job_id)[0]
 
