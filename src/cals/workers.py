@@ -22,6 +22,7 @@ from cals.errors import CalsError, ConfigError, DataError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _CONNECT_TIMEOUT_S = 10
+_ANSWER_S = 1.0
 PASSING_ERRORS = (OSError, MemoryError)
 """Errors of a job after which its worker goes on."""
 
@@ -127,12 +128,18 @@ class _Worker:
     def run(self, job: Any) -> Any:
         return self._work.run(job)
 
+    def answer(self) -> None:
+        """Return, which tells that the worker lives."""
+
 
 class Slot(Protocol):
     """A worker that runs one job at a time, so that its death concerns that job alone."""
 
     deaths: tuple[type[BaseException], ...]
     """Errors of a job whose worker died, or was told to stop by another program; `restart` has to follow."""
+
+    def is_ready(self) -> bool:
+        """Return whether a job would begin now: a cluster may have no room yet, or have lost the worker's node."""
 
     def submit(self, job: Any) -> "Future[Any]": ...
 
@@ -175,6 +182,9 @@ class _Process(Generic[Job, Result]):
             self._pid = self._pool.submit(os.getpid)
         return self._pool
 
+    def is_ready(self) -> bool:
+        return True  # `submit` replaces a dead process
+
     def submit(self, job: Job) -> "Future[Result]":
         try:
             return self._start().submit(self._work.run, job)
@@ -206,17 +216,44 @@ class _Actor(Generic[Job, Result]):
     def __init__(self, ray: Any, work: Work[Job, Result]) -> None:
         self._ray, self._work = ray, work
         self._actor: Any = None
-        self.deaths: tuple[type[BaseException], ...] = (ray.exceptions.RayActorError,)
+        self._answer: Any = None
+        self._has_answered = False
+        errors = ray.exceptions
+        self.deaths: tuple[type[BaseException], ...] = (
+            *(errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError),
+            *(errors.ObjectLostError, errors.RaySystemError),  # the node died with a result that was not fetched yet
+        )
 
-    def submit(self, job: Job) -> "Future[Result]":
+    def _start(self) -> Any:
         if self._actor is None:
             self._actor = self._ray.remote(num_cpus=1)(_Worker).remote(self._work)
-        future: Future[Result] = self._actor.run.remote(job).future()
+            self._answer, self._has_answered = None, False
+        return self._actor
+
+    def is_ready(self) -> bool:
+        """Return whether the actor has a place and answers, or cannot start, which its job is to say."""
+        if self._answer is None:
+            self._answer = self._start().answer.remote()
+        if not self._ray.wait([self._answer], timeout=_ANSWER_S)[0]:
+            return False
+        answer, self._answer = self._answer, None
+        try:
+            self._ray.get(answer)
+        except self.deaths:
+            if not self._has_answered:
+                return True
+            self.restart()  # it died between two jobs
+            return False
+        self._has_answered = True
+        return True
+
+    def submit(self, job: Job) -> "Future[Result]":
+        future: Future[Result] = self._start().run.remote(job).future()
         return future
 
     def restart(self) -> None:
         self.stop(is_running=False)
-        self._actor = None
+        self._actor = self._answer = None
 
     def interrupt(self, *, kill: bool = False) -> None:
         if self._actor is not None:
@@ -272,6 +309,15 @@ def _run_on_cluster(
 
 
 @contextmanager
+def _keep_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces by one that exits at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
 def _connect(address: str) -> Iterator[Any]:
     """Connect to a cluster and yield the module `ray`."""
     try:
@@ -284,7 +330,8 @@ def _connect(address: str) -> Iterator[Any]:
         if colon and "/" not in host:
             socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()  # Ray waits for minutes
         if owns_ray:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _keep_sigterm():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"ray: expected a cluster at {address}, found none ({error}); run `ray start` first, or give --ray local"

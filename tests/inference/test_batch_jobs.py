@@ -57,6 +57,7 @@ def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
         ("jobs.csv", "face,out\na,c.mp4\n", ["line 1", "found no audio"]),
         ("jobs.csv", "face,audio,out,face\na,b,c.mp4,d\n", ["line 1", "face again"]),
         ("jobs.csv", HEADER + "\na,b,c.mp4\na,b\n", ["line 3", "expected 3 cells, found 2"]),
+        ("jobs.csv", HEADER + ",voice,who_speaks\na,b,c.mp4,d,auto\n", ["line 2", "voice: expected none in a dub"]),
         ("jobs.csv", HEADER + "\na,,c.mp4\n", ["line 2", "a file as audio, found none"]),
         ("jobs.csv", HEADER + '\na,b,"c.mp4\n', ["expected comma-separated cells"]),
         ("jobs.csv", HEADER + ",strength\na,b,c.mp4,loud\n", ["line 2", "a number as strength, found 'loud'"]),

@@ -10,6 +10,7 @@ import pytest
 
 from cals.errors import ConfigError, DataError
 from cals.inference.dub_segments import DubSegment, check_duration, load_segments
+from cals.inference.dub_voices import NamedVoices
 from cals.inference.subtitles import parse_time
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "dub.md"
@@ -297,3 +298,8 @@ def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(b"\xff\xfe\x00\xd8\x00")
     with pytest.raises(DataError, match="expected text, found bytes"):
         load_segments(tmp_path / "a.srt")
+
+
+def test_a_voice_is_found_by_its_whole_name_first() -> None:
+    voices = NamedVoices({"a/1.wav": Path("one"), "1.wav": Path("two"), "x": Path("three")})
+    assert [voices.find(Path(name)) for name in ("a/1.wav", "b/1.wav", "c/1.wav")] == [Path("one"), Path("two"), None]

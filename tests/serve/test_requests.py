@@ -258,7 +258,7 @@ def test_pages_and_metrics_describe_the_server(tmp_path: Path, start_service: St
     for text in ("POST /v1/jobs", "Idempotency-Key", "bounce | loop", "default 1.0"):
         assert text in page.text
     schema = client.get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]
-    assert schema["multipart/form-data"]["schema"]["required"] == ["face", "audio"]
+    assert schema["multipart/form-data"]["schema"]["required"] == ["face"]
     lines = client.get("/metrics").text.splitlines()
     assert 'cals_jobs{state="queued"} 1.0' in lines
     assert 'cals_http_requests_total{method="POST",path="/v1/jobs",status="202"} 1.0' in lines

@@ -1,6 +1,7 @@
 """What the runner makes of jobs whose workers end them, fail, die, hang or are told to stop, with played workers."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +33,10 @@ class PlayedSlot:
     def __init__(self, play: Play) -> None:
         self.play, self.calls = play, list[str]()
         self._future: Future[Outcome] = Future()
-        self.obeys = True
+        self.obeys, self.has_room = True, True
+
+    def is_ready(self) -> bool:
+        return self.has_room
 
     def submit(self, job: BatchJob) -> "Future[Outcome]":
         self.calls.append("submit")
@@ -162,6 +166,23 @@ def test_a_job_that_takes_too_long_fails(start: Start) -> None:
     job = wait_end(service, add(service))
     assert (job.state, slot.calls[:3]) == ("failed", ["submit", "interrupt", "restart"])
     assert job.summary.startswith("job: expected at most 0.05 s of work")
+
+
+def test_errors_that_name_a_file_of_other_bytes_are_kept(start: Start) -> None:
+    service, _ = start(lambda job: CalsError("expected a face in \udcff.mp4, found none"))
+    job = wait_end(service, add(service))
+    assert (job.state, job.summary) == ("failed", "CalsError: expected a face in \\udcff.mp4, found none")
+
+
+def test_a_job_waits_for_a_worker_with_a_place(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_IDLE_S", 0.01)
+    service, slot = start(lambda job: "done", max_job_s=0.2)
+    slot.has_room = False
+    job_id = add(service)
+    time.sleep(0.5)
+    assert (service.find(job_id).state, service.find(job_id).starts, slot.calls) == ("queued", 0, [])
+    slot.has_room = True
+    assert wait_end(service, job_id).state == "done"
 
 
 def test_the_end_of_the_server_puts_jobs_back(start: Start, tmp_path: Path) -> None:

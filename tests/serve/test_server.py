@@ -1,5 +1,6 @@
 """The server as a process with real videos: killed, its worker killed, a job cancelled, and ended by Ctrl-C."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from serve_process import FACE, TOKEN, ServerProcess, wait_for, write_noise
 pytestmark = pytest.mark.slow
 
 LONG_S = 4.0
+ROOT = Path(__file__).parents[2]
 
 
 def find_worker(pid: int) -> int:
@@ -35,19 +37,22 @@ def count_frames(data: bytes, path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+def run_documented(server: ServerProcess, folder: Path, language: str, text: str) -> str:
+    """Run the block of docs/guide/serve.md with `text` in `folder`, and return what it prints."""
+    page = (ROOT / "docs" / "guide" / "serve.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in page.split(f"```{language}\n")[1:]]
+    (code,) = [block for block in blocks if text in block]
+    address = str(server.client.base_url).rstrip("/")
+    code = code.replace("http://localhost:8000", address).replace("localhost:8000", address)
+    command = [sys.executable, "-c", code] if language == "py" else ["bash", "-euc", code]
+    environment = os.environ | {"CALS_TOKEN": TOKEN}
+    return subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def run_documented_client(server: ServerProcess, folder: Path) -> None:
-    """Run the Python client of docs/guide/serve.md in `folder`."""
-    page = (Path(__file__).parents[2] / "docs" / "guide" / "serve.md").read_text(encoding="utf-8")
-    code = (
-        page.partition("```py\n")[2].partition("```")[0].replace("http://localhost:8000", str(server.client.base_url))
-    )
     for name, path in {"me.jpg": FACE, "speech.wav": write_noise(folder / "noise.wav")}.items():
         shutil.copy(path, folder / name)
-    environment = os.environ | {"CALS_TOKEN": TOKEN}
-    client = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-    assert client.stdout.startswith("5 frames generated")
+    assert run_documented(server, folder, "py", "me.jpg").startswith("5 frames generated")
     assert count_frames((folder / "talking.mp4").read_bytes(), folder / "copy.mp4") == 5
 
 
@@ -93,6 +98,31 @@ def test_kills_lose_no_job(tmp_path: Path, start_server: Callable[..., ServerPro
     ended = {begun["id"]: "done", waiting["id"]: "done", unlucky["id"]: "done", unwanted["id"]: "cancelled"}
     assert states.items() >= (ended | {last["id"]: "queued"}).items()
     assert len(states) == 6  # with that of the client
+
+
+def test_the_documented_dubs_are_done(tmp_path: Path, start_server: Callable[..., ServerProcess]) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    server = start_server("--inputs", str(ROOT / "examples"))
+    assert "outside of the segments), 3.00 s in" in run_documented(server, tmp_path, "py", "speak")
+    assert count_frames((tmp_path / "dubbed.mp4").read_bytes(), tmp_path / "copy.mp4") == 75
+    report = server.client.get(f"/v1/jobs/{server.client.get('/v1/jobs').json()[0]['id']}/report").json()
+    assert [segment["person"] for segment in report["segments"]] == ["1", "2"]
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    job = server.wait(json.loads(run_documented(server, tmp_path, "shell", "voices=@")), "done", "failed")
+    assert (job["state"], job["frames"]) == ("done", 75), job
+    body = {
+        "face": "dub/two-people.mp4",
+        "segments": "dub/talk.vtt",
+        "voices": "dub/voices",
+        "cast": ["Ann=1", "Ben=2"],
+    }
+    job = server.wait(server.client.post("/v1/jobs", json=body).json(), "done", "failed")
+    assert (job["state"], job["frames"]) == ("done", 75), job
+    voice = {"face": "dub/two-people.mp4", "audio": "dub/two-people.mp4", "voice": "dub/voices/1.wav"}
+    job = server.wait(server.client.post("/v1/jobs", json=voice | {"background": "drop"}).json(), "done", "failed")
+    assert (job["state"], job["frames"]) == ("done", 75), job
+    assert str(ROOT) not in server.client.get("/v1/jobs").text
 
 
 def test_a_public_host_needs_a_token(

@@ -60,11 +60,11 @@ def generate(
     """
     from cals.inference.lipsync import LipSync
 
-    if audio is None and not dub.is_given:
+    request, is_auto, segments = dub.build_request(voice), options.who_speaks == "auto", None
+    if request is not None:
+        segments, audio = request.load(face, audio, options)
+    elif audio is None:
         raise ConfigError("audio: expected a sound, found none; give --audio, or --speak or --segments")
-    people, is_auto, segments = dub.parse_cast(), options.who_speaks == "auto", None
-    if dub.is_given:
-        segments, audio = dub.load_segments(face, audio, voice, options)
     elif is_auto and voice is not None:
         raise ConfigError(f"voice: expected none beside --who-speaks auto, found {voice}; leave it out")
     lips = LipSync(
@@ -84,7 +84,8 @@ def generate(
             "report": report,
             "progress": progress,
         }
-        if dub.is_given or is_auto:
+        if request is not None or is_auto:
+            people = {} if request is None else request.cast
             inputs = [] if dub.segments is None else [dub.segments]
             result = lips.dub(face, segments, out, options, audio=audio, people=people, inputs=inputs, **output)
         else:

@@ -22,6 +22,7 @@ from cals.files import describe_os_error
 from cals.inference.batch_jobs import BatchJob, check_conflicts
 from cals.inference.batch_state import JobState, locate_state
 from cals.inference.lipsync import LipSync
+from cals.inference.report import GenerateReport
 from cals.media import audio as sound
 from cals.options import Precision, ProvenanceOptions, resolve_provenance
 from cals.types import ProgressCallback
@@ -169,6 +170,8 @@ def _group_by_face(jobs: Sequence[BatchJob]) -> list[BatchJob]:
 
 
 def _measure_speech(job: BatchJob) -> float:
+    if job.audio is None:
+        return 0.0
     try:
         info = sound.probe(job.audio, track=job.options.audio_track, keep_going=job.options.keep_going, quiet=True)
     except CalsError:
@@ -296,11 +299,9 @@ def _generate(worker: _Worker, job: BatchJob, progress: ProgressCallback | None)
     force = worker.config.force or state.may_overwrite()
     state.begin()
     try:
-        result = worker.lips.generate(
-            job.face,
-            job.audio,
-            job.out,
-            job.options,
+        result = _write_video(
+            worker.lips,
+            job,
             encode=job.encode,
             force=force,
             provenance=worker.config.provenance,
@@ -321,6 +322,18 @@ def _generate(worker: _Worker, job: BatchJob, progress: ProgressCallback | None)
         wall_s=result.wall_s,
         summary=result.line(),
     )
+
+
+def _write_video(lips: LipSync, job: BatchJob, **output: Any) -> GenerateReport:
+    if not job.is_dub:
+        assert job.audio is not None
+        return lips.generate(job.face, job.audio, job.out, job.options, voice=job.voice, **output)
+    segments, audio, dub = None, job.audio, job.dub
+    if dub is not None:
+        segments, audio = dub.load(job.face, audio, job.options)
+    people = None if dub is None else dub.cast
+    inputs = () if dub is None or dub.segments is None else (dub.segments,)
+    return lips.dub(job.face, segments, job.out, job.options, audio=audio, people=people, inputs=inputs, **output)
 
 
 def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:

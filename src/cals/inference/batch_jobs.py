@@ -12,10 +12,11 @@ from typing import Any, get_args, get_type_hints
 
 from cals.errors import ConfigError
 from cals.files import describe_os_error
+from cals.inference.dub_request import DubRequest
 from cals.options import EncodeOptions, GenerateOptions, override
 
 _REQUIRED = ("face", "audio", "out")
-_PATHS = (*_REQUIRED, "report")
+_PATHS = (*_REQUIRED, "voice", "report")
 _OPTIONS = {name: hint for kind in (GenerateOptions, EncodeOptions) for name, hint in get_type_hints(kind).items()}
 COLUMNS = (*_PATHS, *_OPTIONS)
 """Names of the columns: files, then fields of `GenerateOptions` and `EncodeOptions`."""
@@ -29,16 +30,31 @@ class BatchJob:
     line: int
     """Line of the table that names it, from 1."""
     face: Path
-    audio: Path
+    audio: Path | None
+    """What is heard and drives the mouth; None in a dub whose voices are mixed."""
     out: Path
     options: GenerateOptions
     encode: EncodeOptions
     report: Path | None = None
+    voice: Path | None = None
+    """The speech alone, where `audio` is a mix."""
+    dub: DubRequest | None = None
+
+    def __post_init__(self) -> None:
+        if self.audio is None and self.dub is None:
+            raise ConfigError("audio: expected a file, found none; name one, or what a dub says")
+        if self.voice is not None and self.is_dub:
+            raise ConfigError("voice: expected none in a dub, found one; name it as the voice of a segment")
+
+    @property
+    def is_dub(self) -> bool:
+        return self.dub is not None or self.options.who_speaks == "auto"
 
     @property
     def inputs(self) -> tuple[Path, ...]:
         pose = self.options.pose
-        return (self.face, self.audio, *([] if pose is None else [Path(pose)]))
+        paths = (self.face, self.audio, self.voice, None if pose is None else Path(pose))
+        return (*(path for path in paths if path is not None), *(() if self.dub is None else self.dub.inputs))
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -151,20 +167,23 @@ def check_columns(where: str, names: Sequence[str]) -> None:
         raise ConfigError(f"{where}: expected the columns face, audio and out, found no {missing[0]}; add it")
 
 
-def build_job(where: str, folder: Path, line: int, row: Mapping[str, Any]) -> BatchJob:
-    """Build a job from the cells of a row; paths are relative to `folder`, ConfigError begins with `where`."""
+def build_job(where: str, folder: Path, line: int, row: Mapping[str, Any], dub: DubRequest | None = None) -> BatchJob:
+    """Build a job from the cells of a row, one of a dub without `audio`; paths are relative to `folder`.
+
+    ConfigError begins with `where`.
+    """
     values = {name: _convert(where, name, value) for name, value in row.items()}
     values = {name: value for name, value in values.items() if value is not None}
     for name in _REQUIRED:
-        if name not in values:
+        if name not in values and (name != "audio" or dub is None):
             raise ConfigError(f"{where}: expected a file as {name}, found none; name one")
     for name in (*_PATHS, "pose"):
         if name in values:
             values[name] = folder / values[name]
-    paths = {name: values.pop(name) for name in _PATHS if name in values}
+    paths = {"audio": None} | {name: values.pop(name) for name in _PATHS if name in values}
     try:
         encode = override(EncodeOptions(), values)
-        return BatchJob(line=line, options=GenerateOptions(**values), encode=encode, **paths)
+        return BatchJob(line=line, options=GenerateOptions(**values), encode=encode, dub=dub, **paths)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 

@@ -33,6 +33,7 @@ class JobState:
             "outputs": [os.path.realpath(path) for path in job.outputs],
             "options": dataclasses.asdict(replace(job.options, pose=None)),  # the pose is an input
             "encode": dataclasses.asdict(job.encode),
+            **_describe_dub(job),
         }
         try:
             self._before: str | None = self.path.read_text(encoding="utf-8")
@@ -87,6 +88,14 @@ class JobState:
                 f"{self.path}: expected to write the state of the job, found {describe_os_error(error)}; free some "
                 "space, or name another folder for the state"
             ) from error
+
+
+def _describe_dub(job: BatchJob) -> dict[str, Any]:
+    """Describe what only some jobs have, so that the states of others stay as they were."""
+    described: dict[str, Any] = {} if job.voice is None else {"voice": str(job.voice)}
+    if job.dub is not None:
+        described["dub"] = json.loads(json.dumps(dataclasses.asdict(job.dub), default=str))
+    return described
 
 
 def locate_state(job: BatchJob, folder: Path | None) -> Path:

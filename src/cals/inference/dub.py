@@ -234,6 +234,14 @@ def open_sound_over_background(
     return open_sound(source, [PlacedSegment(segment=segment, placement=placement)], options)
 
 
+def check_background(mix: Path | None, options: GenerateOptions) -> None:
+    """Raise ConfigError where the video's own sound is to be kept below a finished mix."""
+    if mix is not None and options.background == "keep":
+        raise ConfigError(
+            "background: expected drop where --audio is a finished mix to be heard, found keep; leave it out"
+        )
+
+
 def use_video_length(options: GenerateOptions, source: VideoSource) -> GenerateOptions:
     """Return the options of a dub, whose picture keeps its length; a photo lasts as long as the voices.
 

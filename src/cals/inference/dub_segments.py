@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cals.errors import ConfigError, DataError
+from cals.inference.dub_voices import FolderVoices, NamedVoices, VoiceFiles, normalize_number
 from cals.inference.subtitles import parse_time, read_cues, read_text
 from cals.options import STRENGTH_RANGE, FitPolicy
 
 KEYS = ("start", "end", "audio", "person", "speaker", "strength", "text")
 """Keys of a segment in JSON and columns in CSV; `speaker` is another word for `person`."""
-VOICE_SUFFIXES = {".aac", ".aif", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mkv", ".mov", ".mp2"}
-VOICE_SUFFIXES |= {".mp3", ".mp4", ".oga", ".ogg", ".opus", ".w64", ".wav", ".weba", ".webm", ".wma"}
-"""Suffixes of the voice files that are looked for in a folder."""
 _MAX_NAMED = 3
 _SLACK_S = Fraction(1, 1000)
 """Subtitles round to milliseconds, so that the last one may end this much after the video."""
@@ -66,13 +64,14 @@ class _Entry:
     name: str
 
 
-def load_segments(path: str | Path, audio_dir: str | Path | None = None) -> list[DubSegment]:
+def load_segments(path: str | Path, audio_dir: str | Path | Mapping[str, Path] | None = None) -> list[DubSegment]:
     """Load the segments of a .json, .csv, .tsv, .srt or .vtt file, sorted by start.
 
     Names of voice files are relative to `audio_dir`, or else to the file's own folder. With `audio_dir`, a segment that
     names none has the file in it that is called like the number or identifier of the cue, else like its place in the
-    file, from 1 on: 1.wav, 0001.mp3. Raises DataError that names the line or segment for broken files, segments of one
-    person that overlap, and voices that are missing.
+    file, from 1 on: 1.wav, 0001.mp3. `audio_dir` may also be files by name: then no other is ever opened, whatever
+    paths the segments name. Raises DataError that names the line or segment for broken files, segments of one person
+    that overlap, and voices that are missing.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -80,15 +79,22 @@ def load_segments(path: str | Path, audio_dir: str | Path | None = None) -> list
         raise ConfigError(
             f"{path}: expected segments in one of {' '.join(_READERS)}, found '{path.suffix}'; convert or rename it"
         )
-    if audio_dir is not None and not Path(audio_dir).is_dir():
-        raise ConfigError(f"{audio_dir}: expected a folder with voice files, found none; name another")
+    voices = _open_voices(path, audio_dir)
     entries = list(reader(path))
     if not entries:
         raise DataError(f"{path}: expected one segment or more, found none; add some")
-    segments = _find_voices(path, entries, None if audio_dir is None else Path(audio_dir))
+    segments = _find_voices(path, entries, voices)
     segments.sort(key=lambda segment: (segment.start_s, segment.end_s))
     check_overlaps(segments)
     return segments
+
+
+def _open_voices(path: Path, audio_dir: str | Path | Mapping[str, Path] | None) -> VoiceFiles:
+    if isinstance(audio_dir, Mapping):
+        return NamedVoices(audio_dir)
+    if audio_dir is not None and not Path(audio_dir).is_dir():
+        raise ConfigError(f"{audio_dir}: expected a folder with voice files, found none; name another")
+    return FolderVoices(Path(path.parent if audio_dir is None else audio_dir), has_numbers=audio_dir is not None)
 
 
 def check_duration(segments: Sequence[DubSegment], duration_s: Fraction) -> None:
@@ -230,31 +236,31 @@ def _convert_strength(value: Any) -> float:
         raise ValueError(f"strength: expected a number, found {value!r:.40}") from error
 
 
-def _find_voices(path: Path, entries: Sequence[_Entry], folder: Path | None) -> list[DubSegment]:
+def _find_voices(path: Path, entries: Sequence[_Entry], voices: VoiceFiles) -> list[DubSegment]:
     """Return the segments with the paths of their voices; DataError where some are missing."""
-    candidates = _list_voices(folder) if folder is not None else {}
     segments, missing, taken = [], [], dict[str, str]()
     for entry in entries:
-        segment, audio = entry.segment, entry.segment.audio
-        if audio is not None:
-            audio = (folder or path.parent) / audio
-        elif folder is not None:
-            key = _normalize_name(entry.name)
+        segment, name = entry.segment, entry.segment.audio
+        audio = None
+        if name is not None:
+            audio = voices.find(name)
+        elif voices.has_numbers:
+            key = normalize_number(entry.name)
             other = taken.setdefault(key, segment.source)
             if other != segment.source:
                 raise DataError(
                     f"{segment.source}: expected a number of its own, by which to find its voice, found {entry.name} "
                     f"as at {other}; number them anew"
                 )
-            found = candidates.get(key, [])
+            found = voices.find_numbered(entry.name)
             if len(found) > 1:
                 raise DataError(
-                    f"{segment.source}: expected one voice file called {entry.name} in {folder}, found "
-                    f"{' and '.join(file.name for file in found[:2])}; remove one"
+                    f"{segment.source}: expected one voice file called {entry.name}, found "
+                    f"{' and '.join(list(found)[:2])}; remove one"
                 )
-            audio = found[0] if found else folder / f"{entry.name}.wav"
-        if audio is not None and not audio.is_file():
-            missing.append(f"{audio} ({segment.source.removeprefix(f'{path}, ')})")
+            name, audio = Path(f"{entry.name}.wav"), next(iter(found.values()), None)
+        if name is not None and audio is None:
+            missing.append(f"{voices.describe(str(name))} ({segment.source.removeprefix(f'{path}, ')})")
         segments.append(replace(segment, audio=audio))
     if missing:
         more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
@@ -263,19 +269,6 @@ def _find_voices(path: Path, entries: Sequence[_Entry], folder: Path | None) -> 
             "them there, in any sound format, or name another folder"
         )
     return segments
-
-
-def _list_voices(folder: Path) -> dict[str, list[Path]]:
-    voices: dict[str, list[Path]] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in VOICE_SUFFIXES:
-            voices.setdefault(_normalize_name(file.stem), []).append(file)
-    return voices
-
-
-def _normalize_name(name: str) -> str:
-    """Return a name by which voices are found: numbers without leading zeros."""
-    return (name.lstrip("0") or "0") if re.fullmatch(r"\d+", name, re.ASCII) else name
 
 
 def check_overlaps(segments: Sequence[DubSegment]) -> None:

@@ -17,6 +17,7 @@ from cals.face.detector import FaceModels
 from cals.inference.dub import (
     assign_people,
     build_parts,
+    check_background,
     name_inputs,
     open_sound,
     open_sound_over_background,
@@ -358,10 +359,7 @@ def _warn_of_length(voice: Path, voice_s: Fraction, audio_s: Fraction) -> None:
 
 def _measure_mix(mix: Path, options: GenerateOptions) -> Fraction:
     """Return the length of a finished mix in seconds."""
-    if options.background == "keep":
-        raise ConfigError(
-            "background: expected drop where --audio is a finished mix to be heard, found keep; leave it out"
-        )
+    check_background(mix, options)
     return sound.probe(mix, track=options.audio_track, keep_going=options.keep_going).duration_s
 
 

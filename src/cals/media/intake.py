@@ -32,10 +32,11 @@ class IntakeLimits:
     """Of a picture."""
 
 
-def check_media(path: Path, limits: IntakeLimits) -> None:
-    """Raise MediaError unless a file is of a self-contained kind and within limits; nothing is decoded.
+def check_media(path: Path, limits: IntakeLimits) -> float:
+    """Return the length in seconds of a file, 0 of a picture; nothing is decoded.
 
     The length is that of the packets, not what the header says. No other file is opened, whatever this one names.
+    Raises MediaError unless it is of a self-contained kind and within limits.
     """
     check_file(path)
     with path.open("rb") as file:
@@ -54,10 +55,13 @@ def check_media(path: Path, limits: IntakeLimits) -> None:
                     f"{height}; make it smaller"
                 )
         if is_image(path):
-            return
+            return 0.0
+        seconds = 0.0
         for end_s in _iterate_ends(container):
+            seconds = max(seconds, end_s)
             if end_s > limits.seconds:
                 raise MediaError(f"{path}: expected at most {limits.seconds:g} s, found more; cut it into shorter ones")
+        return seconds
 
 
 def _open(path: Path) -> InputContainer:

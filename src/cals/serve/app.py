@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict
 from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -17,12 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import cals
-from cals.serve.config import RequestError
-from cals.serve.folders import UPLOADS
+from cals.serve.config import RequestError, refuse
 from cals.serve.guard import Application, Guard, build_error_response, build_size_error
 from cals.serve.multipart import Form, read_form
 from cals.serve.page import build_request_schema, render_page
-from cals.serve.requests import refuse
+from cals.serve.requests import FORM_FIELDS
 from cals.serve.service import JobView, Service
 from cals.serve.store import STATES, create_id
 
@@ -76,8 +76,8 @@ def _add_job_routes(app: FastAPI, service: Service) -> None:
         folder = await run_in_threadpool(service.folders.create, job_id)
         is_new = False
         try:
-            form, values = await _read_request(request, service, folder)
-            job, is_new = await run_in_threadpool(service.submit, job_id, values, form.files, form.hashes, key)
+            form = await _read_request(request, service, folder)
+            job, is_new = await run_in_threadpool(service.submit, job_id, form, key)
         finally:
             if not is_new:
                 service.folders.remove(job_id)
@@ -172,13 +172,12 @@ def _add_error_handlers(app: FastAPI) -> None:
         return build_error_response(RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, text))
 
 
-async def _read_request(request: Request, service: Service, folder: Any) -> tuple[Form, dict[str, Any]]:
+async def _read_request(request: Request, service: Service, folder: Path) -> Form:
     """Read the fields of a request; files go to `folder`."""
     content_type = request.headers.get("content-type", "")
     chunks = _iterate_body(request, service)
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        form = await read_form(chunks, content_type, folder, UPLOADS)
-        return form, dict(form.fields)
+        return await read_form(chunks, content_type, folder, FORM_FIELDS)
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -193,7 +192,7 @@ async def _read_request(request: Request, service: Service, folder: Any) -> tupl
         raise refuse(f"request: expected a JSON object, found {type(error).__name__}; correct it") from error
     if not isinstance(values, dict):
         raise refuse(f"request: expected a JSON object, found {type(values).__name__}; correct it")
-    return Form(), values
+    return Form(fields=values)
 
 
 async def _iterate_body(request: Request, service: Service) -> AsyncIterator[bytes]:

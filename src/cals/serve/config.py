@@ -23,6 +23,16 @@ class RequestError(CalsError):
         self.status = status
 
 
+def refuse(message: str) -> RequestError:
+    """Build the error for a request that can never be a job, in one line."""
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, make_encodable(" ".join(message.split())))
+
+
+def make_encodable(text: str) -> str:
+    """Return a text with escapes for what UTF-8 has not: halves of characters in JSON, other bytes in file names."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """Settings of the server; ConfigError for those that cannot be used."""

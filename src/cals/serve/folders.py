@@ -14,11 +14,15 @@ from cals.serve.store import Job, JobStore
 
 _log = logging.getLogger(__name__)
 
-UPLOADS = ("face", "audio", "pose")
-"""Fields of a job that are files, and the names they are stored under."""
+UPLOADS = ("face", "audio", "voice", "pose", "segments")
+"""Fields of a job that are files, and the names they are stored under; `segments` also has its suffix."""
+VOICES = "voices"
+"""The field of a job that is any number of files, and the folder in which they are stored by number."""
 REPORT = "report.json"
+_RESULT = "result."
 _PROGRESS = "progress.json"
 _PROGRESS_STEP_S = 0.25
+_REMOVALS, _REMOVAL_STEP_S = 5, 0.2
 
 
 class JobFolders:
@@ -45,13 +49,25 @@ class JobFolders:
         return folder
 
     def remove(self, job_id: str) -> None:
-        shutil.rmtree(self.locate(job_id), ignore_errors=True)
+        folder = self.locate(job_id)
+        for _ in range(_REMOVALS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                return
+            time.sleep(_REMOVAL_STEP_S)  # a worker of a cluster that was just killed may still write
+
+    def locate_result(self, job_id: str, container: str) -> Path:
+        """Return the path of the video that a job writes."""
+        return self.locate(job_id) / f"{_RESULT}{container}"
 
     def remove_uploads(self, job_id: str) -> None:
-        """Remove what is needed only until the job has ended."""
-        for name in (*UPLOADS, _PROGRESS):
-            with suppress(OSError):
-                (self.locate(job_id) / name).unlink(missing_ok=True)
+        """Remove what is needed only until the job has ended, and what killed workers left."""
+        with suppress(OSError):
+            for path in self.locate(job_id).iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif path.name != REPORT and not path.name.startswith(_RESULT):
+                    path.unlink(missing_ok=True)
 
     def remove_strangers(self, store: JobStore) -> None:
         """Remove the folders of requests that a killed server did not finish, and uploads of jobs that have ended."""

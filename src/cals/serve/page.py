@@ -6,9 +6,24 @@ from typing import Any, get_args, get_type_hints
 
 from cals.media.output import CONTAINERS
 from cals.options import EncodeOptions, GenerateOptions
-from cals.serve.folders import UPLOADS
+from cals.serve.dub import LIST_FIELDS, SEGMENT_SUFFIXES
+from cals.serve.folders import UPLOADS, VOICES
 from cals.serve.requests import FIELDS
 
+_PATH = "a path below the folder of inputs"
+_DESCRIPTIONS = {
+    "face": f"Video or picture: a file, or {_PATH}",
+    "audio": f"What is heard, and drives the mouth: a file, or {_PATH}. A dub whose voices are mixed has none",
+    "voice": f"The speech alone, where audio is a mix: a file, or {_PATH}",
+    "pose": f"Video whose head a photo is held like: a file, or {_PATH}",
+    "segments": f"Who says what when, for a dub: {' or '.join(SEGMENT_SUFFIXES)}, a file, or {_PATH}",
+    VOICES: f"Voices of the segments, which these find by name or number: files, or each {_PATH}, also a folder",
+    "speak": "PERSON=NAME: what a person says from the first frame on, the name one of the voices or a path",
+    "cast": "NAME=PERSON: who in the video is behind a name in the segments",
+    "from": "Start of the only part that is changed, seconds or HH:MM:SS.mmm",
+    "to": "End of that part",
+    "report": "Keep what happened to every frame",
+}
 _TYPES: dict[Any, str] = {bool: "boolean", int: "integer", float: "number"}
 _STYLE = """
 body { font: 16px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color-scheme: light dark }
@@ -19,8 +34,9 @@ h2 { font-size: 1.1em; margin: 2em 0 0 } code { font-size: 1em } td { padding: 0
 def build_request_schema() -> dict[str, Any]:
     """Build the OpenAPI description of the body of a job, from the options' own types and defaults."""
     properties = {name: _describe_field(name) for name in FIELDS}
-    paths = {name: {"type": "string", "description": "A path below the server's folder of inputs"} for name in UPLOADS}
-    schema = {"type": "object", "required": ["face", "audio"], "additionalProperties": False}
+    paths = {name: {"type": "string", "description": _DESCRIPTIONS[name]} for name in UPLOADS}
+    paths[VOICES] = _describe_list(VOICES, {"type": "string"})
+    schema = {"type": "object", "required": ["face"], "additionalProperties": False}
     return {
         "requestBody": {
             "required": True,
@@ -42,13 +58,18 @@ def build_request_schema() -> dict[str, Any]:
 
 
 def _describe_field(name: str) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
     if name in UPLOADS:
-        return {"type": "string", "format": "binary", "description": "A file, or a path below the folder of inputs"}
+        return file | {"description": _DESCRIPTIONS[name]}
+    if name in LIST_FIELDS:
+        return _describe_list(name, file if name == VOICES else {"type": "string"})
+    if name in ("from", "to"):
+        return {"type": "string", "description": _DESCRIPTIONS[name]}
     if name == "format":
         formats = [suffix.removeprefix(".") for suffix in CONTAINERS]
         return {"type": "string", "enum": formats, "default": "mp4"}
     if name == "report":
-        return {"type": "boolean", "default": False, "description": "Keep what happened to every frame"}
+        return {"type": "boolean", "default": False, "description": _DESCRIPTIONS[name]}
     kind = GenerateOptions if name in {field.name for field in fields(GenerateOptions)} else EncodeOptions
     hint, default = get_type_hints(kind)[name], getattr(kind(), name)
     options = get_args(hint)
@@ -57,6 +78,10 @@ def _describe_field(name: str) -> dict[str, Any]:
     kinds: list[Any] = [option for option in options or (hint,) if option is not type(None)]
     schema: dict[str, Any] = {"type": "string" if str in kinds else _TYPES[kinds[0]]}
     return schema if default is None else schema | {"default": default}
+
+
+def _describe_list(name: str, items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "description": f"{_DESCRIPTIONS[name]}; may be there several times"}
 
 
 def render_page(openapi: dict[str, Any]) -> str:

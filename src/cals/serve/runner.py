@@ -20,10 +20,11 @@ from cals.inference.batch import (
     run_job,
     start_worker,
 )
-from cals.inference.batch_jobs import BatchJob, build_job
+from cals.inference.batch_jobs import BatchJob
 from cals.inference.batch_state import JobState
 from cals.serve.config import ServeConfig
 from cals.serve.folders import JobFolders, ProgressFile
+from cals.serve.requests import read_row
 from cals.serve.store import Job, JobStore
 from cals.workers import PASSING_ERRORS, Slot, Work, open_slots
 
@@ -84,7 +85,8 @@ class Runner:
     def _feed(self, slot: Slot) -> None:
         while not self._closing.is_set():
             try:
-                job = self._store.claim()
+                # a job is claimed only for a worker that can begin it, so that the wait for a place costs it no time
+                job = self._store.claim() if self._store.list_jobs("queued", 1) and slot.is_ready() else None
                 if job is not None:
                     self._run(slot, job)
                     continue
@@ -97,7 +99,7 @@ class Runner:
     def _run(self, slot: Slot, job: Job) -> None:
         """Run a job and note what became of it."""
         try:
-            batch_job = build_job("job", self._folders.locate(job.id), job.number, job.row)
+            batch_job = read_row(job.row, self._folders.locate(job.id), job.number)
             has_run = job.starts > 1 or job.deaths
             if has_run and JobState(batch_job, self._settings, self._config.batch.state).is_done():
                 whole = "whole when its worker or the server was killed"
@@ -129,6 +131,8 @@ class Runner:
             self._finish(job, _build_failure(job, f"{type(error).__name__}: {error}"))
             return
         self._metrics.count_death()
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _log.warning("job %s: try %d ended with %.200s", job.id, job.deaths + 1, text)
         if job.deaths < self._config.batch.retries:
             self._store.put_back(job.id, has_died=True)
         else:

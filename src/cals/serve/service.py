@@ -4,20 +4,20 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from cals.errors import MediaError
-from cals.serve.checker import MediaChecker
-from cals.serve.config import RequestError, ServeConfig
+from cals.errors import CalsError
+from cals.serve.checker import InputChecker
+from cals.serve.config import RequestError, ServeConfig, refuse
 from cals.serve.folders import JobFolders
 from cals.serve.metrics import Metrics
-from cals.serve.requests import build_row, hash_request, refuse
+from cals.serve.multipart import Form
+from cals.serve.requests import build_row, hash_request
 from cals.serve.runner import Runner
 from cals.serve.store import Job, JobStore
 
@@ -64,7 +64,7 @@ class Service:
         self.store = JobStore(self.folders.database)
         self.metrics = Metrics(self.store)
         self.closing = threading.Event()
-        self._checker = MediaChecker(config.intake)
+        self._checker = InputChecker(config.intake)
         self._runner = Runner(self.store, self.folders, config, self.metrics)
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
 
@@ -99,24 +99,21 @@ class Service:
     def submit(
         self,
         job_id: str,
-        values: Mapping[str, Any],
-        files: Mapping[str, Path],
-        hashes: Mapping[str, str],
+        form: Form,
         key: str | None,
     ) -> tuple[Job, bool]:
         """Queue a job whose uploads lie in its folder; returns it, or the one with the same key, and whether it is new.
 
         RequestError for what cannot be run, or for a key that another request had.
         """
-        digest = hash_request(values, hashes)
+        digest = hash_request(form)
         if key is not None and (known := self.store.find_key(key)) is not None:
             return _check_same(known, digest), False
-        row, batch_job = build_row(values, files, self.folders.locate(job_id), self.config.inputs)
-        for path in batch_job.inputs:
-            try:
-                self._checker.check(path)
-            except MediaError as error:
-                raise refuse(self.clean(str(error))) from error
+        row, batch_job = build_row(form, job_id, self.folders, self.config.inputs)
+        try:
+            self._checker.check(batch_job)
+        except CalsError as error:
+            raise refuse(self.clean(_name_voices(str(error), form))) from error
         job = _check_same(self.store.add(job_id, row, digest, key), digest)
         self._runner.wake()
         return job, job.id == job_id
@@ -191,6 +188,14 @@ class Service:
             except Exception:  # of the database or the system: tried again
                 _log.exception("an error that cals should have foreseen")
             self.closing.wait(_SWEEP_S)
+
+
+def _name_voices(text: str, form: Form) -> str:
+    """Return a message with the client's own names of voices that were sent."""
+    names = {str(path): name for name, path in form.voices.items()}
+    for path in sorted(names, key=len, reverse=True):
+        text = text.replace(path, names[path][:80])
+    return text
 
 
 def _check_same(job: Job, digest: str) -> Job:

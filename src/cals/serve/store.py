@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from cals.errors import ConfigError
 from cals.inference.batch import FAILED, Outcome
+from cals.serve.config import make_encodable
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 STATES: Final = ("queued", "running", "done", "failed", "cancelled")
@@ -178,13 +179,13 @@ class JobStore:
 
     def finish(self, job_id: str, outcome: Outcome) -> Job:
         """Note what became of a running job; one that is to be cancelled is."""
-        state = "failed" if outcome.status == FAILED else "done"
+        state, summary = "failed" if outcome.status == FAILED else "done", make_encodable(outcome.summary)
         with self._transact() as database:
             database.execute(
                 "UPDATE jobs SET state = CASE WHEN cancel THEN 'cancelled' ELSE ? END, "
                 "summary = CASE WHEN cancel THEN '' ELSE ? END, frames = ?, seconds = ?, wall_s = ?, ended_s = ? "
                 "WHERE id = ? AND state = 'running'",
-                (state, outcome.summary, outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
+                (state, summary, outcome.frames, outcome.seconds, outcome.wall_s, *_now(), job_id),
             )
             return self._select("id = ?", job_id)[0]
 
