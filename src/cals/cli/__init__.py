@@ -121,6 +121,8 @@ def _describe_error(error: BaseException) -> tuple[str, int]:
         return "stopped; no unfinished file was left", 130
     if isinstance(error, CalsError):
         return str(error), 1
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return "expected torch, which this command needs, found none; pip install torch", 1
     return (
         f"an error that cals should have foreseen: {type(error).__name__}: {error}; please report it where cals comes "
         "from, with the command, the file and what the command prints with --debug",

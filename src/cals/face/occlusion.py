@@ -41,9 +41,9 @@ _LOG_OFFSET = 12.0
 _MAX_SKIN_DIFFERENCE = (0.27, 0.36)
 """Largest difference of lower from upper face skin in log(red / green) and log(blue / green), in the three worst
 patches. On bare faces of 21 people: 0.02 to 0.22 and 0.03 to 0.28."""
-_MAX_EDGES = 0.14
+_MAX_EDGES = 0.155
 """Largest difference from its surroundings, as a share of the brightness: 0.01 to 0.11 on bare faces (0.14 on a
-sharpened one), 0.1 to 0.25 under text."""
+sharpened one, 0.143 with teeth and dark outlines), 0.1 to 0.25 under text."""
 _MAX_PALENESS = 0.09
 """A lower lip this much less red than skin is none: on bare faces 0.03 at most, behind a microphone 0.13 to 0.4."""
 _LIP_CONTRASTS, _MIN_LIP_CONTRAST = np.array([0.08, 0.08, 0.1]), 0.25
