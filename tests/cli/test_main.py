@@ -24,6 +24,7 @@ def run_failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[in
         (ValueError("29 is not\na valid Type"), 1, ["ValueError: 29 is not a valid Type", "report it", "--debug"]),
         (AssertionError(), 1, ["AssertionError", "report it"]),
         (MemoryError(), 1, ["MemoryError"]),
+        (ModuleNotFoundError("No module named torch", name="torch"), 1, ["cals: expected torch", "pip install torch"]),
         (KeyboardInterrupt(), 130, ["stopped"]),
     ],
 )
