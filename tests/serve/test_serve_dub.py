@@ -138,7 +138,7 @@ def test_names_in_segments_are_never_paths(tmp_path: Path, start_service: StartS
         files = build_files(tmp_path, [{"start": 0, "end": 1, "audio": name}], "0.wav", "3.wav")
         answer = client.post("/v1/jobs", files=files, data={"person": "1"})
         assert (answer.status_code, "expected" in answer.json()["error"]) == (422, True), trick
-        assert str(tmp_path / "data") not in answer.text
+        assert str(tmp_path / "data") not in answer.text.replace(name[:80], "")  # a name may be told as it was sent
         assert len(answer.json()["error"]) < 500
         assert "\n" not in answer.json()["error"]
     assert count_jobs(tmp_path / "data") == 0
