@@ -4,6 +4,7 @@ import json
 import logging
 import signal
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,6 +36,10 @@ class CaseRun:
         """Return what happened to each frame."""
         assert self.report is not None
         return [frame["status"] for frame in self.report["per_frame"]]
+
+    def list_spans(self) -> list[tuple[str, int]]:
+        """Return each status and for how many frames on end it holds."""
+        return [(status, len(list(group))) for status, group in groupby(self.get_statuses())]
 
 
 def run_case(

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import av
@@ -175,7 +174,7 @@ def test_the_person_is_returned_to_after_a_second(
     video = recipes.person_hidden_beside_a_bystander(folder)
     run = run_case(video, speech, out, capfd, *VIDEO_LENGTH)
     assert run.lines == []
-    spans = [(status, len(list(group))) for status, group in groupby(run.get_statuses())]
+    spans = run.list_spans()
     assert [status for status, _ in spans] == ["generated", "no face", "generated"]
     assert spans[0][1] == HIDDEN.start
     assert 0 <= spans[1][1] - len(HIDDEN) <= 3  # a face is searched for now and then
@@ -191,7 +190,7 @@ def test_a_fade_from_black_begins_with_no_face(
 ) -> None:
     run = run_case(recipes.fade_from_black(folder), speech, out, capfd, *VIDEO_LENGTH)
     assert run.lines == []
-    (dark, dark_frames), (seen, seen_frames) = ((kind, len(list(group))) for kind, group in groupby(run.get_statuses()))
+    (dark, dark_frames), (seen, seen_frames) = run.list_spans()
     assert (dark, seen, dark_frames + seen_frames) == ("no face", "generated", 50)
     assert BLACK_FRAMES < dark_frames < BLACK_FRAMES + 8
 

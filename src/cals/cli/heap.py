@@ -5,12 +5,9 @@ import gc
 import sys
 from contextlib import suppress
 
-_SETTINGS = {
-    "M_MMAP_THRESHOLD": (-3, 1 << 20),
-    "M_TRIM_THRESHOLD": (-1, 16 << 20),
-    "M_ARENA_MAX": (-8, 1),
-}
-"""Number of each setting in glibc's malloc.h, and our value."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Numbers of the settings in glibc's malloc.h."""
+_SETTINGS = ((_M_TRIM_THRESHOLD, 16 << 20), (_M_MMAP_THRESHOLD, 1 << 20), (_M_ARENA_MAX, 1))
 
 
 def bound_heap() -> None:
@@ -22,7 +19,7 @@ def bound_heap() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
             library = ctypes.CDLL(None)
-            for number, value in _SETTINGS.values():
+            for number, value in _SETTINGS:
                 library.mallopt(number, value)
 
 

@@ -57,8 +57,7 @@ def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, wid
     # blurring spreads by half the feather, so the sharp mask is made that much smaller than the outline
     cv2.polylines(canvas, [cheeks_to_chin], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     # in a turned head the far cheek lies behind the mouth, which must be covered nevertheless
-    lips = cv2.convexHull(_to_fixed_point(points[list(MOUTH_OUTER)]))
-    cv2.fillPoly(canvas, [lips], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    lips = _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
     thickness = max(1, round(2 * _LIP_MARGIN * unit))
     cv2.polylines(canvas, [lips], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return _blur(canvas, feather) * _build_allowed_mask(points, unit, transform, width, height)
@@ -98,8 +97,7 @@ def build_lip_mask(landmarks: NDArray[Any], size: int) -> F32:
     points = np.asarray(landmarks[:, :2], dtype=np.float64)
     unit = measure_inter_ocular_px(points)
     canvas = np.zeros((size, size), dtype=np.uint8)
-    lips = cv2.convexHull(_to_fixed_point(points[list(MOUTH_OUTER)]))
-    cv2.fillPoly(canvas, [lips], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
     return _blur(canvas, max(2, round(_LIP_FEATHER * unit)))
 
 
@@ -113,6 +111,13 @@ def _draw_lower_half(points: NDArray[np.float64], cheeks: NDArray[np.float64], s
     canvas = np.zeros((size, size), dtype=np.uint8)
     cv2.fillPoly(canvas, [_to_fixed_point(line)], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return canvas
+
+
+def _fill_hull(canvas: U8, points: NDArray[np.float64], value: int) -> NDArray[Any]:
+    """Fill the convex hull of points [n 2] in `canvas`, and return it in cv2's fixed point."""
+    hull = np.asarray(cv2.convexHull(_to_fixed_point(points)))
+    cv2.fillPoly(canvas, [hull], value, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    return hull
 
 
 def _build_disc(radius_px: float) -> U8:
@@ -140,8 +145,7 @@ def _build_allowed_mask(
     feather = max(2, round(_EYE_MARGIN * unit))
     canvas = np.full((size, size), 255, dtype=np.uint8)
     for eye in (LEFT_EYE, RIGHT_EYE):
-        hull = cv2.convexHull(_to_fixed_point(points[list(eye)]))
-        cv2.fillPoly(canvas, [hull], 0, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+        hull = _fill_hull(canvas, points[list(eye)], 0)
         cv2.polylines(canvas, [hull], True, 0, thickness=4 * feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     rim = max(1, round(_BORDER_SHARE * size))
     edge = np.zeros((size, size), dtype=np.uint8)

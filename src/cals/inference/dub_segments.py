@@ -252,7 +252,7 @@ def _find_voices(path: Path, entries: Sequence[_Entry], voices: VoiceFiles) -> l
                     f"{segment.source}: expected a number of its own, by which to find its voice, found {entry.name} "
                     f"as at {other}; number them anew"
                 )
-            found = voices.find_numbered(entry.name)
+            found = voices.find_by_number(entry.name)
             if len(found) > 1:
                 raise DataError(
                     f"{segment.source}: expected one voice file called {entry.name}, found "

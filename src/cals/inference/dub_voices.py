@@ -20,7 +20,7 @@ class VoiceFiles(Protocol):
     def find(self, name: Path) -> Path | None:
         """Return the file that a segment names, None if there is none."""
 
-    def find_numbered(self, number: str) -> dict[str, Path]:
+    def find_by_number(self, number: str) -> dict[str, Path]:
         """Return the files, by name, that are called like the number of a segment."""
 
     def describe(self, name: str) -> str:
@@ -33,14 +33,14 @@ class FolderVoices:
     def __init__(self, folder: Path, *, has_numbers: bool) -> None:
         self._folder, self.has_numbers = folder, has_numbers
         files = sorted(folder.iterdir()) if has_numbers else []
-        self._numbered = _group_by_number({file.name: file for file in files if file.suffix.lower() in VOICE_SUFFIXES})
+        self._by_number = _group_by_number({file.name: file for file in files if file.suffix.lower() in VOICE_SUFFIXES})
 
     def find(self, name: Path) -> Path | None:
         path = self._folder / name
         return path if path.is_file() else None
 
-    def find_numbered(self, number: str) -> dict[str, Path]:
-        return self._numbered.get(normalize_number(number), {})
+    def find_by_number(self, number: str) -> dict[str, Path]:
+        return self._by_number.get(normalize_number(number), {})
 
     def describe(self, name: str) -> str:
         return str(self._folder / name)
@@ -55,7 +55,7 @@ class NamedVoices:
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._files = {normalize_name(name): path for name, path in files.items()}
         self.has_numbers = bool(files)
-        self._numbered = _group_by_number(self._files)
+        self._by_number = _group_by_number(self._files)
         self._users: dict[str, Path] = {}
 
     def find(self, name: Path) -> Path | None:
@@ -66,8 +66,8 @@ class NamedVoices:
                 return None  # a/1.wav and b/1.wav are two voices, and there is one file for both
         return self._files.get(key)
 
-    def find_numbered(self, number: str) -> dict[str, Path]:
-        return self._numbered.get(normalize_number(number), {})
+    def find_by_number(self, number: str) -> dict[str, Path]:
+        return self._by_number.get(normalize_number(number), {})
 
     def describe(self, name: str) -> str:
         return name[:80]
@@ -95,7 +95,7 @@ def normalize_number(name: str) -> str:
     return (name.lstrip("0") or "0") if re.fullmatch(r"\d+", name, re.ASCII) else normalize_name(name)
 
 
-def find_doubled(names: Iterable[str]) -> str | None:
+def find_duplicate(names: Iterable[str]) -> str | None:
     """Return the first name that is there twice."""
     known = set[str]()
     for name in map(normalize_name, names):

@@ -78,7 +78,7 @@ def list_hdr_kinds(picture: av.VideoFrame) -> tuple[str, ...]:
 def has_transparency(picture: av.VideoFrame) -> bool:
     """Return whether a picture has transparent parts."""
     has_alpha = any(part.is_alpha for part in picture.format.components)
-    return has_alpha and int(_reformat_untagged(picture, format="rgba").to_ndarray()[..., 3].min()) < 255
+    return has_alpha and int(_reformat_without_matrix(picture, format="rgba").to_ndarray()[..., 3].min()) < 255
 
 
 def _rotate(plane: Plane, turn: Turn) -> Plane:
@@ -115,7 +115,7 @@ def _reformat(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> 
     pix_format = picture.format
     samples = [part for part in pix_format.components if not part.is_alpha]
     if not pix_format.is_rgb and len(samples) == 3:
-        return _reformat_untagged(picture, width=width, height=height, format=pix_fmt)
+        return _reformat_without_matrix(picture, width=width, height=height, format=pix_fmt)
     # RGB, palette and grey have no YUV matrix of their own: use the common one, and set the tags accordingly.
     is_grey = not pix_format.is_rgb and not pix_format.has_palette
     if is_grey and int(picture.color_range) == _LIMITED:
@@ -133,7 +133,7 @@ def _reformat(picture: av.VideoFrame, width: int, height: int, pix_fmt: str) -> 
     return result
 
 
-def _reformat_untagged(picture: av.VideoFrame, **target: Any) -> av.VideoFrame:
+def _reformat_without_matrix(picture: av.VideoFrame, **target: Any) -> av.VideoFrame:
     """Reformat samples whatever their matrix; the result has the tags of `picture`.
 
     swscale refuses pictures whose tags it does not know (YCgCo, ICtCp, reserved numbers in damaged files), even where

@@ -6,7 +6,7 @@ from typing import Any
 
 from cals.errors import ConfigError
 from cals.inference.dub_request import DubRequest, parse_cast, parse_pairs
-from cals.inference.dub_voices import NamedVoices, find_doubled
+from cals.inference.dub_voices import NamedVoices, find_duplicate
 from cals.serve.config import refuse
 from cals.serve.folders import VOICES
 from cals.serve.inputs import find_input, find_voices
@@ -29,9 +29,9 @@ def build_dub_cells(values: Mapping[str, Any], form: Form, inputs: Path | None) 
         return None
     voices = {name: str(path) for name, path in form.voices.items()}
     found = [pair for text in lists[VOICES] for pair in find_voices(VOICES, text, inputs)]
-    doubled = find_doubled([*voices, *(name for name, _ in found)])
-    if doubled is not None:
-        raise refuse(f"{VOICES}: expected files with names of their own, found {doubled[:80]!r} twice; rename one")
+    duplicate = find_duplicate([*voices, *(name for name, _ in found)])
+    if duplicate is not None:
+        raise refuse(f"{VOICES}: expected files with names of their own, found {duplicate[:80]!r} twice; rename one")
     voices |= {name: str(path) for name, path in found}
     if len(voices) > MAX_FILES:
         raise refuse(f"{VOICES}: expected at most {MAX_FILES} files, found {len(voices)}; make several jobs of it")
