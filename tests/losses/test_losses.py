@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from cals.losses.contrastive import info_nce, retrieval_accuracy
+from cals.losses.recognition import supervise_scores
 from cals.losses.reconstruction import l1, unit_loss
 from cals.losses.sync import d_av, d_vv
 
@@ -61,3 +62,10 @@ def test_unit_error_sums_over_width_and_averages_over_weighted_steps() -> None:
 
 def test_l1() -> None:
     assert float(l1(torch.zeros(2, 3), torch.full((2, 3), -2.0))) == 2.0
+
+
+def test_supervised_scores_are_the_probability_that_a_frame_is_clean() -> None:
+    scores = {"audio": torch.tensor([[[0.7, 0.9], [0.1, 0.3], [1.0, 1.0]]]), "video": torch.full((1, 3, 2), 0.5)}
+    clean = {"audio": torch.tensor([[True, False, False]]), "video": torch.tensor([[False, True, True]])}
+    valid = torch.tensor([[True, True, False]])  # the last frame, where the score is wrong, does not count
+    assert float(supervise_scores(scores, clean, valid)) == pytest.approx((math.log(1 / 0.8) + math.log(2)) / 2)

@@ -84,6 +84,37 @@ def test_a_few_clips_are_learnt_by_heart(spoken: Path, tmp_path: Path) -> None:
     assert metrics["seen_wer"] <= 0.1
 
 
+def test_scores_learn_which_frames_are_corrupted(spoken: Path) -> None:
+    learner = stage(spoken, {"reliability_weight": 2.0, "pieces": 0.0, "face": STILL})
+    optimizer = torch.optim.Adam(learner.model.scorers.parameters(), lr=3e-3)
+    history = []
+    for _ in range(40):
+        losses = learner.compute_losses(learner.model, np.random.default_rng(3), torch.device("cpu"))
+        history.append(losses["reliability"].item())
+        optimizer.zero_grad()
+        losses["total"].backward()
+        optimizer.step()
+    rest = 0.1 * losses["ctc"] + 0.9 * losses["attention"]
+    assert losses["total"].item() == pytest.approx((rest + 2 * losses["reliability"]).item(), rel=1e-5)
+    assert history[-1] < history[0] / 2
+    unsupervised = stage(spoken, {"reliability_weight": 0.0})
+    assert "reliability" not in unsupervised.compute_losses(
+        unsupervised.model, np.random.default_rng(3), torch.device("cpu")
+    )
+
+
+def test_a_withheld_stream_is_not_to_be_trusted(spoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = stage(spoken, {"reliability_weight": 1.0, "missing": 1.0, "corruption": CLEAN, "pieces": 0.0})
+    taught = []
+    monkeypatch.setattr(
+        "cals.training.stages.avsr.supervise_scores",
+        lambda scores, clean, valid: taught.append(clean) or next(iter(scores.values())).mean(),
+    )
+    learner.compute_losses(learner.model, np.random.default_rng(0), torch.device("cpu"))
+    rows = torch.stack([taught[0][name].any(dim=1) for name in ("audio", "video")])
+    assert (rows.sum(dim=0) == 1).all()  # every clip lacks one of its streams
+
+
 def test_resumed_training_is_the_same_training(spoken: Path, tmp_path: Path) -> None:
     through = stage(spoken, steps=8)
     initial = {name: value.clone() for name, value in through.model.state_dict().items()}

@@ -96,6 +96,11 @@ class UtteranceBatch:
     corruptions: tuple[Corruption, ...]
     """The corruption of each utterance."""
 
+    def mark_clean(self) -> dict[str, Tensor]:
+        """Return masks [b t] of the frames that are not corrupted, by stream; False beyond an utterance's end."""
+        truths = [corruption.truth for corruption in self.corruptions]
+        return {stream: _pad_batch([~truth[stream] for truth in truths]) for stream in ("audio", "video")}
+
 
 def build_batch(
     utterances: Sequence[Utterance],

@@ -1,6 +1,6 @@
-"""Targets and CTC loss of a speech recogniser."""
+"""Targets and losses of a speech recogniser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -30,3 +30,16 @@ def batch_ctc(log_probs: Tensor, valid: Tensor, sentences: Sequence[Sequence[int
     labels = torch.tensor([token for tokens in sentences for token in tokens], device=log_probs.device)
     frames = valid.sum(dim=1).cpu()
     return ctc_loss(log_probs.transpose(0, 1), labels, frames, lengths, zero_infinity=True)
+
+
+def supervise_scores(scores: Mapping[str, Tensor], clean: Mapping[str, Tensor], valid: Tensor) -> Tensor:
+    """Compute the cross-entropy of a frame's mean score against whether it is clean, mean over frames and streams.
+
+    Scores are [b t channels] in 0..1 by stream, `clean` and `valid` are masks [b t].
+    """
+    losses = list[Tensor]()
+    for stream, values in scores.items():
+        mean = values.float().mean(dim=-1)
+        likelihood = torch.where(clean[stream], mean, 1 - mean)[valid]
+        losses.append(-likelihood.clamp_min(1e-6).log().mean())
+    return torch.stack(losses).mean()

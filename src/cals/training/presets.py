@@ -189,6 +189,7 @@ _AVSR_GRID = AVSRStageConfig(
     model=_AVSR_SMALL,
     unit="words",
     ctc_weight=0.5,  # with the published 0.1 the decoder learns no alignment in so few steps
+    reliability_weight=0.5,
     train=_TRAIN_SHORT,
     frozen_front_ends=True,
 )
@@ -197,6 +198,7 @@ _AVSR_PAPER = AVSRStageConfig(  # the published warm-up of 25 000 steps
 )
 AVSR: dict[str, AVSRStageConfig] = {
     "avsr-grid-small": _AVSR_GRID,
+    "avsr-grid-small-unsupervised": replace(_AVSR_GRID, reliability_weight=0.0),
     "avsr-grid-small-noscores": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, scoring=False)),
     "avsr-grid-small-audio": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, streams="audio")),
     "avsr-grid-small-video": replace(  # lips are learnt from single words sooner than from sentences

@@ -167,7 +167,7 @@ def test_frozen_front_ends_stay_as_they_are() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
     optimizer = torch.optim.SGD([weight for weight in network.parameters() if weight.requires_grad], lr=0.1)
-    log_probs, logits = network(*clips(2, 8), torch.full((2, 3), 2))
+    log_probs, logits, _ = network(*clips(2, 8), torch.full((2, 3), 2))
     (log_probs[..., 1].sum() + logits[..., 2].sum()).backward()
     optimizer.step()
     for name, value in network.state_dict().items():

@@ -106,10 +106,11 @@ class AVSR(nn.Module):
         valid: Tensor,
         before: Tensor,
         trusted: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Compute CTC log probabilities [b t tokens], and logits [b n tokens] of the tokens after `before` [b n]."""
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Compute CTC log probabilities [b t tokens], logits [b n tokens] of the tokens after `before` [b n], and the
+        reliability scores [b t features] by stream."""
         encoding = self.encode(wav, mouths, valid, trusted)
-        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid)
+        return self.ctc(encoding), self.decoder(before, encoding.features, encoding.valid), encoding.scores
 
     def load_front_ends(self, other: "AVSR") -> None:
         """Load the front-ends of another recogniser of the same sizes, for the streams that both have.

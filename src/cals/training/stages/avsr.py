@@ -14,7 +14,7 @@ from cals.data.augment import FaceAugment
 from cals.data.corruption.config import TESTING, TRAINING, CorruptionConfig
 from cals.data.utterances import Utterance, UtteranceBatch, UtteranceStore, build_batch, cut_words, sample_utterances
 from cals.errors import ConfigError
-from cals.losses.recognition import IGNORE_INDEX, batch_ctc, shift_tokens
+from cals.losses.recognition import IGNORE_INDEX, batch_ctc, shift_tokens, supervise_scores
 from cals.metrics.reliability import ReliabilityScores
 from cals.metrics.wer import word_error_rate
 from cals.models.avsr.beam import BeamConfig
@@ -54,6 +54,11 @@ class AVSRStageConfig:
     ctc_weight: float = 0.1
     smoothing: float = 0.1
     """Label smoothing of the attention loss."""
+    reliability_weight: float = 0.0
+    """Weight of the cross-entropy that teaches the scores which frames are corrupted ([D]; 0 as published).
+
+    Without it nothing but recognition shapes the scores, and within thousands of steps they do not follow corruption.
+    """
     missing: float = 0.1
     """Share of clips with one stream dropped, so that each stream alone can be recognised too."""
     frozen_front_ends: bool = False
@@ -68,6 +73,8 @@ class AVSRStageConfig:
     """Beam search of validation."""
 
     def __post_init__(self) -> None:
+        if self.reliability_weight < 0:
+            raise ConfigError(f"avsr: expected a reliability_weight of 0 or more, found {self.reliability_weight}")
         shares = (self.ctc_weight, self.smoothing, self.missing, self.pieces, self.pieces_until)
         if min(self.clips, self.most_words) < 1 or not all(0 <= share <= 1 for share in shares):
             raise ConfigError(
@@ -99,7 +106,7 @@ class AVSRStage(Stage):
         self._language = fit_ngram(sentences, config.language_order, tokens.size)
 
     def compute_losses(self, model: nn.Module, rng: np.random.Generator, device: torch.device) -> Losses:
-        """Compute CTC and attention losses of one batch; `accuracy` is that of tokens under teacher forcing."""
+        """Compute the losses of one batch; `accuracy` is that of tokens under teacher forcing."""
         config, tokens = self.config, self.config.model.tokens
         utterances = self._sample(rng)
         batch = build_batch(
@@ -108,7 +115,7 @@ class AVSRStage(Stage):
         labels = [tokens.encode(text) for text in batch.texts]
         prefix, target = shift_tokens(labels, tokens.end)
         present = self._sample_present(len(utterances), rng, device)
-        log_probs, logits = model(*self._to_inputs(batch, device), prefix.to(device), present)
+        log_probs, logits, scores = model(*self._to_inputs(batch, device), prefix.to(device), present)
         ctc = batch_ctc(log_probs, batch.valid, labels)
         target = target.to(device)
         attention = cross_entropy(
@@ -116,12 +123,19 @@ class AVSRStage(Stage):
         )
         counted = target != IGNORE_INDEX
         correct = (logits.detach().argmax(dim=-1) == target) & counted
-        return {
+        losses = {
             "total": config.ctc_weight * ctc + (1 - config.ctc_weight) * attention,
             "ctc": ctc,
             "attention": attention,
             "accuracy": correct.sum() / counted.sum(),
         }
+        if config.reliability_weight and scores:
+            clean = {stream: mask.to(device) for stream, mask in batch.mark_clean().items()}
+            if present is not None:
+                clean = {stream: mask & present[stream][:, None] for stream, mask in clean.items()}
+            losses["reliability"] = supervise_scores(scores, clean, batch.valid.to(device))
+            losses["total"] = losses["total"] + config.reliability_weight * losses["reliability"]
+        return losses
 
     def _sample(self, rng: np.random.Generator) -> list[Utterance]:
         """Sample whole utterances, or a few words each of more utterances: about as much speech."""
