@@ -22,7 +22,7 @@ from cals.features.mel import MelConfig
 from cals.training.loop import RunOptions, resolve_device, train
 from cals.training.optim import compute_lr_share
 from cals.training.presets import SYNC, get_preset
-from cals.training.run import Corpus, load_sync
+from cals.training.run import Corpus, load_expert
 from cals.training.stages.sync import SyncStage
 from cals.training.state import PIECE_BYTES, load_state, save_state
 from training.conftest import PLAIN, draw_sample
@@ -103,7 +103,7 @@ def test_a2l_names_its_sync_encoders(sync_run: Path, a2l_run: Path) -> None:
     coverage = [line["coverage"] for line in read_log(run, "train")]
     assert 0.3 < sum(coverage) / len(coverage) < 0.8
     with pytest.raises(CheckpointError, match="expected sync encoders, found a 'a2l'"):
-        load_sync(run / "model", RunOptions(run=run))
+        load_expert(run / "model", RunOptions(run=run))
 
 
 def test_each_process_measures_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

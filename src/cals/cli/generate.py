@@ -58,11 +58,12 @@ def generate(
         force: Overwrite an existing output.
         provenance: What the file says of its making.
     """
+    from cals.inference.dub_request import write_dub
     from cals.inference.lipsync import LipSync
 
-    request, is_auto, segments = dub.build_request(voice), options.who_speaks == "auto", None
+    request, is_auto = dub.build_request(voice), options.who_speaks == "auto"
     if request is not None:
-        segments, audio = request.load(face, audio, options)
+        request.load(face, audio, options)  # what is wrong with it is said before a model is loaded
     elif audio is None:
         raise ConfigError("audio: expected a sound, found none; give --audio, or --speak or --segments")
     elif is_auto and voice is not None:
@@ -85,9 +86,7 @@ def generate(
             "progress": progress,
         }
         if request is not None or is_auto:
-            people = {} if request is None else request.cast
-            inputs = [] if dub.segments is None else [dub.segments]
-            result = lips.dub(face, segments, out, options, audio=audio, people=people, inputs=inputs, **output)
+            result = write_dub(lips, request, face, audio, out, options, **output)
         else:
             assert audio is not None
             result = lips.generate(face, audio, out, options, voice=voice, **output)

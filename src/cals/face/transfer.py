@@ -97,7 +97,7 @@ def transfer_pixels(
     if strength <= 0 or not box.width or not box.height:
         return EMPTY_PATCH
     colours = crop.astype(np.float32)
-    skin = mask * (1 - _build_lip_mask(lips, mask.shape))
+    skin = mask * (1 - _mark_lips(lips, mask.shape))
     centres, to_crop = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0]), invert_affine(to_box)
     layers: list[F32] = []
     for source, places, share in parts:
@@ -221,7 +221,7 @@ def _measure_mean_and_contrast(picture: F32, weights: F32) -> tuple[NDArray[np.f
     return mean, float(np.sqrt(weights.reshape(-1) @ deviation.reshape(-1) ** 2))
 
 
-def _build_lip_mask(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
+def _mark_lips(lips: NDArray[Any], shape: tuple[int, ...]) -> F32:
     canvas = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(canvas, cv2.convexHull(np.rint(lips - 0.5).astype(np.int32)), 1)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _LIP_MARGIN_PX + 1,) * 2)

@@ -21,6 +21,7 @@ from cals.errors import CalsError, ConfigError, MediaError
 from cals.files import describe_os_error
 from cals.inference.batch_jobs import BatchJob, check_conflicts
 from cals.inference.batch_state import JobState, locate_state
+from cals.inference.dub_request import write_dub
 from cals.inference.lipsync import LipSync
 from cals.inference.report import GenerateReport
 from cals.media import audio as sound
@@ -328,12 +329,7 @@ def _write_video(lips: LipSync, job: BatchJob, **output: Any) -> GenerateReport:
     if not job.is_dub:
         assert job.audio is not None
         return lips.generate(job.face, job.audio, job.out, job.options, voice=job.voice, **output)
-    segments, audio, dub = None, job.audio, job.dub
-    if dub is not None:
-        segments, audio = dub.load(job.face, audio, job.options)
-    people = None if dub is None else dub.cast
-    inputs = () if dub is None or dub.segments is None else (dub.segments,)
-    return lips.dub(job.face, segments, job.out, job.options, audio=audio, people=people, inputs=inputs, **output)
+    return write_dub(lips, job.dub, job.face, job.audio, job.out, job.options, **output)
 
 
 def _find_passing_error(error: BaseException) -> OSError | MemoryError | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cals.errors import ConfigError, DataError
 from cals.inference.dub import (
@@ -16,6 +17,10 @@ from cals.inference.dub import (
 from cals.inference.dub_segments import DubSegment, check_duration, load_segments
 from cals.media.source import VideoSource
 from cals.options import GenerateOptions
+
+if TYPE_CHECKING:
+    from cals.inference.lipsync import LipSync
+    from cals.inference.report import GenerateReport
 
 _FOREVER_S = 1e9
 
@@ -87,6 +92,23 @@ class DubRequest:
         if not all(has_voice) and (mix is None or any(has_voice)):
             silent = segments[has_voice.index(False)]
             raise DataError(f"{silent.source}: expected a voice for the segment, found none; name one, or send it")
+
+
+def write_dub(
+    lips: "LipSync",
+    request: DubRequest | None,
+    face: Path,
+    audio: Path | None,
+    out: Path,
+    options: GenerateOptions,
+    **output: Any,
+) -> "GenerateReport":
+    """Write a dub by `LipSync.dub`, which takes `output` too; without a request `audio` is a conversation."""
+    if request is None:
+        return lips.dub(face, None, out, options, audio=audio, **output)
+    segments, mix = request.load(face, audio, options)
+    inputs = () if request.segments is None else (request.segments,)
+    return lips.dub(face, segments, out, options, audio=mix, people=request.cast, inputs=inputs, **output)
 
 
 def parse_pairs(name: str, values: Sequence[str], form: str) -> list[tuple[str, str]]:

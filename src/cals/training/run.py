@@ -224,7 +224,7 @@ def train_a2l_stage(
 ) -> dict[str, float]:
     """Train Audio-to-Lip as `train_a2l` does, with a given config."""
     torch.manual_seed(config.train.seed)
-    encoders = load_sync(sync, options)
+    encoders = load_expert(sync, options)
     if encoders.config.embedding != config.model.unit or encoders.config.mel != config.model.mel:
         raise CheckpointError(
             f"{sync}: expected sync encoders with embeddings of {config.model.unit} and the preset's mel, "
@@ -279,7 +279,7 @@ def train_l2f_stage(
     parents = {"sync": compute_weights_sha256(sync), "a2l": compute_weights_sha256(a2l)} | _describe_front_parent(
         a2l_config
     )
-    encoders, (training, held_out) = load_sync(sync, options), corpus.open_clips(a2l_config.mel)
+    encoders, (training, held_out) = load_expert(sync, options), corpus.open_clips(a2l_config.mel)
     if isinstance(config, UNetStageConfig):
         decoder = config.decoder
         model = UNetLips(UNetLipsConfig(mel=a2l_config.mel, crop_px=decoder.crop_px, a2l=a2l_config, decoder=decoder))
@@ -298,8 +298,9 @@ def train_l2f_stage(
     offsets = measure_clip_offsets(encoders, parents["sync"], training, options.run / "offsets.json")
     geometry, opening_px = measure_geometry(mesh, training, offsets)
     mesh_decoder.opening_px.fill_(opening_px)
-    basis = trained.get("decoder.appearance_basis")
-    if basis is None:
+    if trained:
+        basis = _load_appearance_basis(trained, config.decoder.appearance, options.run)
+    else:
         basis = fit_appearance_basis(mesh, training, geometry, config.decoder.appearance)
     mesh_decoder.appearance_basis.copy_(basis)
     mouths = measure_mouths(mesh, basis, training, geometry, offsets)
@@ -338,7 +339,7 @@ def _train_unet_windows(
         model = Wav2Lip(lip_config)
     else:
         model = SyncTalkFace(SyncTalkFaceConfig(**vars(lip_config), recall=config.recall))
-    encoders, (training, held_out) = load_sync(sync, options), corpus.open_clips(window.mel)
+    encoders, (training, held_out) = load_expert(sync, options), corpus.open_clips(window.mel)
     parents = {"sync": compute_weights_sha256(sync)}
     return train(UNetStage(config, model, parents, encoders, training, held_out, options.run), options, progress)
 
@@ -350,7 +351,7 @@ def _train_head(
     options: RunOptions,
     progress: ProgressCallback | None,
 ) -> dict[str, float]:
-    encoders, parents = load_sync(sync, options), {"sync": compute_weights_sha256(sync)}
+    encoders, parents = load_expert(sync, options), {"sync": compute_weights_sha256(sync)}
     stores = corpus.open_clips(encoders.config.mel)
     if isinstance(config, PCAVSStageConfig):
         return train(PCAVSStage(config, encoders, parents, *stores), options, progress)
@@ -372,6 +373,17 @@ def _load_mesh(weights: Mapping[str, Tensor], components: int, run: Path) -> Fac
     return mesh
 
 
-def load_sync(folder: Path, options: RunOptions) -> SyncModel:
+def _load_appearance_basis(weights: Mapping[str, Tensor], components: int, run: Path) -> Tensor:
+    """Return the basis of appearance of a run."""
+    basis = weights.get("decoder.appearance_basis", torch.zeros(0))
+    if len(basis) != components:
+        raise CheckpointError(
+            f"{run}: expected a run with {components} components of appearance, found {len(basis)}; name another run "
+            "directory"
+        )
+    return basis
+
+
+def load_expert(folder: Path, options: RunOptions) -> SyncModel:
     """Load frozen sync encoders on the device of the run: they encode all clips before its first step."""
     return build_frozen(SyncModel, load_checkpoint(folder)).to(resolve_device(options.accelerator))
