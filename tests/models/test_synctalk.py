@@ -7,7 +7,7 @@ import torch
 
 from cals.errors import ConfigError
 from cals.models.factory import from_checkpoint, to_checkpoint
-from cals.models.memory import MemoryConfig
+from cals.models.memory import LipMemory, MemoryConfig
 from cals.models.synctalk import LipEncoder, MemoryOutput, RecallConfig, SyncTalkFace, SyncTalkFaceConfig
 from cals.models.unet import UNetConfig
 from cals.models.wav2lip import WindowConfig
@@ -51,6 +51,16 @@ def test_a_lip_feature_sees_the_lower_halves_of_five_frames() -> None:
     assert changed.nonzero().flatten().tolist() == [4, 5, 6, 7, 8]
     still = crops[:, :1].expand(-1, 5, -1, -1, -1)
     torch.testing.assert_close(encoder(still[:, :1]), encoder(still)[:, 2:3])  # edges are replicated
+
+
+@torch.no_grad()
+def test_mouths_of_one_face_address_different_slots() -> None:
+    torch.manual_seed(0)
+    encoder, memory = LipEncoder(64, 4, 32).train(), LipMemory(MemoryConfig(slots=16, width=32))
+    crops = torch.rand(1, 1, 3, 64, 64).repeat(1, 40, 1, 1, 1)
+    crops[..., 44:52, 24:40] += 0.1 * torch.rand(1, 40, 1, 1, 1)  # lips that are a little lighter or darker
+    slots = memory.address_by_lips(encoder(crops)).argmax(dim=-1)
+    assert len(slots.unique()) >= 4
 
 
 @torch.no_grad()

@@ -129,9 +129,9 @@ def test_each_loss_teaches_whom_it_may(corpus: Path, sync_run: Path, tmp_path: P
 
 def test_a_few_windows_are_learnt_by_heart(corpus: Path, sync_run: Path, tmp_path: Path) -> None:
     stage = build(preset(), corpus, sync_run, tmp_path)
-    optimizer = torch.optim.Adam(stage.model.parameters(), lr=1e-2, betas=(0.5, 0.999))
+    optimizer = torch.optim.Adam(stage.model.parameters(), lr=2e-2, betas=(0.5, 0.999))
     log = []
-    for _ in range(24):
+    for _ in range(60):
         torch.manual_seed(0)
         losses = stage.compute_losses(stage.model, np.random.default_rng(0), CPU)
         optimizer.zero_grad()

@@ -43,9 +43,10 @@ class LipEncoder(nn.Module):
         for narrow, wide in pairwise([width * factor for factor in (1, 2, 4, 8, 8)]):
             layers += [ConvBlock(narrow, wide, stride=2), ResidualBlock(wide)]
         self.layers = nn.Sequential(*layers)
-        # Cosines ignore the norm, so without a LayerNorm features would grow without bound, and the values with them.
+        # Slots are addressed by cosines. Most of a face's feature is the same in all frames, and unless that is
+        # subtracted all frames address the same slots; and cosines ignore the norm, so that it would grow.
         self.head = nn.Sequential(
-            nn.Linear(8 * width * (crop_px // 32) ** 2, feature), nn.LayerNorm(feature, elementwise_affine=False)
+            nn.Linear(8 * width * (crop_px // 32) ** 2, feature), nn.BatchNorm1d(feature, affine=False)
         )
 
     def forward(self, crops: Tensor) -> Tensor:
