@@ -35,7 +35,8 @@ def compare(
         corpus: A folder made by `cals prepare`, to train on.
         out: The folder for the runs, whole reports, compare.json and compare.md.
         options: What is trained against, and scored on.
-        systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped).
+        systems: Some of audio2head, pcavs, wav2lip, synctalkface, cals (as published) and cals-mesh (as shipped), which
+            are `all`, and nomemory (SyncTalkFace without its memory).
         size: Size of the presets; `debug` is for tests.
         minutes_each: Time of each system, Audio-to-Lip included.
         steps_each: Instead of minutes: at most so many steps of every stage.
@@ -52,9 +53,9 @@ def compare(
     from cals.evaluation.ablation.systems import FILES, CompareConfig, compare_systems
     from cals.evaluation.protocol.run import parse_folders
     from cals.training.run import Corpus
-    from cals.training.systems import SYSTEM_NAMES, SystemsConfig, train_systems
+    from cals.training.systems import TABLE_SYSTEMS, SystemsConfig, train_systems
 
-    names = SYSTEM_NAMES if systems == ("all",) else systems
+    names = TABLE_SYSTEMS if systems == ("all",) else systems
     config = SystemsConfig(systems=names, size=size, minutes_each=minutes_each, steps_each=steps_each, seed=seed)
     scoring = CompareConfig(
         parts=options.parts,

@@ -269,15 +269,17 @@ def _build_synctalkface(like: str, recall: RecallConfig) -> UNetStageConfig:
 
 
 _SMALL_RECALL = RecallConfig(memory=MemoryConfig(width=256), width=8)
+_DEBUG_RECALL = RecallConfig(memory=MemoryConfig(slots=12, width=16), width=2)
 L2F |= {
     "l2f-grid-synctalkface": _build_synctalkface("l2f-grid-wav2lip", _SMALL_RECALL),
-    "l2f-grid-synctalkface-nomemory": _build_synctalkface(  # for an ablation
-        "l2f-grid-wav2lip", replace(_SMALL_RECALL, memory=replace(_SMALL_RECALL.memory, slots=0))
-    ),
     "l2f-grid-paper-synctalkface": _build_synctalkface("l2f-grid-paper-wav2lip", RecallConfig()),
-    "l2f-debug-synctalkface": _build_synctalkface(
-        "l2f-debug-wav2lip", RecallConfig(memory=MemoryConfig(slots=12, width=16), width=2)
-    ),
+    "l2f-debug-synctalkface": _build_synctalkface("l2f-debug-wav2lip", _DEBUG_RECALL),
+}
+L2F |= {  # for an ablation
+    f"l2f-{size}-synctalkface-nomemory": _build_synctalkface(
+        f"l2f-{size}-wav2lip", replace(recall, memory=replace(recall.memory, slots=0))
+    )
+    for size, recall in (("grid", _SMALL_RECALL), ("debug", _DEBUG_RECALL))
 }
 
 

@@ -36,6 +36,7 @@ SYSTEMS: dict[Size, dict[str, System]] = {
         "synctalkface": System("l2f-grid-synctalkface"),
         "cals": System("l2f-grid-ablation", a2l="a2l-grid-mel"),
         "cals-mesh": System("l2f-grid-small", a2l="a2l-grid-small"),
+        "nomemory": System("l2f-grid-synctalkface-nomemory"),
     },
     "debug": {
         "audio2head": System("l2f-debug-audio2head"),
@@ -44,18 +45,22 @@ SYSTEMS: dict[Size, dict[str, System]] = {
         "synctalkface": System("l2f-debug-synctalkface"),
         "cals": System("l2f-debug-unet", a2l="a2l-debug"),
         "cals-mesh": System("l2f-debug", a2l="a2l-debug"),
+        "nomemory": System("l2f-debug-synctalkface-nomemory"),
     },
 }
 """`cals` is as published: a mel front-end and a U-Net. `cals-mesh` is the released model: a phonetic front-end and
-a mesh that warps the person's own pixels."""
+a mesh that warps the person's own pixels. `nomemory` is SyncTalkFace without its memory, an ablation."""
 SYSTEM_NAMES = tuple(SYSTEMS["small"])
+ABLATIONS = ("nomemory",)
+TABLE_SYSTEMS = tuple(name for name in SYSTEM_NAMES if name not in ABLATIONS)
+"""The systems that are trained by default: those of Table 3, and the released model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SystemsConfig:
     """The systems, and the budget of each: minutes on this machine, or steps of every stage."""
 
-    systems: tuple[str, ...] = SYSTEM_NAMES
+    systems: tuple[str, ...] = TABLE_SYSTEMS
     size: Size = "small"
     minutes_each: float | None = None
     steps_each: int | None = None
