@@ -63,6 +63,24 @@ def test_grid_of_zenodo_is_aligned_by_sentence(tmp_path: Path) -> None:
     assert first_words == {"s6/bbaf2n": "bin", "s7/lbax4n": "lay", "s9/pbax4n": None}
 
 
+def test_broken_alignments_of_grid_are_counted(tmp_path: Path) -> None:
+    names = ("bbaf2n", "bbaf3s", "bbaf4p", "bbaf5a", "bgaa6n", "bgaa7s")
+    root = lay_out(tmp_path, {f"s1/{name}.mpg": "" for name in names} | {"s1/._bbaf2n.mpg": ""})
+    (root / "s1/bbaf2n.align").write_bytes("0 25000 café\n".encode("latin-1"))
+    (root / "s1/bbaf3s.align").write_text("0 25000 bin\n", encoding="utf-16")
+    (root / "s1/bbaf4p.align").write_text("0 25000 sil\n")
+    (root / "s1/bbaf5a.align").write_text("25000 100 bin\n")
+    (root / "s1/bgaa6n.ALIGN").write_bytes(b"\xef\xbb\xbf0 25000 bin\r\n")
+    (root / "s1/._bgaa6n.align").write_bytes(b"\x00\x05\xff")
+    corpus = grid.read_corpus(root)
+    clips = by_name(corpus)
+    assert corpus.dropped == {BROKEN_TIMES: 4, MISSING_TIMES: 1}
+    assert clips["s1/bgaa6n"].words == ((0, 1, "bin"),)
+    assert clips["s1/bbaf4p"].text == "bin blue at f four please"
+    with pytest.raises(DataError, match="bbaf2n.align"):
+        grid.list_clips(root)
+
+
 def test_a_folder_has_no_parts(tmp_path: Path) -> None:
     corpus = folder.read_corpus(lay_out(tmp_path, {"anna/one.mp4": ""}))
     assert (corpus.clips, corpus.dropped, corpus.splits) == (folder.list_clips(tmp_path), {}, None)
@@ -169,6 +187,16 @@ def test_lrs2(tmp_path: Path, place: str) -> None:
     assert clips["pretrain/61/00002"].text == "go on"
     lines = "lines of lists that cannot be read"
     assert corpus.dropped == {MISSING_TEXT: 1, BROKEN_TEXT: 1, BROKEN_TIMES: 3, MISSING_VIDEO: 1, UNLISTED: 1, lines: 1}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_files_of_windows_are_read(tmp_path: Path, mark: str) -> None:
+    files = {"mvlrs_v1/main/61/00001.MP4": "", "mvlrs_v1/main/61/00001.TXT": f"{mark}Text:  SO\r\nConf: 3\r\n"}
+    corpus = lrs2.read_corpus(lay_out(tmp_path, files | {"mvlrs_v1/train.txt": f"{mark}61/00001\r\n"}))
+    assert by_name(corpus)["main/61/00001"].text == "so"
+    assert corpus.dropped == {}
+    lay_out(tmp_path, {"lrw/ABOUT/train/ABOUT_00001.MP4": "", "lrw/ABOUT/train/ABOUT_00001.TXT": "Duration: 0.4"})
+    assert by_name(lrw.read_corpus(tmp_path / "lrw"))["ABOUT/train/ABOUT_00001"].words
 
 
 def test_lrs2_without_lists_has_no_parts(tmp_path: Path) -> None:
@@ -279,6 +307,23 @@ def test_hdtf(tmp_path: Path) -> None:
     assert corpus.dropped == {MISSING_VIDEO: 1, UNLISTED: 1, "crops that cannot be read": 2} | stretches
     assert corpus.splits is not None
     assert Counter(name for names in corpus.splits.values() for name in names) == Counter([*clips])
+
+
+def test_lists_of_hdtf_that_are_there_twice_count_once(tmp_path: Path) -> None:
+    files = {f"{place}/{name}": text for name, text in HDTF_LISTS.items() for place in ("HDTF_dataset", "copy")}
+    files |= {
+        "HDTF_dataset/RD_annotation_time.txt": HDTF_LISTS["RD_annotion_time.txt"],
+        "Radio1.mp4": "",
+        "b/Radio1.mp4": "",
+    }
+    assert sorted(by_name(corpus := hdtf.read_corpus(lay_out(tmp_path, files)))) == ["Radio1/0"]
+    assert corpus.dropped["videos of which there is another copy"] == 1
+    lists = {"RD_annotion_time.txt": "\ufeffRadio1.MP4 00:00-00:05\nRadio1.mp4 00:10-1/0:20\nRadio1.mp4 00:30-00:40\n"}
+    lists |= {"RD_crop_wh.txt": "Radio1_0.mp4 1 9 1 9\nRadio1_2.mp4 1 9 1 9\n", "RD_resolution.txt": "Radio1.mp4 720\n"}
+    assert sorted(by_name(hdtf.read_corpus(lay_out(tmp_path / "more", lists | {"Radio1.mp4": ""})))) == [
+        "Radio1/0",
+        "Radio1/2",
+    ]
 
 
 def test_a_crop_follows_the_resolution() -> None:

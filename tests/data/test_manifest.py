@@ -2,9 +2,17 @@ from pathlib import Path
 
 import pytest
 
+from cals.data.manifest import ClipSource
 from cals.data.prepare import PrepareConfig, prepare
 from cals.data.sources import folder
 from cals.errors import DataError
+
+
+def test_long_names_have_keys_that_fit_a_file() -> None:
+    names = ["語" * 90 + end for end in ("a", "b")]
+    keys = {ClipSource(name=name, speaker="s", video=Path("x.mp4")).key for name in names}
+    assert len(keys) == 2
+    assert max(len(key.encode()) for key in keys) <= 200
 
 
 @pytest.mark.parametrize(

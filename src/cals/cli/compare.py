@@ -50,7 +50,7 @@ def compare(
         workers: Processes that score.
     """
     check_libraries()
-    from cals.evaluation.ablation.systems import FILES, CompareConfig, compare_systems
+    from cals.evaluation.ablation.systems import FILES, CompareConfig, check_comparison, compare_systems
     from cals.evaluation.protocol.run import parse_folders
     from cals.training.run import Corpus
     from cals.training.systems import TABLE_SYSTEMS, SystemsConfig, train_systems
@@ -69,6 +69,7 @@ def compare(
         device=options.device,
         face_models=options.face_models,
     )
+    check_comparison(names, options.videos, options.splits, scoring)
     source = Corpus(folder=corpus, splits=options.splits)
     with show_progress(f"training {len(names)} systems", "thousandths") as progress:
         trained = train_systems(config, source, options.sync, out, accelerator=options.accelerator, progress=progress)

@@ -1,5 +1,6 @@
 """Entries of a corpus before anything is decoded: one a clip."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from cals.errors import DataError
 from cals.types import Box
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi"})
+MAX_KEY_BYTES = 200
+"""A file name has at most 255 bytes, and while it is written more is added to it."""
 
 
 class Word(NamedTuple):
@@ -57,8 +60,13 @@ class ClipSource:
 
     @property
     def key(self) -> str:
-        """The name as a shard key: no slash, and no dot, at which webdataset would split it."""
-        return self.name.replace("/", "-").replace(".", "_")
+        """The name as a shard key: no slash, no dot, at which webdataset would split it, and fit for a file name."""
+        key = self.name.replace("/", "-").replace(".", "_")
+        encoded = key.encode()
+        if len(encoded) <= MAX_KEY_BYTES:
+            return key
+        start = encoded[: MAX_KEY_BYTES - 17].decode(errors="ignore")
+        return f"{start}-{hashlib.sha256(encoded).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,11 @@ class ClipStore:
         """The speaker of every clip, in order."""
         return [str(sample.facts["speaker"]) for sample in self._samples]
 
+    @property
+    def clip_names(self) -> set[str]:
+        """Source names of the clips."""
+        return {str(sample.facts["clip"]) for sample in self._samples}
+
     def key(self, index: int) -> str:
         """Return a clip's name in the shards."""
         return self._samples[index].key

@@ -18,6 +18,7 @@ from cals.errors import ConfigError, DataError
 from cals.evaluation.clips import ClipsConfig, sample_evenly
 from cals.evaluation.results import open_results, write_json
 from cals.evaluation.scores import compute_openings
+from cals.evaluation.studies.common import warn_of_missing_clips
 from cals.face.detector import FaceDetector
 from cals.face.draw import encode_png, render_contact_sheet
 from cals.face.landmarks import measure_mouth_opening
@@ -200,7 +201,9 @@ def _iterate_pairs(
 ) -> Iterator[tuple[str, LoadedClip, LoadedClip]]:
     """Iterate over part, clip and pose source: the next clip of the part, of another speaker if there is one."""
     for part in config.parts:
-        store = ClipStore(corpus, model.mel, load_split_names(splits, part))
+        names = load_split_names(splits, part)
+        store = ClipStore(corpus, model.mel, names)
+        warn_of_missing_clips(corpus, part, names, store.clip_names)
         if len(store) < 2:
             raise DataError(f"{corpus}: expected two clips of {part} or more, found {len(store)}; name other --parts")
         for index in sample_evenly(range(len(store)), config.clips):

@@ -103,7 +103,7 @@ def _build_network(checkpoint: Checkpoint) -> nn.Module:
     if wrong:
         raise CheckpointError(
             f"checkpoint: expected the weights of a {checkpoint.kind!r} model, found a mismatch in {', '.join(wrong)}; "
-            f"{RESAVE_HINT}, weights and config together"
+            f"{RESAVE_HINT}, weights and config together, or train it anew if an older version wrote it"
         )
     model.load_state_dict(checkpoint.weights)
     if not all(bool(torch.isfinite(value).all()) for value in expected.values() if value.is_floating_point()):

@@ -25,7 +25,7 @@ def build_study(
         seed=seed,
         methods=methods,
         clips=tuple(used),
-        stimuli={one.blind_name(seed): one for one in stimuli},
+        stimuli={one.blind_name(seed, "abc"): one for one in stimuli},
         plans=tuple(draw_plans(stimuli, methods, config.raters, seed)),
     )
 

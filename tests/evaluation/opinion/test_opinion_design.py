@@ -93,7 +93,7 @@ def test_names_depend_on_the_seed_alone() -> None:
 def test_few_clips_are_enough() -> None:
     config = DesignConfig(catch=2, practice=4)
     stimuli = draw_stimuli(("real", "a"), ["x", "y"], [], config, 0)
-    assert len({one.blind_name(0) for one in stimuli}) == len(stimuli) == 4 + 4 + 4
+    assert len({one.blind_name(0, "abc") for one in stimuli}) == len(stimuli) == 4 + 4 + 4
     for plan in draw_plans(stimuli, ("real", "a"), 8, 0):
         assert sorted(plan) == list(range(12))
 

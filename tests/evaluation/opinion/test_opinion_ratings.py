@@ -11,7 +11,7 @@ from scipy import stats
 
 from cals.errors import DataError, MediaError
 from cals.evaluation.opinion.answers import Answer
-from cals.evaluation.opinion.ratings import adjust_holm, compute_sign_flip_p, estimate_mean
+from cals.evaluation.opinion.ratings import adjust_holm, compute_sign_flip_p, compute_t_quantile, estimate_mean
 from cals.evaluation.opinion.report import PUBLISHED, report_study
 from cals.evaluation.opinion.study import Stimulus, Study
 
@@ -68,11 +68,29 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
     result = estimate_mean(scores, 0)
     by_rater, by_clip = scores.mean(axis=1).var() / raters, scores.mean(axis=0).var() / clips
     rest = (scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()).var()
-    half = 1.96 * np.sqrt(by_rater + by_clip + rest / raters / clips)
+    half = stats.t.ppf(0.975, clips - 1) * np.sqrt((by_rater + by_clip + rest / raters / clips) * clips / (clips - 1))
     assert result.low is not None
     assert result.high is not None
     assert result.value == pytest.approx(scores.mean())
     assert (result.high - result.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+@pytest.mark.parametrize("freedom", [4, 5, 9, 30, 1000])
+def test_quantiles_agree_with_scipy(freedom: int) -> None:
+    assert compute_t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=0.01)
+
+
+def test_few_raters_have_wide_intervals_or_none() -> None:
+    """Of studies with five raters, 95 % of the intervals hold; with four there is none."""
+    rng, held = np.random.default_rng(7), 0
+    for seed in range(200):
+        scores = 3 + rng.normal(0, 0.5, (5, 1)) + rng.normal(0, 0.4, (1, 20)) + rng.normal(0, 0.3, (5, 20))
+        result = estimate_mean(scores, seed)
+        assert result.low is not None
+        assert result.high is not None
+        held += result.low <= 3 <= result.high
+    assert held >= 184
+    assert estimate_mean(scores[:4], 0).low is None
 
 
 def test_missing_scores_are_left_out_and_one_rater_has_no_interval() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -107,6 +107,11 @@ def test_the_same_seed_makes_the_same_study(folders: list[tuple[str, Path]], tmp
     small = DesignConfig(clips=1, catch=0, practice=0, raters=2)
     same = [make_study(folders, tmp_path / f"same{i}", small, seed=SEED) for i in range(2)]
     assert same[0] == same[1] == read_study(tmp_path / "same0")
+    (real, (one, one_folder), (two, two_folder)) = folders
+    swapped = make_study([real, (one, two_folder), (two, one_folder)], tmp_path / "swapped", small, seed=SEED)
+    other = make_study(folders, tmp_path / "other", replace(small, practice=1), seed=SEED)
+    assert len({same[0].id, swapped.id, other.id}) == 3  # answers of one do not count in another
+    assert not set(same[0].names) & set(swapped.names)
     drawn = [make_study(folders, tmp_path / f"drawn{i}", DesignConfig(clips=1, catch=0, practice=0)) for i in range(2)]
     assert drawn[0].seed != drawn[1].seed
     assert drawn[0].clips == drawn[1].clips

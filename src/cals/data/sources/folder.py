@@ -32,4 +32,8 @@ def read_corpus(root: Path) -> SourceCorpus:
 
 def find_videos(root: Path) -> list[Path]:
     """List all files below `root` that are videos by their suffix, in name order."""
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(path for path in root.rglob("*") if _is_video(path))
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("._")  # which are a Mac's own notes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources import folder
-from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES
+from cals.data.sources.layout import ANOTHER_COPY, BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES, find_beside
 from cals.errors import DataError
 
 TICK_S = Fraction(1, 25_000)
@@ -34,7 +34,8 @@ WORDS: tuple[dict[str, str], ...] = (
 
 def list_clips(root: Path) -> list[ClipSource]:
     """List all clips below `root`, with words where an alignment is beside them; DataError for a broken one."""
-    return [_attach_words(clip, _read_words(clip.video.with_suffix(".align"))) for clip in folder.list_clips(root)]
+    clips = folder.list_clips(root)
+    return [_attach_words(clip, _read_words(find_beside(clip.video, ".align")) or None) for clip in clips]
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -45,22 +46,23 @@ def read_corpus(root: Path) -> SourceCorpus:
     """
     dropped: Counter[str] = Counter()
     alignments: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(root.rglob("*.align")):
-        alignments[path.stem].append(path)
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() == ".align" and not path.name.startswith("._"):  # which are a Mac's own notes
+            alignments[path.stem].append(path)
     clip_of: dict[str, ClipSource] = {}
     for clip in folder.list_clips(root):
         name = QUALITY.sub("", clip.name)
         clip = dataclasses.replace(clip, name=name, speaker=name.partition("/")[0])
         if name in clip_of:  # in another quality: 6000 comes before vcd
-            dropped["videos of which there is another copy"] += 1
+            dropped[ANOTHER_COPY] += 1
             continue
         try:
             words = _read_words(_find_alignment(clip, alignments[clip.video.stem]))
         except DataError:
-            dropped[BROKEN_TIMES] += 1
-            words = None
-        else:
-            dropped[MISSING_TIMES] += words is None
+            words = ()
+        dropped[MISSING_TIMES] += words is None
+        dropped[BROKEN_TIMES] += words == ()
+        words = words or None
         clip_of[name] = _attach_words(clip, words)
         dropped[MISSING_TEXT] += clip_of[name].text is None
     return SourceCorpus(clips=list(clip_of.values()), dropped=+dropped)
@@ -81,7 +83,7 @@ def _attach_words(clip: ClipSource, words: tuple[Word, ...] | None) -> ClipSourc
 
 def _find_alignment(clip: ClipSource, same_name: list[Path]) -> Path:
     """Return the alignment beside the clip, else that of its speaker, else the only one of its name."""
-    beside = clip.video.with_suffix(".align")
+    beside = find_beside(clip.video, ".align")
     if beside.is_file():
         return beside
     same_speaker = [path for path in same_name if clip.speaker in path.parts]
@@ -93,11 +95,17 @@ def _read_words(path: Path) -> tuple[Word, ...] | None:
     """Read an alignment; None where there is no such file, DataError where it is broken."""
     if not path.is_file():
         return None
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected an alignment, found {error}; correct or remove the file") from error
     words = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             start, end, text = line.split()
             word = Word(int(start) * TICK_S, int(end) * TICK_S, text)
+            if not 0 <= word.start_s <= word.end_s:
+                raise ValueError(line)
         except ValueError as error:
             raise DataError(
                 f"{path}:{number}: expected 'start end word', found {line!r}; correct or remove the file"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cals.data.manifest import ClipSource, Region, SourceCorpus
 from cals.data.sources.folder import find_videos
-from cals.data.sources.layout import MISSING_VIDEO, UNLISTED, read_lines, require_clips
+from cals.data.sources.layout import ANOTHER_COPY, MISSING_VIDEO, UNLISTED, read_lines, require_clips
 from cals.errors import DataError
 from cals.types import Box
 
@@ -23,6 +23,7 @@ TIMES = ("*_annotion_time.txt", "*_annotation_time.txt")
 HELD_OUT = {"val_unseen": Fraction(5, 100), "test": Fraction(5, 100)}
 """Shares of the source videos that are held out; the others are trained on."""
 SEED = "hdtf-0"
+SUFFIX = re.compile(r"\.mp4$", re.IGNORECASE)
 URL_ID = re.compile(r"(?:v=|youtu\.be/)([\w-]{11})")
 Table = Mapping[str, Sequence[str]]
 
@@ -35,16 +36,19 @@ def read_corpus(root: Path) -> SourceCorpus:
     """
     if not root.is_dir():
         raise DataError(f"{root}: expected a folder with HDTF's lists and videos, found none; name another")
-    times = sorted(path for pattern in TIMES for path in root.rglob(pattern))
-    if not times:
+    lists: dict[str, Path] = {}  # the same lists may be there twice
+    for path in sorted(path for pattern in TIMES for path in root.rglob(pattern)):
+        lists.setdefault(path.name.partition("_")[0], path)
+    if not lists:
         raise DataError(f"{root}: expected HDTF's lists, found no {TIMES[0]} below it; copy HDTF_dataset there")
     dropped: Counter[str] = Counter()
-    videos = {path.stem: path for path in find_videos(root)}
+    paths = find_videos(root)
+    videos = {path.stem: path for path in paths}
+    dropped[ANOTHER_COPY] = len(paths) - len(videos)
     used: set[Path] = set()
     clips: list[ClipSource] = []
     listed: list[str] = []
-    for path in times:
-        prefix = path.name.partition("_")[0]
+    for prefix, path in lists.items():
         crops, heights, urls = (
             _read_table(path.with_name(f"{prefix}_{kind}.txt")) for kind in ("crop_wh", "resolution", "video_url")
         )
@@ -81,9 +85,12 @@ def split_videos(names: Sequence[str]) -> dict[str, str]:
 
 
 def _read_table(path: Path) -> dict[str, list[str]]:
-    """Read a file of lines: first field, without `.mp4`, -> the others; nothing where there is no file."""
-    rows = [line.split() for line in read_lines(path) or []]
-    return {row[0].removesuffix(".mp4"): row[1:] for row in rows}
+    """Read a file of lines: first field, without `.mp4`, -> those of all its lines; nothing where there is no file."""
+    rows: dict[str, list[str]] = {}
+    for line in dict.fromkeys(read_lines(path) or []):
+        name, *fields = line.split()
+        rows.setdefault(SUFFIX.sub("", name), []).extend(fields)
+    return rows
 
 
 def _find_video(name: str, prefix: str, url: Sequence[str], videos: Mapping[str, Path]) -> Path | None:
@@ -123,7 +130,7 @@ def _parse_times(stretch: str) -> tuple[Fraction, Fraction] | None:
             sum((Fraction(part) * 60**place for place, part in enumerate(reversed(time.split(":")))), Fraction(0))
             for time in stretch.split("-")
         )
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         return None
     return (start, end) if 0 <= start < end else None
 

@@ -1,6 +1,6 @@
 """Functions and reasons that the readers of published layouts share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cals.data.manifest import ClipSource
@@ -12,6 +12,7 @@ MISSING_TIMES = "times of words that are missing"
 BROKEN_TIMES = "times of words that cannot be read"
 MISSING_VIDEO = "listed videos that are absent"
 UNLISTED = "videos that no list names"
+ANOTHER_COPY = "videos of which there is another copy"
 
 
 def find_base(root: Path, name: str) -> Path:
@@ -21,10 +22,23 @@ def find_base(root: Path, name: str) -> Path:
     return root / name if (root / name).is_dir() else root
 
 
+def iterate_videos(base: Path, folders: str) -> Iterator[Path]:
+    """Iterate over the mp4 files in `folders`, a pattern below `base`, in order; the case of the suffix is free."""
+    for path in sorted(base.glob(f"{folders}/*")):
+        if path.suffix.lower() == ".mp4" and not path.name.startswith("._"):  # which are a Mac's own notes
+            yield path
+
+
+def find_beside(video: Path, suffix: str) -> Path:
+    """Return the file of the video's name with `suffix`, in lower case or upper case; the first where there is none."""
+    paths = [video.with_suffix(suffix), video.with_suffix(suffix.upper())]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
 def read_lines(path: Path) -> list[str] | None:
     """Read the non-empty lines of a text file, whatever its encoding; None where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")  # Windows begins a file with a mark
     except OSError:
         return None
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -13,7 +13,7 @@ from typing import Any
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources.folder import find_videos
 from cals.data.sources.grid import spell_sentence
-from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, find_base, require_clips
+from cals.data.sources.layout import BROKEN_TEXT, BROKEN_TIMES, MISSING_TEXT, find_base, find_beside, require_clips
 
 
 def read_corpus(root: Path) -> SourceCorpus:
@@ -30,7 +30,7 @@ def read_corpus(root: Path) -> SourceCorpus:
         text = spell_sentence(sentence)
         dropped[BROKEN_TEXT] += text is None
         words = None if text is None else _read_words(base / "alignment" / f"{video.stem}.json", text.split(), dropped)
-        sound = base / "audio" / f"{video.stem}.wav"
+        sound = find_beside(base / "audio" / f"{video.stem}.wav", ".wav")
         clips.append(
             ClipSource(
                 name=f"{speaker}/{video.stem}",
@@ -53,7 +53,7 @@ def _read_words(path: Path, texts: list[str], dropped: Counter[str]) -> tuple[Wo
     except FileNotFoundError:
         dropped[MISSING_TEXT] += 1
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
         times = []
     if len(times) != len(texts):
         dropped[BROKEN_TIMES] += 1

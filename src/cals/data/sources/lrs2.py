@@ -13,6 +13,8 @@ from cals.data.sources.layout import (
     MISSING_VIDEO,
     UNLISTED,
     find_base,
+    find_beside,
+    iterate_videos,
     read_lines,
     require_clips,
 )
@@ -39,12 +41,12 @@ def read_corpus(root: Path) -> SourceCorpus:
     dropped: Counter[str] = Counter()
     parts = _read_parts([base, root], dropped)
     clips = []
-    for video in sorted(path for folder in FOLDERS for path in base.glob(f"{folder}/*/*.mp4")):
+    for video in (path for folder in FOLDERS for path in iterate_videos(base, f"{folder}/*")):
         name = video.relative_to(base).with_suffix("").as_posix()
         if parts is not None and name not in parts:
             dropped[UNLISTED] += 1
             continue
-        text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=name.startswith("pretrain/"))
+        text, words = read_transcript(find_beside(video, ".txt"), dropped, timed=name.startswith("pretrain/"))
         clips.append(ClipSource(name=name, speaker=video.parent.name, video=video, text=text, words=words))
     require_clips(clips, root, "mvlrs_v1/main/ID/00001.mp4")
     if parts is None:

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus
-from cals.data.sources.layout import find_base, require_clips
+from cals.data.sources.layout import find_base, find_beside, iterate_videos, require_clips
 from cals.data.sources.lrs2 import read_transcript
 
 FOLDERS = ("pretrain", "trainval", "test")
@@ -23,13 +23,13 @@ def read_corpus(root: Path) -> SourceCorpus:
     dropped: Counter[str] = Counter()
     clips = []
     splits: dict[str, list[str]] = {"train": [], "val_unseen": [], "test": []}
-    for video in sorted(path for folder in FOLDERS for path in base.glob(f"{folder}/*/*.mp4")):
+    for video in (path for folder in sorted(FOLDERS) for path in iterate_videos(base, f"{folder}/*")):
         name, talk = video.relative_to(base).with_suffix("").as_posix(), video.parent.name
         folder = name.partition("/")[0]
         if folder != "test" and (base / "test" / talk).is_dir():
             dropped["clips to train on of talks to test on"] += 1
             continue
-        text, words = read_transcript(video.with_suffix(".txt"), dropped, timed=folder == "pretrain")
+        text, words = read_transcript(find_beside(video, ".txt"), dropped, timed=folder == "pretrain")
         clips.append(ClipSource(name=name, speaker=talk, video=video, text=text, words=words))
         splits["test" if folder == "test" else "val_unseen" if is_held_out(talk) else "train"].append(name)
     require_clips(clips, root, "lrs3/trainval/ID/00001.mp4")

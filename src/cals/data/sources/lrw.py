@@ -6,7 +6,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
-from cals.data.sources.layout import BROKEN_TIMES, MISSING_TEXT, find_base, read_lines, require_clips
+from cals.data.sources.layout import (
+    BROKEN_TIMES,
+    MISSING_TEXT,
+    find_base,
+    find_beside,
+    iterate_videos,
+    read_lines,
+    require_clips,
+)
 
 CLIP_S = Fraction(29, 25)
 """Every clip has 29 frames at 25 a second; its word is in the middle."""
@@ -24,7 +32,7 @@ def read_corpus(root: Path) -> SourceCorpus:
     dropped: Counter[str] = Counter()
     clips = []
     splits: dict[str, list[str]] = {part: [] for part in PARTS.values()}
-    for video in sorted(base.glob("*/*/*.mp4")):
+    for video in iterate_videos(base, "*/*"):
         part = video.parent.name
         if part not in PARTS:
             dropped["videos outside train, val and test"] += 1
@@ -40,7 +48,7 @@ def read_corpus(root: Path) -> SourceCorpus:
 
 
 def _read_words(video: Path, word: str, dropped: Counter[str]) -> tuple[Word, ...] | None:
-    lines = read_lines(video.with_suffix(".txt"))
+    lines = read_lines(find_beside(video, ".txt"))
     if lines is None:
         dropped[MISSING_TEXT] += 1
         return None

@@ -84,9 +84,12 @@ def _describe_measure(part: str, name: str, rows: dict[str, dict[str, float]], p
     if len(rows) < 2:
         return ""
     measure = MEASURES[name]
-    ours = {row: float(np.mean(list(values.values()))) for row, values in rows.items()}
+    common = set.intersection(*(set(values) for values in rows.values()))  # means of other clips have no order
+    if not common:
+        return ""
+    ours = {row: float(np.mean([values[clip] for clip in common])) for row, values in rows.items()}
     theirs = {row: published[row][name] for row in rows}
-    clips = max(len(values) for values in rows.values())
+    clips = len(common)
     ranks = (
         f"- {measure.title}, {part}, {clips} clips. Published, best first: {_format_ranks(theirs, measure)}. Ours: "
         f"{_format_ranks(ours, measure)}."

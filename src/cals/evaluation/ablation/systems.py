@@ -1,21 +1,24 @@
 """Scores of `cals compare`: systems on held-out clips by one protocol, beside the paper's Table 3."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cals import hub
 from cals.errors import ConfigError
 from cals.evaluation.ablation.order import Scores, describe_order
 from cals.evaluation.ablation.table_3 import TABLE_3, PaperCorpus
+from cals.evaluation.offsets import load_sync
 from cals.evaluation.outputs import REAL
 from cals.evaluation.protocol.pair_scorer import EvaluationConfig
 from cals.evaluation.protocol.pairs import Kind, PairsConfig, draw_pairs
 from cals.evaluation.protocol.report import EvaluationReport
-from cals.evaluation.protocol.run import evaluate
+from cals.evaluation.protocol.run import check_folders, evaluate
+from cals.evaluation.reading.lip_reading import load_reader
 from cals.evaluation.reading.readability import ReadabilityConfig, measure_readability
 from cals.evaluation.reading.readings import ALL as ALL_WORDS
 from cals.files import replace_atomically
@@ -87,10 +90,16 @@ class ComparisonReport:
         blocks = []
         for part, rows in self.scores.items():
             reads = self.readings.get(part, {})
-            head = [f"{part}", *(title for _, title, _ in COLUMNS.values()), *(["readability"] if reads else [])]
+            head = [
+                f"{part}",
+                "clips",
+                *(title for _, title, _ in COLUMNS.values()),
+                *(["readability"] if reads else []),
+            ]
             lines = [
                 [
                     row,
+                    str(max(map(len, values.values()), default=0)),
                     *(_format_cell(values.get(name, {}), digits) for name, (_, _, digits) in COLUMNS.items()),
                     *([_format_estimate(reads[row], 3) if row in reads else ""] if reads else []),
                 ]
@@ -132,6 +141,19 @@ class ComparisonReport:
         return {"format": 1, "systems": dict(self.notes), "means": means, "readability": reads, "order": order}
 
 
+def check_comparison(names: Sequence[str], videos: Path, splits: Path | None, config: CompareConfig) -> None:
+    """Raise CalsError for what `compare_systems` would refuse after the systems of these names were trained."""
+    if config.reader is not None:
+        if splits is None:
+            raise ConfigError("compare: expected --splits with --reader, found none; name the splits")
+        load_reader(config.reader)
+    load_sync(config.sync or hub.BUILTIN_WEIGHTS / hub.DEFAULT_MODEL / "sync")
+    check_folders(
+        _build_evaluation(dict.fromkeys(names, Path()), config, rolled=False),
+        draw_pairs(videos, splits, _build_pairs(config, rolled=False)),
+    )
+
+
 def compare_systems(
     models: Mapping[str, Path],
     notes: Mapping[str, str],
@@ -146,8 +168,7 @@ def compare_systems(
 
     Earlier scores are kept if the models are the same. Raises DataError when nothing can be scored.
     """
-    if config.reader is not None and splits is None:
-        raise ConfigError("compare: expected --splits with --reader, found none; name the splits")
+    check_comparison(list(models), videos, splits, config)
     reports = {
         rolled: _evaluate(models, videos, splits, out / folder, config, rolled=rolled, progress=progress)
         for rolled, folder in ((False, PAIRS_FOLDER), (True, ROLLED_FOLDER))
@@ -175,10 +196,22 @@ def _evaluate(
     rolled: bool,
     progress: ProgressCallback | None,
 ) -> EvaluationReport:
-    pairs_config = PairsConfig(
-        parts=config.parts, clips=config.clips, seconds=config.seconds, seed=config.seed, rolled=rolled
+    return evaluate(
+        videos,
+        draw_pairs(videos, splits, _build_pairs(config, rolled=rolled)),
+        out,
+        _build_evaluation(models, config, rolled=rolled),
+        force=True,
+        progress=progress,
     )
-    evaluation_config = EvaluationConfig(
+
+
+def _build_pairs(config: CompareConfig, *, rolled: bool) -> PairsConfig:
+    return PairsConfig(parts=config.parts, clips=config.clips, seconds=config.seconds, seed=config.seed, rolled=rolled)
+
+
+def _build_evaluation(models: Mapping[str, Path], config: CompareConfig, *, rolled: bool) -> EvaluationConfig:
+    return EvaluationConfig(
         models=tuple((name, str(folder)) for name, folder in models.items()),
         generated=() if rolled else config.generated,
         sync=config.sync,
@@ -187,9 +220,6 @@ def _evaluate(
         workers=config.workers,
         device=config.device,
         face_models=config.face_models,
-    )
-    return evaluate(
-        videos, draw_pairs(videos, splits, pairs_config), out, evaluation_config, force=True, progress=progress
     )
 
 

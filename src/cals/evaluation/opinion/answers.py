@@ -96,7 +96,7 @@ def read_answers(paths: Iterable[Path], study: Study) -> tuple[list[Answer], int
 def _read_lines(path: Path) -> list[dict[str, Any] | None]:
     """Read the lines of a file; None for a line that is no object, as a power cut may leave it."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise DataError(
             f"{path}: expected a file of answers, found {describe_os_error(error)}; name another"

@@ -67,7 +67,8 @@ def draw_stimuli(
 def _check_catches(config: DesignConfig, methods: Sequence[str], pool: Sequence[str]) -> None:
     if config.practice > len(pool) * len(methods):
         raise ConfigError(
-            f"practice: expected at most {len(pool) * len(methods)}, a video each, found {config.practice}"
+            f"practice: expected at most {len(pool) * len(methods)} trials, a video each, found {config.practice}; use "
+            f"--practice {len(pool) * len(methods)}"
         )
     if config.catch and REAL not in methods:
         raise ConfigError(

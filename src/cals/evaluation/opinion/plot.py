@@ -23,7 +23,11 @@ def draw_scores(
                 axis.plot(values[column], row, "D", color="dimgrey", markerfacecolor="white")
             axis.axhline(len(means) - 0.5, color="lightgrey", linewidth=1)
             axis.set(title=question.title, xlim=(SCALE[0] - 0.1, SCALE[-1] + 0.1), xticks=list(SCALE))
-            axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)), yticklabels=names)
+            axis.set(
+                ylim=(len(names) - 0.5, -0.5),
+                yticks=range(len(names)),
+                yticklabels=[name.replace("$", r"\$") for name in names],
+            )
             axis.grid(axis="x", alpha=0.3)
 
 

@@ -11,6 +11,7 @@ from cals.evaluation.opinion.plot import draw_scores
 from cals.evaluation.opinion.ratings import (
     MAX_SHUFFLED_SCORE,
     MIN_REAL_SCORE,
+    MIN_SAMPLE,
     Comparison,
     Rater,
     collect_ratings,
@@ -34,7 +35,8 @@ PUBLISHED = {
 """Table 2: visual quality, lip-sync quality, realness."""
 NOTES = (
     "Scores go from 1 to 5. Intervals are 95 % bootstrap intervals that draw raters and clips anew, both at once (2000 "
-    "resamples, seeded), so they hold for other people and other clips of the same kind.",
+    "resamples, seeded), so they hold for other people and other clips of the same kind. They are widened for small "
+    f"samples, as Student's t is; with fewer than {MIN_SAMPLE} raters or clips there are none.",
     "Differences are of the same rater and the same clip. p: two-sided sign-flip permutation test over raters, "
     "of these clips only, so it may be small where the interval, which is of other clips too, has 0 in it. With Holm's "
     "correction it holds for all comparisons of the table together.",

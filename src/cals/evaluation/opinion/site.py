@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
 
@@ -59,14 +59,16 @@ def make_study(
     clips = sample_evenly(all_clips, config.clips)
     seed = secrets.randbits(63) if seed is None else seed
     stimuli = draw_stimuli(methods, clips, [clip for clip in all_clips if clip not in clips], config, seed)
-    stimuli.sort(key=lambda stimulus: stimulus.blind_name(seed))
+    study_id = _compute_id(seed, config, videos, clips)
+    names = {stimulus.blind_name(seed, study_id): stimulus for stimulus in stimuli}
+    named = dict(sorted(names.items(), key=lambda item: item[0]))
     study = Study(
-        id=hashlib.sha256(f"{seed} {methods} {clips}".encode()).hexdigest()[:12],
+        id=study_id,
         seed=seed,
         methods=tuple(methods),
         clips=tuple(clips),
-        stimuli={stimulus.blind_name(seed): stimulus for stimulus in stimuli},
-        plans=tuple(draw_plans(stimuli, methods, config.raters, seed)),
+        stimuli=named,
+        plans=tuple(draw_plans(list(named.values()), methods, config.raters, seed)),
     )
     with convert_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,16 @@ def make_study(
             (partial / ANSWERS).mkdir()
             study.write(partial)
     return study
+
+
+def _compute_id(seed: int, config: DesignConfig, videos: Mapping[str, Mapping[str, Path]], clips: Sequence[str]) -> str:
+    """Compute the id of a study: that of other videos, or of another design, is another one."""
+    digest = hashlib.sha256(repr((seed, asdict(config), clips)).encode())
+    for method, by_clip in videos.items():
+        for clip, path in sorted(by_clip.items()):
+            with path.open("rb") as file:
+                digest.update(f"{method}\0{clip}\0{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()[:12]
 
 
 def check_out(out: Path, *, force: bool) -> None:

@@ -65,9 +65,9 @@ class Stimulus:
     sound: str
     """Clip of the sound; another one in half of the catch trials."""
 
-    def blind_name(self, seed: int) -> str:
-        """Compute a name of 16 hexadecimal digits that reveals nothing without the seed."""
-        text = "\0".join((str(seed), self.role, self.method, self.clip, self.sound))
+    def blind_name(self, seed: int, study: str) -> str:
+        """Compute a name of 16 hexadecimal digits that reveals nothing without the seed, and is of that study alone."""
+        text = "\0".join((str(seed), study, self.role, self.method, self.clip, self.sound))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -50,7 +50,7 @@ def evaluate(
     After an interruption, or with further methods, only what has no record of the same files and models is measured.
     Raises DataError when a folder of videos has none of the pairs, or nothing can be scored.
     """
-    _check_folders(config, pairs)
+    check_folders(config, pairs)
     judge = PairScorer(config, corpus, out, pairs)  # fails before any work if a model is wrong
     names = (*FILES, SHEET) if pairs.has_rolled_sounds else FILES
     with open_results(out, names, force=force) as (document, text, page, *sheet):
@@ -121,7 +121,8 @@ def _parse_name(text: str) -> tuple[str, str]:
     return (name, folder) if equals else ("", text)
 
 
-def _check_folders(config: EvaluationConfig, pairs: PairList) -> None:
+def check_folders(config: EvaluationConfig, pairs: PairList) -> None:
+    """Raise DataError where a folder of generated videos has none of the pairs."""
     for name, folder in config.generated:
         if not folder.is_dir():
             raise DataError(f"{folder}: expected a folder with the videos of {name}, found none; name another")

@@ -4,6 +4,7 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -75,11 +76,22 @@ def select_clips(corpus: Path, splits: Path | None, config: ClipsConfig) -> list
     for part in config.parts if splits is not None else (ALL,):
         names = None if splits is None else load_split_names(splits, part)
         of_part = [line for line in lines if names is None or line["clip"] in names]
+        if names is not None:
+            warn_of_missing_clips(corpus, part, names, {line["clip"] for line in of_part})
         if not of_part:
             raise DataError(f"{corpus}: expected clips of the part {part!r}, found none of {len(lines)}; name another")
         for line in sample_evenly(of_part, config.clips):
             picks.append(Pick(part, line["key"], line["clip"], str(line["speaker"]), line["shard"]))
     return sorted(picks, key=lambda pick: pick.shard)
+
+
+def warn_of_missing_clips(corpus: Path, part: str, names: AbstractSet[str], found: AbstractSet[str]) -> None:
+    """Log a warning where the splits name clips of a part that the corpus lacks."""
+    missing = sorted(names - found)
+    if missing:
+        logger.warning(
+            "%s: %d of the %d clips of %s are not there, %s first", corpus, len(missing), len(names), part, missing[0]
+        )
 
 
 def load_clips(corpus: Path, picks: list[Pick], mel: MelConfig) -> Iterator[tuple[Pick, LoadedClip]]:

@@ -174,6 +174,12 @@ def measure_memory(
     train = select_clips(corpus, splits, ClipsConfig(parts=(config.fit_part,), clips=config.fit_clips))
     if len(train) < 2:
         raise DataError(f"{corpus}: expected 2 clips or more of {config.fit_part!r}, found {len(train)}; name another")
+    both = {pick.clip for pick in train} & {pick.clip for pick in picks}
+    if both:
+        raise DataError(
+            f"{splits}: expected clips to fit to that are not judged, found {len(both)} that are, {min(both)} first; "
+            "name another part"
+        )
     recogniser = load_recogniser()
     settings = {
         "model": f"{model.name} ({model.fingerprint})",
