@@ -66,8 +66,18 @@ def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
         ("jobs.csv", HEADER + ",keep_going\na,b,c.mp4,maybe\n", ["line 2", "true or false as keep_going"]),
         ("jobs.csv", HEADER + "\na,b,c.mp4\na,b,./c.mp4\n", ["line 3", "c.mp4, which is an output of line 2"]),
         ("jobs.csv", HEADER + "\na,b,c.mp4\nc.mp4,b,d.mp4\n", ["line 2", "which is an input of line 3"]),
-        ("jobs.csv", HEADER + "\na,b,a\n", ["line 2", "which is an input of line 2"]),
-        ("jobs.csv", HEADER + "\na,b,jobs.csv\n", ["line 2", "an output of its own"]),
+        ("jobs.csv", HEADER + "\na.mp4,b,a.mp4\n", ["line 2", "which is an input of line 2"]),
+        ("jobs.csv", HEADER + "\na,b,jobs.csv\n", ["line 2", "rename it"]),
+        ("jobs.csv", HEADER + "\na,jobs.csv,c.mp4\n", ["line 2", "an input that nothing is written to"]),
+        ("jobs.csv", HEADER + ",report\na,b,c.mp4,jobs.csv\n", ["line 2", "an output of its own"]),
+        ("jobs.csv", HEADER + "\na,b,c.txt\n", ["line 2", "out: expected a name that ends in .mp4"]),
+        ("jobs.csv", HEADER + ",person\na,b,c.mp4,Bob\n", ["line 2", "person: expected largest"]),
+        ("jobs.csv", HEADER + ",codec\na,b,c.mp4,foo\n", ["line 2", "codec: expected auto"]),
+        ("jobs.csv", HEADER + ",preset\na,b,c.mp4,foo\n", ["line 2", "preset: expected one of ultrafast"]),
+        ("jobs.csv", HEADER + ",crf\na,b,c.mp4,99\n", ["line 2", "crf: expected 0 to 51"]),
+        ("jobs.csv", "face,out,segments\na,c.mp4,none.srt\n", ["line 2", "none.srt: expected a file that can be read"]),
+        ("jobs.csv", "face,out,speak\na,c.mp4,1\n", ["line 2", "speak: expected PERSON=AUDIO"]),
+        ("jobs.csv", HEADER + ",cast\na,b,c.mp4,Ann=1\n", ["line 2", "dub: expected one kind of dub, found none"]),
         ("jobs.csv", HEADER + "\na,b,nowhere/c.mp4\n", ["line 2", "an existing folder", "create it first"]),
         ("jobs.jsonl", '{"face":"a","audio":"b","out":"c.mp4"}\n' + "\n" * 5 + '{"face": "a",\n', ["line 7", "JSON"]),
         ("jobs.jsonl", '["a","b","c.mp4"]\n', ["line 1", "a JSON object, found list"]),
@@ -81,6 +91,36 @@ def test_mistakes_are_one_line(tmp_path: Path, name: str, text: str, parts: list
     message = str(error.value)
     assert "\n" not in message
     assert all(part in message for part in [name, *parts]), message
+
+
+def test_dubs_are_rows_too(tmp_path: Path) -> None:
+    (tmp_path / "voices").mkdir()
+    for name in ("voices/1.wav", "ann.wav", "ben.wav"):
+        write(tmp_path, name, "")
+    write(tmp_path, "talk.srt", "1\n00:00:01,000 --> 00:00:02,000\nHello\n")
+    table = write(
+        tmp_path,
+        "jobs.csv",
+        "face,audio,out,segments,audio_dir,speak,cast,from\n"
+        "a.mp4,,one.mp4,talk.srt,voices,,Ann=1;Ben=2,\n"
+        "a.mp4,,two.mp4,,,1=ann.wav; 2=ben.wav,,\n"
+        "a.mp4,ann.wav,three.mp4,,,,,12.5\n",
+    )
+    first, second, third = read_jobs(table)
+    assert first.dub is not None
+    assert first.dub.cast == {"Ann": "1", "Ben": "2"}
+    assert set(first.inputs) == {tmp_path / name for name in ("a.mp4", "talk.srt", "voices/1.wav")}
+    assert second.dub is not None
+    assert second.dub.speak == (("1", tmp_path / "ann.wav"), ("2", tmp_path / "ben.wav"))
+    assert third.dub is not None
+    assert (third.dub.start, third.audio) == ("12.5", tmp_path / "ann.wav")
+    lines = write(
+        tmp_path,
+        "jobs.jsonl",
+        '{"face": "a.mp4", "out": "two.mp4", "speak": ["1=ann.wav", "2=ben.wav"]}\n'
+        '{"face": "a.mp4", "audio": "ann.wav", "out": "three.mp4", "from": 12.5}\n',
+    )
+    assert [job.dub for job in read_jobs(lines)] == [second.dub, third.dub]
 
 
 def test_other_encodings_and_missing_tables_are_told(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_csv(tmp_path: Path, name: str, text: str) -> None:
         ("no-blank-line.srt", SRT.replace("\n\n", "\n")),
         ("no-blank-line.vtt", "WEBVTT\n00:01.000 --> 00:02.500\nHello, world\n00:03.040 --> 00:04.000\nGood bye"),
         ("double-line-ends.srt", SRT.replace("\n", "\r\r\n")),
+        ("text.srt", SRT.replace("Good bye", "Good bye\n\n12:30\nNOTE a --> b")),
         ("windows.srt", SRT.replace("\n", "\r\n")),
         ("macintosh.vtt", VTT.replace("\n", "\r")),
         ("no-header.vtt", VTT.split("\n", 8)[-1]),
@@ -129,6 +130,13 @@ def test_subtitles_as_programs_write_them(tmp_path: Path, name: str, text: str, 
     segments = load_segments(write(tmp_path, name, text, encoding))
     assert times_of(segments) == TIMES
     assert segments[0].text == "Hello, world"
+
+
+@pytest.mark.parametrize("said", ["10:30 to 11:45 is lunch", "3:15 bis 4:30", "1:2 - 2:1", "Press A --> B"])
+def test_times_in_what_is_said_are_no_timings(tmp_path: Path, said: str) -> None:
+    segments = load_segments(write(tmp_path, "a.srt", SRT.replace("Hello,\n<i>world</i>", said)))
+    assert times_of(segments) == TIMES
+    assert segments[0].text == said
 
 
 def test_the_examples_of_the_guide_are_valid(tmp_path: Path) -> None:
@@ -268,7 +276,13 @@ def test_segments_end_with_the_video(tmp_path: Path) -> None:
         ("a.csv", "start,end\n1,2\n3,3\n", r"line 3: end: expected a time after the start \(3\.000 s\), found 3\.000"),
         ("a.csv", "start,end,text\n1,2,Hello, world\n", "line 2: expected 3 columns, found 4"),
         ("a.csv", 'start,end,text\n1,2,"Hello\n', "expected CSV"),
+        ("a.csv", "start,end,start\n1,2,3\n", "line 1: expected each column once, found start again"),
+        ("a.json", f'[{{"start": 0, "end": {"9" * 400}}}]', "a time of at most 1000000000 s"),
+        ("a.json", '[{"start": 0, "end": "' + "9" * 400 + '"}]', "expected seconds"),
         ("a.srt", SRT.replace("-->", "->"), "line 2: expected times like"),
+        ("a.srt", SRT.replace("00:00:01,000 --> 00:00:02,500", "00:00:01,000"), "line 2: expected times like"),
+        ("a.srt", SRT.replace("00:00:01,000 -->", "00: 00: 01,000 ->"), "line 2: expected times like"),
+        ("a.srt", SRT.replace("-->", "– >"), "line 2: expected times like"),
         ("a.srt", SRT.replace("00:00:01,000", "00:00:xx"), "line 2: expected times like"),
         ("a.srt", SRT.replace("00:00:01,000", "-00:00:01,000"), "line 2: expected times like"),
         ("a.srt", SRT.replace("01,000", "01,5"), "line 2: expected times like"),

@@ -96,7 +96,11 @@ def test_a_damaged_file_is_made_again_with_a_warning(
     whole = file.read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
-    for data in (bytes(damaged), whole[:1000], b""):
+    directory = int.from_bytes(whole[-6:-2], "little")  # of the archive's entries
+    flips = [
+        whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :] for at, bit in ((directory + 8, 1), (directory + 71, 8))
+    ]
+    for data in (bytes(damaged), whole[:1000], b"", *flips):
         file.write_bytes(data)
         updates.clear()
         caplog.clear()

@@ -134,8 +134,14 @@ def test_other_rates_channels_and_integers_are_the_same_sound() -> None:
 
 @pytest.mark.parametrize(
     "chunk",
-    [np.zeros(5, np.int32), np.zeros((480, 2), np.float32), np.zeros((1, 1, 5), np.float32), np.float32([0, np.nan])],
-    ids=["int32", "interleaved", "three axes", "nan"],
+    [
+        np.zeros(5, np.int32),
+        np.zeros((480, 2), np.float32),
+        np.zeros((4, 1), np.float32),
+        np.zeros((1, 1, 5), np.float32),
+        np.float32([0, np.nan]),
+    ],
+    ids=["int32", "interleaved", "short and interleaved", "three axes", "nan"],
 )
 def test_a_chunk_that_is_no_sound_says_why(chunk: Chunk) -> None:
     with pytest.raises(MediaError, match="chunk: expected sound"):
@@ -151,6 +157,8 @@ def test_latencies_that_cannot_be_kept_are_errors(values: dict[str, float]) -> N
 def test_a_rate_that_is_none_is_an_error() -> None:
     with pytest.raises(ConfigError, match="rate in Hz"):
         build_units(iter([]), 0)
+    with pytest.raises(ConfigError, match="a whole rate in Hz, found 16000.5"):
+        build_units(iter([]), 16_000.5)
 
 
 def test_batches_fill_the_latency_at_any_frame_rate() -> None:

@@ -173,7 +173,7 @@ ONE = {"start": 0, "end": 1, "audio": "a.wav", "person": 1}
         ([ONE], ["b.wav"], {}, "expected a voice file for each segment, found no a.wav (segment 1)"),
         ([ONE], [], {}, "found no a.wav"),
         ([ONE | {"end": 9}], ["a.wav"], {}, "expected times within the video"),
-        ([ONE | {"end": 10**400}], ["a.wav"], {}, "segment 1: int too large"),
+        ([ONE | {"end": 10**400}], ["a.wav"], {}, "segment 1: expected a time of at most"),
         ([ONE | {"person": "Ann"}], ["a.wav"], {}, "found the name 'Ann'"),
         ([ONE], ["a.wav"], {"cast": "Zed=1"}, "cast: expected names that the segments use"),
         ([ONE], ["a.wav"], {"cast": "Zed"}, "cast: expected NAME=PERSON"),

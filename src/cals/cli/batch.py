@@ -9,7 +9,7 @@ import tyro
 
 from cals import hub
 from cals.cli.progress import show_progress
-from cals.errors import DataError
+from cals.errors import ConfigError, DataError
 from cals.options import ProvenanceOptions
 
 _PROVENANCE = ProvenanceOptions()
@@ -38,8 +38,9 @@ def batch(
     are unchanged are skipped. Use it only on people who agreed to it.
 
     Args:
-        jobs: A .csv with a header, or a .jsonl with an object a line. The columns face, audio and out, report, and all
-            options of `cals generate` with underscores, such as audio_track; paths are relative to this file.
+        jobs: A .csv with a header, or a .jsonl with an object a line. The columns face, audio and out, report, and the
+            options of `cals generate` with underscores, such as audio_track or those of a dub; paths are relative to
+            this file.
         workers: Processes, each with a model of its own; 1 here by default, all processors of a cluster.
         ray: Address of a Ray cluster whose nodes see the same files, to work there: `auto` where this machine belongs
             to one, `local` for one of this machine alone; needs `cals[ray]`.
@@ -77,6 +78,8 @@ def batch(
         failed = "failed: " if outcome.status == FAILED else ""
         print(f"{outcome.out}: {failed}{outcome.summary}", file=stream, flush=True)
 
+    if results is not None and results.resolve() == jobs.resolve():
+        raise ConfigError(f"results: expected another file than the jobs, found {results}; name another")
     with show_progress("generating", "jobs") as progress:
         outcomes = run_batch(
             read_jobs(jobs),

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import torch
 
@@ -209,6 +209,13 @@ def _create_folder(folder: Path) -> None:
         ) from error
 
 
+def _check_results(file: BinaryIO, path: Path) -> None:
+    """Raise ConfigError unless the file, at whose end something will be added, begins as results do."""
+    file.seek(0)
+    if file.read(1) != b"{":
+        raise ConfigError(f"{path}: expected a file of results, or none, found another file; name another")
+
+
 @contextmanager
 def _open_results(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
     """Open the results file and yield a function that appends an outcome."""
@@ -218,6 +225,7 @@ def _open_results(path: Path | None) -> Iterator[Callable[[Outcome], None]]:
     try:
         with path.open("a+b") as file:
             if file.tell():
+                _check_results(file, path)
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":  # a line that a crash cut short
                     file.write(b"\n")

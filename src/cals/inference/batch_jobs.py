@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from cals.errors import ConfigError
+from cals.errors import CalsError, ConfigError
+from cals.face.person import parse_person
 from cals.files import describe_os_error
-from cals.inference.dub_request import DubRequest
+from cals.inference.dub_request import DubRequest, parse_cast, parse_pairs
+from cals.media.encoding import check_encoding
+from cals.media.output import CONTAINERS
 from cals.options import EncodeOptions, GenerateOptions, override
 
 _REQUIRED = ("face", "audio", "out")
 _PATHS = (*_REQUIRED, "voice", "report")
+_DUB_FILES = ("segments", "audio_dir")
+_DUB_LISTS = ("speak", "cast")
+DUB_COLUMNS = (*_DUB_FILES, *_DUB_LISTS, "from", "to")
+"""Columns of a dub. Lists are those of JSON, or texts with semicolons between them."""
 _OPTIONS = {name: hint for kind in (GenerateOptions, EncodeOptions) for name, hint in get_type_hints(kind).items()}
-COLUMNS = (*_PATHS, *_OPTIONS)
-"""Names of the columns: files, then fields of `GenerateOptions` and `EncodeOptions`."""
+COLUMNS = (*_PATHS, *DUB_COLUMNS, *_OPTIONS)
+"""Names of the columns: files, what a dub says, fields of `GenerateOptions` and `EncodeOptions`."""
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -78,9 +85,17 @@ def read_jobs(path: Path) -> list[BatchJob]:
 
 
 def check_conflicts(jobs: Sequence[BatchJob], table: str = "jobs", reserved: Sequence[Path] = ()) -> None:
-    """Raise ConfigError where a job writes what another one writes or reads, one of `reserved`, or to no folder."""
+    """Raise ConfigError where a job writes what another one writes or reads, one of `reserved`, or to no folder.
+
+    Nor may `reserved`, files that are written too, be read by a job.
+    """
     readers = {os.path.realpath(path): job for job in reversed(jobs) for path in job.inputs}
     other_files = {os.path.realpath(path) for path in reserved}
+    for resolved in sorted(other_files & readers.keys()):
+        raise ConfigError(
+            f"{table}, line {readers[resolved].line}: expected an input that nothing is written to, found {resolved}; "
+            "choose another name for what is written"
+        )
     writers: dict[str, BatchJob] = {}
     for job in jobs:
         for path in job.outputs:
@@ -162,7 +177,8 @@ def check_columns(where: str, names: Sequence[str]) -> None:
             matches = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
             advice = f"did you mean {matches[0]}?" if matches else f"choose of {', '.join(COLUMNS)}"
             raise ConfigError(f"{where}: expected known columns, found '{name}'; {advice}")
-    missing = [name for name in _REQUIRED if name not in names]
+    is_dub = any(name in DUB_COLUMNS for name in names)
+    missing = [name for name in _REQUIRED if name not in names and not (is_dub and name == "audio")]
     if names and missing:
         raise ConfigError(f"{where}: expected the columns face, audio and out, found no {missing[0]}; add it")
 
@@ -172,7 +188,10 @@ def build_job(where: str, folder: Path, line: int, row: Mapping[str, Any], dub: 
 
     ConfigError begins with `where`.
     """
-    values = {name: _convert(where, name, value) for name, value in row.items()}
+    cells = {name: row[name] for name in DUB_COLUMNS if row.get(name)}
+    if cells:
+        dub = _build_dub(where, folder, cells)
+    values = {name: _convert(where, name, value) for name, value in row.items() if name not in DUB_COLUMNS}
     values = {name: value for name, value in values.items() if value is not None}
     for name in _REQUIRED:
         if name not in values and (name != "audio" or dub is None):
@@ -182,10 +201,43 @@ def build_job(where: str, folder: Path, line: int, row: Mapping[str, Any], dub: 
             values[name] = folder / values[name]
     paths = {"audio": None} | {name: values.pop(name) for name in _PATHS if name in values}
     try:
-        encode = override(EncodeOptions(), values)
-        return BatchJob(line=line, options=GenerateOptions(**values), encode=encode, dub=dub, **paths)
+        encode, options = override(EncodeOptions(), values), GenerateOptions(**values)
+        parse_person(str(options.person))
+        container = CONTAINERS.get(Path(paths["out"]).suffix.lower())
+        if container is None:
+            raise ConfigError(
+                f"out: expected a name that ends in {' '.join(CONTAINERS)}, found {paths['out']}; rename it"
+            )
+        check_encoding(encode, container)
+        return BatchJob(line=line, options=options, encode=encode, dub=dub, **paths)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _build_dub(where: str, folder: Path, cells: Mapping[str, Any]) -> DubRequest:
+    """Build a dub from the cells of its columns that are not empty."""
+    texts = {name: _convert(where, name, cells[name]) for name in cells if name not in _DUB_LISTS}
+    files = {name: folder / texts[name] for name in _DUB_FILES if name in texts}
+    lists = {name: _split_list(where, name, cells.get(name, [])) for name in _DUB_LISTS}
+    try:
+        speak = parse_pairs("speak", lists["speak"], "PERSON=AUDIO")
+        return DubRequest(
+            speak=tuple((person, folder / audio) for person, audio in speak),
+            segments=files.get("segments"),
+            voices=files.get("audio_dir"),
+            cast=parse_cast(lists["cast"]),
+            start=texts.get("from"),
+            end=texts.get("to"),
+        ).find_segment_voices()
+    except CalsError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _split_list(where: str, name: str, value: Any) -> list[str]:
+    texts = value.split(";") if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{where}: expected a text, or a list of texts, as {name}, found {json.dumps(value):.40}")
+    return [text.strip() for text in texts if text.strip()]
 
 
 def _convert(where: str, name: str, value: Any) -> Any:

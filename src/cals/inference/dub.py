@@ -105,10 +105,16 @@ def _resolve_person(segment: DubSegment, people: Mapping[str, str | int], defaul
         return str(default)
     name = str(segment.person)
     if name in people:
+        try:
+            parse_person(str(people[name]))
+        except ConfigError as error:
+            raise ConfigError(f"cast: {name}: {error}") from error
         return str(people[name])
     try:
         parse_person(name)
     except ConfigError as error:
+        if segment.source.startswith("--speak"):
+            raise ConfigError(f"{segment.source}: {error}; `cals track --all` shows the numbers") from error
         raise ConfigError(
             f"{segment.source or 'segment'}: expected a person of the video, found the name {segment.person!r}; say "
             f"who that is with --cast '{segment.person}=1' (the numbers are shown by `cals track --all`)"

@@ -1,7 +1,7 @@
 """What a dub is asked for: who says what when, in one of three ways, checked before any work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class DubRequest:
     """Start of the only part that is changed: seconds or HH:MM:SS.mmm."""
     end: str | None = None
     """End of that part."""
+    segment_voices: tuple[Path, ...] = ()
+    """Files that the segments name, as far as they are known before they are loaded."""
 
     def __post_init__(self) -> None:
         kinds = self._list_kinds()
@@ -63,7 +65,14 @@ class DubRequest:
         """Files that are read, beside the face and what is heard."""
         voices = self.voices.values() if isinstance(self.voices, Mapping) else ()
         segments = () if self.segments is None else (self.segments,)
-        return (*segments, *(path for _, path in self.speak), *voices)
+        return (*segments, *(path for _, path in self.speak), *voices, *self.segment_voices)
+
+    def find_segment_voices(self) -> "DubRequest":
+        """Return the request with the files that its segments name; DataError where they cannot be read."""
+        if self.segments is None:
+            return self
+        voices = (segment.audio for segment in load_segments(self.segments, self.voices))
+        return replace(self, segment_voices=tuple(dict.fromkeys(voice for voice in voices if voice is not None)))
 
     def load(self, face: Path, audio: Path | None, options: GenerateOptions) -> tuple[list[DubSegment], Path | None]:
         """Return the segments, and what is heard instead of the mix of their voices.

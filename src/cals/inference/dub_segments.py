@@ -4,7 +4,6 @@ import csv
 import difflib
 import io
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,8 @@ KEYS = ("start", "end", "audio", "person", "speaker", "strength", "text")
 """Keys of a segment in JSON and columns in CSV; `speaker` is another word for `person`."""
 _MAX_NAMED = 3
 _SLACK_S = Fraction(1, 1000)
+MAX_TIME_S = 10**9
+"""Largest time that is taken for one, 31 years."""
 """Subtitles round to milliseconds, so that the last one may end this much after the video."""
 
 
@@ -133,7 +134,7 @@ def _read_json(path: Path) -> Iterator[_Entry]:
 
 def _read_csv(path: Path) -> Iterator[_Entry]:
     text = read_text(path).lstrip("\ufeff")
-    header = text.lstrip().partition("\n")[0]
+    header = re.split(r"\r\n|\r|\n", text.lstrip(), maxsplit=1)[0]
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     names: list[str] = []
     number = 0
@@ -145,6 +146,11 @@ def _read_csv(path: Path) -> Iterator[_Entry]:
                 continue
             if not names:
                 names = [cell.lower() for cell in cells]
+                doubled = sorted({name for name in names if name and names.count(name) > 1})
+                if doubled:
+                    raise DataError(
+                        f"{source}: expected each column once, found {', '.join(doubled)} again; correct it"
+                    )
                 _check_keys(dict.fromkeys(names), KEYS, source)
                 continue
             if len(cells) > len(names):
@@ -207,8 +213,10 @@ def _convert_time(value: Any) -> Fraction:
         return value
     if isinstance(value, str):
         return parse_time(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ValueError(f"expected seconds (12.5) or a time (00:00:12.500), found {value!r:.40}")
+    if abs(value) > MAX_TIME_S:
+        raise ValueError(f"expected a time of at most {MAX_TIME_S} s, found a larger one")
     return Fraction(str(value))  # the decimal as written, not the binary number nearest to it
 
 

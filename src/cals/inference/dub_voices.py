@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -37,7 +38,9 @@ class FolderVoices:
 
     def find(self, name: Path) -> Path | None:
         path = self._folder / name
-        return path if path.is_file() else None
+        with suppress(OSError):  # a name too long for a file
+            return path if path.is_file() else None
+        return None
 
     def find_by_number(self, number: str) -> dict[str, Path]:
         return self._by_number.get(normalize_number(number), {})

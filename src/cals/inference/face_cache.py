@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -48,7 +49,7 @@ _ROW = np.dtype(
     ]
 )
 """One frame, 5.8 kB."""
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, NotImplementedError)
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, RuntimeError, zlib.error)
 
 
 class FaceReplay:

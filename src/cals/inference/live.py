@@ -22,7 +22,7 @@ Chunk = NDArray[Any]
 """Sound [n] or [channels n], float in -1..1 or int16."""
 _MEL_S = Fraction(1, 100)
 """Sound after a unit that its mel needs, and that resampling holds back."""
-_MAX_CHANNELS = 32
+_MAX_CHANNELS = 8
 _HELD_S = 30
 """Mel held before the frame that is waited for: more than the frames of a batch and their context."""
 ENDLESS_S = Fraction(10**9)
@@ -32,7 +32,8 @@ ENDLESS_S = Fraction(10**9)
 def to_mono(chunk: Chunk) -> F32:
     """Convert a chunk to mono samples [n] in -1..1; MediaError for other arrays, NaN and infinity."""
     sound = np.atleast_2d(chunk)
-    is_sound = sound.ndim == 2 and len(sound) <= _MAX_CHANNELS
+    # samples in rows, [n 1] or [n 2] as many libraries have them, would be taken for channels
+    is_sound = sound.ndim == 2 and len(sound) <= _MAX_CHANNELS and not sound.shape[1] <= 2 < len(sound)
     if not is_sound or (sound.dtype != np.int16 and not np.issubdtype(sound.dtype, np.floating)):
         raise MediaError(
             f"chunk: expected sound [n] or [channels n], float or int16, found {sound.dtype} {list(np.shape(chunk))}; "
@@ -50,8 +51,9 @@ class LiveSound:
     """Chunks of sound as mono blocks of 10 ms or more, taken one at a time, and how much of it has come."""
 
     def __init__(self, chunks: Iterable[Chunk], rate_hz: int) -> None:
-        if rate_hz < 1:
-            raise ConfigError(f"stream: expected a rate in Hz, found {rate_hz}; give that of the chunks")
+        if rate_hz < 1 or rate_hz != int(rate_hz):
+            raise ConfigError(f"stream: expected a whole rate in Hz, found {rate_hz}; give that of the chunks")
+        rate_hz = int(rate_hz)  # some libraries state it as a float
         self.chunks, self.rate_hz = iter(chunks), rate_hz
         self.samples, self.has_ended = 0, False
 

@@ -20,8 +20,10 @@ _log = logging.getLogger(__name__)
 _CLOCK = r"(?:\d+:)?\d{1,2}:\d{1,2}(?:[.,]\d+)?"
 _CUE_CLOCK = r"(?:\d+:)?\d{2}:\d{2}(?:[.,]\d{3,})?"  # of fewer digits nobody knows whether they are thousandths
 _TIMING = re.compile(rf"({_CUE_CLOCK})\s*-->\s*({_CUE_CLOCK})(?:\s.*)?")
-_NEARLY_TIMING = re.compile(rf".*-->.*|-?{_CLOCK}\s*\S{{1,3}}\s*-?{_CLOCK}.*")
+_NEARLY_TIMING = re.compile(rf".*-->.*|-?{_CLOCK}\s*\S{{1,3}}\s*-?{_CLOCK}.*|-?\d+\s*:[\d\s]+:[\d\s:.,<>–—→-]*")
+"""A timing that somebody or a translation broke. The same may be said in a cue, so only its head is looked at."""
 _SECONDS = re.compile(r"\d+(?:[.,]\d+)?")
+_MAX_TIME_LETTERS = 24
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 _MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -45,8 +47,8 @@ class Cue:
 def parse_time(text: str) -> Fraction:
     """Parse seconds, MM:SS or HH:MM:SS, with decimals after a point or a comma; ValueError for others."""
     value = text.strip()
-    if not re.fullmatch(rf"{_CLOCK}|{_SECONDS.pattern}", value, re.ASCII):
-        raise ValueError(f"expected seconds (12.5) or a time (00:00:12.500), found {text!r}")
+    if len(value) > _MAX_TIME_LETTERS or not re.fullmatch(rf"{_CLOCK}|{_SECONDS.pattern}", value, re.ASCII):
+        raise ValueError(f"expected seconds (12.5) or a time (00:00:12.500), found {text!r:.40}")
     *larger, seconds = value.replace(",", ".").split(":")
     hours, minutes = ([0, 0] + [int(part) for part in larger])[-2:]
     if larger and (minutes >= 60 or Fraction(seconds) >= 60):
@@ -82,7 +84,7 @@ def read_cues(path: Path) -> list[Cue]:
     timings: list[tuple[int, Fraction, Fraction]] = []
     for i, line in enumerate(lines):
         match = _TIMING.fullmatch(line)
-        if match is None and not _NEARLY_TIMING.fullmatch(line):
+        if match is None and not (_is_head(lines, i) and _NEARLY_TIMING.fullmatch(line)):
             continue
         try:
             if match is None:
@@ -117,6 +119,13 @@ def _build_cue(path: Path, lines: list[str], timing: int, number: int, start_s: 
         speaker=speakers[0] if speakers else None,
         line=number,
     )
+
+
+def _is_head(lines: list[str], i: int) -> bool:
+    """Return whether a cue may begin at a line: at the file's start, after a number or a blank line."""
+    above = lines[i - 1] if i else ""
+    is_comment = any(lines[i].startswith(word) for word in ("NOTE", "STYLE", "REGION", "WEBVTT"))
+    return not is_comment and (not above or above.isdecimal())
 
 
 def _find_head(lines: list[str], timing: int, after: int, path: Path) -> int:

@@ -17,6 +17,7 @@ from cals.errors import ConfigError
 from cals.media.frame import from_planes, get_plane_views
 from cals.media.opening import choose_thread_type, count_threads, describe_error
 from cals.media.reader import VideoFormat
+from cals.options import EncodeOptions
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,12 @@ def choose_encoder(codec: str, container: str, like: VideoFormat) -> Encoder:
     if name in _NVENC_OF.values() and (obstacle := _find_nvenc_obstacle(_ENCODERS[name], like)):
         raise ConfigError(f"codec: expected what {name} can encode here, found {obstacle}; use codec nvenc or auto")
     return _ENCODERS[name]
+
+
+def check_encoding(encode: EncodeOptions, container: str) -> None:
+    """Raise ConfigError for options that no video can be encoded with; a GPU is not asked, it may be elsewhere."""
+    if "nvenc" not in encode.codec:
+        build_options(choose_encoder(encode.codec, container, _COMMON_FORMAT), encode.crf, encode.preset)
 
 
 def _choose_nvenc(name: str, like: VideoFormat) -> Encoder:

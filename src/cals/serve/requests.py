@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cals.errors import ConfigError
-from cals.inference.batch_jobs import COLUMNS, BatchJob, build_job
+from cals.inference.batch_jobs import COLUMNS, DUB_COLUMNS, BatchJob, build_job
 from cals.media.output import CONTAINERS
 from cals.serve.config import refuse
 from cals.serve.dub import DUB_FIELDS, LIST_FIELDS, SEGMENT_SUFFIXES, build_dub_cells, build_dub_request
@@ -16,7 +16,8 @@ from cals.serve.folders import REPORT, UPLOADS, VOICES, JobFolders
 from cals.serve.inputs import find_input
 from cals.serve.multipart import Form, FormFields
 
-FIELDS = (*(name for name in COLUMNS if name not in ("out", "report")), *DUB_FIELDS, "format", "report")
+_OWN_COLUMNS = (*DUB_COLUMNS, "out", "report")
+FIELDS = (*(name for name in COLUMNS if name not in _OWN_COLUMNS), *DUB_FIELDS, "format", "report")
 """Fields of a request: files, options of a job, the container of the result, and whether there is to be a report."""
 FORM_FIELDS = FormFields(files=UPLOADS, many=VOICES, lists=LIST_FIELDS, suffixes=SEGMENT_SUFFIXES)
 """Fields of a form that are not one text each."""
