@@ -203,6 +203,7 @@ def recover_folder(folder: Path) -> None:
 
 def get_backup_folder(folder: Path) -> Path:
     """Return the path of the older folder while it is being replaced."""
+    folder = folder.absolute() if folder.name else folder.resolve()  # `.` has no name
     return folder.with_name(f".{folder.name}.old")
 
 

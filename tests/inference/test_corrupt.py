@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,12 @@ def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
     assert np.std(centres, axis=0).max() < 1.5
 
 
+def test_sound_that_goes_on_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_video(tmp_path / "long.mp4", frames=6, sound=0.1 * tones(1.0, 48_000))
+    corrupt_video(path, tmp_path / "out.mp4", truth=tmp_path / "truth.json", config=replace(TESTING, streams="audio"))
+    assert any("its sound goes on for 0.7" in line or "its sound goes on for 0.8" in line for line in caplog.messages)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -199,6 +206,7 @@ def test_a_steady_square_follows_the_head(tmp_path: Path) -> None:
         (["{nobody}", "{out}", "--streams", "audio", "--babble", "{none}"], "expected a folder of speech"),
         (["{nobody}", "{taken}"], "expected a new file, found an existing one"),
         (["{nobody}", "{out}", "--truth", "{taken}"], "expected a new file, found an existing one"),
+        (["{nobody}", "{out}", "--streams", "video", "--babble", "{empty}"], "expected none where the sound is left"),
         (["{nobody}", "{nobody}", "--force"], "expected a file of its own"),
         (["{nobody}", "{out}", "--truth", "{out}"], "expected a file of its own"),
         (["{nobody}", "{none}.avi"], "expected a name ending in"),

@@ -31,8 +31,9 @@ def test_the_recogniser_that_ships_reads_a_stranger() -> None:
 
 
 def test_errors_of_the_model(tmp_path: Path, recognizer_folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="expected a checkpoint folder"):
-        Transcriber(tmp_path)
+    for folder in (tmp_path, "."):
+        with pytest.raises(CheckpointError, match="expected a checkpoint folder"):
+            Transcriber(folder)
     sync = SyncModel(SyncConfig())
     other = dataclasses.asdict(SyncConfig())
     save_checkpoint(tmp_path / "sync", Checkpoint(kind="sync", config=other, weights=dict(sync.state_dict())))
@@ -67,6 +68,8 @@ class TestCommand:
             assert "--force" in capsys.readouterr().err
         main([*arguments, "--audio-only", "--format", "srt", "--out", str(out), "--force"])
         assert not out.read_text().startswith("{")
+        main([*arguments, "--audio-only", "--out", str(tmp_path / "words.vtt")])
+        assert (tmp_path / "words.vtt").read_text().startswith("WEBVTT")
 
     def test_nothing_half_written_stays(
         self, recognizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -22,6 +22,7 @@ def test_nobody_in_the_picture(transcriber: Transcriber, tmp_path: Path, caplog:
     video = draw_clip(tmp_path / "nobody.mp4", frames=15, dark=range(15), sound_s=0.6)
     transcript = transcriber.transcribe(video, beam=QUICK)
     assert transcript.frames_without_face == transcript.frames == 15
+    assert transcript.streams == "audio"
     assert any("found none in any frame" in line and "the sound alone" in line for line in caplog.messages)
     with pytest.raises(NoFaceError, match="found none in any frame"):
         transcriber.transcribe(video, beam=QUICK, streams="video")
@@ -132,6 +133,9 @@ def test_a_recogniser_of_one_stream(
         single.transcribe(photo_clip, streams=lacks)
     with pytest.raises(ConfigError, match=f"found one of {has} alone; leave --scores out"):
         single.check_scores()
+    if has == "video":
+        with pytest.raises(ConfigError, match="lips alone or the sound of another file, found both"):
+            single.transcribe(photo_clip, audio=photo_clip)
 
 
 def test_a_recogniser_that_hears_with_whisper(photo_clip: Path, tmp_path: Path) -> None:

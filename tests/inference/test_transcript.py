@@ -76,11 +76,11 @@ def test_json_has_all_of_it(transcript: Transcript) -> None:
 
 
 def test_subtitles(transcript: Transcript) -> None:
-    """A cue stays a second, or until the next one; a pause parts cues."""
+    """A cue stays a second, or until the next one; a pause parts cues, the last one ends with the video."""
     assert transcript.render("srt") == (
         "1\n00:00:00,200 --> 00:00:01,200\nbin blue\n\n"
         "2\n00:00:02,200 --> 00:00:03,200\nat\n\n"
-        "3\n00:00:03,400 --> 00:00:04,400\nf\n\n"
+        "3\n00:00:03,400 --> 00:00:04,000\nf\n\n"
     )
     assert transcript.render("vtt").startswith("WEBVTT\n\n00:00:00.200 --> 00:00:01.200\nbin blue\n\n00:00:02.200")
 
@@ -88,7 +88,7 @@ def test_subtitles(transcript: Transcript) -> None:
 def test_cues_are_short_and_one_after_the_other(transcript: Transcript) -> None:
     start_s = 3600 - 5.0
     words = tuple(word("weather", start_s + 0.1 * i, start_s + 0.1 * i + 0.08) for i in range(40))
-    long = replace(transcript, segments=(Segment(start_s=0, end_s=4000, words=words),))
+    long = replace(transcript, frames=100_000, segments=(Segment(start_s=0, end_s=4000, words=words),))
     cues = [cue.split("\n") for cue in long.render("vtt").strip().split("\n\n")[1:]]
     assert " ".join(text for _, text in cues) == long.text
     assert all(len(text) <= 60 for _, text in cues)

@@ -29,8 +29,6 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
     The model has to have an Audio-to-Lip, which alone is trained with hidden sound. The clips of the part `train`, or
     of the whole corpus without splits, give the lowest reliability of clean sound.
     """
-    from dataclasses import replace
-
     from cals.evaluation.studies.noisy import FILES, measure_noisy
     from cals.evaluation.studies.noisy_clips import NoisyConfig
     from cals.inference.load import load_recognizer
@@ -41,6 +39,5 @@ def noisy(options: Annotated[NoisyOptions, tyro.conf.arg(name="")]) -> None:
         kinds=options.kinds,
         snr_db=options.snr_db,
     )
-    recogniser = load_recognizer(options.recogniser)
-    recogniser = replace(recogniser, network=recogniser.network.to(options.device))
+    recogniser = load_recognizer(options.recogniser, options.device)
     options.run("noisy sound for", measure_noisy, config, FILES, recogniser=recogniser, a2l=options.a2l)

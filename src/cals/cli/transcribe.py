@@ -10,6 +10,9 @@ import tyro
 from cals.cli.progress import show_progress
 from cals.errors import ConfigError
 
+Form = Literal["text", "json", "srt", "vtt"]
+_FORMAT_BY_SUFFIX: dict[str, Form] = {".json": "json", ".srt": "srt", ".vtt": "vtt"}
+
 
 def transcribe(
     video: Annotated[Path, tyro.conf.Positional],
@@ -19,7 +22,7 @@ def transcribe(
     video_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     audio: Path | None = None,
     scores: Path | None = None,
-    format_: Annotated[Literal["text", "json", "srt", "vtt"], tyro.conf.arg(name="format")] = "text",
+    format_: Annotated[Form | None, tyro.conf.arg(name="format")] = None,
     out: Path | None = None,
     person: str = "largest",
     beam: int | None = None,
@@ -38,7 +41,8 @@ def transcribe(
         video_only: Read the lips only, even where there is sound.
         audio: Hear this file instead of the video's own sound.
         scores: Draw how far either stream was trusted over time, above words, sound and lips, to this PNG file.
-        format_: A line for each sentence or so; JSON with the words' times and all scores; or subtitles.
+        format_: A line for each sentence or so; JSON with the words' times and all scores; or subtitles. By default
+            as the name of the output says, else text.
         out: The file to write; without it the transcript is printed.
         person: Whose lips: largest, left, right, a number counted from the left, or x,y@seconds.
         beam: Sentences followed at once in the search, 40 unless given; fewer are faster.
@@ -79,8 +83,9 @@ def transcribe(
         if scores is not None:
             draw_transcript(transcript, video.name, plot_file)
         if out is not None:
-            out_file.write_text(transcript.render(format_), encoding="utf-8")
+            form = format_ or _FORMAT_BY_SUFFIX.get(out.suffix.lower(), "text")
+            out_file.write_text(transcript.render(form), encoding="utf-8")
     if out is None:
-        sys.stdout.write(transcript.render(format_))
+        sys.stdout.write(transcript.render(format_ or "text"))
     else:
         print(f"{out}: {transcript.line()}")

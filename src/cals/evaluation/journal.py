@@ -33,7 +33,7 @@ class Journal(Generic[Record]):
         documents = [line for line in map(_parse_line, lines) if line is not None]
         if documents and documents[0] == settings:
             self.records = {line["key"]: read(line["record"]) for line in documents[1:]}
-        elif documents and not force:
+        elif len(documents) > 1 and not force:
             changed = [name for name in settings if documents[0].get(name) != settings[name]]
             raise ConfigError(
                 f"{path}: expected unfinished work with these settings, found some with another {', '.join(changed)}; "

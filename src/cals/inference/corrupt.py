@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from contextlib import ExitStack
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,16 @@ from cals.inference.corrupt_sound import SoundCorruptor, load_babble
 from cals.inference.mouth_places import MouthTrack, track_mouths
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.report import create_file
+from cals.media.audio import probe
 from cals.media.frame import Frame
 from cals.media.reader import VideoReader
 from cals.media.writer import VideoWriter
 from cals.types import F32, ProgressCallback
 
 log = logging.getLogger(__name__)
+
+_LONGER_SOUND_S = Fraction(1, 10)
+"""Sound after the last frame that needs no warning: most encoders add a block to its end."""
 
 
 def corrupt_video(
@@ -75,19 +80,31 @@ def corrupt_video(
             )
         )
         others: list[F32] = []
-        if babble is not None and config.corrupts_audio:
+        if babble is not None and not config.corrupts_audio:
+            raise ConfigError("babble: expected none where the sound is left as it is, found a folder; leave it out")
+        if babble is not None:
             others = load_babble(babble, np.random.default_rng(seed), reserved=video)
         track = _track_mouths(video, person, keep_going, face_models, progress, with_faces=config.corrupts_video)
         corruption = draw_corruption(np.random.default_rng(seed), len(track.starts_s), config)
         if config.corrupts_audio:
             sound.prepare(corruption.audio, track, others)
+        if has_audio:
+            _warn_of_longer_sound(video, track, keep_going)
         audible_mask = _mark_audible(corruption, track, sound)
         changed = _write(writer, video, corruption, track, keep_going, progress)
         counts = _count(corruption, track, changed, audible_mask)
-        document = {"video": video.name, "seed": seed, "babble": "others" if others else "own"}
+        source = ("others" if others else "own") if config.corrupts_audio else None
+        document = {"video": video.name, "seed": seed, "babble": source}
         facts = _describe(corruption, track, changed, audible_mask, sound.gain_db)
         truth_file.write_text(json.dumps(document | facts, indent=1) + "\n", encoding="utf-8")
     return counts
+
+
+def _warn_of_longer_sound(video: Path, track: MouthTrack, keep_going: bool) -> None:
+    """Log how much of the sound is left out, which ends with the last frame."""
+    rest_s = probe(video, keep_going=keep_going).duration_s - track.compute_start_s(len(track.starts_s))
+    if rest_s > _LONGER_SOUND_S:
+        log.warning("%s: its sound goes on for %.2f s after the last frame; that is left out", video, rest_s)
 
 
 def _track_mouths(

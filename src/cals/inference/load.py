@@ -73,16 +73,22 @@ def _load_folder(folder: Path) -> LoadedModel:
     return LoadedModel(folder.resolve().name, compute_weights_sha256(folder)[:12], network)
 
 
-def load_recognizer(name_or_folder: str | Path) -> LoadedRecognizer:
+def load_recognizer(name_or_folder: str | Path, device: str = "cpu") -> LoadedRecognizer:
     """Load a registered recogniser, or a checkpoint folder of `cals train avsr`; where both exist the name wins.
 
-    Raises CheckpointError, with the nearest name, when there is neither.
+    Raises CheckpointError, with the nearest name, when there is neither, ConfigError for a device that is not there.
     """
     folder = _find_folder("recogniser", name_or_folder, hub.RECOGNIZERS)
     assert folder is not None  # each has weights
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+        raise ConfigError(
+            f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
+        ) from error
     return LoadedRecognizer(folder.resolve().name, compute_weights_sha256(folder)[:12], network, language)
 
 

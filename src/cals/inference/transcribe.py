@@ -36,13 +36,8 @@ class Transcriber:
     """
 
     def __init__(self, model: str | Path, *, face_models: str | Path | None = None, device: str = "cpu") -> None:
-        loaded = load_recognizer(model)
-        try:
-            self._network: AVSR = loaded.network.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-            raise ConfigError(
-                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
-            ) from error
+        loaded = load_recognizer(model, device)
+        self._network: AVSR = loaded.network
         self._language, self._face_models, self._device = loaded.language, face_models, device
         self.name = f"{loaded.name} ({loaded.fingerprint})"
 
@@ -143,7 +138,7 @@ class _TranscriptBuilder:
         scores = {stream: torch.cat(parts, dim=1).numpy() for stream, parts in self._scores.items() if parts}
         return Transcript(
             model=model,
-            streams=self._source.streams,
+            streams=self._source.streams if self._source.streams != "both" or any(self._faces) else "audio",
             fps=self._config.mel.timing.fps,
             frames=self._frames,
             segments=tuple(self._segments),

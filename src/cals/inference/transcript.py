@@ -100,7 +100,7 @@ class Transcript:
             return json.dumps(self.document(), indent=1) + "\n"
         if form == "text":
             return "".join(f"{segment.text}\n" for segment in self.segments if segment.words)
-        return "".join(_render_subtitles(self.words, form))
+        return "".join(_render_subtitles(self.words, form, self.duration_s))
 
     def line(self) -> str:
         """Return the closing line of a job."""
@@ -136,7 +136,7 @@ def _to_json(values: F32) -> list[float | None]:
     return [None if math.isnan(value) else round(value, 4) for value in values.tolist()]
 
 
-def _render_subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt"]) -> Iterator[str]:
+def _render_subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt"], duration_s: float) -> Iterator[str]:
     """Render cues with their times in SubRip or WebVTT syntax."""
     separator = "," if form == "srt" else "."
     cues = list(_split_cues(words))
@@ -144,8 +144,7 @@ def _render_subtitles(words: Sequence[TranscriptWord], form: Literal["srt", "vtt
         yield "WEBVTT\n\n"
     for number, cue in enumerate(cues):
         start_s, end_s = cue[0].start_s, max(cue[-1].end_s, cue[0].start_s + _CUE_S)
-        if number + 1 < len(cues):
-            end_s = min(end_s, cues[number + 1][0].start_s)
+        end_s = min(end_s, cues[number + 1][0].start_s if number + 1 < len(cues) else duration_s)
         name = f"{number + 1}\n" if form == "srt" else ""
         times = f"{_format_time(start_s, separator)} --> {_format_time(end_s, separator)}"
         yield f"{name}{times}\n{' '.join(word.text for word in cue)}\n\n"

@@ -67,7 +67,7 @@ def choose_streams(video: Path, audio: Path | None, streams: Streams, config: AV
             f"streams: expected {config.streams}, which is all that this recogniser was trained on, found {streams}; "
             "name a model that has it, or leave the choice out"
         )
-    if audio is not None and streams == "video":
+    if audio is not None and "video" in (streams, config.streams):
         raise ConfigError("streams: expected lips alone or the sound of another file, found both; leave one out")
     check_file(video)
     is_photo = is_image(video)

@@ -198,3 +198,11 @@ def test_what_does_not_fit_is_refused() -> None:
     for shape in ((0, SIZE), (1, FRAMES, SIZE)):
         with pytest.raises(DataError, match="of a frame or more"):
             search_beam(torch.zeros(shape), None, BeamConfig(ctc_weight=1))
+
+
+@pytest.mark.parametrize(
+    "values", [{"language_weight": math.nan}, {"length_bonus": math.inf}, {"max_length_ratio": math.nan}]
+)
+def test_weights_that_are_no_numbers_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="beam search: expected"):
+        BeamConfig(**values)

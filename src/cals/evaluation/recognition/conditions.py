@@ -53,6 +53,12 @@ class WerConfig(ClipsConfig):
             raise ConfigError(f"corruption: expected {', '.join(get_args(Choice))}, found {self.corruption!r}")
         for kind in self.kinds:
             check_kind(kind)
+        kinds = {"audio": AUDIO_KINDS, "video": VIDEO_KINDS}.get(self.corruption)
+        if kinds and self.kinds and not set(kinds) & set(self.kinds):
+            raise ConfigError(
+                f"kinds: expected some of {', '.join(kinds)} to corrupt {self.corruption}, found "
+                f"{', '.join(self.kinds)}; name others"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds: expected one or more from 0 on, each once, found {self.seeds}; give 0")
         for name in ("snrs_db", "patches_px", "noises", "blurs"):

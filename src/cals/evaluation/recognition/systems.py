@@ -97,8 +97,8 @@ def load_systems(models: Sequence[tuple[str, Path]], *, withhold: bool = False, 
 
 
 def _load_network(folder: Path, device: str) -> Network:
-    loaded = load_recognizer(folder)
-    return Network(folder, loaded.fingerprint, loaded.network.to(device), loaded.language)
+    loaded = load_recognizer(folder, device)
+    return Network(folder, loaded.fingerprint, loaded.network, loaded.language)
 
 
 @torch.no_grad()

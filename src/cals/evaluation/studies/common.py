@@ -47,6 +47,8 @@ class StudyConfig(ClipsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.seed < 0:
+            raise ConfigError(f"seed: expected 0 or more, found {self.seed}")
         if self.every < 1:
             raise ConfigError(f"every: expected 1 frame or more, found {self.every}; 5 is the default")
         if self.measure not in get_args(Measure):

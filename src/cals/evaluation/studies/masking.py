@@ -83,8 +83,8 @@ def load_a2l(network: LipModel, folder: Path) -> str:
     a2l, checkpoint = check_a2l(network).a2l, load_checkpoint(folder)
     if checkpoint.kind != "a2l" or config_from_dict(A2LConfig, checkpoint.config) != a2l.config:
         raise CheckpointError(
-            f"{folder}: expected an Audio-to-Lip as the model has it, found a {checkpoint.kind!r} with "
-            f"{checkpoint.config}; name the one that the model was trained from"
+            f"{folder}: expected an Audio-to-Lip as the model has it, found a {checkpoint.kind!r} "
+            "of another config; name the one that the model was trained from"
         )
     a2l.load_state_dict(checkpoint.weights)
     return compute_weights_sha256(folder)[:12]

@@ -36,10 +36,12 @@ class BeamConfig:
     """Largest number of tokens per frame; CTC allows one."""
 
     def __post_init__(self) -> None:
-        if self.beam < 1 or not 0 <= self.ctc_weight <= 1 or self.language_weight < 0 or self.max_length_ratio <= 0:
+        weights = (self.language_weight, self.length_bonus, self.max_length_ratio)
+        is_valid = self.language_weight >= 0 and self.max_length_ratio > 0 and all(map(math.isfinite, weights))
+        if self.beam < 1 or not 0 <= self.ctc_weight <= 1 or not is_valid:
             raise ConfigError(
                 f"beam search: expected a beam of 1 or more, ctc_weight in 0..1, language_weight >= 0 and "
-                f"max_length_ratio > 0, found {self}"
+                f"max_length_ratio > 0, and finite ones, found {self}"
             )
 
 
