@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 IN_WHEEL = (
     "cals/py.typed",
     "cals/weights/grid-small/model.safetensors",
-    "cals/weights/avsr-grid-small-noscores/model.safetensors",
+    "cals/weights/avsr-grid-small/model.safetensors",
     "cals/weights/whisper-tiny-en/LICENSE",
     "cals/weights/silero-vad/model.safetensors",
     "cals/weights/silero-vad/LICENSE",

@@ -40,9 +40,9 @@ MODELS = {
 }
 DEFAULT_MODEL = "grid-small"
 RECOGNIZERS = {
-    "avsr-grid-small-noscores": ModelEntry(
+    "avsr-grid-small": ModelEntry(
         summary="reads GRID's sentences (51 words, one grammar) from sound and lips, ships in the package",
-        folder=BUILTIN_WEIGHTS / "avsr-grid-small-noscores",
+        folder=BUILTIN_WEIGHTS / "avsr-grid-small",
     ),
 }
 FRONT_END_WEIGHTS = BUILTIN_WEIGHTS / "whisper-tiny-en"

@@ -23,11 +23,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_recogniser_that_ships_reads_a_stranger() -> None:
-    transcript = Transcriber("avsr-grid-small-noscores").transcribe(ROOT / "examples" / "grid-s20.mp4")
+    transcript = Transcriber("avsr-grid-small").transcribe(ROOT / "examples" / "grid-s20.mp4")
     assert word_error_rate([("bin red by k seven now", transcript.text)]).rate.value <= 3 / 6
-    expected = "or one of avsr-grid-small-noscores, found 'avsr-grid-small'; did you mean 'avsr-grid-small-noscores'"
+    assert set(transcript.scores) == {"audio", "video"}
+    expected = "or one of avsr-grid-small, found 'avsr-grid-smal'; did you mean 'avsr-grid-small'"
     with pytest.raises(CheckpointError, match=expected):
-        Transcriber("avsr-grid-small")
+        Transcriber("avsr-grid-smal")
 
 
 def test_errors_of_the_model(tmp_path: Path, recognizer_folder: Path) -> None:

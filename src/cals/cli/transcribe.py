@@ -35,7 +35,7 @@ def transcribe(
 
     Args:
         video: The video, at any frame rate and of any length, or a sound file.
-        model: Checkpoint folder of `cals train avsr`, or `avsr-grid-small-noscores`, which reads only
+        model: Checkpoint folder of `cals train avsr`, or `avsr-grid-small`, which reads only
             sentences of GRID.
         audio_only: Hear only, even where there are lips.
         video_only: Read the lips only, even where there is sound.

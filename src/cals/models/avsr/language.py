@@ -87,11 +87,15 @@ class NGram:
         """Return all tensors, for a checkpoint's weights; `ngram_from_tensors` is the inverse."""
         tensors = {"vocabulary_size": torch.tensor([self.vocabulary_size])}
         for length, level in enumerate(self.levels):
-            tensors |= {f"{length}_{name}": getattr(level, name) for name in _LEVEL_FIELDS}
+            for name in _LEVEL_FIELDS:
+                tensor = getattr(level, name)
+                tensors[f"{length}_{name}"] = tensor.to(torch.int32) if name in _SHORT_FIELDS else tensor
         return tensors
 
 
 _LEVEL_FIELDS = ("keys", "starts", "backoff", "tokens", "shares")
+_SHORT_FIELDS = ("starts", "tokens")
+"""Stored as int32: no corpus has so many words."""
 _CHUNK_SIZE = 1024
 """Number of contexts whose probabilities are held in memory at once."""
 
@@ -154,8 +158,8 @@ def ngram_from_tensors(tensors: Mapping[str, Tensor]) -> NGram:
     """Build a model from the tensors of `NGram.to_tensors`; CheckpointError where one is missing or does not fit."""
     levels: list[_Level] = []
     while f"{len(levels)}_keys" in tensors:
-        stored = {name: tensors.get(f"{len(levels)}_{name}") for name in _LEVEL_FIELDS}
-        level = _Level(**{name: torch.empty(0) if tensor is None else tensor for name, tensor in stored.items()})
+        stored = {name: tensors.get(f"{len(levels)}_{name}", torch.empty(0)) for name in _LEVEL_FIELDS}
+        level = _Level(**stored | {name: stored[name].to(torch.int64) for name in _SHORT_FIELDS})
         contexts, entries = len(level.keys), len(level.tokens)
         sizes = (len(level.starts), len(level.backoff), len(level.shares))
         if not contexts or sizes != (contexts + 1, contexts, entries) or int(level.starts[-1]) != entries:
