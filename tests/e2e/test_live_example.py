@@ -16,6 +16,7 @@ import pytest
 from cals import CheckpointError, LipSync
 from cals.media import load_mono
 from chromium import CHROMIUM, DRIVER, FLAGS, NEEDS_CHROMIUM
+from ctrl_c import hear_ctrl_c
 
 pytestmark = pytest.mark.slow
 
@@ -44,13 +45,19 @@ def address(speech: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Ite
         file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
         file.writeframes(speech.tobytes())
     command = [sys.executable, str(EXAMPLE), str(ROOT / "examples" / "astronaut.jpg"), str(sound)]
-    with subprocess.Popen([*command, "--model", "debug", "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, "--model", "debug", "--port", "0"], stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
         finally:
             process.send_signal(signal.SIGINT)
-            rest = process.communicate(timeout=LONG_S)[0]
+            try:
+                rest = process.communicate(timeout=LONG_S)[0]
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
     assert (process.returncode, rest.strip()) == (0, "stopped")
 
 

@@ -22,6 +22,7 @@ from cals.inference import batch
 from cals.inference.batch import BatchConfig, Outcome, run_batch
 from cals.inference.batch_jobs import BatchJob, read_jobs
 from cals.workers import Retries, Work
+from ctrl_c import hear_ctrl_c
 from drawing import read_without_manifest, write_wav
 
 pytestmark = pytest.mark.slow
@@ -194,7 +195,9 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_command_goes_on(
     write_wav(tmp_path / "long.wav", np.full(16_000 * 120, 0.1, np.float32), 16_000)
     jobs.write_text(jobs.read_text().replace("noise.wav,a.mp4", "long.wav,a.mp4"))
     command = ["batch", str(jobs), "--model", "debug", "--retries", "0"]
-    process = subprocess.Popen([sys.executable, "-m", "cals", *command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cals", *command], stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    )
     wait_for(lambda: has_begun(tmp_path) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
