@@ -60,7 +60,7 @@ def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, wid
     lips = _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
     thickness = max(1, round(2 * _LIP_MARGIN * unit))
     cv2.polylines(canvas, [lips], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
-    return _blur(canvas, feather) * _build_allowed_mask(points, unit, transform, width, height)
+    return _blur(canvas, feather) * _build_limit_mask(points, unit, transform, width, height)
 
 
 def build_moving_face_mask(
@@ -88,7 +88,7 @@ def build_moving_face_mask(
     return (
         _blur(edge, max(2, round(_EDGE_FEATHER * unit)))
         * below
-        * _build_allowed_mask(points, unit, transform, width, height)
+        * _build_limit_mask(points, unit, transform, width, height)
     )
 
 
@@ -137,7 +137,7 @@ def _blur(canvas: U8, feather: int) -> F32:
     return np.asarray(cv2.blur(blurred, (box, box)), dtype=np.float32)
 
 
-def _build_allowed_mask(
+def _build_limit_mask(
     points: NDArray[np.float64], unit: float, transform: CropTransform, width: int, height: int
 ) -> F32:
     """Build a soft mask that is 0 on the eyes, along the edge of the crop and outside the frame."""

@@ -102,7 +102,7 @@ def corrupt_video(
 
 def _warn_of_longer_sound(video: Path, track: MouthTrack, keep_going: bool) -> None:
     """Log how much of the sound is left out, which ends with the last frame."""
-    rest_s = probe(video, keep_going=keep_going).duration_s - track.compute_start_s(len(track.starts_s))
+    rest_s = probe(video, keep_going=keep_going).duration_s - track.end_s
     if rest_s > _LONGER_SOUND_S:
         log.warning("%s: its sound goes on for %.2f s after the last frame; that is left out", video, rest_s)
 

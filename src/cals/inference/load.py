@@ -10,7 +10,8 @@ from torch import nn
 
 from cals import hub
 from cals.checkpoint import Checkpoint, compute_weights_sha256, load_checkpoint
-from cals.errors import CheckpointError, ConfigError
+from cals.errors import CheckpointError
+from cals.inference.device import convert_device_errors
 from cals.inference.precision import set_precision
 from cals.inference.runtime import NamedModel
 from cals.models.avsr.checkpoint import avsr_from_checkpoint
@@ -57,12 +58,8 @@ def load_model(name_or_folder: str | Path = hub.DEFAULT_MODEL) -> LoadedModel:
 
 def place_model(model: LoadedModel, device: str, precision: Precision) -> None:
     """Move a model to a device, and set the precision that it renders in; ConfigError for one that is not there."""
-    try:
+    with convert_device_errors(device):
         model.network.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-        raise ConfigError(
-            f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
-        ) from error
     set_precision(model.network, precision)
 
 
@@ -83,12 +80,8 @@ def load_recognizer(name_or_folder: str | Path, device: str = "cpu") -> LoadedRe
     checkpoint = load_checkpoint(folder)
     network, language = avsr_from_checkpoint(checkpoint)
     _attach_front_end(network, checkpoint)
-    try:
+    with convert_device_errors(device):
         network = network.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-        raise ConfigError(
-            f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
-        ) from error
     return LoadedRecognizer(folder.resolve().name, compute_weights_sha256(folder)[:12], network, language)
 
 

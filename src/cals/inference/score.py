@@ -12,6 +12,7 @@ import numpy as np
 from cals import hub
 from cals.errors import ConfigError, MediaError
 from cals.face.detector import BlazeFaceMesh, FaceModels
+from cals.inference.device import convert_device_errors
 from cals.inference.frame_tracker import TrackedFrame, track_and_align
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.inference.sync_distances import SyncDistances, measure_shifts
@@ -117,16 +118,12 @@ class SyncScorer:
     ) -> None:
         if sync is not None and syncnet is not None:
             raise ConfigError("score: expected one kind of encoders, found both sync and syncnet; give one of them")
-        try:
+        with convert_device_errors(device):
             self.encoders: SyncEncoders
             if syncnet is None:
                 self.encoders = load_encoders(None if sync is None else Path(sync), device)
             else:
                 self.encoders = OriginalSyncNet(load_syncnet(Path(syncnet)), device)
-        except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
-            raise ConfigError(
-                f"device: expected cpu, cuda or another that this torch has, found {device!r}; choose one that is there"
-            ) from error
         self._face_models = FaceModels(*hub.read_face_models(face_models))
 
     def score(

@@ -190,7 +190,7 @@ def _find_nearest_format(codec: str, pix_fmt: str) -> str:
     return supported[0]
 
 
-def _compute_padded_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
+def _compute_even_size(codec: str, pix_fmt: str, width: int, height: int) -> tuple[int, int]:
     """Compute the size that `codec` needs: H.264 and H.265 have no odd sizes where chroma is subsampled."""
     if codec in ("libvpx-vp9", "prores_ks"):
         return width, height
@@ -213,7 +213,7 @@ def add_video(container: OutputContainer, encoder: Encoder, like: VideoFormat, o
     if encoder.codec == "libx265" and like.width < _X265_SAFE_WIDTH_PX:
         options = {**options, "x265-params": options["x265-params"] + ":no-cutree=1"}
     if like.field_order:
-        options = {**options, **_build_interlaced_options(encoder, like)}
+        options = {**options, **_build_field_options(encoder, like)}
     if like.hdr:
         log.warning("%s metadata of the video is left out; its colour tags are kept", " and ".join(like.hdr))
     stream = cast(VideoStream, container.add_stream(encoder.codec, rate=like.rate, options=options))
@@ -248,7 +248,7 @@ def _describe_pictures(context: VideoCodecContext, encoder: Encoder, like: Video
         )
     if like.bits > 8 and not context.pix_fmt.endswith("10le"):
         log.warning("%s here writes 8 bit only: the video's 10 bit are reduced", encoder.codec)
-    width, height = _compute_padded_size(encoder.codec, context.pix_fmt, like.width, like.height)
+    width, height = _compute_even_size(encoder.codec, context.pix_fmt, like.width, like.height)
     if (width, height) != (like.width, like.height):
         log.info("odd size %dx%d: padded to %dx%d for %s", like.width, like.height, width, height, encoder.codec)
     context.width, context.height = width, height
@@ -263,7 +263,7 @@ def _describe_pictures(context: VideoCodecContext, encoder: Encoder, like: Video
         context.sample_aspect_ratio = like.sar
 
 
-def _build_interlaced_options(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
+def _build_field_options(encoder: Encoder, like: VideoFormat) -> dict[str, str]:
     """Build the options that keep pictures interlaced, if the encoder supports it."""
     if encoder.codec == "libx264" and like.height % _X264_FIELD_MULTIPLE == 0:
         log.warning("the video is interlaced: the output is flagged so too, and mouths are drawn whole")

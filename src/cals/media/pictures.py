@@ -46,7 +46,7 @@ def choose_working_format(pix_fmt: str, *, keep_alpha: bool = False) -> str:
     return f"{prefix}{chroma}p{depth}"
 
 
-def _make_unnamed_kind(kinds: Any, value: int) -> Any:
+def _make_nameless_kind(kinds: Any, value: int) -> Any:
     """Make an enum member for a kind of side data that PyAV does not know."""
     member = object.__new__(kinds)
     member._name_, member._value_ = f"UNNAMED_{value}", value
@@ -55,7 +55,7 @@ def _make_unnamed_kind(kinds: Any, value: int) -> Any:
 
 # PyAV 18 raises ValueError for *all* side data of a picture, its display matrix included, as soon as FFmpeg attaches a
 # kind that is newer than PyAV's list (29: which eye a view is for; 31: EXIF); nothing else gives the whole matrix.
-Type._missing_ = classmethod(_make_unnamed_kind)  # type: ignore[method-assign,assignment]
+Type._missing_ = classmethod(_make_nameless_kind)  # type: ignore[method-assign,assignment]
 
 
 def read_turn(picture: av.VideoFrame) -> Turn:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cals.data.manifest import VIDEO_SUFFIXES, ClipSource, SourceCorpus
+from cals.data.sources.layout import is_resource_fork
 from cals.errors import DataError
 
 
@@ -32,8 +33,6 @@ def read_corpus(root: Path) -> SourceCorpus:
 
 def find_videos(root: Path) -> list[Path]:
     """List all files below `root` that are videos by their suffix, in name order."""
-    return sorted(path for path in root.rglob("*") if _is_video(path))
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("._")  # which are a Mac's own notes
+    return sorted(
+        path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and not is_resource_fork(path)
+    )

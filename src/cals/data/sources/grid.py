@@ -13,7 +13,14 @@ from pathlib import Path
 
 from cals.data.manifest import ClipSource, SourceCorpus, Word
 from cals.data.sources import folder
-from cals.data.sources.layout import ANOTHER_COPY, BROKEN_TIMES, MISSING_TEXT, MISSING_TIMES, find_beside
+from cals.data.sources.layout import (
+    ANOTHER_COPY,
+    BROKEN_TIMES,
+    MISSING_TEXT,
+    MISSING_TIMES,
+    find_beside,
+    is_resource_fork,
+)
 from cals.errors import DataError
 
 TICK_S = Fraction(1, 25_000)
@@ -47,7 +54,7 @@ def read_corpus(root: Path) -> SourceCorpus:
     dropped: Counter[str] = Counter()
     alignments: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() == ".align" and not path.name.startswith("._"):  # which are a Mac's own notes
+        if path.suffix.lower() == ".align" and not is_resource_fork(path):
             alignments[path.stem].append(path)
     clip_of: dict[str, ClipSource] = {}
     for clip in folder.list_clips(root):

@@ -22,10 +22,15 @@ def find_base(root: Path, name: str) -> Path:
     return root / name if (root / name).is_dir() else root
 
 
+def is_resource_fork(path: Path) -> bool:
+    """Tell whether a file is what a Mac notes of another one, under its name and suffix."""
+    return path.name.startswith("._")
+
+
 def iterate_videos(base: Path, folders: str) -> Iterator[Path]:
     """Iterate over the mp4 files in `folders`, a pattern below `base`, in order; the case of the suffix is free."""
     for path in sorted(base.glob(f"{folders}/*")):
-        if path.suffix.lower() == ".mp4" and not path.name.startswith("._"):  # which are a Mac's own notes
+        if path.suffix.lower() == ".mp4" and not is_resource_fork(path):
             yield path
 
 

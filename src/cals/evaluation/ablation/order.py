@@ -69,11 +69,11 @@ def describe_order(scores: Scores, published: Published = TABLE_1) -> list[str]:
         words
         for part, rows in scores.items()
         for name in MEASURES
-        if (words := _describe_measure(part, name, _select_published_rows(name, rows, published), published))
+        if (words := _describe_measure(part, name, _select_rows(name, rows, published), published))
     ]
 
 
-def _select_published_rows(
+def _select_rows(
     name: str, rows: Mapping[str, Mapping[str, dict[str, float]]], published: Published
 ) -> dict[str, dict[str, float]]:
     """Select the published rows that were measured: row -> clip -> value."""
