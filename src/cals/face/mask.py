@@ -160,10 +160,11 @@ def _build_frame_mask(transform: CropTransform, width: int, height: int) -> F32:
     corners = transform.to_frame(np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float64))
     if (corners >= 0).all() and (corners <= (width, height)).all():
         return np.ones((size, size), dtype=np.float32)
-    grid = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5), axis=-1).reshape(-1, 2)
-    frame = transform.to_frame(grid)
-    inside = ((frame >= 0) & (frame <= (width, height))).all(axis=1)
-    return np.asarray(inside.reshape(size, size), dtype=np.float32)
+    centres, inside = np.arange(size) + 0.5, np.ones((size, size), dtype=np.bool_)
+    for (by_column, by_row, start), limit in zip(transform.inverse, (width, height), strict=True):
+        places = by_column * centres + (by_row * centres + start)[:, None]
+        inside &= (places >= 0) & (places <= limit)
+    return inside.astype(np.float32)
 
 
 def _to_fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:

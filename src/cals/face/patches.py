@@ -17,7 +17,7 @@ _LIGHT_REGION = np.s_[70:120, 30:98]
 
 def measure_light(crop: U8) -> F32:
     """Measure the mean colour [3] of a crop's lower face, in 0..1."""
-    return np.asarray(crop[_LIGHT_REGION].mean(axis=(0, 1)), np.float32) / np.float32(255)
+    return np.array(cv2.mean(crop[_LIGHT_REGION])[:3], np.float32) / np.float32(255)
 
 
 def sample_patches(crops: U8, places: NDArray[np.floating]) -> F32:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cals.types import F32, U8, Box, Picture, apply_affine, invert_affine
+from cals.types import F32, U8, Box, Picture, apply_affine, compute_scale, invert_affine
 
 _MARGIN_PX = 3
 """Source pixels fetched around the sampled area, so that the filters see real pixels, not replicated ones."""
@@ -46,7 +46,7 @@ def warp(
     if blocks > 1:
         image = average_blocks(image, blocks)
         matrix = matrix @ np.diag([blocks, blocks, 1.0])
-    scale = _compute_scale(matrix)
+    scale = compute_scale(matrix)
     if sharp and scale >= _MIN_CUBIC_SCALE:
         factor = min(max(_CUBIC_FACTORS[0], round(scale)), _CUBIC_FACTORS[1])
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC))
@@ -56,13 +56,24 @@ def warp(
     return np.asarray(cv2.warpAffine(image, centred, (width, height), flags=cv2.INTER_LINEAR, borderMode=border))
 
 
-def _compute_scale(matrix: NDArray[Any]) -> float:
-    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-
-
 def _count_blocks(matrix: NDArray[Any]) -> int:
     """Return the side of the blocks that are averaged before `matrix` (source -> output) minifies the rest."""
-    return max(1, round(1 / max(_compute_scale(matrix), 1e-6)))
+    return max(1, round(1 / max(compute_scale(matrix), 1e-6)))
+
+
+def sample_smooth(image: U8, places: NDArray[Any]) -> U8:
+    """Sample `image` at places [h w 2], bilinear; the edge is repeated outside."""
+    indices = np.asarray(places - np.float32(0.5), dtype=np.float32)  # cv2 puts pixel centres at whole numbers
+    return np.asarray(
+        cv2.remap(image, indices, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
+    )
+
+
+def sample_sharp(image: U8, places: NDArray[Any]) -> U8:
+    """Sample `image` at places [h w 2] like a bicubic filter, at little more than half its cost; see `warp`."""
+    factor = _CUBIC_FACTORS[0]
+    enlarged = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return sample_smooth(enlarged, places * np.float32(factor))
 
 
 def average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from cals.face.inner_mouth import render_inner_mouth
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.face.paste import estimate_colour_offset
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import average_colours, compute_source_box
+from cals.face.sampling import average_colours, compute_source_box, sample_sharp, sample_smooth
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, PixelSource, apply_affine, invert_affine
 
 MAX_SOURCE_SCALE = 4.0
@@ -101,7 +101,7 @@ def transfer_pixels(
     centres, to_crop = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0]), invert_affine(to_box)
     layers: list[F32] = []
     for source, places, share in parts:
-        warped = _sample_bicubic(source.crop, places).astype(np.float32)
+        warped = sample_smooth(source.crop, places).astype(np.float32)  # only its light and colour count
         gain, lift = _fit_light(colours, warped, skin)
         matched = cv2.transform(warped, np.column_stack([np.diag(gain), lift]))
         offset = lift + estimate_colour_offset(colours, np.asarray(matched, np.float32), mask)
@@ -111,7 +111,7 @@ def transfer_pixels(
         positions += _warp_bilinear(displacement, to_box, box)
         factors = np.array([*gain, 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
         layer: F32 = np.asarray(
-            cv2.multiply(_sample_bicubic(source.pixels, positions), factors, dtype=cv2.CV_32F), np.float32
+            cv2.multiply(sample_sharp(source.pixels, positions), factors, dtype=cv2.CV_32F), np.float32
         )
         layer += _warp_bilinear(offset, to_box, box)
         if len(parts) > 1:
@@ -160,14 +160,6 @@ def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -
     size = (box.width, box.height)
     warped = cv2.warpAffine(image, centred, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, dtype=np.float32)
-
-
-def _sample_bicubic(image: U8, places: NDArray[Any]) -> U8:
-    """Sample `image` at places [h w 2], bicubic; the edge is repeated outside."""
-    indices = np.asarray(places - np.float32(0.5), dtype=np.float32)  # cv2 puts pixel centres at whole numbers
-    return np.asarray(
-        cv2.remap(image, indices, np.empty(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
-    )
 
 
 def _draw_inner_mouth(

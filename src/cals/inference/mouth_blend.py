@@ -46,7 +46,7 @@ class MouthBlend:
             for source, flow, share in zip(self.sources, flows, self._compute_shares(target_points), strict=True)
         ]
         mask = build_moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
-        inner = target_points, estimate_hidden_share(self.landmarks[0], target)
+        inner = target_points, estimate_hidden_share(to_numpy(self.landmarks[0]), target_points)
         lips = collect_outer_lips(self.view.landmarks, target_points)
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 

@@ -1,6 +1,7 @@
 """Painter for models that predict motion: the person's own mouths, warped to the predicted shape."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import groupby, islice
 from math import ceil, floor
@@ -24,6 +25,7 @@ from cals.inference.mouth_blend import MouthBlend, compute_flows
 from cals.inference.painters import Painter, ViewBatch, compute_unit_positions
 from cals.inference.schedule import Schedule
 from cals.inference.windows import UnitSource, open_units
+from cals.media.opening import count_threads
 from cals.models.network import MotionNetwork
 from cals.models.sources import MOTION_ONLY, SourceCosts, choose_sources
 from cals.models.speaker import replace_motion, retarget_motion
@@ -39,6 +41,8 @@ _BANK = "bank"
 """Beginning of a bank's name in recordings; its track follows."""
 _DETECT_EVERY = 8
 """Frames from one whose landmarks are detected to the next."""
+_DRAWING_THREADS = 2
+"""Drawing takes as long as tracking, decoding and encoding, which have threads of their own."""
 
 
 class MouthPainter(Painter):
@@ -131,7 +135,8 @@ class MouthPainter(Painter):
                 target, speaker.rest, -self._estimate_correction(self._detector, bank, drawings, target)
             )
         flows = compute_flows(mesh, drawings, target)
-        return [d.render_patch(*args) for d, *args in zip(drawings, target, flows, strengths, strict=True)]
+        with ThreadPoolExecutor(min(_DRAWING_THREADS, count_threads())) as pool:  # cheap to start for a batch
+            return list(pool.map(MouthBlend.render_patch, drawings, target, flows, strengths))
 
     def _estimate_correction(
         self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Array

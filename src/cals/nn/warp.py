@@ -15,6 +15,8 @@ _OVERSAMPLING = 4
 _MIN_AREA = 1e-3  # of a triangle, in square pixels: below this its affine map is not defined
 _RIM_PX = 1.0
 """Largest extrapolation outside a triangle. Triangles are drawn slightly too large, and slivers extrapolate badly."""
+_STILL = np.array([1, 0, 0, 1, 0, 0, -np.inf, -np.inf, np.inf, np.inf], dtype=np.float32)
+"""The map of a pixel that no triangle covers: the row after those of the triangles, which index -1 selects."""
 
 
 def triangulate(points: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -38,7 +40,8 @@ def draw_triangles(vertices: Array, triangles: Array, height: int, width: int) -
     index_maps = np.full((len(corners), height, width), -1, dtype=np.int32)
     for canvas, polygons in zip(index_maps, corners, strict=True):
         for index, polygon in enumerate(polygons):
-            cv2.fillConvexPoly(canvas, polygon, index, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
+            # by position: cv2 takes a quarter less time for hundreds of small triangles without names
+            cv2.fillConvexPoly(canvas, polygon, index, cv2.LINE_8, _SUBPIXEL_BITS)
     return convert_like(index_maps.astype(np.int64), vertices)
 
 
@@ -91,13 +94,11 @@ def compute_source_grid(target: Array, source: Array, triangles: Array, covering
     shift = origins[:, :, 0] - (corners[:, :, :1] @ linear)[:, :, 0]
     bounds = [xp.amin(origins, 2) - _RIM_PX, xp.amax(origins, 2) + _RIM_PX]
     affine = xp.concatenate([linear.reshape(*linear.shape[:-2], 4), shift, *bounds], -1)  # [b n 10]
-    places = convert_like(build_pixel_centres(*covering.shape[1:]), target) + xp.zeros_like(target[:, None, :1])
-    covered = xp.where(covering >= 0)
-    rows = affine[covered[0], covering[covered]]
-    x, y = places[covered].T
-    sources = xp.stack([x * rows[:, 0] + y * rows[:, 2], x * rows[:, 1] + y * rows[:, 3]], -1) + rows[:, 4:6]
-    places[covered] = sources.clip(rows[:, 6:8], rows[:, 8:])
-    return places
+    affine = xp.concatenate([affine, convert_like(_STILL, affine) + xp.zeros_like(affine[:, :1])], 1)
+    rows = affine[convert_like(np.arange(len(target))[:, None, None], covering), covering]
+    centres = convert_like(build_pixel_centres(*covering.shape[1:]), target)
+    sources = centres[..., :1] * rows[..., 0:2] + centres[..., 1:] * rows[..., 2:4] + rows[..., 4:6]
+    return sources.clip(rows[..., 6:8], rows[..., 8:])
 
 
 def sample_grid(pictures: Array, places: Array) -> Array:
