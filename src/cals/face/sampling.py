@@ -70,7 +70,7 @@ def sample_smooth(image: U8, places: NDArray[Any]) -> U8:
 
 
 def sample_sharp(image: U8, places: NDArray[Any]) -> U8:
-    """Sample `image` at places [h w 2], as sharply as a bicubic filter at little more than half its cost; see `warp`."""
+    """Sample `image` at places [h w 2], as sharp as a bicubic filter at little more than half its cost; see `warp`."""
     factor = _CUBIC_FACTORS[0]
     enlarged = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
     return sample_smooth(enlarged, places * np.float32(factor))
