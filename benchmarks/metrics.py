@@ -39,11 +39,17 @@ from cals.metrics.lse import lse, lse_from_distances
 from cals.metrics.motion import correlation, jitter
 from cals.models.interop.syncnet import SyncNet
 from cals.types import F32, U8
-from generate import table
 
 SHARED = Path(__file__).parents[2] / "shared" / "corpus"
 FRAMES, FPS, RATE_HZ = 75, 25, 16_000
 PARTS = ("cost", "planted", "identity", "frechet")
+
+
+def table(columns: str, rows: list[list[str]]) -> None:
+    """Print columns, named with bars in between, and rows as markdown."""
+    print(f"\n| {columns} |\n|" + "---|" * (columns.count("|") + 1))
+    for row in rows:
+        print("| " + " | ".join(row) + " |", flush=True)
 
 
 def spent_ms(run: Callable[[], object], rounds: int = 5) -> float:

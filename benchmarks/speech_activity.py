@@ -29,7 +29,7 @@ from cals.inference.speech_activity import (
 from cals.inference.windows import iterate_units
 from cals.media.audio import load_mono
 from cals.models.cals import MeshLips
-from cals.models.mesh import measure_lip_gap
+from cals.models.geometry import measure_lip_gap
 from cals.types import F32
 
 FPS = 25
