@@ -205,7 +205,7 @@ AVSR: dict[str, AVSRStageConfig] = {
         _AVSR_GRID, model=replace(_AVSR_SMALL, streams="video"), train=_TRAIN_LONG, most_words=1
     ),
     "avsr-grid-small-waveform": replace(_AVSR_GRID, model=replace(_AVSR_SMALL, whisper=None), train=_TRAIN_LONG),
-    "avsr-drawn-small": replace(_AVSR_GRID, train=_TRAIN_LONG),
+    "avsr-drawn-small": replace(_AVSR_GRID, clips=4),  # sentences twice as long as those of GRID
     "avsr-lrs2-paper": _AVSR_PAPER,
     "avsr-lrs3-paper": _AVSR_PAPER,
     "avsr-debug": AVSRStageConfig(
