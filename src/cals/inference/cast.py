@@ -1,6 +1,7 @@
 """The persons of one job, tracked in step, so that none takes another's face."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ from cals.face.detector import FaceDetector, compute_iou
 from cals.face.tracker import FaceTracker
 from cals.inference.face_cache import FaceRecorder, FaceReplay
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
-from cals.inference.iteration import tee
+from cals.inference.iteration import prefetch_frames, tee
 from cals.inference.person_tracker import build_no_face_error, build_tracker
 from cals.media.frame import Frame
 from cals.media.source import FrameSource
@@ -74,8 +75,11 @@ class Cast:
         return [self._read(tracker.recall_ahead) for tracker in self._frame_trackers]
 
     def _read(self, track: Callable[[Iterable[Frame]], Iterator[TrackedFrame]]) -> Iterator[TrackedFrame]:
-        with self._source.open(quiet=True) as frames:
-            for item in track(frames):
+        with (
+            self._source.open(quiet=True) as frames,
+            closing(prefetch_frames(track(frames), lambda item: item.frame)) as items,
+        ):
+            for item in items:
                 self._heartbeat()
                 yield item
 

@@ -1,11 +1,17 @@
 """Iterators in stages: one source for several readers, and stages that are closed in order."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from typing import TypeVar
 
+from cals.inference import painters
+from cals.media.background import prefetch
+from cals.media.frame import Frame
+
 T = TypeVar("T")
+_AHEAD = 4
+"""Frames that are tracked while others are painted."""
 
 
 def tee(source: Iterable[T], count: int) -> list[Iterator[T]]:
@@ -28,6 +34,14 @@ def tee(source: Iterable[T], count: int) -> list[Iterator[T]]:
             yield queue.popleft()
 
     return [read(queue) for queue in queues]
+
+
+def prefetch_frames(items: Iterator[T], get_frame: Callable[[T], Frame]) -> Generator[T, None, None]:
+    """Iterate over `items` in a thread, up to `_AHEAD` before their reader; not where frames are too large for that."""
+    for first in items:
+        yield first
+        ahead = get_frame(first).count_within(painters.BATCH_BYTES, 2 * _AHEAD) // 2
+        yield from prefetch(items, ahead) if ahead else items
 
 
 def close_with(stages: ExitStack, stage: T) -> T:

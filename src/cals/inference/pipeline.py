@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
 from operator import itemgetter
 
 from cals.arrays import Array
@@ -15,17 +14,16 @@ from cals.inference.cast import Cast, Heartbeat, Items, do_nothing
 from cals.inference.face_cache import FaceCache, FaceRecorder, FaceReplay, describe_video
 from cals.inference.frame_tracker import FrameTracker, TrackedFrame
 from cals.inference.head_policy import has_head_motion
-from cals.inference.iteration import close_with, tee
+from cals.inference.iteration import close_with, prefetch_frames, tee
 from cals.inference.live import ENDLESS_S, LiveUnits, pace_frames
 from cals.inference.mouth_painter import MouthPainter
-from cals.inference.painters import BATCH_BYTES, Painter
+from cals.inference.painters import Painter
 from cals.inference.photo_motion import animate_photo
 from cals.inference.runtime import NamedModel
 from cals.inference.schedule import Schedule
 from cals.inference.speech_track import SpeechTrack
 from cals.inference.stream import NO_SEGMENT, SILENCE, LipFrame, Role, Weight, generate_frames
 from cals.inference.windows import UnitSource, iterate_units
-from cals.media.background import prefetch
 from cals.media.reader import VideoFormat
 from cals.media.source import FrameSource, VideoSource
 from cals.media.timeline import fit_length
@@ -87,7 +85,7 @@ class Pipeline:
                 painters = self._build_painters(cast, units, strengths, recording)
             frames = close_with(stages, source.fit_length(options.length, audio_s))
             weights = [_build_weights(part, options) for part in parts]
-            tracked = _track_ahead(stages, cast.track(frames), self._batch)
+            tracked = close_with(stages, prefetch_frames(cast.track(frames), lambda items: items[0].frame))
             lip_frames = self._render(source, cast, tracked, painters, weights, self._batch)
             end_s = Fraction(0)
             for lip_frame in animate_photo(lip_frames) if options.alive else lip_frames:
@@ -257,14 +255,6 @@ class Pipeline:
         from cals.inference.heads import crop_to_face
 
         return crop_to_face(own_items, self._model.network.crop_px)
-
-
-def _track_ahead(stages: ExitStack, tracked: Iterator[Items], batch: int) -> Iterator[Items]:
-    """Track half a batch ahead in a thread, while another is painted; not where frames are too large for that."""
-    for first in tracked:
-        depth = first[0].frame.count_within(BATCH_BYTES, batch) // 2
-        return chain([first], close_with(stages, prefetch(tracked, depth)) if depth else tracked)
-    return tracked
 
 
 def _build_weights(part: Part, options: GenerateOptions) -> dict[str, Weight]:
