@@ -62,6 +62,17 @@ def test_it_has_no_steps_and_ends_with_the_frame() -> None:
     assert np.array_equal(cut[:100, :70], found[:100, :70])
 
 
+def test_its_sides_retreat_where_the_source_is_turned_otherwise_but_neither_chin_nor_lips() -> None:
+    found = [build_moving_face_mask(points(0.0), points(6.0), AS_IT_IS, 128, 128, deg) for deg in (0, 2, -7, 20, 90)]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[3], found[4])
+    covered = [np.mean([at(one, points(0.0), index) for index in JAW]) for one in found]
+    assert covered[0] > covered[2] + 0.1
+    assert covered[2] > covered[3] + 0.05
+    for face in (points(0.0), points(6.0)):
+        assert min(at(found[3], face, index) for index in (*MOUTH_OUTER, CHIN)) > 0.8
+
+
 @pytest.mark.parametrize("open_px", [0.0, 11.0])
 def test_the_lips_mask_holds_them_and_what_is_between_but_no_chin(open_px: float) -> None:
     face = points(open_px)

@@ -60,7 +60,7 @@ def test_a_face_at_the_limit_does_not_flicker() -> None:
 
 @pytest.mark.parametrize("deg", [-60, -30, 0, 20, 45])
 def test_turn_is_measured_to_either_side(deg: float) -> None:
-    assert measure_yaw_deg(turn_face(deg)) == pytest.approx(abs(deg), abs=1e-3)
+    assert measure_yaw_deg(turn_face(deg)) == pytest.approx(deg, abs=1e-3)
 
 
 def test_a_mouth_fades_as_the_head_turns() -> None:

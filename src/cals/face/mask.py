@@ -1,5 +1,6 @@
 """Soft masks of the region in which the generated face replaces the original one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -32,6 +33,9 @@ _CHIN_LINE = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365)
 """The part of the jaw that moves with the mouth."""
 _CHEEK_MARGIN = 0.05
 """The fade begins this far above the line of the cheeks, in inter-ocular distances."""
+_TURN_INSET, _FREE_TURN_DEG, _MAX_TURN_INSET = 0.035, 2.0, 0.25
+"""How much further inside the sides end for each degree that the head is turned otherwise in the source, beyond the
+second; the mesh follows the outline of a turned head only roughly, and the source's background would show."""
 _CHEEK_INSET, _CHIN_OUTSET, _EDGE_FEATHER = 0.03, 0.05, 0.15
 """Edge of a moved face: distance inside the outline of the cheeks, distance outside that of the chin, and width of
 the fade; in inter-ocular distances."""
@@ -64,23 +68,30 @@ def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, wid
 
 
 def build_moving_face_mask(
-    landmarks: NDArray[Any], target: NDArray[Any], transform: CropTransform, width: int, height: int
+    landmarks: NDArray[Any],
+    target: NDArray[Any],
+    transform: CropTransform,
+    width: int,
+    height: int,
+    turn_deg: float = 0.0,
 ) -> F32:
     """Build a soft mask [size size] for a face [468 2+] whose lower part moves to `target` [468 2+], in crop pixels.
 
     Unlike `build_lower_face_mask` it covers the outline of jaw and cheeks, and the chin before and after: with a jaw
     that stays, viewers and lip readers still see the old mouth. Towards the eyes both fade over the same width.
+    `turn_deg` is the difference in yaw to the face that the pixels come from: the larger, the more of the sides stays.
     """
     size = transform.size_px
     points, moved = (np.asarray(part[:, :2], dtype=np.float64) for part in (landmarks, target))
     unit = measure_inter_ocular_px(points)
+    inset = unit * min(_TURN_INSET * max(abs(turn_deg) - _FREE_TURN_DEG, 0.0), _MAX_TURN_INSET)
     edge, chins = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
     cheeks = points[list(_CHEEKS)] - _CHEEK_MARGIN * unit * _compute_down_axis(points)
-    cv2.fillPoly(
-        edge, [_to_fixed_point(np.concatenate([points[list(_JAW)], cheeks]))], 255, cv2.LINE_AA, _SUBPIXEL_BITS
-    )
+    outline = np.concatenate([_draw_in_sides(points, _JAW, inset), cheeks])
+    cv2.fillPoly(edge, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     for face in (points, moved):
-        cv2.fillPoly(chins, [_to_fixed_point(face[[*_CHIN_LINE, 291, 61]])], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        outline = np.concatenate([_draw_in_sides(face, _CHIN_LINE, inset), face[[291, 61]]])
+        cv2.fillPoly(chins, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     edge = np.maximum(
         cv2.erode(edge, _build_disc(_CHEEK_INSET * unit)), cv2.dilate(chins, _build_disc(_CHIN_OUTSET * unit))
     )
@@ -90,6 +101,15 @@ def build_moving_face_mask(
         * below
         * _build_limit_mask(points, unit, transform, width, height)
     )
+
+
+def _draw_in_sides(points: NDArray[np.float64], outline: Sequence[int], inset_px: float) -> NDArray[np.float64]:
+    """Return the points of an outline, those beside the chin moved towards the middle of the face, the chin not."""
+    down = _compute_down_axis(points)
+    across = np.array([down[1], -down[0]])
+    offset = (points[list(outline)] - points[CHIN]) @ across
+    share = np.clip(2 * np.abs(offset) / max(float(np.ptp(offset)), 1e-6), 0, 1)
+    return np.asarray(points[list(outline)] - (np.sign(offset) * share * inset_px)[:, None] * across)
 
 
 def build_lip_mask(landmarks: NDArray[Any], size: int) -> F32:

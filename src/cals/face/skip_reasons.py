@@ -44,13 +44,13 @@ def check_framing(landmarks: NDArray[Any], width: int, height: int, *, was_skipp
 
 
 def measure_yaw_deg(landmarks: NDArray[Any]) -> float:
-    """Measure the absolute yaw of a mesh [468 3] in degrees, 0 from the front."""
+    """Measure the yaw of a mesh [468 3] in degrees, 0 from the front, above 0 with the picture's right eye further."""
     eye_axis = (landmarks[263] - landmarks[33]).astype(np.float64)
-    return float(np.degrees(np.arctan2(abs(eye_axis[2]), np.hypot(eye_axis[0], eye_axis[1]))))
+    return float(np.degrees(np.arctan2(eye_axis[2], np.hypot(eye_axis[0], eye_axis[1]))))
 
 
 def compute_yaw_opacity(landmarks: NDArray[Any]) -> float:
     """Compute the opacity 0..1 of a mouth in this mesh [468 3]: 1, falling to 0 as the head turns away."""
     start, end = YAW_FADE_DEG
-    remaining = float(np.clip((end - measure_yaw_deg(landmarks)) / (end - start), 0, 1))
+    remaining = float(np.clip((end - abs(measure_yaw_deg(landmarks))) / (end - start), 0, 1))
     return remaining * remaining * (3 - 2 * remaining)

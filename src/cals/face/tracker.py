@@ -327,7 +327,7 @@ class FaceTracker:
 
     def _is_turned_away(self, fit: MeshFit, picture: Picture) -> bool:
         """Return whether the yaw exceeds the mesh's range; once it does, until the face is surely frontal again."""
-        turn_deg = measure_yaw_deg(fit.landmarks)
+        turn_deg = abs(measure_yaw_deg(fit.landmarks))
         if self._skip_reason != TURNED_AWAY:
             return turn_deg >= YAW_FADE_DEG[1]
         # the mesh of a profile may look frontal: the detector has to agree with the mesh

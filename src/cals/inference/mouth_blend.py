@@ -9,6 +9,7 @@ from cals.arrays import Array, get_namespace, to_numpy
 from cals.face.detector import FaceDetector
 from cals.face.mask import build_lip_mask, build_moving_face_mask
 from cals.face.read_back import read_back
+from cals.face.skip_reasons import measure_yaw_deg
 from cals.face.transfer import SourceFace, collect_outer_lips, transfer_pixels
 from cals.inference.frame_tracker import TrackedFrame, View
 from cals.models.geometry import MeshGeometry
@@ -45,10 +46,20 @@ class MouthBlend:
             (source.at_crop_resolution if reduced else source, flow, share)
             for source, flow, share in zip(self.sources, flows, self._compute_shares(target_points), strict=True)
         ]
-        mask = build_moving_face_mask(self.view.landmarks, target_points, transform, picture.width, picture.height)
+        mask = build_moving_face_mask(
+            self.view.landmarks, target_points, transform, picture.width, picture.height, self._compute_turn_deg()
+        )
         inner = target_points, estimate_hidden_share(to_numpy(self.landmarks[0]), target_points)
         lips = collect_outer_lips(self.view.landmarks, target_points)
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
+
+    def _compute_turn_deg(self) -> float:
+        """Compute by how much the head's yaw differs from that in the sources, in the mean by their weights."""
+        source_deg = sum(
+            weight * measure_yaw_deg(landmarks)
+            for weight, landmarks in zip(self.weights, to_numpy(self.landmarks), strict=True)
+        )
+        return measure_yaw_deg(self.view.landmarks) - source_deg
 
     def _compute_shares(self, target: F32) -> list[float | F32]:
         """Compute the share of each source: only skin fades, for two mouths at once would be seen as two."""
