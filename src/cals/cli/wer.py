@@ -37,6 +37,8 @@ class WerOptions:
     """Seeds of the corruption; every clip is corrupted and read once for each."""
     beam: int = 40
     """Sentences that the search keeps."""
+    ctc_weight: float = 0.1
+    """Weight of CTC in the search, 0 to 1; 1 reads by CTC alone, where a decoder has not learnt to end sentences yet."""
     language_weight: float = 0.5
     """Weight of the language model that each recogniser carries."""
     withhold: bool = False
@@ -76,7 +78,7 @@ def wer(options: Annotated[WerOptions, tyro.conf.arg(name="")]) -> None:
         snrs_db=options.snrs_db,
         seeds=options.seeds,
         withhold=options.withhold,
-        beam=BeamConfig(beam=options.beam, language_weight=options.language_weight),
+        beam=BeamConfig(beam=options.beam, ctc_weight=options.ctc_weight, language_weight=options.language_weight),
     )
     job = WerJob(
         corpus=options.corpus,
