@@ -5,14 +5,14 @@
 Every run is in a process of its own, so that its peak memory is its own, and all versions take turns; times are
 medians over the rounds, without the start of Python and the loading of the model. The look-ahead over the first 20
 seconds is included, so its share falls with length. `--against` takes the `src` folder of another commit
-(`git worktree add OTHER COMMIT`); the ratio is that of wall times, the median over the rounds.
-`stages.py` tells where the time goes.
+(`git worktree add OTHER COMMIT`); the ratio is wall time over that of this version, the median over the rounds.
+`stages.py` tells where the time goes. Needs Linux.
 """
 
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,7 @@ from cals import LipSync, hub
 from scenes import SPEECH, write_scene
 
 FPS = 25
-HERE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 def measure(model: str, video: Path, out: Path) -> dict[str, float]:
@@ -33,7 +33,9 @@ def measure(model: str, video: Path, out: Path) -> dict[str, float]:
     wall, processor = time.perf_counter(), time.process_time()
     frames = lips.generate(video, SPEECH, out, length="video", force=True, provenance=False).frames
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # getrusage would give the peak of the process that started this one, where that is higher
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    peak_mb = int(peak[1]) / 1024 if peak else float("nan")
     return {"wall": 1000 * wall / frames, "processor": 1000 * processor / frames, "peak MB": peak_mb}
 
 
@@ -48,7 +50,8 @@ def measure_in_process(source: Path, options: argparse.Namespace, video: Path) -
         str(video),
         str(video.parent / "out.mp4"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(source.resolve())}
+    paths = [str(source.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     result: dict[str, float] = json.loads(run.stdout)
     return result
@@ -67,7 +70,7 @@ def main() -> None:
     if options.worker:
         print(json.dumps(measure(options.model, *options.worker)))
         return
-    versions = {"this": HERE} | ({} if options.against is None else {"other": options.against})
+    versions = {"this": SOURCE} | ({} if options.against is None else {"other": options.against})
     print("| size | version | wall, ms a frame | processor, ms | frames/s | x real time | peak MB | ratio |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Benchmarks are run by hand, so that nobody else notices when what they measure has been renamed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,12 @@ def run(name: str, *arguments: str) -> str:
     """Run a benchmark of this source tree, and return what it prints."""
     environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent / "src")}
     command = [sys.executable, str(FOLDER / name), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if "No module named" in done.stderr:
-        pytest.skip(done.stderr.splitlines()[-1])  # an extra
-    assert not done.returncode, done.stderr
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    missing = re.search(r"No module named '(\w+)", process.stderr)
+    if process.returncode and missing and missing[1] != "cals" and not (FOLDER / f"{missing[1]}.py").exists():
+        pytest.skip(f"{name} needs {missing[1]}, of an extra")
+    assert not process.returncode, process.stderr
+    return process.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,5 +39,5 @@ def test_make_bench_prints_its_table() -> None:
 
 def test_stages_are_measured() -> None:
     rows = run("stages.py", "--heights", "288", "--seconds", "1").splitlines()
-    assert not [row for row in rows if "drawing of mouths" in row and " 0.0 " in row]
-    assert rows[-1].startswith("| all")
+    milliseconds = {cells[1].strip(): float(cells[2]) for cells in (row.split("|") for row in rows[2:])}
+    assert min(milliseconds[stage] for stage in ("drawing of mouths", "flow", "encoding", "all")) > 0

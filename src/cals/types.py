@@ -103,7 +103,7 @@ def invert_affine(matrix: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def compute_scale(matrix: NDArray[Any]) -> float:
-    """Compute by how much an affine matrix [2 3] enlarges lengths, in the mean over all directions."""
+    """Compute by how much an affine matrix [2 3] enlarges lengths: the square root of the ratio of areas."""
     (a, b), (c, d) = matrix[:, :2].tolist()
     return float(abs(a * d - b * c) ** 0.5)
 

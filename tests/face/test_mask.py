@@ -73,6 +73,16 @@ def test_its_sides_retreat_where_the_source_is_turned_otherwise_but_neither_chin
         assert min(at(found[3], face, index) for index in (*MOUTH_OUTER, CHIN)) > 0.8
 
 
+@pytest.mark.parametrize("deg", [-27.0, 0.0, 27.0])
+def test_the_lips_of_a_turned_head_are_in_it_whatever_the_source(deg: float) -> None:
+    angle, before, after = np.radians(deg), points(2.0), points(9.0)
+    for face in (before, after):
+        face[:, 0] = 64 + (face[:, 0] - 64) * np.cos(angle)
+    found = build_moving_face_mask(before, after, AS_IT_IS, 128, 128, 20.0)
+    for face in (before, after):
+        assert min(at(found, face, index) for index in MOUTH_OUTER) > 0.9
+
+
 @pytest.mark.parametrize("open_px", [0.0, 11.0])
 def test_the_lips_mask_holds_them_and_what_is_between_but_no_chin(open_px: float) -> None:
     face = points(open_px)

@@ -1,15 +1,32 @@
 """One source for several readers, without the memory of what each has read."""
 
+import threading
 import weakref
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from cals.inference.iteration import close_with, tee
+from cals.inference.iteration import close_with, prefetch_frames, tee
 
 
 class Item:
     pass
+
+
+class Picture(Item):
+    """A frame of which `held` may wait in a thread."""
+
+    def __init__(self, held: int = 8) -> None:
+        self.held = held
+
+    def count_within(self, memory_bytes: int, most: int) -> int:
+        assert memory_bytes > 0
+        return max(1, min(self.held, most))
+
+
+def read_pictures(source: Iterator[Picture]) -> Generator[Picture, None, None]:
+    return prefetch_frames(source, lambda picture: picture)  # type: ignore[arg-type,return-value]
 
 
 def test_each_iterator_yields_all_in_order() -> None:
@@ -73,3 +90,41 @@ def test_stages_are_closed_in_reverse() -> None:
         close_with(stages, Stage("second"))
         assert close_with(stages, [1]) == [1]
     assert closed == ["second", "first"]
+
+
+@pytest.mark.parametrize("held", [1, 2, 8])
+def test_frames_are_made_ahead_in_order_and_let_go(held: int) -> None:
+    alive: list[weakref.ref[Picture]] = []
+
+    def source() -> Iterator[Picture]:
+        for _ in range(60):
+            picture = Picture(held)
+            alive.append(weakref.ref(picture))
+            yield picture
+            del picture
+
+    threads = threading.active_count()
+    count = 0
+    for picture in read_pictures(source()):
+        assert alive[count]() is picture
+        assert sum(ref() is not None for ref in alive) <= held // 2 + 4
+        count += 1
+    del picture
+    assert count == 60
+    assert not [ref for ref in alive if ref() is not None]
+    assert threading.active_count() == threads
+
+
+def test_closing_stops_the_thread_and_its_errors_are_raised_by_the_reader() -> None:
+    def source() -> Iterator[Picture]:
+        yield Picture()
+        yield Picture()
+        raise OSError("gone")
+
+    threads, pictures = threading.active_count(), read_pictures(source())
+    next(pictures)
+    next(pictures)
+    pictures.close()
+    assert threading.active_count() == threads
+    with pytest.raises(OSError, match="gone"):
+        list(read_pictures(source()))

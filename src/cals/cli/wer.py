@@ -38,7 +38,7 @@ class WerOptions:
     beam: int = 40
     """Sentences that the search keeps."""
     ctc_weight: float = 0.1
-    """Weight of CTC in the search, 0 to 1; 1 reads by CTC alone, where a decoder has not learnt to end sentences yet."""
+    """Weight of CTC in the search, 0 to 1; 1 is CTC alone, for a decoder that has not learnt to end sentences yet."""
     language_weight: float = 0.5
     """Weight of the language model that each recogniser carries."""
     withhold: bool = False

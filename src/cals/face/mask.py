@@ -33,7 +33,7 @@ _CHIN_LINE = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365)
 """The part of the jaw that moves with the mouth."""
 _CHEEK_MARGIN = 0.05
 """The fade begins this far above the line of the cheeks, in inter-ocular distances."""
-_TURN_INSET, _FREE_TURN_DEG, _MAX_TURN_INSET = 0.035, 2.0, 0.25
+_TURN_INSET, _MIN_TURN_DEG, _MAX_TURN_INSET = 0.035, 2.0, 0.25
 """How much further inside the sides end for each degree that the head is turned otherwise in the source, beyond the
 second; the mesh follows the outline of a turned head only roughly, and the source's background would show."""
 _CHEEK_INSET, _CHIN_OUTSET, _EDGE_FEATHER = 0.03, 0.05, 0.15
@@ -61,9 +61,7 @@ def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, wid
     # blurring spreads by half the feather, so the sharp mask is made that much smaller than the outline
     cv2.polylines(canvas, [cheeks_to_chin], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     # in a turned head the far cheek lies behind the mouth, which must be covered nevertheless
-    lips = _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
-    thickness = max(1, round(2 * _LIP_MARGIN * unit))
-    cv2.polylines(canvas, [lips], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    _fill_lips(canvas, points, unit)
     return _blur(canvas, feather) * _build_limit_mask(points, unit, transform, width, height)
 
 
@@ -84,17 +82,19 @@ def build_moving_face_mask(
     size = transform.size_px
     points, moved = (np.asarray(part[:, :2], dtype=np.float64) for part in (landmarks, target))
     unit = measure_inter_ocular_px(points)
-    inset = unit * min(_TURN_INSET * max(abs(turn_deg) - _FREE_TURN_DEG, 0.0), _MAX_TURN_INSET)
+    inset = unit * min(_TURN_INSET * max(abs(turn_deg) - _MIN_TURN_DEG, 0.0), _MAX_TURN_INSET)
     edge, chins = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
     cheeks = points[list(_CHEEKS)] - _CHEEK_MARGIN * unit * _compute_down_axis(points)
-    outline = np.concatenate([_draw_in_sides(points, _JAW, inset), cheeks])
+    outline = np.concatenate([_inset_sides(points, _JAW, inset), cheeks])
     cv2.fillPoly(edge, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     for face in (points, moved):
-        outline = np.concatenate([_draw_in_sides(face, _CHIN_LINE, inset), face[[291, 61]]])
+        outline = np.concatenate([_inset_sides(face, _CHIN_LINE, inset), face[[291, 61]]])
         cv2.fillPoly(chins, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     edge = np.maximum(
         cv2.erode(edge, _build_disc(_CHEEK_INSET * unit)), cv2.dilate(chins, _build_disc(_CHIN_OUTSET * unit))
     )
+    for face in (points, moved):  # in a turned head the far side of the face is close to them
+        _fill_lips(edge, face, unit)
     below = _blur(_draw_lower_half(points, cheeks, size), max(2, round(_FEATHER * unit)))
     return (
         _blur(edge, max(2, round(_EDGE_FEATHER * unit)))
@@ -103,7 +103,7 @@ def build_moving_face_mask(
     )
 
 
-def _draw_in_sides(points: NDArray[np.float64], outline: Sequence[int], inset_px: float) -> NDArray[np.float64]:
+def _inset_sides(points: NDArray[np.float64], outline: Sequence[int], inset_px: float) -> NDArray[np.float64]:
     """Return the points of an outline, those beside the chin moved towards the middle of the face, the chin not."""
     down = _compute_down_axis(points)
     across = np.array([down[1], -down[0]])
@@ -138,6 +138,13 @@ def _fill_hull(canvas: U8, points: NDArray[np.float64], value: int) -> NDArray[A
     hull = np.asarray(cv2.convexHull(_to_fixed_point(points)))
     cv2.fillPoly(canvas, [hull], value, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
     return hull
+
+
+def _fill_lips(canvas: U8, points: NDArray[np.float64], unit: float) -> None:
+    """Fill the lips of a face [468 2], all between them, and a margin that is lost where the canvas is blurred."""
+    hull = _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
+    thickness = max(1, round(2 * _LIP_MARGIN * unit))
+    cv2.polylines(canvas, [hull], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
 
 
 def _build_disc(radius_px: float) -> U8:

@@ -63,17 +63,25 @@ def _count_blocks(matrix: NDArray[Any]) -> int:
 
 def sample_smooth(image: U8, places: NDArray[Any]) -> U8:
     """Sample `image` at places [h w 2], bilinear; the edge is repeated outside."""
-    indices = np.asarray(places - np.float32(0.5), dtype=np.float32)  # cv2 puts pixel centres at whole numbers
-    return np.asarray(
-        cv2.remap(image, indices, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8
-    )
+    return _sample(image, places, cv2.INTER_LINEAR)
 
 
 def sample_sharp(image: U8, places: NDArray[Any]) -> U8:
-    """Sample `image` at places [h w 2], as sharp as a bicubic filter at little more than half its cost; see `warp`."""
+    """Sample `image` at places [h w 2], as sharp as a bicubic filter; the edge is repeated outside.
+
+    Enlarging the image takes half the time of cv2's filter, unless there are much fewer places than pixels; see `warp`.
+    """
+    if image[..., 0].size > 2 * places[..., 0].size:
+        return _sample(image, places, cv2.INTER_CUBIC)
     factor = _CUBIC_FACTORS[0]
     enlarged = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
     return sample_smooth(enlarged, places * np.float32(factor))
+
+
+def _sample(image: U8, places: NDArray[Any], filter_code: int) -> U8:
+    indices = np.asarray(places - np.float32(0.5), dtype=np.float32)  # cv2 puts pixel centres at whole numbers
+    sampled = cv2.remap(image, indices, np.empty(0), filter_code, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, dtype=np.uint8)
 
 
 def average_blocks(image: NDArray[Any], blocks: int) -> NDArray[Any]:

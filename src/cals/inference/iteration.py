@@ -1,4 +1,4 @@
-"""Iterators in stages: one source for several readers, and stages that are closed in order."""
+"""Iterators in stages: one source for several readers, items made in a thread, and stages closed in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -11,7 +11,7 @@ from cals.media.frame import Frame
 
 T = TypeVar("T")
 _AHEAD = 4
-"""Frames that are tracked while others are painted."""
+"""Frames that are tracked before they are asked for."""
 
 
 def tee(source: Iterable[T], count: int) -> list[Iterator[T]]:
@@ -37,10 +37,14 @@ def tee(source: Iterable[T], count: int) -> list[Iterator[T]]:
 
 
 def prefetch_frames(items: Iterator[T], get_frame: Callable[[T], Frame]) -> Generator[T, None, None]:
-    """Iterate over `items` in a thread, up to `_AHEAD` before their reader; not where frames are too large for that."""
-    for first in items:
-        yield first
-        ahead = get_frame(first).count_within(painters.BATCH_BYTES, 2 * _AHEAD) // 2
+    """Iterate over `items` in a thread, after the first one.
+
+    The thread is `_AHEAD` items before their reader, fewer where frames are large; where they are huge there is none.
+    """
+    for item in items:
+        ahead = get_frame(item).count_within(painters.BATCH_BYTES, 2 * _AHEAD) // 2
+        yield item
+        del item
         yield from prefetch(items, ahead) if ahead else items
 
 

@@ -54,12 +54,12 @@ class MouthBlend:
         return transfer_pixels(picture, transform, self.view.crop, mask, lips, sources, strength, inner)
 
     def _compute_turn_deg(self) -> float:
-        """Compute by how much the head's yaw differs from that in the sources, in the mean by their weights."""
-        source_deg = sum(
-            weight * measure_yaw_deg(landmarks)
+        """Compute by how much the head's yaw differs from that in the sources: the mean of the differences' sizes."""
+        own_deg = measure_yaw_deg(self.view.landmarks)
+        return sum(
+            weight * abs(own_deg - measure_yaw_deg(landmarks))
             for weight, landmarks in zip(self.weights, to_numpy(self.landmarks), strict=True)
         )
-        return measure_yaw_deg(self.view.landmarks) - source_deg
 
     def _compute_shares(self, target: F32) -> list[float | F32]:
         """Compute the share of each source: only skin fades, for two mouths at once would be seen as two."""

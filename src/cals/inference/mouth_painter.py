@@ -136,7 +136,11 @@ class MouthPainter(Painter):
             )
         flows = compute_flows(mesh, drawings, target)
         with ThreadPoolExecutor(min(_DRAWING_THREADS, count_threads())) as pool:  # cheap to start for a batch
-            return list(pool.map(MouthBlend.render_patch, drawings, target, flows, strengths))
+            tasks = [
+                pool.submit(drawing.render_patch, *arguments)
+                for drawing, *arguments in zip(drawings, target, flows, strengths, strict=True)
+            ]
+            return [task.result() for task in tasks]
 
     def _estimate_correction(
         self, detector: FaceDetector, bank: MouthBank, drawings: list[MouthBlend], target: Array

@@ -15,7 +15,7 @@ _OVERSAMPLING = 4
 _MIN_AREA = 1e-3  # of a triangle, in square pixels: below this its affine map is not defined
 _RIM_PX = 1.0
 """Largest extrapolation outside a triangle. Triangles are drawn slightly too large, and slivers extrapolate badly."""
-_STILL = np.array([1, 0, 0, 1, 0, 0, -np.inf, -np.inf, np.inf, np.inf], dtype=np.float32)
+_IDENTITY = np.array([1, 0, 0, 1, 0, 0, -np.inf, -np.inf, np.inf, np.inf], dtype=np.float32)
 """The map of a pixel that no triangle covers: the row after those of the triangles, which index -1 selects."""
 
 
@@ -94,7 +94,7 @@ def compute_source_grid(target: Array, source: Array, triangles: Array, covering
     shift = origins[:, :, 0] - (corners[:, :, :1] @ linear)[:, :, 0]
     bounds = [xp.amin(origins, 2) - _RIM_PX, xp.amax(origins, 2) + _RIM_PX]
     affine = xp.concatenate([linear.reshape(*linear.shape[:-2], 4), shift, *bounds], -1)  # [b n 10]
-    affine = xp.concatenate([affine, convert_like(_STILL, affine) + xp.zeros_like(affine[:, :1])], 1)
+    affine = xp.concatenate([affine, convert_like(_IDENTITY, affine) + xp.zeros_like(affine[:, :1])], 1)
     rows = affine[convert_like(np.arange(len(target))[:, None, None], covering), covering]
     centres = convert_like(build_pixel_centres(*covering.shape[1:]), target)
     sources = centres[..., :1] * rows[..., 0:2] + centres[..., 1:] * rows[..., 2:4] + rows[..., 4:6]

@@ -13,7 +13,7 @@ from cals.data.synthetic.people import FRAME_PX, Appearance, Scene
 from cals.data.synthetic.texture import map_to_texture, paint_texture
 from cals.face.landmarks import MOUTH_INNER, OVAL, measure_inter_ocular_px
 from cals.nn.warp import compute_source_grid, draw_triangles, sample_grid
-from cals.types import F32, U8, apply_affine
+from cals.types import F32, U8, apply_affine, compute_scale
 
 _SUPERSAMPLING = 2
 """Pictures are drawn so many times larger, then reduced."""
@@ -43,7 +43,7 @@ class Portrait:
         """Render the face with these points [468 3] in the frame, through the map frame -> picture [size size 3]."""
         fine = size_px * _SUPERSAMPLING
         matrix = matrix * _SUPERSAMPLING
-        vertices = np.column_stack([apply_affine(matrix, points[:, :2]), points[:, 2] * _compute_scale(matrix)])
+        vertices = np.column_stack([apply_affine(matrix, points[:, :2]), points[:, 2] * compute_scale(matrix)])
         shift = matrix.copy()  # cv2 counts pixel centres as whole numbers
         shift[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
         flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
@@ -163,10 +163,6 @@ def _compute_axes(vertices: F64) -> tuple[F64, F64]:
     across = vertices[263, :2] - vertices[33, :2]
     across = across / np.linalg.norm(across)
     return across, np.array([-across[1], across[0]])
-
-
-def _compute_scale(matrix: F64) -> float:
-    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
 def _to_fixed_point(points: F64) -> NDArray[np.int32]:
