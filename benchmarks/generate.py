@@ -52,6 +52,8 @@ def measure_in_process(source: Path, options: argparse.Namespace, video: Path) -
     ]
     paths = [str(source.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if (source / "cals" / "cli" / "process.py").exists():  # as its command does; older versions did not
+        environment.setdefault("OMP_WAIT_POLICY", "passive")
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     result: dict[str, float] = json.loads(run.stdout)
     return result

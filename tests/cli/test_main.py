@@ -1,5 +1,6 @@
 """The command as a whole: what it prints and how it ends, whatever it is given."""
 
+import os
 import subprocess
 import sys
 
@@ -76,3 +77,33 @@ def test_version(arguments):
     result = subprocess.run([sys.executable, *arguments, "--version"], capture_output=True, text=True, check=True)
     assert result.stdout == f"cals {cals.__version__}\n"
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "after"),
+    [
+        (["doctor"], None, "passive"),
+        (["doctor"], "active", "active"),
+        (["train"], None, None),
+    ],
+)
+def test_threads_of_a_process_sleep_before_torch_starts_them(monkeypatch, arguments, before, after) -> None:
+    policies: list[str | None] = []
+
+    def command() -> None:
+        policies.append(os.environ.get("OMP_WAIT_POLICY"))
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if before is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    monkeypatch.setattr(cli, "COMMANDS", {arguments[0]: command, "other": command})
+    monkeypatch.setattr(cli.process, "freeze_imports", lambda: None)  # of this process it would be for good
+    monkeypatch.setattr(sys, "argv", ["cals", *arguments])
+    cli.main()
+    assert policies == [after]
+    os.environ.pop("OMP_WAIT_POLICY", None)
+
+
+def test_the_command_does_not_import_torch_before_it_sets_that() -> None:
+    code = "import sys, cals.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

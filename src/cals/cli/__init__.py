@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 import cals
-from cals.cli import heap, hints, interrupt
+from cals.cli import hints, interrupt, process
 from cals.cli.ablation import ablation
 from cals.cli.batch import batch
 from cals.cli.compare import compare
@@ -68,13 +68,17 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "models": models,
     "doctor": doctor,
 }
+_TRAINING = (["train"], ["ablation"], ["compare"])
+"""Commands that leave the cores to torch, whose threads may wait for each other as they like."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; one line on stderr and exit 1 for any error, 2 for wrong usage, 130 for Ctrl-C."""
     if arguments is None:  # a process of its own
-        heap.freeze_imports()
+        process.freeze_imports()
         arguments = sys.argv[1:]
+        if arguments[:1] not in _TRAINING:
+            process.avoid_busy_waiting()
     arguments = list(arguments)
     debug = "--debug" in arguments
     if debug:
@@ -85,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     hint = hints.find_hint(arguments, COMMANDS)
     if hint is not None:
         _fail(hint, status=2)
-    heap.bound_heap()
+    process.bound_heap()
     interrupt.install()
     console = Console(stderr=True)
     logging.basicConfig(

@@ -1,7 +1,8 @@
-"""Memory settings of the process."""
+"""Settings of the process: memory, garbage collection and threads."""
 
 import ctypes
 import gc
+import os
 import sys
 from contextlib import suppress
 
@@ -29,3 +30,12 @@ def freeze_imports() -> None:
     Each collection would otherwise look at 200 000 objects of torch and others, for a fifth of a second.
     """
     gc.freeze()
+
+
+def avoid_busy_waiting() -> None:
+    """Let idle threads of torch sleep; it has to be called before torch is imported, and a setting of the user stays.
+
+    By default they spin for a while after each operation, on the core that decoding, tracking, drawing and encoding
+    need: of `cals generate` at 720p on two cores that takes a third of the processor time and a fifth of the wall time.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
