@@ -204,6 +204,23 @@ def test_of_mouths_of_one_shape_that_with_the_right_look_is_nearest(mesh: FaceMe
     torch.testing.assert_close(copy._appearance, bank._appearance)
 
 
+def test_a_restored_bank_goes_on_like_the_one_it_was_made_of(
+    decoder: MeshDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored pixels take twice the memory, which must not thin the bank earlier."""
+    faces = clip("anna", 60, 1)
+    bank = MouthBank(decoder, SourceCosts())
+    bank.add(draw_frames(faces[:40]))
+    copy = MouthBank.from_arrays(decoder, SourceCosts(), bank.export_arrays())
+    assert copy.sources[0].nbytes > bank.sources[0].nbytes
+    monkeypatch.setattr(mouth_bank, "BANK_BYTES", 50 * bank.sources[0].nbytes)
+    for one in (bank, copy):
+        one.add(draw_frames(faces[40:], first=40))
+    assert 30 < len(bank.sources) < 60
+    assert len(copy.sources) == len(bank.sources)
+    torch.testing.assert_close(copy.landmarks, bank.landmarks)
+
+
 def test_a_mouth_that_has_to_be_torn_open_costs_more(decoder: MeshDecoder) -> None:
     faces = clip("anna", 60, 1)
     costs = []

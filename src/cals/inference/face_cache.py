@@ -28,7 +28,7 @@ from cals.types import Box, CropTransform, TrackedFace
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 LIMIT_BYTES = 4 << 30
 """Size of the folder; beyond it the files that were not used for the longest time are removed."""
 _CHUNK_FRAMES = 256

@@ -46,6 +46,8 @@ class _Arrays:
     light: F32 = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     patches: F32 = field(default_factory=lambda: np.zeros((0, PATCH_VALUES), np.float32))
     times_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    nbytes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Memory of the sources as they were cut; restored ones take more, and the limit must not depend on that."""
 
 
 class MouthBank:
@@ -83,7 +85,9 @@ class MouthBank:
         arrays.light = np.concatenate([arrays.light, np.stack([measure_light(view.crop) for _, view in new])])
         times_s = np.array([float(frame.source_s) for frame, _ in new])
         arrays.times_s = np.concatenate([arrays.times_s, times_s])
-        self.sources += [build_source_face(frame, view.transform, view.crop) for frame, view in new]
+        sources = [build_source_face(frame, view.transform, view.crop) for frame, view in new]
+        self.sources += sources
+        arrays.nbytes = np.concatenate([arrays.nbytes, [source.nbytes for source in sources]])
         if self._speaker is None or len(self._fit_landmarks) >= 2 * self._fit_count:
             self.fit()
         else:
@@ -99,6 +103,7 @@ class MouthBank:
             "landmarks": arrays.landmarks,
             "light": arrays.light,
             "times_s": arrays.times_s,
+            "nbytes": arrays.nbytes,
             "span_s": np.array([self._first_s, self._latest_s]),
             "fit_landmarks": np.stack(self._fit_landmarks),
             "crops": np.stack([source.crop for source in sources]),
@@ -111,7 +116,7 @@ class MouthBank:
     def from_arrays(cls, decoder: MotionDecoder, costs: SourceCosts, values: Mapping[str, NDArray[Any]]) -> "MouthBank":
         """Build the bank that `export_arrays` described."""
         bank = cls(decoder, costs)
-        bank._arrays = _Arrays(**{name: values[name] for name in ("landmarks", "light", "times_s")})
+        bank._arrays = _Arrays(**{name: values[name] for name in ("landmarks", "light", "times_s", "nbytes")})
         bank._first_s, bank._latest_s = values["span_s"].tolist()
         bank._fit_landmarks = list(values["fit_landmarks"])
         ends = np.cumsum(values["sizes"].prod(axis=1))[:-1]
@@ -205,7 +210,7 @@ class MouthBank:
 
     def _thin(self) -> None:
         """Drop mouths similar to others when there are more than memory allows."""
-        limit = min(BANK_COUNT, BANK_BYTES // max(source.nbytes for source in self.sources))
+        limit = min(BANK_COUNT, BANK_BYTES // int(self._arrays.nbytes.max()))
         if len(self.sources) <= limit:
             return
         count = round((1 - _REDUNDANT_SHARE) * limit)
@@ -217,7 +222,7 @@ class MouthBank:
 
     def _select(self, indices: list[int]) -> None:
         arrays = self._arrays
-        for name in ("landmarks", "light", "patches", "times_s"):
+        for name in ("landmarks", "light", "patches", "times_s", "nbytes"):
             setattr(arrays, name, getattr(arrays, name)[indices])
         self.sources = [self.sources[i] for i in indices]
 
