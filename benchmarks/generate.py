@@ -12,7 +12,6 @@ seconds is included, so its share falls with length. `--against` takes the `src`
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from statistics import median
 
 from cals import LipSync, hub
+from memory import read_memory_mb
 from scenes import SPEECH, write_scene
 
 FPS = 25
@@ -33,10 +33,7 @@ def measure(model: str, video: Path, out: Path) -> dict[str, float]:
     wall, processor = time.perf_counter(), time.process_time()
     frames = lips.generate(video, SPEECH, out, length="video", force=True, provenance=False).frames
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    # getrusage would give the peak of the process that started this one, where that is higher
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    peak_mb = int(peak[1]) / 1024 if peak else float("nan")
-    return {"wall": 1000 * wall / frames, "processor": 1000 * processor / frames, "peak MB": peak_mb}
+    return {"wall": 1000 * wall / frames, "processor": 1000 * processor / frames, "peak MB": read_memory_mb()[1]}
 
 
 def measure_in_process(source: Path, options: argparse.Namespace, video: Path) -> dict[str, float]:

@@ -9,7 +9,6 @@ needs Linux.
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from memory import read_memory_mb
 from scenes import SPEECH, enlarge_scene, repeat_scene, write_scene
 
 SIZE, RATE, SCENE_S = (1920, 1080), Fraction(25), 30
@@ -41,16 +41,15 @@ def write_speech(path: Path, source: Path, seconds: float) -> None:
         out.mux(stream.encode(None))
 
 
-def watch_memory(process: subprocess.Popen[bytes], log: Path, period_s: float = 0.5) -> int:
-    """Resident bytes at most; a line a minute in `log`."""
-    start, peak, next_line = time.monotonic(), 0, 0.0
+def watch_memory(process: subprocess.Popen[bytes], log: Path, period_s: float = 0.5) -> float:
+    """Resident megabytes at most; a line a minute in `log`."""
+    start, peak, next_line = time.monotonic(), 0.0, 0.0
     with log.open("w") as lines:
         while process.poll() is None:
-            state = Path(f"/proc/{process.pid}/status").read_text()
-            sizes = {name: int(kb) << 10 for name, kb in re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", state)}
-            peak = max(peak, sizes.get("VmHWM", 0))
+            memory_mb, highest_mb = read_memory_mb(process.pid)
+            peak = max(peak, highest_mb)
             if time.monotonic() - start >= next_line:
-                line = {"s": round(time.monotonic() - start), "mb": sizes.get("VmRSS", 0) >> 20, "peak_mb": peak >> 20}
+                line = {"s": round(time.monotonic() - start), "mb": int(memory_mb), "peak_mb": int(peak)}
                 lines.write(json.dumps(line) + "\n")
                 lines.flush()
                 next_line += 60
@@ -102,7 +101,7 @@ def main() -> None:
         peak = watch_memory(process, options.log)
         if process.returncode:
             sys.exit(process.returncode)
-        print(json.dumps({"wall_s": time.monotonic() - start, "peak_mb": peak >> 20, **measure_times(out)}, indent=1))
+        print(json.dumps({"wall_s": time.monotonic() - start, "peak_mb": int(peak), **measure_times(out)}, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ at which its own sound begins: half a second of sound after it, then what it tak
 """
 
 import argparse
-import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import numpy.typing as npt
 
 from cals import LipSync, hub
 from cals.media import load_mono
+from memory import read_memory_mb
 from scenes import SPEECH, enlarge_scene, write_scene
 
 RATE_HZ, CHUNK = 16_000, 320
@@ -35,13 +35,6 @@ def iterate_chunks(minutes: float, start_s: float | None) -> Iterator[npt.NDArra
         if start_s is not None:
             time.sleep(max(0.0, start_s + count * CHUNK / RATE_HZ - time.monotonic()))
         yield next(chunks)
-
-
-def read_memory_mb() -> float:
-    """Return the memory that this process holds now."""
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert match is not None
-    return int(match[1]) / 1024
 
 
 def measure(lips: LipSync, video: Path, minutes: float, *, live: bool) -> str:
@@ -60,7 +53,7 @@ def measure(lips: LipSync, video: Path, minutes: float, *, live: bool) -> str:
     for lip_frame in frames:
         delays.append(time.monotonic() - start_s - float(lip_frame.frame.time_s))
         if len(delays) % 250 == 0:
-            memory_mb.append(read_memory_mb())
+            memory_mb.append(read_memory_mb()[0])
     wall_s, processor_s = time.monotonic() - start_s, time.process_time() - processor_s
     cells = [f"{len(delays) / wall_s:.1f}", f"{1000 * processor_s / len(delays):.1f}"]
     late = [f"{value:.2f}" for value in np.percentile(delays, (50, 95, 100))] if live else ["", "", ""]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cals.face.landmarks import CHIN, LEFT_EYE, MOUTH_OUTER, OVAL, RIGHT_EYE, measure_inter_ocular_px
+from cals.face.sampling import SUBPIXEL_BITS, map_pixel_centres, round_to_subpixels
 from cals.types import F32, U8, CropTransform
 
 _LIP_FEATHER = 0.15
@@ -28,7 +29,6 @@ _EYE_MARGIN = 0.14
 """Least distance from the eye contours, in inter-ocular distances."""
 _BORDER_SHARE = 0.05
 """Border of the crop that is always 0, as a share of its size: no seam where the crop ends."""
-_SUBPIXEL_BITS = 4
 _CHIN_LINE = (136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365)
 """The part of the jaw that moves with the mouth."""
 _CHEEK_MARGIN = 0.05
@@ -56,10 +56,10 @@ def build_lower_face_mask(landmarks: NDArray[Any], transform: CropTransform, wid
     jaw = jaw + reach[:, None] ** 2 * (_CHIN_MARGIN * unit) * down
     feather = max(2, round(_FEATHER * unit))
     canvas = np.zeros((size, size), dtype=np.uint8)
-    cheeks_to_chin = _to_fixed_point(np.concatenate([jaw, points[list(_CHEEKS)]]))
-    cv2.fillPoly(canvas, [cheeks_to_chin], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    cheeks_to_chin = round_to_subpixels(np.concatenate([jaw, points[list(_CHEEKS)]]))
+    cv2.fillPoly(canvas, [cheeks_to_chin], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     # blurring spreads by half the feather, so the sharp mask is made that much smaller than the outline
-    cv2.polylines(canvas, [cheeks_to_chin], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    cv2.polylines(canvas, [cheeks_to_chin], True, 0, thickness=feather, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     # in a turned head the far cheek lies behind the mouth, which must be covered nevertheless
     _fill_lips(canvas, points, unit)
     return _blur(canvas, feather) * _build_limit_mask(points, unit, transform, width, height)
@@ -86,10 +86,10 @@ def build_moving_face_mask(
     edge, chins = np.zeros((size, size), dtype=np.uint8), np.zeros((size, size), dtype=np.uint8)
     cheeks = points[list(_CHEEKS)] - _CHEEK_MARGIN * unit * _compute_down_axis(points)
     outline = np.concatenate([_inset_sides(points, _JAW, inset), cheeks])
-    cv2.fillPoly(edge, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.fillPoly(edge, [round_to_subpixels(outline)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     for face in (points, moved):
         outline = np.concatenate([_inset_sides(face, _CHIN_LINE, inset), face[[291, 61]]])
-        cv2.fillPoly(chins, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.fillPoly(chins, [round_to_subpixels(outline)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     edge = np.maximum(
         cv2.erode(edge, _build_disc(_CHEEK_INSET * unit)), cv2.dilate(chins, _build_disc(_CHIN_OUTSET * unit))
     )
@@ -129,14 +129,14 @@ def _draw_lower_half(points: NDArray[np.float64], cheeks: NDArray[np.float64], s
     ends = [left + reach * side, left + reach * (side + down), right + reach * (down - side), right - reach * side]
     line = np.concatenate([cheeks, np.stack([left, *ends, right])])
     canvas = np.zeros((size, size), dtype=np.uint8)
-    cv2.fillPoly(canvas, [_to_fixed_point(line)], 255, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    cv2.fillPoly(canvas, [round_to_subpixels(line)], 255, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     return canvas
 
 
 def _fill_hull(canvas: U8, points: NDArray[np.float64], value: int) -> NDArray[Any]:
     """Fill the convex hull of points [n 2] in `canvas`, and return it in cv2's fixed point."""
-    hull = np.asarray(cv2.convexHull(_to_fixed_point(points)))
-    cv2.fillPoly(canvas, [hull], value, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    hull = np.asarray(cv2.convexHull(round_to_subpixels(points)))
+    cv2.fillPoly(canvas, [hull], value, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     return hull
 
 
@@ -144,7 +144,7 @@ def _fill_lips(canvas: U8, points: NDArray[np.float64], unit: float) -> None:
     """Fill the lips of a face [468 2], all between them, and a margin that is lost where the canvas is blurred."""
     hull = _fill_hull(canvas, points[list(MOUTH_OUTER)], 255)
     thickness = max(1, round(2 * _LIP_MARGIN * unit))
-    cv2.polylines(canvas, [hull], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+    cv2.polylines(canvas, [hull], True, 255, thickness=thickness, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
 
 
 def _build_disc(radius_px: float) -> U8:
@@ -173,7 +173,7 @@ def _build_limit_mask(
     canvas = np.full((size, size), 255, dtype=np.uint8)
     for eye in (LEFT_EYE, RIGHT_EYE):
         hull = _fill_hull(canvas, points[list(eye)], 0)
-        cv2.polylines(canvas, [hull], True, 0, thickness=4 * feather, lineType=cv2.LINE_AA, shift=_SUBPIXEL_BITS)
+        cv2.polylines(canvas, [hull], True, 0, thickness=4 * feather, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
     rim = max(1, round(_BORDER_SHARE * size))
     edge = np.zeros((size, size), dtype=np.uint8)
     edge[rim:-rim, rim:-rim] = 255
@@ -187,13 +187,6 @@ def _build_frame_mask(transform: CropTransform, width: int, height: int) -> F32:
     corners = transform.to_frame(np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float64))
     if (corners >= 0).all() and (corners <= (width, height)).all():
         return np.ones((size, size), dtype=np.float32)
-    centres, inside = np.arange(size) + 0.5, np.ones((size, size), dtype=np.bool_)
-    for (by_column, by_row, start), limit in zip(transform.inverse, (width, height), strict=True):
-        places = by_column * centres + (by_row * centres + start)[:, None]
-        inside &= (places >= 0) & (places <= limit)
-    return inside.astype(np.float32)
-
-
-def _to_fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Convert to the fixed-point coordinates of cv2, with pixel centres at whole numbers."""
-    return np.rint((points - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    frame = map_pixel_centres(transform.inverse, size, size, np.float64)
+    inside = (frame >= 0) & (frame <= (width, height))
+    return (inside[..., 0] & inside[..., 1]).astype(np.float32)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cals.face.sampling import sample_smooth
 from cals.types import F32, U8
 
 PATCH_PX = (18, 12)
@@ -26,9 +27,7 @@ def sample_patches(crops: U8, places: NDArray[np.floating]) -> F32:
     So neither lamp nor exposure counts. `places` has `PATCH_OVERSAMPLING` samples a pixel, which are averaged.
     """
     patches = np.empty((len(crops), PATCH_PX[1], PATCH_PX[0], 3), np.float32)
-    indices = np.asarray(places - 0.5, np.float32)  # cv2 puts pixel centres at whole numbers
-    for patch, crop, index in zip(patches, crops, indices, strict=True):
-        fine = cv2.remap(crop, index, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        patch[:] = cv2.resize(fine, PATCH_PX, interpolation=cv2.INTER_AREA)
+    for patch, crop, crop_places in zip(patches, crops, places, strict=True):
+        patch[:] = cv2.resize(sample_smooth(crop, crop_places), PATCH_PX, interpolation=cv2.INTER_AREA)
         patch /= max(255 * float(measure_light(crop).mean()), 1.0)
     return patches.reshape(len(crops), PATCH_VALUES)

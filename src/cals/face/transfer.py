@@ -12,7 +12,7 @@ from cals.face.inner_mouth import render_inner_mouth
 from cals.face.landmarks import MOUTH_INNER, MOUTH_OUTER
 from cals.face.paste import estimate_colour_offset
 from cals.face.picture import ArrayPicture
-from cals.face.sampling import average_colours, compute_source_box, sample_sharp, sample_smooth
+from cals.face.sampling import average_colours, compute_source_box, map_pixel_centres, sample_sharp, sample_smooth
 from cals.types import F32, U8, Box, CropTransform, Patch, Picture, PixelSource, apply_affine, invert_affine
 
 MAX_SOURCE_SCALE = 4.0
@@ -98,7 +98,7 @@ def transfer_pixels(
         return EMPTY_PATCH
     colours = crop.astype(np.float32)
     skin = mask * (1 - _mark_lips(lips, mask.shape))
-    centres, to_crop = _compute_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0]), invert_affine(to_box)
+    centres, to_crop = map_pixel_centres(np.eye(2, 3), mask.shape[1], mask.shape[0], np.float32), invert_affine(to_box)
     layers: list[F32] = []
     for source, places, share in parts:
         warped = sample_smooth(source.crop, places).astype(np.float32)  # only its light and colour count
@@ -107,7 +107,7 @@ def transfer_pixels(
         offset = lift + estimate_colour_offset(colours, np.asarray(matched, np.float32), mask)
         # cv2 rounds positions to 1/32 of a pixel: displacements are smooth enough for that, absolute positions are not.
         displacement = (places - centres) @ source.matrix[:, :2].T.astype(np.float32)
-        positions = _compute_pixel_centres(_compose(source.matrix, to_crop), box.width, box.height)
+        positions = map_pixel_centres(_compose(source.matrix, to_crop), box.width, box.height, np.float32)
         positions += _warp_bilinear(displacement, to_box, box)
         factors = np.array([*gain, 0.0], dtype=np.float64)[:, None]  # in this shape, one a channel
         layer: F32 = np.asarray(
@@ -141,16 +141,6 @@ def _compute_box(picture: Picture, transform: CropTransform, mask: F32) -> tuple
 def _compose(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the affine matrix [2 3] that applies `before`, then `after`."""
     return np.asarray(after @ np.concatenate([before, [[0, 0, 1]]]))
-
-
-def _compute_pixel_centres(matrix: NDArray[np.float64], width: int, height: int) -> F32:
-    """Compute the pixel centres of an image, mapped by an affine matrix, [height width 2]."""
-    by_column = matrix[:, 0] * (np.arange(width)[:, None] + 0.5)
-    by_row = matrix[:, 1] * (np.arange(height)[:, None] + 0.5) + matrix[:, 2]
-    grid = np.empty((height, width, 2), np.float32)
-    for axis in (0, 1):
-        np.add(by_column[None, :, axis], by_row[:, None, axis], out=grid[..., axis], casting="same_kind")
-    return grid
 
 
 def _warp_bilinear(image: NDArray[Any], matrix: NDArray[np.float64], box: Box) -> F32:

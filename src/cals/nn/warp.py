@@ -36,7 +36,7 @@ def draw_triangles(vertices: Array, triangles: Array, height: int, width: int) -
     `vertices` are [b v 2] in pixels, `triangles` [n 3]. A later triangle covers an earlier one. Not differentiable, and
     drawn on the CPU, wherever the tensors are.
     """
-    corners = np.ascontiguousarray(_to_fixed_point(vertices)[:, to_numpy(triangles)])  # [b n 3 2]
+    corners = np.ascontiguousarray(_round_to_subpixels(vertices)[:, to_numpy(triangles)])  # [b n 3 2]
     index_maps = np.full((len(corners), height, width), -1, dtype=np.int32)
     for canvas, polygons in zip(index_maps, corners, strict=True):
         for index, polygon in enumerate(polygons):
@@ -57,14 +57,14 @@ def draw_polygon(corners: Array, height: int, width: int) -> Array:
         if right <= left or bottom <= top:
             continue
         fine = np.zeros(((bottom - top) * _OVERSAMPLING, (right - left) * _OVERSAMPLING), dtype=np.uint8)
-        outline = _to_fixed_point((polygon - np.array([left, top], np.float32)) * _OVERSAMPLING)
+        outline = _round_to_subpixels((polygon - np.array([left, top], np.float32)) * _OVERSAMPLING)
         cv2.fillPoly(fine, [outline], 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
         part = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         mask[top:bottom, left:right] = part
     return convert_like(masks, corners)[:, None] / 255
 
 
-def _to_fixed_point(points: Array) -> NDArray[np.int32]:
+def _round_to_subpixels(points: Array) -> NDArray[np.int32]:
     """Convert pixel coordinates to those of cv2: integer sixteenths, pixel centres at whole pixels."""
     values = to_numpy(points).astype(np.float32)
     return np.rint((values - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32)

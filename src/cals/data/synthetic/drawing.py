@@ -12,12 +12,12 @@ from cals.data.synthetic.grammar import F64
 from cals.data.synthetic.people import FRAME_PX, Appearance, Scene
 from cals.data.synthetic.texture import map_to_texture, paint_texture
 from cals.face.landmarks import MOUTH_INNER, OVAL, measure_inter_ocular_px
+from cals.face.sampling import SUBPIXEL_BITS, round_to_subpixels
 from cals.nn.warp import compute_source_grid, draw_triangles, sample_grid
 from cals.types import F32, U8, apply_affine, compute_scale
 
 _SUPERSAMPLING = 2
 """Pictures are drawn so many times larger, then reduced."""
-_BITS = 4
 _TOOTH, _TONGUE, _DARK = (222, 214, 198), (150, 70, 68), (34, 12, 14)
 
 
@@ -88,7 +88,7 @@ class Portrait:
         # The far side of a turned head folds into notches: its outline is the hull, filled with what lies next to it.
         hull = np.zeros((size, size), np.uint8)
         outline = np.asarray(cv2.convexHull(vertices[:, :2].astype(np.float32))[:, 0], np.float64)
-        cv2.fillPoly(hull, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _BITS)
+        cv2.fillPoly(hull, [round_to_subpixels(outline)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
         share = cv2.GaussianBlur(hull, (0, 0), 0.9).astype(np.float32)[..., None] / 255
         canvas += share * (face - canvas).astype(np.float32)
 
@@ -132,7 +132,7 @@ class Portrait:
         low = np.clip(np.floor(ring.min(axis=0)).astype(int) - 2, 0, size - 1)
         high = np.clip(np.ceil(ring.max(axis=0)).astype(int) + 3, low + 1, size)
         mask = np.zeros((size, size), np.uint8)
-        cv2.fillPoly(mask, [_to_fixed_point(ring)], 255, cv2.LINE_AA, _BITS)
+        cv2.fillPoly(mask, [round_to_subpixels(ring)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
         box = (slice(low[1], high[1]), slice(low[0], high[0]))
         y, x = np.mgrid[box] + 0.5
         unit = measure_inter_ocular_px(vertices)
@@ -165,14 +165,10 @@ def _compute_axes(vertices: F64) -> tuple[F64, F64]:
     return across, np.array([-across[1], across[0]])
 
 
-def _to_fixed_point(points: F64) -> NDArray[np.int32]:
-    return np.rint((points - 0.5) * (1 << _BITS)).astype(np.int32)
-
-
 def _fill_polygon(canvas: F32, points: F64, colour: F64, soft_px: float) -> None:
     """Fill a polygon with one colour, a soft rim, and a slight darkening downwards."""
     mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [_to_fixed_point(points)], 255, cv2.LINE_AA, _BITS)
+    cv2.fillPoly(mask, [round_to_subpixels(points)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     share = cv2.GaussianBlur(mask, (0, 0), max(soft_px, 0.6)).astype(np.float32)[..., None] / 255
     rows = np.arange(len(canvas), dtype=np.float32)[:, None, None]
     top, high = float(points[:, 1].min()), float(np.ptp(points[:, 1])) or 1.0

@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from cals.data.synthetic.grammar import F64
 from cals.data.synthetic.people import Appearance
@@ -15,6 +14,7 @@ from cals.face.landmarks import (
     RIGHT_BROW,
     RIGHT_EYE,
 )
+from cals.face.sampling import SUBPIXEL_BITS, round_to_subpixels
 from cals.types import F32, U8
 
 FINE = 4
@@ -22,16 +22,11 @@ FINE = 4
 MARGIN_PX = 8
 """Margin around the crop of 128: foreheads reach beyond it."""
 SIZE = (128 + 2 * MARGIN_PX) * FINE
-_BITS = 4
 
 
 def map_to_texture(points: F64) -> F64:
     """Map points [... 2+] of the upright face to texture pixels."""
     return np.asarray((points[..., :2] + MARGIN_PX) * FINE)
-
-
-def _to_fixed_point(points: F64) -> NDArray[np.int32]:
-    return np.rint((points - 0.5) * (1 << _BITS)).astype(np.int32)
 
 
 def _blur_mask(mask: U8, soft_px: float) -> F32:
@@ -41,14 +36,14 @@ def _blur_mask(mask: U8, soft_px: float) -> F32:
 def _mask_polygon(points: F64, soft_px: float) -> F32:
     """Return the soft mask [SIZE SIZE 1] of a polygon [n 2] in texture pixels."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillPoly(mask, [_to_fixed_point(points)], 255, cv2.LINE_AA, _BITS)
+    cv2.fillPoly(mask, [round_to_subpixels(points)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     return _blur_mask(mask, soft_px)
 
 
 def _mask_line(points: F64, thick_px: int, soft_px: float, *, closed: bool = False) -> F32:
     """Return the soft mask [SIZE SIZE 1] of a line through points [n 2]."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.polylines(mask, [_to_fixed_point(points)], closed, 255, thick_px, cv2.LINE_AA, _BITS)
+    cv2.polylines(mask, [round_to_subpixels(points)], closed, 255, thick_px, cv2.LINE_AA, SUBPIXEL_BITS)
     return _blur_mask(mask, soft_px)
 
 
@@ -149,5 +144,5 @@ def _paint_brow(canvas: F32, brow: F64, look: Appearance, rng: np.random.Generat
         thick = look.brows * (4.0 + 4.0 * np.sin(np.pi * np.clip(place + 0.1, 0, 1)))
         foot = centre + np.array([0, rng.normal(0, 0.4) * thick])
         tip = foot + np.array([-side * rng.uniform(5, 11), -rng.uniform(-1, 4)])
-        cv2.polylines(strokes, [_to_fixed_point(np.stack([foot, tip]))], False, 255, 2, cv2.LINE_AA, _BITS)
+        cv2.polylines(strokes, [round_to_subpixels(np.stack([foot, tip]))], False, 255, 2, cv2.LINE_AA, SUBPIXEL_BITS)
     _blend(canvas, 0.85 * _blur_mask(strokes, 1.2), np.array(look.hair) * 0.7)
